@@ -1,0 +1,33 @@
+# The service alone: no torch, no training code, not root.
+#   docker build -t ganymede .                          runs on a CPU (and on a GPU whose CUDA libraries are mounted)
+#   docker build -t ganymede --build-arg EXTRAS=gpu .   brings CUDA and cuDNN
+ARG PYTHON_VERSION=3.12
+
+FROM python:${PYTHON_VERSION}-slim AS dependencies
+ARG EXTRAS=""
+WORKDIR /build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /venv
+# Only what pip needs to resolve the dependencies: editing code does not rebuild this layer.
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY service/__init__.py service/__init__.py
+RUN /venv/bin/pip install -c constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
+    && /venv/bin/pip uninstall --yes ganymede-gan
+
+FROM python:${PYTHON_VERSION}-slim
+RUN useradd --system --uid 10001 --no-create-home ganymede
+WORKDIR /app
+COPY --from=dependencies /venv /venv
+COPY service/ service/
+COPY models/ models/
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    GANYMEDE_HOST=0.0.0.0 \
+    GANYMEDE_MODELS_DIR=/app/models
+USER ganymede
+EXPOSE 8000
+# Healthy means ready: every configured package is golden-checked and warm.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('GANYMEDE_PORT', '8000')}/readyz\", timeout=2)"]
+CMD ["python", "-m", "service"]

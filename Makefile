@@ -1,0 +1,59 @@
+# Ganymede's commands; `make help` lists them. Each builds the virtual environment it needs, once.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+CONFIG ?= r3gan-mnist
+RUN    ?= runs/$(CONFIG)
+NAME   ?= mnist
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test quick check format train export clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ganymede needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+# torch comes first and by its exact version, so that pip takes the build that is at hand.
+$(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install --quiet -c constraints.txt -e '.[train,dev]'
+	@touch $@ $(VENV)/.serve
+
+serve: $(VENV)/.serve ## start the service on port 8000 with the packages in models/
+	GANYMEDE_LOG_FORMAT=$${GANYMEDE_LOG_FORMAT:-console} exec $(BIN)/python -m service
+
+test: $(VENV)/.develop ## run every test
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/.develop ## run the tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: $(VENV)/.develop ## lint, types, layers, schema, dependencies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/check_manifests.py
+	$(PIP) check
+
+format: $(VENV)/.develop ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: $(VENV)/.develop ## train CONFIG (r3gan-mnist) into RUN
+	$(BIN)/python -m training train $(CONFIG) --out $(RUN)
+
+export: $(VENV)/.develop ## export RUN as models/NAME, the next version
+	$(BIN)/python -m training export $(RUN) --models models --name $(NAME)
+
+clean: ## remove the virtual environment and caches (never runs/)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,151 @@
+"""What the engine is told of a package: its graphs, their tensors, and what they must reproduce.
+
+These are the engine's own words, so that it need not know a manifest: `service/packages/` reads one and fills
+them in. They are plain and picklable; graphs travel as bytes that were hashed before, so that what was vetted
+is what is loaded.
+
+Shapes: B batch, Z latent coordinates, C channels, H height, W width.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Prior = Literal["standard_normal", "uniform", "gumbel"]
+Role = Literal["latent", "label", "code", "condition", "sample", "pixels", "logit"]
+Datatype = Literal["FP32", "FP16", "UINT8", "INT64"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PackageKey:
+    """The name of one immutable package.
+
+    Attributes:
+        name: `[a-z0-9][a-z0-9_-]{0,63}`.
+        version: a positive integer.
+    """
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a graph, in the words of the Open Inference Protocol.
+
+    Attributes:
+        name: the tensor's name in the graph.
+        datatype: its element type.
+        shape: its shape with −1 for the batch, which comes first.
+        role: what it means.
+    """
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a replay may stray from the golden outputs, on one provider at one precision.
+
+    Attributes:
+        provider: ONNX Runtime's name, as in `CPUExecutionProvider`.
+        precision: `fp32`, `tf32`, `fp16` or `bf16`.
+        sample: largest absolute difference of a sample's value, in the sample's units.
+        pixels: largest absolute difference of a pixel, in steps of 1/255.
+        logit: largest absolute difference of a logit, in nats.
+    """
+
+    provider: str
+    precision: str
+    sample: float
+    pixels: int
+    logit: float
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """One ONNX graph.
+
+    Attributes:
+        model: the serialized graph, already vetted and hashed.
+        inputs: its inputs, in order.
+        outputs: its outputs, in order.
+        golden: tensor name → [G, ...] array, for every input and output: what the exporter fed and saw.
+        batch_coupled: whether a sample's output depends on its batch-mates (minibatch statistics); such a graph is
+            never batched across callers and never padded.
+        pack: how many samples one logit judges together (PacGAN); 1 for all others and for generators.
+    """
+
+    model: bytes = field(repr=False)
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    golden: dict[str, NDArray[np.generic]] = field(repr=False)
+    batch_coupled: bool = False
+    pack: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageGraphs:
+    """One package, as the engine sees it.
+
+    Attributes:
+        key: its name and version.
+        generator: z → sample and pixels.
+        discriminator: sample → logit, where the package has one.
+        latent_size: Z.
+        prior: the latent's distribution.
+        label_count: K classes of a conditional package, else None.
+        sample_range: (lo, hi) of an image sample's values: pixel u means lo + (hi − lo)·u/255.
+        tolerances: one a provider and precision.
+    """
+
+    key: PackageKey
+    generator: GraphSpec
+    discriminator: GraphSpec | None
+    latent_size: int
+    prior: Prior
+    label_count: int | None
+    sample_range: tuple[float, float]
+    tolerances: tuple[Tolerance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphReport:
+    """What loading one graph showed on this machine.
+
+    Attributes:
+        provider: the provider that really runs it.
+        buckets: batch sizes in use, ascending.
+        reproducible: whether every sample's bytes are proven equal in all of `buckets` and in every slot.
+        largest_deviation: largest absolute difference between any two batch sizes tried, in the output's units.
+        golden_deviation: largest absolute difference from the golden outputs.
+    """
+
+    provider: str
+    buckets: tuple[int, ...]
+    reproducible: bool
+    largest_deviation: float
+    golden_deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What loading a package showed.
+
+    Attributes:
+        generator: its generator.
+        discriminator: its discriminator, where it has one.
+        load_s: seconds from bytes to ready, golden replay and warm-up included.
+    """
+
+    generator: GraphReport
+    discriminator: GraphReport | None
+    load_s: float

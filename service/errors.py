@@ -1,0 +1,163 @@
+"""Every error the service raises, whose fault it is, and the HTTP status it becomes.
+
+    GanymedeError
+    ├── RequestError            the caller's fault: say what to change
+    │   ├── MalformedRequest        400  cannot be read at all
+    │   ├── NotFound                404  no such model, version or path
+    │   ├── NotAcceptable           406  no media type that the caller accepts
+    │   ├── BodyTimeout             408  the body came too slowly
+    │   ├── BodyTooLarge            413
+    │   ├── UnsupportedMediaType    415
+    │   └── InvalidRequest          422  well-formed, but not valid; carries the list of places
+    ├── TryAgainError           nobody's fault: the same request may succeed later
+    │   ├── QueueFull               429
+    │   ├── NotReady                503  loading or draining
+    │   └── DeadlinePassed          504
+    ├── PackageError            the publisher's fault: refused at load, never on a request
+    │   ├── ManifestRefused
+    │   ├── FileDamaged
+    │   ├── GraphRefused
+    │   └── GoldenMismatch
+    └── ServiceFault                500  ours; the caller learns nothing but the request id
+        └── SessionFailed
+
+The tree stands alone at the bottom of the house so that the engine can say *what* went wrong without
+knowing how HTTP words it. A message is one sentence that a caller or an operator can act on, and holds no
+path of this host, no stack and no library's text unless the reader is the operator (PackageError).
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class GanymedeError(Exception):
+    """Anything that the service raises on purpose."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class RequestError(GanymedeError):
+    """The request cannot be served as it stands."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class MalformedRequest(RequestError):
+    """The request cannot be read: broken JSON, a broken multipart body."""
+
+
+class NotFound(RequestError):
+    """No such model, version or path."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class NotAcceptable(RequestError):
+    """The answer has no form that the caller accepts."""
+
+    status = HTTPStatus.NOT_ACCEPTABLE
+
+
+class BodyTimeout(RequestError):
+    """The body came too slowly."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than the limit."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaType(RequestError):
+    """The body has a media type that the route does not read."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One place in a request that is wrong.
+
+    Attributes:
+        loc: the path to the value, as in `("body", "seeds", 3)`.
+        msg: what is wrong with it, one sentence.
+    """
+
+    loc: tuple[str | int, ...]
+    msg: str
+
+
+class InvalidRequest(RequestError):
+    """The request is well-formed but its values are not valid.
+
+    Args:
+        problems: every place that is wrong; at least one.
+    """
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(problem.msg for problem in problems))
+        self.problems = problems
+
+
+class TryAgainError(GanymedeError):
+    """The service cannot answer now.
+
+    Args:
+        message: one sentence for the caller.
+        retry_after_s: when the same request may succeed, in seconds; None where nothing is known.
+    """
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(TryAgainError):
+    """The queue holds as many samples as it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
+class NotReady(TryAgainError):
+    """The model is loading, or the service is draining."""
+
+
+class DeadlinePassed(TryAgainError):
+    """The request's own deadline passed before its samples were computed."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+class PackageError(GanymedeError):
+    """A package cannot be served. The message names the file and the damage, for the operator."""
+
+
+class ManifestRefused(PackageError):
+    """`manifest.json` is missing, unreadable, of an unknown schema version, or not valid."""
+
+
+class FileDamaged(PackageError):
+    """A file of the package is missing, or its size or SHA-256 differs from the manifest."""
+
+
+class GraphRefused(PackageError):
+    """An ONNX graph does what no package may do, or is not what the manifest says."""
+
+
+class GoldenMismatch(PackageError):
+    """A graph does not reproduce the golden outputs within the stated tolerance."""
+
+
+class ServiceFault(GanymedeError):
+    """A fault of the service itself."""
+
+
+class SessionFailed(ServiceFault):
+    """An inference session raised, or answered a tensor of the wrong shape."""

@@ -1,0 +1,56 @@
+"""The service's settings: one frozen object, read from GANYMEDE_… environment variables.
+
+It stands alone so that every other module can be built from plain values in a test. Units are in the names; every
+field says what it does, and a test holds the README's table to this list.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set."""
+
+    model_config = SettingsConfigDict(env_prefix="GANYMEDE_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one and logs it")
+    models_dir: Path = Field(Path("models"), description="folder of packages, NAME/VERSION/manifest.json")
+    default_model: str = Field("mnist", description="package that answers when a request names none")
+    load_models: str = Field("", description="comma-separated names to load; empty loads every package in the folder")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto` takes CUDA where it works, else the CPU; `cuda` refuses to start without it"
+    )
+    model_threads: int = Field(
+        0, ge=0, le=256, description="threads of one inference session; 0 takes the cores this process may use"
+    )
+    reproducibility: Literal["strict", "fast"] = Field(
+        "strict", description="`strict` uses only batch sizes proven bitwise equal; `fast` uses all of them"
+    )
+    max_batch_samples: int = Field(64, ge=1, le=4096, description="most samples in one session run")
+    queue_samples: int = Field(16_384, ge=1, description="most samples waiting for one graph; more is answered 429")
+    request_queue_samples: int = Field(
+        1_024, ge=1, description="most samples that one request holds in the queue at a time"
+    )
+    timeout_ms: int = Field(30_000, ge=1, description="deadline of a request that sends no X-Timeout-Ms")
+    drain_timeout_s: float = Field(30.0, ge=0, description="seconds that SIGTERM leaves for what is being answered")
+    max_body_bytes: int = Field(16 * MEBIBYTE, ge=1024, description="largest request body; more is answered 413")
+    body_timeout_s: float = Field(30.0, gt=0, description="seconds a request body may take to arrive; then 408")
+    max_image_pixels: int = Field(
+        16_000_000, ge=1, description="largest image to decode, in pixels, checked on its header; more is answered 413"
+    )
+    max_score_images: int = Field(1_024, ge=1, description="most images in one /score request")
+    max_samples: int = Field(4_096, ge=1, description="most samples in one JSON, image or given-latents request")
+    max_streamed_samples: int = Field(50_000, ge=1, description="most samples in one NPY or ZIP request")
+    encoder_threads: int = Field(2, ge=1, le=64, description="threads that write and read PNG, JPEG and ZIP")
+    vetting_timeout_s: float = Field(60.0, gt=0, description="seconds the child process that vets a package may take")
+    vetting_memory_bytes: int = Field(
+        4096 * MEBIBYTE, ge=256 * MEBIBYTE, description="address space of the child process that vets a package"
+    )
+    log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to write")

@@ -1,0 +1,265 @@
+"""Which waiting samples run next, and who is turned away: the pure core of the batcher.
+
+It holds numbers only: no task, no tensor, no clock. Each call is told the time, so equal calls give equal batches.
+
+    admit ──▶ [ waiting, in the order of their ideal finish ] ──take──▶ Batch(slices of requests, bucket)
+
+*Fair between requests.* Imagine a server that gives every waiting request an equal share at every instant, and note
+when each would be done: that is its ideal finish, and batches are filled in this order. So one sample that arrives
+behind 1,024 goes into the next batch; equal requests are served in the order they came, rather than all finish late
+together, which under overload would lose every deadline at once; and nobody is done later than with equal shares, but
+for the batch in progress.
+
+*Never waiting for more.* Whatever is queued when the runner is free goes out at once, in the largest allowed bucket
+that it fills; a bucket is padded only where no smaller one is allowed. Under load batches grow by themselves.
+
+References:
+    Demers, Keshav and Shenker, Analysis and simulation of a fair queueing algorithm (1989), section 2: ideal finish.
+    Friedman and Henderson, Fairness and efficiency in web server protocols (2003): never later than equal shares.
+"""
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from operator import attrgetter
+
+from service.errors import DeadlinePassed, QueueFull
+
+# Weight of the newest run in the moving average of the service rate: ten runs to follow a change, so that one slow run
+# does not double every Retry-After.
+RATE_WEIGHT = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much may run and wait, counted in samples.
+
+    Attributes:
+        max_batch_samples: in one session run.
+        queue_samples: waiting for one graph, of all requests together; what would pass it is refused.
+        request_queue_samples: of one request in that queue at a time; the rest of a larger request follows as room is
+            made, and neither fills the queue nor is refused half-way.
+    """
+
+    max_batch_samples: int = 64
+    queue_samples: int = 16_384
+    request_queue_samples: int = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Samples `start` … `stop` − 1 of the request with this ticket."""
+
+    ticket: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What to run now.
+
+    Attributes:
+        slices: of distinct requests; together at most `size` samples.
+        size: rows of the session run; those beyond the slices are padding.
+    """
+
+    slices: tuple[Slice, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now that the runner is free.
+
+    Attributes:
+        batch: what to run; None to wait for the next arrival.
+        expired: tickets whose deadline has passed; they have left the queue.
+    """
+
+    batch: Batch | None
+    expired: tuple[int, ...]
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A request with samples in the queue."""
+
+    ticket: int
+    samples: int
+    deadline: float | None
+    ideal_finish: float
+    taken: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.samples - self.taken
+
+
+class BatchPolicy:
+    """The queue of one graph.
+
+    Args:
+        limits: how much may wait.
+        buckets: allowed batch sizes, ascending; none means that each request runs alone, whole and unpadded.
+    """
+
+    def __init__(self, limits: BatchLimits, buckets: Sequence[int]) -> None:
+        self._limits = limits
+        self._buckets = tuple(buckets)
+        self._tickets = count()
+        self._queue: list[_Waiting] = []  # by ideal finish, then by arrival
+        self._by_ticket: dict[int, _Waiting] = {}
+        self._queued_samples = 0
+        self._samples_per_s: float | None = None
+        self._ideal = _EqualShares()
+
+    @property
+    def queued_samples(self) -> int:
+        """Samples in the queue; of a large request only what it may hold at a time."""
+        return self._queued_samples
+
+    def admit(self, samples: int, deadline: float | None, now: float) -> int:
+        """Let a request into the queue.
+
+        Args:
+            samples: how many it asks for, at least 1.
+            deadline: when its caller stops waiting, on the clock of `now`; None never.
+            now: the time in seconds.
+
+        Returns:
+            Its ticket.
+
+        Raises:
+            DeadlinePassed: it is late already.
+            QueueFull: its samples do not fit.
+        """
+        if deadline is not None and deadline <= now:
+            raise DeadlinePassed("the deadline passed before the request could be queued")
+        overflow = self._queued_samples + self._held(samples) - self._limits.queue_samples
+        if overflow > 0:
+            retry_after_s = overflow / self._samples_per_s if self._samples_per_s else None
+            raise QueueFull("the queue is full; try again later or ask for fewer samples", retry_after_s)
+        waiting = _Waiting(next(self._tickets), samples, deadline, self._ideal.arrive(samples))
+        bisect.insort(self._queue, waiting, key=attrgetter("ideal_finish"))
+        self._by_ticket[waiting.ticket] = waiting
+        self._queued_samples += self._held(samples)
+        return waiting.ticket
+
+    def withdraw(self, ticket: int) -> None:
+        """Take what is left of a request out of the queue, if anything: it was cancelled, was late, or failed."""
+        waiting = self._by_ticket.get(ticket)
+        if waiting is not None:
+            self._remove(waiting)
+            self._ideal.leave(waiting.ideal_finish)
+
+    def take(self, now: float) -> Decision:
+        """Choose what a free runner does.
+
+        Args:
+            now: the time in seconds.
+
+        Returns:
+            A batch that has left the queue, unless nothing waits; and the late requests met on the way.
+        """
+        ready, expired = self._in_time(now)
+        for waiting in expired:
+            self.withdraw(waiting.ticket)
+        batch = self._fill(ready) if ready else None
+        return Decision(batch, tuple(waiting.ticket for waiting in expired))
+
+    def measure(self, samples: int, seconds: float) -> None:
+        """Learn from a run how fast the queue empties.
+
+        Args:
+            samples: that left the queue for it, padding left out.
+            seconds: that it took.
+        """
+        if seconds <= 0:  # a coarse clock has not moved
+            return
+        measured = samples / seconds
+        known = measured if self._samples_per_s is None else self._samples_per_s
+        self._samples_per_s = known + RATE_WEIGHT * (measured - known)
+
+    def _held(self, samples: int) -> int:
+        return min(samples, self._limits.request_queue_samples, self._limits.queue_samples)
+
+    def _in_time(self, now: float) -> tuple[list[_Waiting], list[_Waiting]]:
+        """The first requests that can fill the largest batch, and the late ones among them."""
+        ready: list[_Waiting] = []
+        expired: list[_Waiting] = []
+        room = self._buckets[-1] if self._buckets else 1
+        for waiting in self._queue:
+            if room <= 0:
+                break
+            if waiting.deadline is not None and waiting.deadline <= now:
+                expired.append(waiting)
+            else:
+                ready.append(waiting)
+                room -= waiting.left
+        return ready, expired
+
+    def _fill(self, ready: list[_Waiting]) -> Batch:
+        available = sum(waiting.left for waiting in ready)
+        size = self._bucket(available) if self._buckets else available
+        slices = []
+        room = size
+        for waiting in ready:
+            if room == 0:
+                break
+            slices.append(self._take_from(waiting, min(waiting.left, room)))
+            room -= slices[-1].stop - slices[-1].start
+        self._ideal.serve(size - room)
+        return Batch(tuple(slices), size)
+
+    def _take_from(self, waiting: _Waiting, samples: int) -> Slice:
+        start = waiting.taken
+        self._queued_samples += self._held(waiting.left - samples) - self._held(waiting.left)
+        waiting.taken += samples
+        if waiting.left == 0:
+            self._remove(waiting)
+        return Slice(waiting.ticket, start, waiting.taken)
+
+    def _bucket(self, available: int) -> int:
+        """The largest bucket that is full, else the smallest."""
+        return self._buckets[max(bisect.bisect_right(self._buckets, available) - 1, 0)]
+
+    def _remove(self, waiting: _Waiting) -> None:
+        place = bisect.bisect_left(self._queue, waiting.ideal_finish, key=attrgetter("ideal_finish"))
+        del self._queue[self._queue.index(waiting, place)]
+        del self._by_ticket[waiting.ticket]
+        self._queued_samples -= self._held(waiting.left)
+        if not self._queue:  # what the ideal server has left is of requests that were withdrawn or are done
+            self._ideal = _EqualShares()
+
+
+class _EqualShares:
+    """The ideal server. Its time is how many samples each request that waits has been given so far."""
+
+    def __init__(self) -> None:
+        self._time = 0.0
+        self._finishes: list[float] = []  # ascending
+
+    def arrive(self, samples: int) -> float:
+        """Note a request; returns its ideal finish."""
+        finish = self._time + samples
+        bisect.insort(self._finishes, finish)
+        return finish
+
+    def leave(self, finish: float) -> None:
+        """Forget a request that will not be finished, unless the ideal server has finished it already."""
+        place = bisect.bisect_left(self._finishes, finish)
+        if self._finishes[place : place + 1] == [finish]:
+            del self._finishes[place]
+
+    def serve(self, samples: int) -> None:
+        """Share `samples` out equally."""
+        left = float(samples)
+        while self._finishes:
+            until_the_next_finish = (self._finishes[0] - self._time) * len(self._finishes)
+            if left < until_the_next_finish:
+                self._time += left / len(self._finishes)
+                return
+            self._time = self._finishes.pop(0)
+            left -= until_the_next_finish

@@ -1,0 +1,174 @@
+"""The engine in this process: `Engine` of `port.py`, with a session, a batcher and a model thread for each graph.
+
+    load ──▶ sessions made and proven on a thread ──▶ batchers, pipeline ◀── submit
+
+It keeps the books: which packages are loaded, which jobs they have, and whether the engine still takes any. A package
+lets go of its sessions only when its last job is done, and no job waits for another package's load.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.engine.batch_policy import BatchLimits
+from service.engine.batcher import Batcher, GraphLabels
+from service.engine.graphs import LoadReport, PackageGraphs, PackageKey
+from service.engine.judge import Judge
+from service.engine.loading import ProvenGraph, ProvenPackage, prove_package
+from service.engine.pipeline import Pipeline
+from service.engine.port import Job, Samples
+from service.engine.running import RunningGraph
+from service.engine.session import Runtime
+from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull
+from service.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+
+class _Loaded:
+    """A package that takes jobs.
+
+    Args:
+        pipeline: the way of its jobs.
+        batchers: where its graphs run.
+    """
+
+    def __init__(self, pipeline: Pipeline, batchers: list[Batcher]) -> None:
+        self.pipeline = pipeline
+        self._batchers = batchers
+        self._jobs = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count a job while it lasts."""
+        self._jobs += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._jobs -= 1
+            if self._jobs == 0:
+                self._idle.set()
+
+    async def finish(self) -> None:
+        """Wait for the jobs there are, then free the sessions."""
+        await self._idle.wait()
+        self.stop()
+        for batcher in self._batchers:
+            await batcher.stopped()
+
+    def stop(self) -> None:
+        """Fail the jobs there are; sessions are free when the runs in progress end."""
+        for batcher in self._batchers:
+            batcher.stop()
+
+
+class LocalEngine:
+    """Computes in this process.
+
+    Args:
+        runtime: how sessions are made.
+        limits: how much may run and wait, for each graph.
+        telemetry: where it counts.
+    """
+
+    def __init__(self, runtime: Runtime, limits: BatchLimits, telemetry: Telemetry) -> None:
+        self._runtime = runtime
+        self._limits = limits
+        self._telemetry = telemetry
+        self._packages: dict[PackageKey, _Loaded] = {}
+        self._retiring: set[_Loaded] = set()
+        self._draining = False
+
+    async def load(self, package: PackageGraphs) -> LoadReport:
+        """As `Engine.load`; the same package loaded again takes over from itself."""
+        started = time.monotonic()
+        proven = await asyncio.to_thread(prove_package, package, self._runtime, self._limits)
+        self._refuse_if_draining()
+        load_s = time.monotonic() - started
+        before = self._packages.get(package.key)
+        self._packages[package.key] = self._start(package, proven)
+        if before is not None:
+            await self._retire(before)
+        judge = proven.discriminator
+        return LoadReport(proven.generator.report, None if judge is None else judge.report, load_s)
+
+    async def unload(self, key: PackageKey) -> None:
+        """As `Engine.unload`; nothing happens where the package is not loaded."""
+        loaded = self._packages.pop(key, None)
+        if loaded is not None:
+            await self._retire(loaded)
+
+    async def submit(self, job: Job) -> Samples:
+        """As `Engine.submit`."""
+        deadline = None if job.timeout_s is None else time.monotonic() + job.timeout_s
+        with self._rejections():
+            self._refuse_if_draining()
+            loaded = self._packages.get(job.package)
+            if loaded is None:
+                raise NotFound(f"{job.package} is not loaded")
+            with loaded.busy():
+                return await loaded.pipeline.answer(job, deadline)
+
+    async def drain(self, timeout_s: float) -> None:
+        """As `Engine.drain`."""
+        self._draining = True
+        packages = [*self._packages.values(), *self._retiring]
+        self._packages.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*(package.finish() for package in packages))
+        except TimeoutError:
+            _log.warning("jobs that were still running after %g s of draining have been failed", timeout_s)
+        finally:
+            for package in packages:
+                package.stop()
+
+    async def _retire(self, loaded: _Loaded) -> None:
+        self._retiring.add(loaded)
+        try:
+            await loaded.finish()
+        finally:
+            loaded.stop()
+            self._retiring.discard(loaded)
+
+    def _refuse_if_draining(self) -> None:
+        if self._draining:
+            raise NotReady("the service is stopping")
+
+    @contextmanager
+    def _rejections(self) -> Iterator[None]:
+        """Count the jobs that are turned away, by reason."""
+        try:
+            yield
+        except QueueFull:
+            self._telemetry.rejected.labels("queue_full").inc()
+            raise
+        except DeadlinePassed:
+            self._telemetry.rejected.labels("deadline").inc()
+            raise
+        except NotReady:
+            self._telemetry.rejected.labels("draining").inc()
+            raise
+        except asyncio.CancelledError:
+            self._telemetry.rejected.labels("cancelled").inc()
+            raise
+
+    def _start(self, package: PackageGraphs, proven: ProvenPackage) -> _Loaded:
+        """Give each graph its model thread."""
+        batchers: list[Batcher] = []
+
+        def run(name: str, graph: ProvenGraph) -> RunningGraph:
+            labels = GraphLabels(package.key.name, name)
+            batcher = Batcher(graph.session, self._limits, graph.report.buckets, self._telemetry, labels)
+            batchers.append(batcher)
+            return RunningGraph(batcher, graph.inputs, graph.outputs)
+
+        judge = None
+        if (graph := proven.discriminator) is not None:
+            judge = Judge(run("discriminator", graph), graph.batch_coupled, graph.pack, package.sample_range)
+        return _Loaded(Pipeline(proven.offer, run("generator", proven.generator), judge), batchers)

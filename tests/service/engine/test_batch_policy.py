@@ -1,0 +1,313 @@
+"""What runs next: fair, full, bounded, and every sample once."""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.engine.batch_policy import Batch, BatchLimits, BatchPolicy, Slice
+from service.errors import DeadlinePassed, QueueFull
+
+POWERS = (1, 2, 4, 8, 16, 32, 64)
+NOW = 100.0
+
+
+def policy(buckets: tuple[int, ...] = POWERS, **limits: int) -> BatchPolicy:
+    return BatchPolicy(BatchLimits(**{"max_batch_samples": 64, **limits}), buckets)
+
+
+def admit(queue: BatchPolicy, *samples: int) -> list[int]:
+    return [queue.admit(each, None, NOW) for each in samples]
+
+
+def take(queue: BatchPolicy) -> Batch:
+    batch = queue.take(NOW).batch
+    assert batch is not None
+    return batch
+
+
+def test_one_sample_that_arrives_behind_many_goes_into_the_next_batch() -> None:
+    queue = policy()
+    many, one = admit(queue, 1024, 1)
+    assert take(queue).slices == (Slice(one, 0, 1), Slice(many, 0, 63))
+
+
+def test_equal_requests_are_served_in_the_order_they_came() -> None:
+    queue = policy()
+    first, second, third, fourth, fifth = admit(queue, 16, 16, 16, 16, 16)
+    assert [piece.ticket for piece in take(queue).slices] == [first, second, third, fourth]
+    assert [piece.ticket for piece in take(queue).slices] == [fifth]
+
+
+def test_a_large_request_ends_even_while_small_ones_alone_would_fill_every_batch() -> None:
+    queue = policy(buckets=(4,))
+    (large,) = admit(queue, 40)
+    taken = 0
+    for _ in range(200):  # were small ones always first, it would wait for ever
+        admit(queue, 4)
+        taken = max([taken, *(piece.stop for piece in take(queue).slices if piece.ticket == large)])
+    assert taken == 40
+
+
+@pytest.mark.parametrize(("waiting", "size"), [(1, 1), (3, 2), (4, 4), (63, 32), (64, 64), (500, 64)])
+def test_a_batch_is_the_largest_bucket_that_is_full(waiting: int, size: int) -> None:
+    queue = policy()
+    (ticket,) = admit(queue, waiting)
+    assert take(queue) == Batch((Slice(ticket, 0, size),), size)
+
+
+@pytest.mark.parametrize(("waiting", "taken", "size"), [(1, 1, 4), (3, 3, 4), (5, 4, 4), (9, 8, 8)])
+def test_a_bucket_is_padded_only_where_no_smaller_one_is_allowed(waiting: int, taken: int, size: int) -> None:
+    queue = policy(buckets=(4, 8))
+    (ticket,) = admit(queue, waiting)
+    assert take(queue) == Batch((Slice(ticket, 0, taken),), size)
+
+
+def test_without_buckets_each_request_runs_alone_and_whole() -> None:
+    queue = policy(buckets=())
+    first, second = admit(queue, 100, 3)
+    assert take(queue) == Batch((Slice(second, 0, 3),), 3)
+    assert take(queue) == Batch((Slice(first, 0, 100),), 100)
+
+
+def test_an_empty_queue_waits() -> None:
+    queue = policy()
+    assert queue.take(NOW).batch is None
+    admit(queue, 1)
+    take(queue)
+    assert queue.take(NOW).batch is None
+
+
+def test_what_does_not_fit_is_refused_and_what_just_fits_is_not() -> None:
+    queue = policy(queue_samples=10, request_queue_samples=10)
+    admit(queue, 6)
+    with pytest.raises(QueueFull):
+        admit(queue, 5)
+    admit(queue, 4)
+    assert queue.queued_samples == 10
+
+
+def test_a_refusal_says_when_to_come_back_by_the_measured_rate() -> None:
+    queue = policy(queue_samples=10, request_queue_samples=10)
+    admit(queue, 10)
+    with pytest.raises(QueueFull) as unknown:
+        admit(queue, 4)
+    assert unknown.value.retry_after_s is None
+    queue.measure(8, 2.0)
+    with pytest.raises(QueueFull) as known:
+        admit(queue, 4)
+    assert known.value.retry_after_s == pytest.approx(4 / (8 / 2.0))
+
+
+def test_a_run_too_short_for_the_clock_measures_nothing() -> None:
+    queue = policy(queue_samples=1, request_queue_samples=1)
+    admit(queue, 1)
+    queue.measure(8, 0.0)
+    with pytest.raises(QueueFull) as refusal:
+        admit(queue, 1)
+    assert refusal.value.retry_after_s is None
+
+
+def test_the_measured_rate_follows_a_change_without_jumping() -> None:
+    queue = policy(queue_samples=1, request_queue_samples=1)
+    admit(queue, 1)
+    queue.measure(100, 1.0)
+
+    def retry_after_s() -> float:
+        with pytest.raises(QueueFull) as refusal:
+            admit(queue, 1)
+        assert refusal.value.retry_after_s is not None
+        return refusal.value.retry_after_s
+
+    queue.measure(10, 1.0)
+    assert 1 / 100 < retry_after_s() < 1 / 50
+    for _ in range(50):
+        queue.measure(10, 1.0)
+    assert retry_after_s() == pytest.approx(1 / 10, rel=0.01)
+
+
+def test_a_large_request_holds_only_its_share_of_the_queue_and_is_never_refused_half_way() -> None:
+    queue = policy(queue_samples=100, request_queue_samples=50)
+    large, other = admit(queue, 5000, 5000)
+    assert queue.queued_samples == 100
+    with pytest.raises(QueueFull):
+        admit(queue, 1)
+    seen = {large: 0, other: 0}
+    while (batch := queue.take(NOW).batch) is not None:
+        for piece in batch.slices:
+            assert piece.start == seen[piece.ticket]
+            seen[piece.ticket] = piece.stop
+    assert seen == {large: 5000, other: 5000}
+
+
+def test_a_request_larger_than_the_whole_queue_is_taken_where_the_queue_is_empty() -> None:
+    queue = policy(queue_samples=10, request_queue_samples=50)
+    admit(queue, 5000)
+    assert queue.queued_samples == 10
+    with pytest.raises(QueueFull):
+        admit(queue, 1)
+
+
+def test_withdrawing_a_request_makes_room_and_leaves_the_others() -> None:
+    queue = policy(queue_samples=10, request_queue_samples=10)
+    gone, kept = admit(queue, 6, 4)
+    queue.withdraw(gone)
+    assert queue.queued_samples == 4
+    admit(queue, 6)
+    assert all(piece.ticket != gone for piece in take(queue).slices)
+    assert kept is not None
+
+
+def test_withdrawn_requests_take_no_share_from_those_who_stay() -> None:
+    """They would hold up the ideal server, and later requests would overtake the large one again and again."""
+    queue = policy(buckets=(4,))
+    (large,) = admit(queue, 40)
+    for gone in admit(queue, *[100] * 50):
+        queue.withdraw(gone)
+    taken = 0
+    for _ in range(200):
+        admit(queue, 4)
+        taken = max([taken, *(piece.stop for piece in take(queue).slices if piece.ticket == large)])
+    assert taken == 40
+
+
+def test_a_queue_that_was_emptied_starts_afresh() -> None:
+    queue = policy(buckets=(1, 10))
+    _, gone = admit(queue, 10, 10)
+    take(queue)
+    queue.withdraw(gone)  # the ideal server still owes five samples to the first
+    (waiting,) = admit(queue, 6)
+    assert take(queue).slices == (Slice(waiting, 0, 1),)
+    admit(queue, 5)
+    assert take(queue).slices[0].ticket == waiting
+
+
+def test_withdrawing_what_has_left_the_queue_changes_nothing() -> None:
+    queue = policy()
+    done, waiting = admit(queue, 64, 64)
+    take(queue)
+    queue.withdraw(done)
+    assert take(queue).slices == (Slice(waiting, 0, 64),)
+
+
+def test_a_late_request_is_refused_at_the_door() -> None:
+    with pytest.raises(DeadlinePassed):
+        policy().admit(1, NOW, NOW)
+
+
+def test_a_request_that_became_late_is_not_run_but_reported_once() -> None:
+    queue = policy()
+    late = queue.admit(3, NOW + 1, NOW)
+    kept = queue.admit(4, NOW + 9, NOW)
+    decision = queue.take(NOW + 1)
+    assert decision.expired == (late,)
+    assert decision.batch == Batch((Slice(kept, 0, 4),), 4)
+    assert queue.take(NOW + 1).expired == ()
+    assert queue.queued_samples == 0
+
+
+@dataclass
+class EqualShares:
+    """The ideal server, literally: every waiting request gets the same amount at every instant."""
+
+    left: dict[int, Fraction] = field(default_factory=dict)
+
+    def serve(self, amount: Fraction) -> None:
+        while amount > 0 and self.left:
+            share = min(*self.left.values(), amount / len(self.left))
+            amount -= share * len(self.left)
+            self.left = {ticket: left - share for ticket, left in self.left.items() if left > share}
+
+
+sizes = st.integers(1, 12)
+steps = st.lists(sizes | st.none(), max_size=40)  # a request of so many samples, or a free runner
+some_buckets = st.sampled_from([(1, 2, 4, 8), (4,), (1,), (2, 3, 8)])
+
+
+@given(steps=steps, buckets=some_buckets)
+def test_nobody_is_done_later_than_with_equal_shares(steps: list[int | None], buckets: tuple[int, ...]) -> None:
+    queue, ideal = policy(buckets), EqualShares()
+    left: dict[int, int] = {}
+    for step in steps + [None] * 200:
+        if step is not None:
+            ticket = queue.admit(step, None, NOW)
+            left[ticket] = step
+            ideal.left[ticket] = Fraction(step)
+        elif (batch := queue.take(NOW).batch) is not None:
+            for piece in batch.slices:
+                left[piece.ticket] -= piece.stop - piece.start
+            ideal.serve(Fraction(sum(piece.stop - piece.start for piece in batch.slices)))
+            late = [ticket for ticket, samples in left.items() if samples > 0 and ticket not in ideal.left]
+            assert late == []
+    assert all(samples == 0 for samples in left.values())
+
+
+@dataclass
+class Ledger:
+    """What a queue should hold, kept by hand."""
+
+    samples: int
+    taken: int = 0
+
+
+actions = st.lists(
+    st.tuples(st.just("admit"), st.integers(1, 30))
+    | st.tuples(st.just("take"), st.just(0))
+    | st.tuples(st.just("withdraw"), st.integers(0, 20)),
+    max_size=60,
+)
+
+
+@given(actions=actions, buckets=some_buckets)
+def test_whatever_happens_every_sample_is_run_once_and_the_queue_is_bounded(
+    actions: list[tuple[str, int]], buckets: tuple[int, ...]
+) -> None:
+    queue = policy(buckets, queue_samples=40, request_queue_samples=10)
+    ledger: dict[int, Ledger] = {}
+    refused = 0
+
+    def queued() -> int:
+        return sum(min(entry.samples - entry.taken, 10) for entry in ledger.values())
+
+    def run() -> bool:
+        batch = queue.take(NOW).batch
+        if batch is None:
+            return False
+        assert batch.size in buckets
+        assert len({piece.ticket for piece in batch.slices}) == len(batch.slices) > 0
+        assert sum(piece.stop - piece.start for piece in batch.slices) <= batch.size
+        for piece in batch.slices:
+            assert piece.start == ledger[piece.ticket].taken < piece.stop <= ledger[piece.ticket].samples
+            ledger[piece.ticket].taken = piece.stop
+        return True
+
+    for action, number in actions:
+        if action == "take":
+            run()
+        elif action == "withdraw":
+            queue.withdraw(number)
+            ledger.pop(number, None)
+        elif queued() + min(number, 10) <= 40:
+            ledger[queue.admit(number, None, NOW)] = Ledger(number)
+        else:
+            refused += 1
+            with pytest.raises(QueueFull):
+                queue.admit(number, None, NOW)
+        assert queue.queued_samples == queued() <= 40
+    while run():
+        pass
+    assert all(entry.taken == entry.samples for entry in ledger.values())
+    assert queue.queued_samples == 0
+
+
+@given(arrivals=st.lists(sizes, min_size=1, max_size=30), buckets=some_buckets)
+def test_the_same_calls_give_the_same_batches(arrivals: list[int], buckets: tuple[int, ...]) -> None:
+    def batches() -> list[Batch]:
+        queue = policy(buckets)
+        admit(queue, *arrivals)
+        return [take(queue) for _ in range(math.ceil(sum(arrivals) / buckets[-1]))]
+
+    assert batches() == batches()

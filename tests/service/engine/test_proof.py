@@ -1,0 +1,172 @@
+"""Batch sizes serve only where they agree, and no graph serves that strays from its golden outputs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from service.engine.graphs import GraphReport, GraphSpec
+from service.engine.proof import prove
+from service.engine.session import Array, Reproducibility, Runtime, Session
+from service.errors import GoldenMismatch, GraphRefused
+from tests.service.engine.graph_makers import (
+    GOLDEN_LATENT,
+    TOLERANCE,
+    identity,
+    mixed_with_mates,
+    noisy,
+    not_a_number,
+    shifted_by_slot,
+    shifted_from,
+)
+from tests.toy import TOLERANCES, toy_graphs
+
+TINY = 2.0**-20  # within the tolerance, and exact in float32 next to the golden latents
+
+
+def proof(spec: GraphSpec, mode: Reproducibility = "strict", max_batch: int = 16) -> GraphReport:
+    session = Session("generator", spec, Runtime(device="cpu", threads=1))
+    return prove(session, spec, [TOLERANCE], max_batch, mode)
+
+
+def test_sizes_that_agree_all_serve() -> None:
+    assert proof(identity()) == GraphReport("CPUExecutionProvider", (1, 2, 4, 8, 16), True, 0.0, 0.0)
+
+
+def test_the_largest_allowed_batch_is_a_size_even_if_no_power_of_two() -> None:
+    assert proof(identity(), max_batch=48).buckets == (1, 2, 4, 8, 16, 32, 48)
+    assert proof(identity(), max_batch=1).buckets == (1,)
+
+
+def test_strict_keeps_the_most_sizes_that_agree_bit_for_bit() -> None:
+    report = proof(shifted_from(batch=4, shift=TINY))
+    assert report.buckets == (4, 8, 16)
+    assert report.reproducible
+    assert report.largest_deviation == pytest.approx(TINY, rel=0.1)
+
+
+def test_between_equally_many_sizes_a_cpu_keeps_the_smaller() -> None:
+    assert proof(shifted_from(batch=4, shift=TINY), max_batch=8).buckets == (1, 2)
+
+
+def test_a_sample_that_depends_on_its_slot_is_served_in_batches_of_one() -> None:
+    report = proof(shifted_by_slot(TINY))
+    assert report.buckets == (1,)
+    assert report.reproducible
+
+
+def test_a_sample_that_depends_on_its_mates_is_served_in_batches_of_one() -> None:
+    assert proof(mixed_with_mates(share=1e-6)).buckets == (1,)
+
+
+def test_a_sample_that_is_never_the_same_twice_is_served_only_fast() -> None:
+    with pytest.raises(GraphRefused, match="no batch size gives the same sample twice"):
+        proof(noisy(scale=1e-5))
+    report = proof(noisy(scale=1e-5), mode="fast")
+    assert report.buckets == (1, 2, 4, 8, 16)
+    assert not report.reproducible
+    assert not proof(noisy(scale=1e-5), mode="fast", max_batch=1).reproducible
+
+
+def test_fast_keeps_every_size_within_the_tolerance_and_says_so() -> None:
+    report = proof(shifted_from(batch=4, shift=TINY), mode="fast")
+    assert report.buckets == (1, 2, 4, 8, 16)
+    assert not report.reproducible
+    assert report.largest_deviation == pytest.approx(TINY, rel=0.1)
+
+
+def test_fast_is_reproducible_where_the_sizes_agree() -> None:
+    assert proof(identity(), mode="fast").reproducible
+
+
+@pytest.mark.parametrize("shift", [0.5, -0.5])
+def test_fast_leaves_out_sizes_beyond_the_tolerance(shift: float) -> None:
+    report = proof(shifted_from(batch=4, shift=shift), mode="fast")
+    assert report.buckets == (1, 2)
+    assert report.largest_deviation == pytest.approx(0.5)
+
+
+def test_fast_never_serves_a_size_in_which_slots_differ() -> None:
+    assert proof(shifted_by_slot(0.5), mode="fast").buckets == (1,)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_fast_never_mixes_samples_that_depend_on_their_mates(sign: int) -> None:
+    """Among its likes a row gives its golden sample; only other company moves it, up or down."""
+    row = sign * np.ones((1, 3), np.float32)
+    golden: dict[str, Array] = {"latent": row, "sample": row}
+    assert proof(replace(mixed_with_mates(share=0.5), golden=golden), mode="fast").buckets == (1,)
+
+
+@pytest.mark.parametrize("mode", ["strict", "fast"])
+def test_outputs_that_stray_from_the_golden_ones_are_refused_by_name_and_number(mode: Reproducibility) -> None:
+    spec = identity()
+    golden: dict[str, Array] = {"latent": GOLDEN_LATENT, "sample": GOLDEN_LATENT + np.float32(0.25)}
+    with pytest.raises(GoldenMismatch, match=r"generator: sample strays .* by 0.25; .*CPUExecutionProvider at fp32 is"):
+        proof(replace(spec, golden=golden), mode)
+
+
+def test_a_stray_golden_row_is_found_behind_the_rows_that_are_probed() -> None:
+    latent = np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3)
+    sample = latent.copy()
+    sample[19, 2] += 1
+    with pytest.raises(GoldenMismatch):
+        proof(replace(identity(), golden={"latent": latent, "sample": sample}))
+
+
+@pytest.mark.parametrize("mode", ["strict", "fast"])
+def test_outputs_that_are_not_numbers_are_refused(mode: Reproducibility) -> None:
+    with pytest.raises(GoldenMismatch, match="nan"):
+        proof(not_a_number(), mode)
+
+
+def test_pixels_have_a_tolerance_of_their_own() -> None:
+    spec = toy_graphs().generator
+    one_step = spec.golden | {"pixels": np.clip(spec.golden["pixels"].astype(int) + 1, 0, 255).astype(np.uint8)}
+    two_steps = spec.golden | {"pixels": np.clip(spec.golden["pixels"].astype(int) - 2, 0, 255).astype(np.uint8)}
+    session = Session("generator", spec, Runtime(device="cpu", threads=1))
+    assert prove(session, replace(spec, golden=one_step), TOLERANCES, 4, "strict").golden_deviation == 0
+    with pytest.raises(GoldenMismatch, match="pixels strays from the golden outputs by 2"):
+        prove(session, replace(spec, golden=two_steps), TOLERANCES, 4, "strict")
+
+
+def test_a_package_without_a_tolerance_for_this_provider_is_refused() -> None:
+    spec = identity()
+    session = Session("generator", spec, Runtime(device="cpu", threads=1))
+    elsewhere = replace(TOLERANCE, provider="CUDAExecutionProvider")
+    with pytest.raises(GoldenMismatch, match="no tolerance for CPUExecutionProvider at fp32"):
+        prove(session, spec, [elsewhere], 4, "strict")
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [None, GOLDEN_LATENT.astype(np.float64), GOLDEN_LATENT[:, :2], GOLDEN_LATENT[0], GOLDEN_LATENT[:0]],
+    ids=["missing", "another type", "another shape", "no batch", "empty"],
+)
+def test_golden_tensors_that_are_not_the_stated_ones_are_refused(sample: Array | None) -> None:
+    golden: dict[str, Array] = {"latent": GOLDEN_LATENT}
+    if sample is not None:
+        golden["sample"] = sample
+    with pytest.raises(GraphRefused, match="golden sample is missing, or has not"):
+        proof(replace(identity(), golden=golden))
+
+
+def test_golden_tensors_of_different_lengths_are_refused() -> None:
+    with pytest.raises(GraphRefused, match="different numbers of rows"):
+        proof(replace(identity(), golden={"latent": GOLDEN_LATENT, "sample": GOLDEN_LATENT[:4]}))
+
+
+def test_a_batch_coupled_graph_is_replayed_whole_and_has_no_sizes() -> None:
+    spec = mixed_with_mates(share=0.5)
+    mean = GOLDEN_LATENT.mean(axis=0)
+    golden: dict[str, Array] = {"latent": GOLDEN_LATENT, "sample": (GOLDEN_LATENT + mean) / 2}
+    report = proof(replace(spec, golden=golden, batch_coupled=True))
+    assert report.buckets == ()
+    assert not report.reproducible
+    assert report.golden_deviation < TOLERANCE.sample
+
+
+def test_a_single_golden_row_is_enough() -> None:
+    golden: dict[str, Array] = {"latent": GOLDEN_LATENT[:1], "sample": GOLDEN_LATENT[:1]}
+    assert proof(replace(mixed_with_mates(share=1e-6), golden=golden)).buckets == (1,)
+    assert proof(replace(identity(), golden=golden)).buckets == (1, 2, 4, 8, 16)

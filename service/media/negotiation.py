@@ -1,0 +1,105 @@
+"""Which form an answer takes: the one table of media types and format names, and the choice among them.
+
+`?format=` wins, for people with a browser; else the `Accept` header decides by its quality values. It knows no route
+and no encoder: it turns two strings into one row of the table.
+
+References:
+    RFC 9110, HTTP Semantics: §12.4.2 (quality values), §12.5.1 (Accept).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from service.errors import NotAcceptable
+
+MAX_QUOTED_CHARACTERS = 40  # of the caller's own words in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One form of an answer.
+
+    Attributes:
+        name: what `?format=` calls it.
+        media_type: what `Accept` and `Content-Type` call it.
+    """
+
+    name: str
+    media_type: str
+
+
+# In order of preference where the caller has none.
+MEDIA: Final = (
+    Media("json", "application/json"),
+    Media("png", "image/png"),
+    Media("webp", "image/webp"),
+    Media("jpeg", "image/jpeg"),
+    Media("npy", "application/x-npy"),
+    Media("zip", "application/zip"),
+)
+
+
+def _known() -> str:
+    return ", ".join(f"{media.media_type} ({media.name})" for media in MEDIA)
+
+
+def _quality(parameters: list[str]) -> float | None:
+    """The `q` among a range's parameters, 1 where there is none, None where it is not a number in [0, 1]."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                return None
+            return quality if math.isfinite(quality) and 0 <= quality <= 1 else None
+    return 1.0
+
+
+def _ranges(accept: str) -> dict[str, float]:
+    """Media range → quality; a range that is not well-formed is left out."""
+    ranges: dict[str, float] = {}
+    for item in accept.split(","):
+        name, *parameters = item.split(";")
+        quality = _quality(parameters)
+        if quality is not None and name.strip():
+            ranges[name.strip().lower()] = quality
+    return ranges
+
+
+def choose(accept: str | None, fmt: str | None) -> Media:
+    """Choose the form of an answer.
+
+    Of the types with the highest quality, one that the caller named wins over one that a wildcard matched, then the
+    table's order decides.
+
+    Args:
+        accept: the `Accept` header; None or empty accepts everything.
+        fmt: the `format` query parameter; None leaves the choice to `accept`.
+
+    Returns:
+        A row of `MEDIA`.
+
+    Raises:
+        NotAcceptable: there is no such form; the message lists those there are.
+    """
+    if fmt is not None:
+        for media in MEDIA:
+            if media.name == fmt:
+                return media
+        raise NotAcceptable(f"There is no format {fmt[:MAX_QUOTED_CHARACTERS]!r}; there are: {_known()}.")
+    ranges = _ranges(accept) if accept and accept.strip() else {"*/*": 1.0}
+
+    def preference(media: Media) -> tuple[float, int]:
+        """Quality by the most specific range that matches, then how specific that is."""
+        family = media.media_type.split("/")[0]
+        for specificity, media_range in ((2, media.media_type), (1, f"{family}/*"), (0, "*/*")):
+            if media_range in ranges:
+                return ranges[media_range], specificity
+        return 0.0, 0
+
+    best = max(MEDIA, key=preference)  # the first of equals
+    if preference(best)[0] == 0:
+        raise NotAcceptable(f"None of the accepted media types can be answered; there are: {_known()}.")
+    return best

@@ -1,0 +1,286 @@
+"""The program that looks inside ONNX graphs, so that the service does not have to.
+
+    python -m service.packages.vetting_child --memory-bytes N --cpu-s N  < request  > verdict
+
+A graph is a program from a file, and parsers of such files have had holes. So they are parsed here, in a child process
+that gives up memory, time, files and children before it reads a byte, has nothing worth stealing, and whose death is a
+verdict too. It is the only module that imports `onnx`, and nothing imports it.
+
+The request is one line of JSON, `{"graphs": [{file, bytes, opset, inputs, outputs}, …]}`, and then the graphs' bytes
+one after the other; the verdict is one line of JSON, `{"refusal": null}` or `{"refusal": "…"}`.
+
+A graph that passes is one file; uses standard operators of the stated opset, of those that inference of MLPs,
+convolutional networks and transformers needs; draws no noise (all of it is an input, else a seed would not say which
+sample it means); has no control flow, functions or training mode; has the tensors that the manifest states, with a
+free batch; and no intermediate tensor beyond reason.
+
+References:
+    CVE-2022-25882, CVE-2024-5187, CVE-2026-34445: external data of ONNX files.
+"""
+
+import argparse
+import json
+import math
+import resource
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypedDict
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+MAX_NODES = 10_000  # StyleGAN2 at 1024×1024 has about a thousand
+MAX_INITIALIZERS = 10_000
+MAX_TENSOR_BYTES = 2**30  # of one intermediate tensor, for one sample: 1024×1024 with 256 maps, in float32
+MAX_REASON = 300  # characters of the library's own words
+ELEMENT_TYPES: Final[Mapping[str, int]] = {
+    "FP32": TensorProto.FLOAT,
+    "FP16": TensorProto.FLOAT16,
+    "UINT8": TensorProto.UINT8,
+    "INT64": TensorProto.INT64,
+}
+# Element type of a weight → its bytes, and where a weight that is not raw keeps its elements.
+WEIGHT_TYPES: Final[Mapping[int, tuple[int, str]]] = {
+    TensorProto.FLOAT: (4, "float_data"),
+    TensorProto.DOUBLE: (8, "double_data"),
+    TensorProto.FLOAT16: (2, "int32_data"),
+    TensorProto.BFLOAT16: (2, "int32_data"),
+    TensorProto.INT64: (8, "int64_data"),
+    TensorProto.INT32: (4, "int32_data"),
+    TensorProto.INT8: (1, "int32_data"),
+    TensorProto.UINT8: (1, "int32_data"),
+    TensorProto.BOOL: (1, "int32_data"),
+}
+PLAIN_ATTRIBUTES: Final = frozenset(
+    {
+        AttributeProto.FLOAT,
+        AttributeProto.FLOATS,
+        AttributeProto.INT,
+        AttributeProto.INTS,
+        AttributeProto.STRING,
+        AttributeProto.STRINGS,
+        AttributeProto.TENSOR,
+    }
+)
+RANDOM_OPERATORS: Final = frozenset(
+    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+OPERATOR_FAMILIES: Final = (
+    "Abs Acos Acosh Add And Asin Asinh Atan Atanh Ceil Clip Cos Cosh Div Equal Erf Exp Floor Greater GreaterOrEqual",
+    "IsInf IsNaN Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Round Sign Sin Sinh Sqrt Sub Sum",
+    "Tan Where Xor",
+    # activations
+    "Celu Elu Gelu HardSigmoid HardSwish Hardmax LeakyRelu LogSoftmax Mish PRelu Relu Selu Shrink Sigmoid Softmax",
+    "Softplus Softsign Swish Tanh ThresholdedRelu",
+    # what has weights
+    "Attention Conv ConvTranspose DeformConv Einsum Gemm MatMul RotaryEmbedding",
+    "BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization LpNormalization",
+    "MeanVarianceNormalization RMSNormalization",
+    # pooling and reduction
+    "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
+    "ArgMax ArgMin CumSum ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd",
+    "ReduceSum ReduceSumSquare TopK",
+    # moving numbers about, and resampling
+    "Cast CastLike Concat Constant ConstantOfShape Expand EyeLike Flatten Gather GatherElements GatherND Identity",
+    "OneHot Pad Range Reshape ScatterElements ScatterND Shape Size Slice Split Squeeze Tile Transpose Trilu Unsqueeze",
+    "AffineGrid CenterCropPad DepthToSpace GridSample Resize SpaceToDepth",
+    # integer arithmetic
+    "ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul QuantizeLinear",
+)
+OPERATORS: Final = frozenset(name for family in OPERATOR_FAMILIES for name in family.split())
+
+
+class StatedTensor(TypedDict):
+    """What the manifest says of one input or output."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class StatedGraph(TypedDict):
+    """What the manifest says of one graph, and how many of the following bytes are its own."""
+
+    file: str
+    bytes: int
+    opset: int
+    inputs: list[StatedTensor]
+    outputs: list[StatedTensor]
+
+
+class Refused(Exception):
+    """A graph does what none may do, or is not what the manifest says."""
+
+
+def vet(content: bytes, stated: StatedGraph) -> None:
+    """Look inside one graph.
+
+    Args:
+        content: the serialized graph.
+        stated: what the manifest says of it.
+
+    Raises:
+        Refused: with the reason.
+    """
+    try:
+        model = ModelProto.FromString(content)
+    except DecodeError as error:
+        if "alloc" in str(error):  # protobuf words a lack of memory as a fault of the file
+            raise MemoryError from error
+        raise Refused("is not an ONNX graph, or is truncated") from error
+    check_model(model, stated["opset"])
+    check_nodes(model.graph.node)
+    check_weights(model.graph)
+    inferred = infer(content)
+    check_tensors("input", inferred.input, stated["inputs"])
+    check_tensors("output", inferred.output, stated["outputs"])
+    check_sizes(inferred)
+
+
+def check_model(model: ModelProto, opset: int) -> None:
+    """Refuse whatever a graph can carry besides its nodes, and other operators than the stated opset's."""
+    if model.functions:
+        raise Refused(f"defines functions ({model.functions[0].name}); inline them before export")
+    if model.training_info:
+        raise Refused("carries training information")
+    opsets = {imported.domain or "ai.onnx": imported.version for imported in model.opset_import}
+    if opsets != {"ai.onnx": opset}:
+        found = ", ".join(f"{domain} {version}" for domain, version in sorted(opsets.items()))
+        raise Refused(f"imports the operators {found or 'of no opset'}; the manifest states ai.onnx {opset} alone")
+
+
+def check_nodes(nodes: Iterable[NodeProto]) -> None:
+    """Refuse every operator that is not of the list, and what would make one of the list depend on chance or files."""
+    for index, node in enumerate(nodes):
+        where = f"node {index} ({node.op_type})"
+        if index == MAX_NODES:
+            raise Refused(f"has more than {MAX_NODES} nodes")
+        if node.domain not in {"", "ai.onnx"}:
+            raise Refused(f"{where}: the operator is of the domain {node.domain!r}, not a standard one")
+        if node.op_type in RANDOM_OPERATORS:
+            raise Refused(f"{where}: draws its own noise; all noise must be an input")
+        if node.op_type not in OPERATORS:
+            raise Refused(f"{where}: the operator is not one that inference needs")
+        for attribute in node.attribute:
+            if attribute.type not in PLAIN_ATTRIBUTES or attribute.ref_attr_name:
+                raise Refused(f"{where}: the attribute {attribute.name!r} is not plain data")
+            if attribute.name == "training_mode" and attribute.i != 0:
+                raise Refused(f"{where}: is in training mode, where a sample depends on its batch-mates")
+            if attribute.type == AttributeProto.TENSOR:
+                check_weight(f"{where}: the attribute {attribute.name!r}", attribute.t)
+
+
+def check_weights(graph: GraphProto) -> None:
+    """Refuse weights that are elsewhere, that lie about their size, or that a caller could replace."""
+    if graph.sparse_initializer or graph.quantization_annotation:
+        raise Refused("has sparse weights or quantisation annotations, which are not read")
+    if len(graph.initializer) > MAX_INITIALIZERS:
+        raise Refused(f"has {len(graph.initializer)} weights; at most {MAX_INITIALIZERS} are read")
+    replaceable = {tensor.name for tensor in graph.initializer} & {value.name for value in graph.input}
+    if replaceable:
+        raise Refused(f"the weight {min(replaceable)!r} is an input as well, so that a caller could replace it")
+    for tensor in graph.initializer:
+        check_weight(f"the weight {tensor.name!r}", tensor)
+
+
+def check_weight(where: str, tensor: TensorProto) -> None:
+    """Refuse a weight whose elements are not exactly those that its shape counts, here in this file."""
+    if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
+        raise Refused(f"{where}: is external data; a package's graph is one file")
+    if tensor.HasField("segment"):
+        raise Refused(f"{where}: is only a segment")
+    if tensor.data_type not in WEIGHT_TYPES:
+        raise Refused(f"{where}: has elements of a type ({tensor.data_type}) that is not read")
+    element_bytes, field = WEIGHT_TYPES[tensor.data_type]
+    if any(axis < 0 for axis in tensor.dims):
+        raise Refused(f"{where}: has a negative axis")
+    expected = math.prod(tensor.dims)
+    found = len(tensor.raw_data) / element_bytes if tensor.HasField("raw_data") else len(getattr(tensor, field))
+    if found != expected:
+        raise Refused(f"{where}: has shape {list(tensor.dims)} and so {expected} elements, but holds {found:g}")
+
+
+def infer(content: bytes) -> GraphProto:
+    """Run the library's own full check; answer the graph with the shape of every tensor that can be known."""
+    try:
+        onnx.checker.check_model(content)
+        inferred = onnx.shape_inference.infer_shapes(content, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())
+        raise Refused(f"is not valid ONNX: {reason[:MAX_REASON]}") from error
+    return inferred.graph
+
+
+def check_tensors(side: str, found: Iterable[ValueInfoProto], stated: list[StatedTensor]) -> None:
+    """Refuse inputs or outputs other than the stated ones, and any batch that is not free."""
+    found = list(found)
+    names = [value.name for value in found]
+    if names != [tensor["name"] for tensor in stated]:
+        wanted = ", ".join(tensor["name"] for tensor in stated)
+        raise Refused(f"has the {side}s {', '.join(names)}; the manifest states {wanted}")
+    for value, tensor in zip(found, stated, strict=True):
+        where = f"{side} {tensor['name']}"
+        kind = value.type.tensor_type
+        if kind.elem_type != ELEMENT_TYPES[tensor["datatype"]]:
+            raise Refused(
+                f"{where}: has elements of ONNX type {kind.elem_type}; the manifest states {tensor['datatype']}"
+            )
+        shape = list(axes(value))
+        if shape and shape[0] is not None:
+            raise Refused(f"{where}: its batch is fixed at {shape[0]}; export it with a dynamic first axis")
+        if [-1, *shape[1:]] != tensor["shape"]:
+            words = [-1 if axis is None else axis for axis in shape]
+            raise Refused(f"{where}: has shape {words}; the manifest states {tensor['shape']}")
+
+
+def axes(value: ValueInfoProto) -> Iterator[int | None]:
+    """The axes of a tensor, None where only a run will know."""
+    for axis in value.type.tensor_type.shape.dim:
+        yield axis.dim_value if axis.HasField("dim_value") else None
+
+
+def check_sizes(graph: GraphProto) -> None:
+    """Refuse a tensor so large that one sample would exhaust the service."""
+    for value in (*graph.value_info, *graph.output):
+        element_bytes, _ = WEIGHT_TYPES.get(value.type.tensor_type.elem_type, (8, ""))
+        size = element_bytes * math.prod(axis for axis in axes(value) if axis is not None)
+        if size > MAX_TENSOR_BYTES:
+            raise Refused(
+                f"the tensor {value.name!r} takes {size} bytes a sample; at most {MAX_TENSOR_BYTES} are allowed"
+            )
+
+
+def confine(memory_bytes: int, cpu_s: int) -> None:
+    """Give up whatever this program does not need; it cannot be taken back."""
+    for limit, value in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CPU, cpu_s),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 0),  # what is open stays open; nothing else opens
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+
+
+def main() -> None:
+    """Read one request from standard input, write one verdict to standard output."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--memory-bytes", type=int, required=True)
+    parser.add_argument("--cpu-s", type=int, required=True)
+    arguments = parser.parse_args()
+    confine(arguments.memory_bytes, arguments.cpu_s)
+    graphs: list[StatedGraph] = json.loads(sys.stdin.buffer.readline())["graphs"]
+    refusal = None
+    for stated in graphs:
+        try:
+            vet(sys.stdin.buffer.read(stated["bytes"]), stated)
+        except Refused as error:
+            refusal = f"{stated['file']}: {error}"
+            break
+    sys.stdout.write(json.dumps({"refusal": refusal}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Writer and reader meet: what training writes is valid, is read, is served, and means the same on both sides."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+pytest.importorskip("torch", reason="the writer needs the `train` extra")
+
+from service.engine.batch_policy import BatchLimits
+from service.engine.local import LocalEngine
+from service.engine.pixels import dequantise
+from service.engine.port import GenerateJob, Samples, ScoreJob
+from service.engine.session import Runtime
+from service.packages import calibration as reading
+from service.packages.package import read_package
+from service.packages.repository import Repository, ServedPackage
+from service.settings import Settings
+from service.telemetry import Telemetry
+from tests.training import exported
+from training import calibration as writing
+from training.packaging.pair import floats
+
+SCHEMA = Path(__file__).parents[2] / "models" / "manifest.schema.json"
+SEEDS = np.arange(6, dtype=np.uint64)
+
+
+@pytest.fixture
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported.package(tmp_path_factory)
+
+
+def test_a_written_package_is_valid_and_read(package: Path) -> None:
+    content = json.loads((package / "manifest.json").read_bytes())
+    jsonschema.validate(content, json.loads(SCHEMA.read_bytes()), cls=jsonschema.Draft7Validator)
+    read = read_package(package)
+    assert (read.key.name, read.key.version) == (exported.NAME, 1)
+    assert set(read.models) == {"generator", "discriminator"}
+    assert {name: set(arrays) for name, arrays in read.golden.items()} == {
+        "generator": {"latent", "sample", "pixels"},
+        "discriminator": {"sample", "logit"},
+    }
+
+
+async def serve(models_dir: Path) -> tuple[ServedPackage, Samples, Samples]:
+    """Load the package as the service does; generate with scores, and score what was generated."""
+    settings = Settings(models_dir=models_dir, default_model=exported.NAME)
+    telemetry = Telemetry(CollectorRegistry())
+    engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=4), telemetry)
+    repository = Repository(models_dir, engine, settings, telemetry)
+    await repository.load_all()
+    served = repository.find(None, None)
+    generated = await engine.submit(GenerateJob(package=served.key, seeds=SEEDS, want_logits=True))
+    scored = await engine.submit(ScoreJob(package=served.key, pixels=generated.pixels))
+    await engine.drain(timeout_s=5)
+    return served, generated, scored
+
+
+def test_a_written_package_is_vetted_replayed_and_served(package: Path) -> None:
+    served, generated, scored = asyncio.run(serve(package.parents[1]))
+    assert served.report.generator.golden_deviation < 1e-4
+    assert served.report.generator.reproducible
+    assert generated.pixels is not None
+    assert generated.pixels.shape == (6, 8, 8, 1)
+    assert generated.logits is not None
+    assert scored.logits is not None
+    assert generated.logits.tobytes() == scored.logits.tobytes()
+
+
+def test_both_sides_turn_bytes_into_the_same_floats() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
+    assert dequantise(pixels, (-1.0, 1.0)).tobytes() == floats(pixels.transpose(0, 3, 1, 2)).tobytes()
+
+
+@pytest.mark.parametrize(
+    "curve", [writing.Platt(1.5, -0.25), writing.PiecewiseLinear((-1.0, 0.5, 2.0), (-3.0, 0.0, 1.0))]
+)
+def test_both_sides_read_a_logit_as_the_same_probability(package: Path, curve: writing.Curve) -> None:
+    written = writing.Calibration(curve, 10, 10, 0.0, 0.5, 0.5)
+    manifest = read_package(package).manifest
+    assert manifest.discriminator is not None
+    content = manifest.discriminator.model_dump() | {"calibration": written.entry()}
+    read = reading.Calibration.of(type(manifest.discriminator).model_validate(content, strict=False))
+    logits = np.linspace(-50, 50, 101)
+    assert read.probability(logits) == pytest.approx(written.probability(logits), rel=1e-12)
+    assert read.log_density_ratio(logits) == pytest.approx(curve.log_odds(logits), rel=1e-12)

@@ -1,0 +1,54 @@
+"""Which form an answer takes, for the headers that real clients send."""
+
+import pytest
+
+from service.errors import NotAcceptable
+from service.media.negotiation import MEDIA, Media, choose
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "name"),
+    [
+        (None, "json"),
+        ("", "json"),
+        ("*/*", "json"),  # curl, httpx, requests
+        ("application/json, text/plain, */*", "json"),  # axios
+        (BROWSER, "webp"),
+        ("image/png", "png"),
+        ("IMAGE/PNG", "png"),
+        ("image/*", "png"),
+        ("application/*", "json"),
+        ("application/x-npy", "npy"),
+        ("application/zip;q=0.5, image/jpeg;q=0.4", "zip"),
+        ("application/json;q=0.1, image/png;q=0.2", "png"),
+        ("image/png, */*", "png"),  # named wins over matched by a wildcard
+        ("image/*, image/png;q=0.1, application/json;q=0.5", "webp"),  # the most specific range gives the quality
+        ("application/json;charset=utf-8", "json"),
+        ("application/json; q=0, */*; q=0.1", "png"),
+        ("image/png;q=high, application/zip", "zip"),  # a range that is not well-formed counts for nothing
+    ],
+)
+def test_the_accept_header_decides_by_quality_then_by_how_specific_it_is(accept: str | None, name: str) -> None:
+    assert choose(accept, None).name == name
+
+
+@pytest.mark.parametrize("media", MEDIA, ids=lambda media: media.name)
+def test_the_format_parameter_wins_over_the_header(media: Media) -> None:
+    assert choose("text/html", media.name) is media
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/avif, text/*", "image/png;q=2", ",;,"])
+def test_a_header_that_accepts_nothing_there_is_lists_what_there_is(accept: str) -> None:
+    with pytest.raises(NotAcceptable) as refusal:
+        choose(accept, None)
+    for media in MEDIA:
+        assert media.media_type in str(refusal.value)
+
+
+@pytest.mark.parametrize("fmt", ["", "gif", "PNG", "image/png", "x" * 10_000])
+def test_an_unknown_format_lists_the_known_ones_and_quotes_little_of_what_was_sent(fmt: str) -> None:
+    with pytest.raises(NotAcceptable, match=r"json.*png.*webp.*jpeg.*npy.*zip") as refusal:
+        choose(None, fmt)
+    assert len(str(refusal.value)) < 400

@@ -1,0 +1,318 @@
+"""Folders of real packages, good and damaged, loaded into the real engine."""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.engine.batch_policy import BatchLimits
+from service.engine.graphs import PackageKey
+from service.engine.local import LocalEngine
+from service.engine.port import GenerateJob
+from service.engine.session import Runtime
+from service.errors import FileDamaged, GoldenMismatch, GraphRefused, ManifestRefused, NotFound, NotReady, PackageError
+from service.packages.repository import Repository, find_packages
+from service.settings import Settings
+from service.telemetry import Telemetry
+from tests.toy import Toy, generator_model, republish, toy_files, toy_graphs, write_toy_package
+
+MAX_BATCH = 4  # the fewest batch sizes to prove at load
+
+
+class Served:
+    """A repository over a folder, with its own engine and registry."""
+
+    def __init__(self, models_dir: Path, **settings: str) -> None:
+        self.registry = CollectorRegistry()
+        telemetry = Telemetry(self.registry)
+        runtime = Runtime(device="cpu", threads=1)
+        self.engine = LocalEngine(runtime, BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
+        values = Settings(models_dir=models_dir, **{"default_model": "toy", **settings})  # type: ignore[arg-type]
+        self.repository = Repository(models_dir, self.engine, values, telemetry)
+
+    def metric(self, name: str, model: str, version: int) -> float | None:
+        return self.registry.get_sample_value(name, {"model": model, "version": str(version)})
+
+
+@asynccontextmanager
+async def loaded(models_dir: Path, **settings: str) -> AsyncIterator[Served]:
+    served = Served(models_dir, **settings)
+    try:
+        await served.repository.load_all()
+        yield served
+    finally:
+        await served.engine.drain(timeout_s=5)
+
+
+def test_a_good_package_is_found_by_default_by_name_and_by_version(tmp_path: Path) -> None:
+    write_toy_package(tmp_path)
+
+    async def scenario() -> None:
+        async with loaded(tmp_path) as served:
+            repository = served.repository
+            package = repository.find()
+            assert package.key == PackageKey("toy", 1)
+            assert repository.find("toy", 1) is repository.find("toy", "1") is repository.find("toy") is package
+            assert repository.ready
+            assert package.calibration is not None
+            samples = await served.engine.submit(GenerateJob(package=package.key, seeds=np.array([7], np.uint64)))
+            assert samples.pixels is not None
+            assert samples.pixels.shape == (1, 8, 8, 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_packages_hash_is_that_of_its_manifests_bytes(tmp_path: Path) -> None:
+    folder = write_toy_package(tmp_path)
+
+    async def scenario() -> str:
+        async with loaded(tmp_path) as served:
+            return served.repository.find().sha256
+
+    assert asyncio.run(scenario()) == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def test_a_package_without_a_discriminator_is_served_without_a_calibration(tmp_path: Path) -> None:
+    write_toy_package(tmp_path, discriminator=False)
+
+    async def scenario() -> None:
+        async with loaded(tmp_path) as served:
+            package = served.repository.find()
+            assert package.calibration is None
+            assert package.report.discriminator is None
+
+    asyncio.run(scenario())
+
+
+def test_the_newest_version_that_is_ready_is_the_default(tmp_path: Path) -> None:
+    for version in (9, 10, 11):
+        write_toy_package(tmp_path, version=version, seed=version)
+    (tmp_path / "toy/11/generator.onnx").unlink()
+
+    async def scenario() -> None:
+        async with loaded(tmp_path) as served:
+            assert served.repository.find("toy").key.version == 10
+            assert served.repository.find("toy", "9").key.version == 9
+            with pytest.raises(NotFound, match="no model toy, version 11 that is ready; there are: toy/10, toy/9"):
+                served.repository.find("toy", 11)
+            states = [(status.key.version, status.state) for status in served.repository.statuses()]
+            assert states == [(11, "refused"), (10, "ready"), (9, "ready")]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("model", "version"), [("other", None), ("toy", 2), ("toy", "01"), ("toy", "latest"), ("../toy", None), ("", None)]
+)
+def test_what_is_not_there_is_not_found_and_the_answer_says_what_is(
+    tmp_path: Path, model: str, version: str | int | None
+) -> None:
+    write_toy_package(tmp_path)
+
+    async def scenario() -> None:
+        async with loaded(tmp_path) as served:
+            with pytest.raises(NotFound, match=r"there are: toy/1\.$"):
+                served.repository.find(model, version)
+
+    asyncio.run(scenario())
+
+
+def test_a_callers_endless_name_is_not_repeated_to_it(tmp_path: Path) -> None:
+    write_toy_package(tmp_path)
+
+    async def scenario() -> None:
+        async with loaded(tmp_path) as served:
+            with pytest.raises(NotFound) as refusal:
+                served.repository.find("x" * 100_000, "9" * 100_000)
+            assert len(str(refusal.value)) < 250
+
+    asyncio.run(scenario())
+
+
+def test_before_and_while_it_loads_a_model_is_not_ready_rather_than_not_found(tmp_path: Path) -> None:
+    write_toy_package(tmp_path)
+
+    async def scenario() -> None:
+        served = Served(tmp_path)
+        with pytest.raises(NotReady, match="toy is still loading"):
+            served.repository.find()
+        loading = asyncio.create_task(served.repository.load_all())
+        refusals = 0
+        while not loading.done():
+            assert served.repository.ready == bool([s for s in served.repository.statuses() if s.state == "ready"])
+            if not served.repository.ready:
+                with pytest.raises(NotReady):
+                    served.repository.find()
+                refusals += 1
+            await asyncio.sleep(0)
+        await loading
+        assert refusals > 1
+        assert served.repository.ready
+        await served.engine.drain(timeout_s=5)
+
+    asyncio.run(scenario())
+
+
+def damage_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+
+
+def remove_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def rename(folder: Path) -> None:
+    folder.rename(folder.with_name("2"))
+
+
+def flip_a_byte(folder: Path) -> None:
+    content = bytearray((folder / "discriminator.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "discriminator.onnx").write_bytes(content)
+
+
+def cut_off(folder: Path) -> None:
+    os.truncate(folder / "generator.onnx", 100)
+
+
+def cut_off_with_its_hash(folder: Path) -> None:
+    republish(folder, {"generator.onnx": (folder / "generator.onnx").read_bytes()[:-100]})
+
+
+def remove_golden(folder: Path) -> None:
+    (folder / "golden.npz").unlink()
+
+
+def link_out(folder: Path) -> None:
+    outside = folder.parent / ".outside"
+    shutil.move(folder / "generator.onnx", outside)
+    (folder / "generator.onnx").symlink_to(outside)
+
+
+def other_weights(folder: Path) -> None:
+    republish(folder, {"generator.onnx": generator_model(Toy(seed=1))})
+
+
+def other_golden(folder: Path) -> None:
+    republish(folder, {"golden.npz": toy_files(toy_graphs(seed=1))["golden.npz"]})
+
+
+def vector(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sample"] = {"kind": "vector", "size": 4}
+    del manifest["discriminator"], manifest["generator"]["outputs"][1]
+    manifest["generator"]["outputs"][0]["shape"] = [-1, 4]
+    with np.load(folder / "golden.npz") as golden:
+        arrays = {"generator.latent": golden["generator.latent"], "generator.sample": np.zeros((4, 4), np.float32)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    np.savez(folder / "golden.npz", allow_pickle=False, **arrays)
+    republish(folder, {"golden.npz": (folder / "golden.npz").read_bytes()})
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (damage_manifest, ManifestRefused, "toy/1: manifest.json: not JSON"),
+        (remove_manifest, ManifestRefused, "toy/1: manifest.json: the file is missing"),
+        (rename, ManifestRefused, "toy/2: manifest.json: name and version: are toy/1, but the folder is toy/2"),
+        (flip_a_byte, FileDamaged, "toy/1: discriminator.onnx: SHA-256 [0-9a-f]{64} expected, [0-9a-f]{64} found"),
+        (cut_off, FileDamaged, "toy/1: generator.onnx: 17409 bytes expected, 100 found"),
+        (cut_off_with_its_hash, GraphRefused, "toy/1: generator.onnx: is not an ONNX graph, or is truncated"),
+        (remove_golden, FileDamaged, "toy/1: golden.npz: the file is missing"),
+        (link_out, FileDamaged, "toy/1: generator.onnx: not a plain file"),
+        (other_weights, GoldenMismatch, "toy/1: .*generator"),
+        (other_golden, GoldenMismatch, "toy/1: .*generator"),
+        (vector, ManifestRefused, "toy/1: manifest.json: sample.kind: this service does not serve vector samples"),
+    ],
+)
+def test_a_configured_model_with_no_good_version_stops_the_start_naming_file_and_damage(
+    tmp_path: Path, damage: Callable[[Path], None], error: type[PackageError], words: str
+) -> None:
+    damage(write_toy_package(tmp_path))
+
+    async def scenario() -> None:
+        async with loaded(tmp_path):
+            pass
+
+    with pytest.raises(error, match=f"^{words}"):
+        asyncio.run(scenario())
+
+
+def test_a_configured_model_that_is_not_in_the_folder_stops_the_start(tmp_path: Path) -> None:
+    write_toy_package(tmp_path / "models")
+
+    async def scenario(models_dir: Path, **settings: str) -> None:
+        async with loaded(models_dir, **settings):
+            pass
+
+    with pytest.raises(ManifestRefused, match=r"^mnist: there is no package of this name in the folder"):
+        asyncio.run(scenario(tmp_path / "models", default_model="mnist"))
+    with pytest.raises(ManifestRefused, match=r"^faces: there is no package"):
+        asyncio.run(scenario(tmp_path / "models", load_models="faces"))
+    with pytest.raises(ManifestRefused, match=r"^toy: there is no package"):
+        asyncio.run(scenario(tmp_path / "nowhere"))
+
+
+def test_damage_elsewhere_is_shown_and_disturbs_nothing(tmp_path: Path) -> None:
+    write_toy_package(tmp_path)
+    cut_off(write_toy_package(tmp_path, "broken"))
+    write_toy_package(tmp_path, "fine", channels=3)
+
+    async def scenario() -> None:
+        async with loaded(tmp_path) as served:
+            assert served.repository.ready
+            assert served.repository.find("fine").key == PackageKey("fine", 1)
+            with pytest.raises(NotFound, match="no model broken that is ready; there are: fine/1, toy/1"):
+                served.repository.find("broken")
+            reasons = {status.key.name: status.reason for status in served.repository.statuses()}
+            assert reasons == {
+                "broken": "generator.onnx: 17409 bytes expected, 100 found",
+                "fine": None,
+                "toy": None,
+            }
+            assert served.metric("ganymede_package_ready", "toy", 1) == 1
+            assert served.metric("ganymede_package_ready", "broken", 1) == 0
+            assert (served.metric("ganymede_package_load_seconds", "fine", 1) or 0) > 0
+
+    asyncio.run(scenario())
+
+
+def test_only_the_named_models_and_the_default_are_loaded_when_some_are_named(tmp_path: Path) -> None:
+    for name in ("toy", "named", "other"):
+        write_toy_package(tmp_path, name, discriminator=False)
+
+    async def scenario() -> None:
+        async with loaded(tmp_path, load_models=" named , toy") as served:
+            assert [str(status.key) for status in served.repository.statuses()] == ["named/1", "toy/1"]
+            with pytest.raises(NotFound):
+                served.repository.find("other")
+
+    asyncio.run(scenario())
+
+
+def test_only_folders_named_name_and_version_are_packages(tmp_path: Path) -> None:
+    for folder in (
+        "toy/1",
+        "toy/20",
+        "toy/3",
+        "b/2",
+        "toy/01",
+        "toy/0",
+        "toy/.4.tmp",
+        "toy/v5",
+        ".git/1",
+        "UP/1",
+        "a.b/1",
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "toy/6").write_text("a file")
+    (tmp_path / "README.md").write_text("a file")
+    assert [str(key) for key in find_packages(tmp_path)] == ["b/2", "toy/20", "toy/3", "toy/1"]

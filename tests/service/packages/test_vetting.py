@@ -1,0 +1,345 @@
+"""Graphs that no package may hold, given to the real child process; and children that die on them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from service.errors import GraphRefused
+from service.packages.package import read_package
+from service.packages.schema import Graph
+from service.packages.vetting import MEBIBYTE, VettingLimits, vet
+from tests.toy import write_toy_package
+
+LIMITS = VettingLimits(timeout_s=30, memory_bytes=1024 * MEBIBYTE)
+Damage = Callable[[ModelProto], None]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Graph, bytes]]:
+    """Graph kind → what the manifest says of it, and its bytes."""
+    package = read_package(write_toy_package(tmp_path_factory.mktemp("models"), conditional=True))
+    return {kind: (graph, package.models[kind]) for kind, graph in package.manifest.graphs.items()}
+
+
+def verdict(*graphs: tuple[Graph, bytes], limits: VettingLimits = LIMITS) -> str | None:
+    try:
+        asyncio.run(vet(graphs, limits))
+    except GraphRefused as error:
+        return str(error)
+    return None
+
+
+def test_the_graphs_of_a_good_package_pass(toy: dict[str, tuple[Graph, bytes]]) -> None:
+    assert verdict(toy["generator"], toy["discriminator"]) is None
+
+
+def node_before_the_end(op: str, domain: str = "", **attributes: object) -> Damage:
+    """Send the sample through one more operator."""
+
+    def damage(model: ModelProto) -> None:
+        conv = next(node for node in model.graph.node if node.op_type == "Conv")
+        node = helper.make_node(op, [conv.output[0]], ["extra"], domain=domain, **attributes)  # type: ignore[arg-type]
+        for after in model.graph.node:
+            for index, name in enumerate(after.input):
+                if name == conv.output[0]:
+                    after.input[index] = "extra"
+        model.graph.node.insert(list(model.graph.node).index(conv) + 1, node)
+
+    damage.__name__ = op
+    return damage
+
+
+def external_weight(model: ModelProto) -> None:
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../../etc/passwd")
+
+
+def short_weight(model: ModelProto) -> None:
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
+
+
+def enormous_weight(model: ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [2**40, 2**40]
+
+
+def replaceable_weight(model: ModelProto) -> None:
+    weight = model.graph.initializer[0]
+    model.graph.input.append(helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims)))
+
+
+def strings(model: ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array(["word"], dtype=object), "words"))
+
+
+def external_constant(model: ModelProto) -> None:
+    constant = helper.make_node("Constant", [], ["unused"], value=numpy_helper.from_array(np.zeros(1), "value"))
+    constant.attribute[0].t.ClearField("raw_data")
+    constant.attribute[0].t.external_data.add(key="location", value="elsewhere")
+    model.graph.node.append(constant)
+
+
+def segment(model: ModelProto) -> None:
+    model.graph.initializer[0].segment.begin = 0
+
+
+def negative_axes(model: ModelProto) -> None:
+    dims = model.graph.initializer[0].dims
+    dims[0], dims[1] = -dims[0], -dims[1]
+
+
+def sparse_weight(model: ModelProto) -> None:
+    model.graph.sparse_initializer.add()
+
+
+def training(model: ModelProto) -> None:
+    model.training_info.add()
+
+
+def many_weights(model: ModelProto) -> None:
+    one = numpy_helper.from_array(np.zeros(1, np.float32))
+    for index in range(10_001):
+        one.name = f"w{index}"
+        model.graph.initializer.append(one)
+
+
+def function(model: ModelProto) -> None:
+    identity = helper.make_node("Identity", ["x"], ["y"])
+    model.functions.append(
+        helper.make_function("local", "Twice", ["x"], ["y"], [identity], [helper.make_opsetid("", 20)])
+    )
+
+
+def branch(model: ModelProto) -> None:
+    inner = helper.make_graph([], "inner", [], [])
+    condition = numpy_helper.from_array(np.array(True), "condition")
+    model.graph.initializer.append(condition)
+    model.graph.node.append(helper.make_node("If", ["condition"], [], then_branch=inner, else_branch=inner))
+
+
+def subgraph_attribute(model: ModelProto) -> None:
+    model.graph.node[0].attribute.append(helper.make_attribute("body", helper.make_graph([], "inner", [], [])))
+
+
+def training_mode(model: ModelProto) -> None:
+    model.graph.node[0].attribute.append(helper.make_attribute("training_mode", 1))
+
+
+def another_opset(model: ModelProto) -> None:
+    model.opset_import[0].version = 21
+
+
+def foreign_opset(model: ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+
+
+def fixed_batch(model: ModelProto) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def batch_fixed_inside(model: ModelProto) -> None:
+    """The shape of an exporter that baked its example batch into a Reshape."""
+    reshape = next(node for node in model.graph.node if node.op_type == "Reshape")
+    target = next(weight for weight in model.graph.initializer if weight.name == reshape.input[1])
+    target.CopyFrom(numpy_helper.from_array(np.array([2, -1, 8, 8]), target.name))
+
+
+def renamed_input(model: ModelProto) -> None:
+    for node in model.graph.node:
+        node.input[:] = ["z" if name == "latent" else name for name in node.input]
+    model.graph.input[0].name = "z"
+
+
+def one_output(model: ModelProto) -> None:
+    del model.graph.output[1]
+
+
+def unknown_name(model: ModelProto) -> None:
+    model.graph.node[2].input[0] = "nowhere"
+
+
+def wrong_shapes(model: ModelProto) -> None:
+    gemm = next(node for node in model.graph.node if node.op_type == "Gemm")
+    weight = next(weight for weight in model.graph.initializer if weight.name == gemm.input[1])
+    weight.dims[:] = [weight.dims[1], weight.dims[0]]
+
+
+def memory_bomb(model: ModelProto) -> None:
+    shape = numpy_helper.from_array(np.array([2**16, 2**16]), "bomb_shape")
+    model.graph.initializer.append(shape)
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["bomb_shape"], ["bomb"]))
+
+
+def many_nodes(model: ModelProto) -> None:
+    model.graph.node.extend([helper.make_node("Relu", ["latent"], [f"r{index}"]) for index in range(10_001)])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (node_before_the_end("RandomNormalLike"), r"\(RandomNormalLike\): draws its own noise"),
+        (node_before_the_end("Dropout"), r"\(Dropout\): draws its own noise"),
+        (node_before_the_end("NonZero"), r"\(NonZero\): the operator is not one that inference needs"),
+        (node_before_the_end("FusedConv", "com.microsoft"), "is of the domain 'com.microsoft'"),
+        (node_before_the_end("Tanh", "evil"), "is of the domain 'evil'"),
+        (branch, r"\(If\): the operator is not one"),
+        (subgraph_attribute, "the attribute 'body' is not plain data"),
+        (training_mode, "is in training mode"),
+        (external_weight, "the weight 'constant_0': is external data"),
+        (external_constant, "the attribute 'value': is external data"),
+        (segment, "the weight 'constant_0': is only a segment"),
+        (negative_axes, "the weight 'constant_0': has a negative axis"),
+        (sparse_weight, "has sparse weights"),
+        (training, "carries training information"),
+        (many_weights, r"has 100\d\d weights; at most 10000 are read"),
+        (short_weight, "the weight 'constant_0': has shape .* but holds"),
+        (enormous_weight, r"the weight 'constant_0': has shape \[1099511627776, 1099511627776\]"),
+        (replaceable_weight, "the weight 'constant_0' is an input as well"),
+        (strings, "the weight 'words': has elements of a type"),
+        (function, r"defines functions \(Twice\)"),
+        (another_opset, "imports the operators ai.onnx 21; the manifest states ai.onnx 20 alone"),
+        (foreign_opset, "ai.onnx 20, com.example 1; the manifest states ai.onnx 20 alone"),
+        (fixed_batch, "input latent: its batch is fixed at 1"),
+        (batch_fixed_inside, "output sample: its batch is fixed at 2"),
+        (renamed_input, "has the inputs z, label; the manifest states latent, label"),
+        (one_output, "has the outputs sample; the manifest states sample, pixels"),
+        (unknown_name, "is not valid ONNX: .*nowhere"),
+        (wrong_shapes, "is not valid ONNX: "),
+        (memory_bomb, "the tensor 'bomb' takes 17179869184 bytes a sample"),
+        (many_nodes, "has more than 10000 nodes"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)  # fmt: skip
+def test_a_graph_that_no_package_may_hold_is_refused_with_the_reason(
+    toy: dict[str, tuple[Graph, bytes]], damage: Damage, words: str
+) -> None:
+    graph, content = toy["generator"]
+    model = onnx.load_from_string(content)
+    damage(model)
+    with pytest.raises(GraphRefused, match=f"^generator.onnx: .*{words}"):
+        asyncio.run(vet([(graph, model.SerializeToString())], LIMITS))
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "change", "words"),
+    [
+        ("generator", "inputs", {"shape": (-1, 17)}, r"input latent: has shape \[-1, 16\]; .* states \[-1, 17\]"),
+        ("generator", "inputs", {"shape": (-1, 4, 4)}, r"input latent: has shape \[-1, 16\]"),
+        ("generator", "inputs", {"datatype": "FP16"}, "input latent: has elements of ONNX type 1; .* states FP16"),
+        ("generator", "outputs", {"name": "x"}, "has the outputs sample, pixels; the manifest states x, pixels"),
+        ("discriminator", "outputs", {"shape": (-1, 1)}, r"output logit: has shape \[-1\]; .* states \[-1, 1\]"),
+        ("discriminator", "outputs", {"datatype": "INT64"}, "output logit: has elements of .* states INT64"),
+    ],
+)  # fmt: skip
+def test_a_graph_whose_tensors_are_not_the_manifests_is_refused(
+    toy: dict[str, tuple[Graph, bytes]], kind: str, side: str, change: dict[str, object], words: str
+) -> None:
+    graph, content = toy[kind]
+    first, *rest = graph.inputs if side == "inputs" else graph.outputs
+    stated = graph.model_copy(update={side: (first.model_copy(update=change), *rest)})
+    with pytest.raises(GraphRefused, match=f"^{kind}.onnx: {words}"):
+        asyncio.run(vet([(stated, content)], LIMITS))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08" * 1000])
+def test_bytes_that_are_no_graph_are_refused(toy: dict[str, tuple[Graph, bytes]], content: bytes) -> None:
+    assert (verdict((toy["generator"][0], content)) or "").startswith("generator.onnx: ")
+
+
+def test_a_graph_cut_off_anywhere_is_refused(toy: dict[str, tuple[Graph, bytes]]) -> None:
+    graph, content = toy["generator"]
+    for length in (100, len(content) // 2, len(content) - 1):
+        assert (verdict((graph, content[:length])) or "").startswith("generator.onnx: ")
+
+
+def test_the_second_graph_is_looked_at_too_and_named(toy: dict[str, tuple[Graph, bytes]]) -> None:
+    graph, content = toy["discriminator"]
+    assert verdict(toy["generator"], (graph, content[:-1])) == (
+        "discriminator.onnx: is not an ONNX graph, or is truncated"
+    )
+
+
+@pytest.mark.parametrize("memory_mebibytes", [200, 400])  # one fails to parse the graph, the other to check it
+def test_a_child_that_needs_too_much_memory_is_a_refusal(
+    toy: dict[str, tuple[Graph, bytes]], memory_mebibytes: int
+) -> None:
+    graph, content = toy["generator"]
+    model = onnx.load_from_string(content)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(2**24, np.float32), "padding"))  # 64 MiB
+    limits = VettingLimits(timeout_s=30, memory_bytes=memory_mebibytes * MEBIBYTE)
+    assert verdict((graph, model.SerializeToString()), limits=limits) == (
+        f"generator.onnx: the vetting child needed more than its {memory_mebibytes} MiB of memory"
+    )
+
+
+def children() -> set[int]:
+    """The process ids of this process's children."""
+    return set(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
+
+
+async def vet_with_a_child_that_hangs(graph: tuple[Graph, bytes], limits: VettingLimits) -> asyncio.Task[None]:
+    """Start vetting, and stop the child as soon as it lives."""
+    before = children()
+    vetting = asyncio.create_task(vet([graph], limits))
+    while not (born := children() - before):  # noqa: ASYNC110  (the birth of a process sets no event)
+        await asyncio.sleep(0)
+    os.kill(born.pop(), signal.SIGSTOP)
+    return vetting
+
+
+@pytest.mark.timeout(20)
+def test_a_child_that_takes_too_long_is_killed_and_is_a_refusal(toy: dict[str, tuple[Graph, bytes]]) -> None:
+    async def scenario() -> None:
+        vetting = await vet_with_a_child_that_hangs(toy["generator"], replace(LIMITS, timeout_s=0.5))
+        with pytest.raises(GraphRefused, match=r"^generator.onnx: vetting took longer than 0.5 s$"):
+            await vetting
+
+    before = children()
+    asyncio.run(scenario())
+    assert children() <= before
+
+
+@pytest.mark.timeout(20)
+def test_cancelling_the_wait_kills_the_child(toy: dict[str, tuple[Graph, bytes]]) -> None:
+    async def scenario() -> None:
+        vetting = await vet_with_a_child_that_hangs(toy["generator"], LIMITS)
+        ended, _ = await asyncio.wait([vetting], timeout=0.2)  # the graph is being written to the child by now
+        assert not ended
+        vetting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await vetting
+
+    before = children()
+    asyncio.run(scenario())
+    assert children() <= before
+
+
+def test_the_child_sees_nothing_of_the_services_environment(
+    toy: dict[str, tuple[Graph, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSTARTUP", "/nowhere")
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # would stop any Python that saw it
+    assert verdict(toy["generator"]) is None
+
+
+def test_the_event_loop_turns_while_a_graph_is_vetted(toy: dict[str, tuple[Graph, bytes]]) -> None:
+    async def turns() -> int:
+        vetting = asyncio.create_task(vet([toy["generator"]], LIMITS))
+        count = 0
+        while not vetting.done():
+            await asyncio.sleep(0)
+            count += 1
+        await vetting
+        return count
+
+    assert asyncio.run(turns()) > 100  # a handful if anything on the way held the loop

@@ -1,0 +1,126 @@
+"""Samples as the caller asked for them: JSON, one image or a contact sheet, NPY, ZIP.
+
+Every form starts from the same drawing and differs only in what it writes. What is small is whole and stands here
+(JSON, images); what may be large is a stream (`streamed_answers.py`). JSON says what the samples depend on in its
+body, the other forms in headers.
+
+Shapes: N samples, C channels, H height, W width.
+"""
+
+import base64
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from service.engine.port import Samples
+from service.media.encoders import IMAGE_ENCODERS, contact_sheet, png
+from service.media.negotiation import Media
+from service.routes.context import Context
+from service.routes.deadlines import TimeBudget
+from service.routes.drawing import Drawing
+from service.routes.encoding import Encoding, pixels_of, realness_of, slices_of
+from service.routes.schemas import GenerateAnswer, GeneratedSample
+from service.routes.seed_ranges import write_ranges
+from service.routes.streamed_answers import npy_file_header, npy_pieces, zip_pieces
+from service.routes.streams import SampleStream, draw
+
+# Proxies refuse headers of more than 4 to 8 KiB.
+MAX_LIST_HEADER_BYTES = 4096
+
+
+async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    """Draw samples and write them.
+
+    Args:
+        drawing: what to draw.
+        media: the form of the answer.
+        parts: the running service.
+        budget: what the engine may take.
+    """
+    encoding = Encoding(parts, media)
+    match media.name:
+        case "json":
+            return await _json(drawing, media, parts, budget, encoding)
+        case "npy":
+            header = npy_file_header(drawing)
+            length = len(header) + drawing.count * drawing.sample_bytes
+            return SampleStream(
+                npy_pieces(header, drawing, parts, budget, encoding),
+                media.media_type,
+                _provenance(drawing) | {"content-length": str(length)},
+            )
+        case "zip":
+            return SampleStream(zip_pieces(drawing, parts, budget, encoding), media.media_type, _provenance(drawing))
+        case _:
+            return await _image(drawing, media, parts, budget, encoding)
+
+
+async def _whole(drawing: Drawing, parts: Context, budget: TimeBudget) -> Samples:
+    async with aclosing(draw(parts.engine, drawing.jobs(drawing.count), budget)) as chunks:
+        return await anext(chunks)
+
+
+async def _image(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget, encoding: Encoding) -> Response:
+    samples = await _whole(drawing, parts, budget)
+    body = await encoding.run(_sheet, pixels_of(samples), media)
+    headers = _provenance(drawing)
+    if samples.labels is not None:
+        headers |= _list_header("x-labels", ",".join(map(str, samples.labels.tolist())))
+    encoding.done()
+    return Response(body, media_type=media.media_type, headers=headers)
+
+
+def _sheet(pixels: NDArray[np.uint8], media: Media) -> bytes:
+    return IMAGE_ENCODERS[media.name](pixels[0] if len(pixels) == 1 else contact_sheet(pixels))
+
+
+async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget, encoding: Encoding) -> Response:
+    samples = await _whole(drawing, parts, budget)
+    written: list[GeneratedSample] = []
+    for place, part in slices_of(samples):
+        written += await encoding.run(_json_samples, drawing, place, part, parts)
+    answered = GenerateAnswer(
+        model=drawing.package.key.name,
+        version=str(drawing.package.key.version),
+        sampler=None if drawing.seeds is None else drawing.sampler,
+        package_sha256=drawing.package.sha256,
+        samples=written,
+    )
+    body = await encoding.run(answered.model_dump_json, exclude_none=True)
+    encoding.done()
+    return Response(body, media_type=media.media_type)
+
+
+def _json_samples(drawing: Drawing, place: slice, samples: Samples, parts: Context) -> list[GeneratedSample]:
+    pixels = pixels_of(samples)
+    absent: Sequence[None] = [None] * len(pixels)
+    seeds = absent if drawing.seeds is None else drawing.seeds[place].tolist()
+    labels = absent if samples.labels is None else samples.labels.tolist()
+    realness = realness_of(drawing.package, samples, parts) or absent
+    return [
+        GeneratedSample(seed=seed, label=label, realness=probability, image=_data_uri(png(image)))
+        for seed, label, probability, image in zip(seeds, labels, realness, pixels, strict=True)
+    ]
+
+
+def _data_uri(image: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(image).decode()
+
+
+def _provenance(drawing: Drawing) -> dict[str, str]:
+    headers = {
+        "x-model": drawing.package.key.name,
+        "x-model-version": str(drawing.package.key.version),
+        "x-package-sha256": drawing.package.sha256,
+    }
+    if drawing.seeds is not None:
+        headers["x-sampler"] = drawing.sampler
+        headers |= _list_header("x-seeds", write_ranges(drawing.seeds))
+    return headers
+
+
+def _list_header(name: str, value: str) -> dict[str, str]:
+    return {name: value} if len(value) <= MAX_LIST_HEADER_BYTES else {}

@@ -1,0 +1,95 @@
+"""What the OpenAPI document says beyond the types: bodies that routes read themselves, and every error.
+
+Routes read their bodies as bytes (off the event loop, by media type), so FastAPI cannot see what they accept. It is
+stated here from the same pydantic types, and `DocumentedAPI` puts their schemas where `$ref` finds them.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.routes.problems import MEDIA_TYPE, ProblemDetails
+
+REF = "#/components/schemas/{model}"
+BINARY: Mapping[str, object] = {"schema": {"type": "string", "format": "binary"}}
+# Errors whose answer says when to come back.
+RETRYABLE = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+WORDS: Mapping[int, str] = {
+    400: "The request cannot be read.",
+    404: "No such model or version.",
+    406: "No form of the answer that the caller accepts.",
+    408: "The body came too slowly.",
+    413: "The body, or an image in it, is too large.",
+    415: "A body of this media type is not read.",
+    422: "The request reads but is not valid; `errors` names every place.",
+    429: "The queue is full.",
+    500: "A fault of the service; the request id leads its operator to the cause.",
+    503: "The model is loading, or the service is shutting down.",
+    504: "The request's deadline passed before its samples were computed.",
+}
+
+
+class DocumentedAPI(FastAPI):
+    """A FastAPI application whose document also holds the schemas that only `$ref` names."""
+
+    referenced: Sequence[type[BaseModel]] = ()
+
+    def openapi(self) -> dict[str, Any]:
+        """Answer the document; made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            _drop_defaults(document)
+            _, definitions = models_json_schema([(model, "validation") for model in self.referenced], ref_template=REF)
+            document["components"]["schemas"] |= definitions["$defs"]
+        return super().openapi()
+
+
+def _drop_defaults(document: dict[str, Any]) -> None:
+    """Drop what FastAPI says of validation errors: ours have another form, and stand where they can happen."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+
+
+def request_body(
+    model: type[BaseModel], *, required: bool, others: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Describe a body that the route reads itself.
+
+    Args:
+        model: what its JSON must be.
+        required: whether there must be one.
+        others: what else it may be, by media type.
+    """
+    content = {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}} | dict(others or {})
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """Describe the errors that a route may answer, each as `application/problem+json`."""
+    return {status: _problem(HTTPStatus(status)) for status in statuses}
+
+
+def _problem(status: HTTPStatus) -> dict[str, object]:
+    example = ProblemDetails(title=status.phrase, status=status, detail=WORDS[status], request_id="8f14e45fceea4e7d")
+    described: dict[str, object] = {
+        "description": WORDS[status],
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": REF.format(model=ProblemDetails.__name__)},
+                "example": example.model_dump(mode="json", exclude_none=True),
+            }
+        },
+    }
+    if status in RETRYABLE:
+        described["headers"] = {
+            "Retry-After": {"schema": {"type": "integer"}, "description": "seconds after which to try again"}
+        }
+    return described

@@ -1,0 +1,151 @@
+"""The life of one process, and the gate that its end closes.
+
+    serving ──▶ draining
+       └──────▶ failed
+
+The service takes requests from its first moment (a model that is still loading answers for itself); once draining it
+turns new ones away with 503 and waits for those it has. Health and metrics stay open to the end. This file knows
+neither signals nor models: `app.py` and `__main__.py` move the state.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import NotReady
+from service.routes.exchange import exchange_of
+from service.routes.problems import problem_response
+
+State = Literal["serving", "draining", "failed"]
+# What orchestrators and Prometheus ask every few seconds; it still answers while the process drains.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+# Long enough for an orchestrator to route around this replica, short enough not to be noticed by a person.
+RETRY_AFTER_S = 2.0
+# For what is cut off to be told so.
+LAST_WORDS_S = 2.0
+
+logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Lifecycle:
+    """Where the process stands, and how many requests it is answering."""
+
+    def __init__(self) -> None:
+        self._state: State = "serving"
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._failed = asyncio.Event()
+        self._cut_off: asyncio.Future[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the process stands."""
+        return self._state
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered."""
+        return self._in_flight
+
+    @property
+    def cut_off(self) -> asyncio.Future[None]:
+        """Done when what is still being answered must end at once; one future for all, and never cancelled."""
+        if self._cut_off is None:
+            self._cut_off = asyncio.get_running_loop().create_future()
+        return self._cut_off
+
+    def failed(self) -> None:
+        """A configured model cannot be served; the process should end."""
+        if self._state == "serving":
+            self._state = "failed"
+            self._failed.set()
+
+    async def wait_failed(self) -> None:
+        """Wait for `failed`, for ever if need be."""
+        await self._failed.wait()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Turn new requests away, wait for those being answered, and cut off what is left then.
+
+        Args:
+            timeout_s: how long to wait.
+        """
+        if self._state == "serving":
+            self._state = "draining"
+        await self._wait_idle(timeout_s)
+        if self._in_flight and not self.cut_off.done():
+            logger.warning("drain timed out", cut_off=self._in_flight, after_s=timeout_s)
+            self.cut_off.set_result(None)
+            await self._wait_idle(LAST_WORDS_S)
+
+    async def _wait_idle(self, timeout_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+
+    def check_serving(self) -> None:
+        """Pass while the process takes requests.
+
+        Raises:
+            NotReady: it is ending, and why.
+        """
+        match self._state:
+            case "serving":
+                return
+            case "draining":
+                raise NotReady("the service is shutting down", RETRY_AFTER_S)
+            case "failed":
+                raise NotReady("a configured model cannot be loaded; the log says why")
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count one request for as long as it is being answered.
+
+        Raises:
+            NotReady: the process is ending.
+        """
+        self.check_serving()
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
+
+
+class DrainGate:
+    """The layer that counts requests, and turns new ones away while the process drains.
+
+    Args:
+        app: the layer inside.
+        lifecycle: where the process stands.
+    """
+
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or turn it away."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+
+        async def closing_send(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._lifecycle.state != "serving":
+                MutableHeaders(scope=message)["connection"] = "close"  # the next request belongs to another replica
+            await send(message)
+
+        try:
+            with self._lifecycle.request():
+                await self._app(scope, receive, closing_send)
+        except NotReady as error:
+            await problem_response(error, exchange_of(scope).request_id)(scope, receive, closing_send)

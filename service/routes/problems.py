@@ -1,0 +1,203 @@
+"""Errors as the caller reads them: RFC 9457 `application/problem+json`, from one table of cases.
+
+Whatever goes wrong, in a layer or in a route, becomes a response here and nowhere else. A caller's mistake is
+answered with the sentence that says what to change; a fault of the service is answered with nothing but the request
+id, and its stack goes to the log.
+
+References:
+    Nottingham, Wilde, Dalal, "Problem Details for HTTP APIs", RFC 9457, 2023.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from itertools import islice
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import (
+    BodyTimeout,
+    DeadlinePassed,
+    GanymedeError,
+    InvalidRequest,
+    PackageError,
+    Problem,
+    ServiceFault,
+    TryAgainError,
+)
+from service.routes.exchange import exchange_of
+
+MEDIA_TYPE = "application/problem+json"
+# A body of a thousand unknown fields has a thousand problems; a person reads the first few.
+MAX_PROBLEMS = 32
+# Before anything was measured: one ask a second is no load.
+DEFAULT_RETRY_AFTER_S = 1.0
+# Marks a union's branch in an error's location (see schemas.py); no caller wrote it, so none reads it.
+BRANCH_PREFIX = "branch:"
+
+logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class ProblemPlace(BaseModel):
+    """One place in the request that is wrong."""
+
+    loc: list[str | int] = Field(description="path to the value", examples=[["body", "latents", 0, 3]])
+    msg: str = Field(description="what is wrong with it", examples=["Input should be a finite number"])
+
+
+class ProblemDetails(BaseModel):
+    """An error, as RFC 9457 words it."""
+
+    type: str = Field("about:blank", description="the status says it all", examples=["about:blank"])
+    title: str = Field(description="the status in words", examples=["Unprocessable Entity"])
+    status: int = Field(description="the HTTP status", examples=[422])
+    detail: str = Field(description="one sentence to act on", examples=["the request is not valid"])
+    errors: list[ProblemPlace] | None = Field(None, description="every place that is wrong, where there are places")
+    request_id: str = Field(description="quote it when asking the operator", examples=["8f14e45fceea4e7d"])
+
+
+def invalid_request(errors: Iterable[ErrorDetails], *prefix: str) -> InvalidRequest:
+    """Word pydantic's findings as one `InvalidRequest`.
+
+    Args:
+        errors: what pydantic found.
+        prefix: where the validated value stands in the request, as in `"body"`.
+    """
+    problems = []
+    for error in islice(errors, MAX_PROBLEMS):
+        loc = tuple(part for part in error["loc"] if not str(part).startswith(BRANCH_PREFIX))
+        msg = "unknown field" if error["type"] == "extra_forbidden" else error["msg"]
+        problems.append(Problem((*prefix, *loc), msg))
+    return InvalidRequest(*problems)
+
+
+def validation_problems(error: ValidationError) -> InvalidRequest:
+    """Word a body's `ValidationError`; what the caller sent is not repeated to them."""
+    return invalid_request(error.errors(include_url=False, include_context=False, include_input=False), "body")
+
+
+def problem_response(error: Exception, request_id: str) -> Response:
+    """Word an error for its caller.
+
+    Args:
+        error: anything that was raised while answering.
+        request_id: the request's id.
+    """
+    headers: dict[str, str] = {}
+    problems: tuple[Problem, ...] = ()
+    match error:
+        case RequestValidationError():
+            return problem_response(invalid_request(error.errors()), request_id)
+        case HTTPException():
+            status, detail = HTTPStatus(error.status_code), _routing_detail(error)
+            headers.update(error.headers or {})
+        case ServiceFault() | PackageError():
+            status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
+        case GanymedeError():
+            status, detail = error.status, str(error)
+        case _:
+            status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
+    if isinstance(error, InvalidRequest):
+        problems = error.problems
+        detail = _summary(problems)
+    if isinstance(error, TryAgainError):
+        headers |= _retry_after(error)
+    if isinstance(error, BodyTimeout):
+        headers["connection"] = "close"  # the rest of a body that never comes must not hold the connection
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("request failed", exc_info=error)
+    return _response(status, detail, problems, headers, request_id)
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Answer an error that a route raised: FastAPI's exception handler for every class of the table."""
+    return problem_response(error, exchange_of(request.scope).request_id)
+
+
+class ErrorsToProblems:
+    """The layer that catches what no handler inside it did; an answer already begun is cut off instead.
+
+    Args:
+        app: the layer inside.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the layer inside, and answer what it raises."""
+        started = False
+
+        async def watching_send(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watching_send)
+        except Exception as error:  # noqa: BLE001  (the border of the service: every fault ends here)
+            exchange = exchange_of(scope)
+            response = problem_response(error, exchange.request_id)
+            if started:
+                # The status went out with the first byte. Returning with the answer incomplete makes the server
+                # close the connection, which no client can mistake for the end of the data.
+                exchange.status = response.status_code
+                logger.warning("answer cut off", reason=str(error))
+            else:
+                await response(scope, receive, send)
+
+
+def _response(
+    status: HTTPStatus, detail: str, problems: tuple[Problem, ...], headers: Mapping[str, str], request_id: str
+) -> Response:
+    body = ProblemDetails(
+        title=status.phrase,
+        status=status,
+        detail=_sentence(detail),
+        errors=[ProblemPlace(loc=list(problem.loc), msg=_sentence(problem.msg)) for problem in problems] or None,
+        request_id=request_id,
+    )
+    return Response(
+        body.model_dump_json(exclude_none=True), status_code=int(status), headers=dict(headers), media_type=MEDIA_TYPE
+    )
+
+
+def _retry_after(error: TryAgainError) -> dict[str, str]:
+    """When to come back, in whole seconds; a passed deadline is not a matter of time."""
+    if isinstance(error, DeadlinePassed):
+        return {}
+    seconds = DEFAULT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
+    return {"retry-after": str(max(1, math.ceil(seconds)))}
+
+
+def _summary(problems: tuple[Problem, ...]) -> str:
+    first, *others = problems
+    place = ".".join(map(str, first.loc[1:]))  # without `body` or `query`
+    words = f"`{place}`: {_sentence(first.msg)}" if place else first.msg
+    return f"{words} There are {len(others)} more; `errors` names each place." if others else words
+
+
+def _sentence(text: str) -> str:
+    """Messages have many authors, pydantic among them; on the wire each is one sentence."""
+    return text[:1].upper() + text[1:].removesuffix(".") + "."
+
+
+def _routing_detail(error: HTTPException) -> str:
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return "there is nothing at this path; /docs lists what there is"
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return "this path does not answer this method; the Allow header names those it does"
+        case _:
+            return HTTPStatus(error.status_code).description or HTTPStatus(error.status_code).phrase
+
+
+def _fault_detail() -> str:
+    return "the service failed; the request id leads its operator to the cause"

@@ -1,0 +1,61 @@
+"""Bodies as their callers wrote them: media type, JSON, and the words for what cannot be read.
+
+Pure functions of bytes and headers, so that a route may run them on a thread. A body that cannot be read at all is
+malformed (400), one of another type is 415, one that reads but does not hold is invalid (422).
+"""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
+
+from service.errors import MalformedRequest, UnsupportedMediaType
+from service.routes.problems import validation_problems
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def media_type_of(headers: Headers) -> str:
+    """Answer the body's media type in lower case, without parameters; JSON where none is stated.
+
+    Raises:
+        UnsupportedMediaType: the body is compressed.
+    """
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedMediaType("Compressed bodies are not read; send it without Content-Encoding.")
+    return headers.get("content-type", JSON).partition(";")[0].strip().lower() or JSON
+
+
+def read_json(schema: type[M], body: bytes, headers: Headers) -> M:
+    """Read and validate a JSON body; an empty one has every field's default.
+
+    Args:
+        schema: what the body must be.
+        body: its bytes.
+        headers: the request's.
+
+    Raises:
+        MalformedRequest: it is not JSON.
+        UnsupportedMediaType: it says it is not JSON.
+        InvalidRequest: it is not what `schema` describes.
+    """
+    media_type = media_type_of(headers)
+    if not body:
+        body = b"{}"
+    elif media_type == FORM:
+        raise UnsupportedMediaType(
+            f"The body must be {JSON}; it came as {FORM}, curl's default: add -H 'content-type: {JSON}'."
+        )
+    elif media_type != JSON and not media_type.endswith("+json"):
+        raise UnsupportedMediaType(f"The body must be {JSON}.")
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        if found[0]["type"] == "json_invalid":
+            raise MalformedRequest(f"The body is not JSON: {found[0]['ctx']['error']}.") from error
+        raise validation_problems(error) from error

@@ -1,0 +1,61 @@
+"""POST /score: samples in, what the discriminator says of them out.
+
+The whole flow of a request is the function `score`, one line a stage:
+
+    read the body → find the package → decode the samples → judge → write
+"""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service.routes.context import Parts
+from service.routes.deadlines import Budget
+from service.routes.documentation import BINARY, problems, request_body
+from service.routes.judging import plan_judging, write_scores
+from service.routes.reading import JSON
+from service.routes.samples_in import IMAGES, MULTIPART, NPY, read_given
+from service.routes.schemas import ScoreAnswer, ScoreQuery, ScoreRequest
+
+router = APIRouter(tags=["samples"])
+
+_FILES = {
+    "schema": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+    }
+}
+_OTHER_BODIES = dict.fromkeys((*sorted(IMAGES), NPY), BINARY) | {MULTIPART: _FILES}
+
+
+@router.post(
+    "/score",
+    operation_id="score",
+    summary="Judge samples",
+    response_class=Response,
+    responses={
+        200: {"model": ScoreAnswer, "description": "One score a sample, in their order."},
+        **problems(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+    },
+    openapi_extra=request_body(ScoreRequest, required=True, others=_OTHER_BODIES),
+)
+async def score(request: Request, query: Annotated[ScoreQuery, Query()], parts: Parts, budget: Budget) -> Response:
+    """Ask a package's discriminator how real samples look.
+
+    A sample is an image file, a part of a form named `file`, a row of an NPY array (uint8 [N, H, W, C], or the
+    generator's own float32 [N, C, H, W]), or JSON. It must have the package's own size and mode: nothing is resized or
+    converted. A score does not depend on what others ask at the same time.
+    """
+    body = await request.body()
+    given = await parts.offload.run_sized(
+        len(body), read_given, body, request.headers, query, parts.settings.max_score_images
+    )
+    package = parts.repository.find(given.model, given.version)
+    judging = await plan_judging(given, package, parts.settings, parts.offload)
+    with budget.spend() as left_s:
+        judged = await parts.engine.submit(replace(judging.job, timeout_s=left_s()))
+    answered = await parts.offload.run(write_scores, judging, judged, parts.telemetry)
+    return Response(answered, media_type=JSON)

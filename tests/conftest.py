@@ -1,0 +1,39 @@
+"""Fixtures that more than one folder of tests uses: toy packages on disk, and a service that serves them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serving import ServiceProcess
+from tests.toy import write_toy_package
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of toys, each unlike the default in one way."""
+    folder = tmp_path_factory.mktemp("models")
+    write_toy_package(folder, "toy", 1)
+    write_toy_package(folder, "toy", 2, seed=2)
+    write_toy_package(folder, "classes", conditional=True)
+    write_toy_package(folder, "blind", discriminator=False)
+    write_toy_package(folder, "colour", channels=3, height=6, width=10)
+    write_toy_package(folder, "uniform", prior="uniform")
+    write_toy_package(folder, "coupled", batch_coupled=True)
+    write_toy_package(folder, "large", channels=3, height=72, width=72, discriminator=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def service(models_dir: Path) -> Iterator[ServiceProcess]:
+    """The service with its default settings, for every test that changes nothing of it."""
+    with ServiceProcess(models_dir) as process:
+        yield process.loaded()
+
+
+@pytest.fixture(scope="session")
+def client(service: ServiceProcess) -> Iterator[httpx.Client]:
+    """A client of `service`."""
+    with service.client() as client:
+        yield client

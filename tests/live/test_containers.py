@@ -1,0 +1,117 @@
+"""The deployment as an operator starts it: `docker compose up`, a real Prometheus, every query of the dashboard.
+
+It needs a Docker engine and the base images, and takes minutes, so it runs where it is asked for:
+
+    GANYMEDE_TEST_CONTAINERS=1 make test
+
+Docker's own COMPOSE_FILE variable may name more files than docker-compose.yml, for a host without a registry.
+"""
+
+import json
+import math
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "deploy/grafana/dashboards/ganymede.json"
+SERVICE = "http://127.0.0.1:8000"
+PROMETHEUS = "http://127.0.0.1:9090"
+PATIENCE_S = 90
+POLL_S = 1
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        os.environ.get("GANYMEDE_TEST_CONTAINERS") != "1",
+        reason="builds images and starts containers: set GANYMEDE_TEST_CONTAINERS=1 where a Docker engine answers",
+    ),
+]
+
+
+def compose(*arguments: str) -> str:
+    """Run `docker compose` on the project's file; returns what it printed."""
+    done = subprocess.run(["docker", "compose", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Ask every second until something holds, at most `PATIENCE_S`."""
+    until = time.monotonic() + PATIENCE_S
+    while not (held := holds()) and time.monotonic() < until:
+        time.sleep(POLL_S)  # Prometheus scrapes on its own clock
+    return held
+
+
+def values(query: str) -> list[float]:
+    """What Prometheus answers to an instant query, a number for each series."""
+    answer = httpx.get(f"{PROMETHEUS}/api/v1/query", params={"query": query}).raise_for_status().json()
+    return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+
+def dashboard_queries() -> list[str]:
+    """Every query of the provisioned dashboard."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def exercise() -> None:
+    """One request of each kind that the dashboard has a panel for."""
+    with httpx.Client(base_url=SERVICE, timeout=30) as client:
+        for form in ("json", "png", "npy", "zip"):
+            client.post(f"/generate?format={form}", json={"n": 16, "scores": form == "json"}).raise_for_status()
+        image = client.post("/generate?format=png", json={"seed": 7}).raise_for_status().content
+        client.post("/score", content=image, headers={"content-type": "image/png"}).raise_for_status()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stack() -> Iterator[None]:
+    try:
+        compose("up", "--build", "--detach", "--wait")
+        yield
+    finally:
+        compose("down", "--volumes")
+
+
+def test_the_service_is_healthy_and_draws_a_sheet() -> None:
+    answer = httpx.post(f"{SERVICE}/generate?format=png", json={"n": 64, "seed": 7}, timeout=30)
+    assert answer.status_code == 200
+    assert answer.content.startswith(b"\x89PNG")
+
+
+def test_it_runs_as_nobody_on_a_file_system_that_it_cannot_write() -> None:
+    assert compose("exec", "ganymede", "id", "-u").strip() == "10001"
+    attempt = subprocess.run(
+        ["docker", "compose", "exec", "ganymede", "touch", "/app/new"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert attempt.returncode != 0
+
+
+def test_prometheus_scrapes_it() -> None:
+    assert eventually(lambda: values('up{job="ganymede"}') == [1.0])
+
+
+@pytest.mark.parametrize("query", dashboard_queries())
+def test_a_query_of_the_dashboard_returns_a_series(query: str) -> None:
+    def answered() -> bool:
+        exercise()
+        found = values(query)
+        return bool(found) and not any(math.isnan(value) for value in found)
+
+    assert eventually(answered), f"no series: {query}"
+
+
+def test_it_drains_and_ends_well_when_it_is_stopped() -> None:
+    compose("stop", "ganymede")
+    container = compose("ps", "--all", "--quiet", "ganymede").strip()
+    code = subprocess.run(
+        ["docker", "inspect", "--format", "{{.State.ExitCode}}", container], capture_output=True, text=True, check=True
+    )
+    assert code.stdout.strip() == "0"

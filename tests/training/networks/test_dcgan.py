@@ -1,0 +1,141 @@
+"""The convolutional pair: any size, independent samples, sound weights, and graphs that run elsewhere."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from training.networks.dcgan import (
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    Widths,
+    automatic_widths,
+    halvings,
+    parameter_count,
+)
+
+SHAPES = [(1, 28, 28), (3, 13, 9), (2, 4, 7)]
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    channels=st.integers(1, 4),
+    height=st.integers(4, 40),
+    width=st.integers(4, 40),
+    widths=st.one_of(st.just("auto"), st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)),
+    depth=st.integers(0, 1),
+)
+def test_a_pair_fits_any_size_and_channels(channels: int, height: int, width: int, widths: Widths, depth: int) -> None:
+    shape = (channels, height, width)
+    generator = Generator(GeneratorConfig(latent_size=3, widths=widths, depth=depth), shape)
+    discriminator = Discriminator(DiscriminatorConfig(widths=widths, depth=depth), shape)
+    samples = generator(torch.randn(2, 3))
+    assert samples.shape == (2, *shape)
+    assert discriminator(samples).shape == (2,)
+
+
+def test_auto_halves_until_seven_pixels_are_left_and_widens_as_it_does() -> None:
+    assert automatic_widths((28, 28)) == (32, 64, 128)
+    assert halvings((28, 28), 2)[-1] == (7, 7)
+    assert automatic_widths((224, 100)) == (32, 64, 128, 256, 256, 256)
+    assert len(automatic_widths((4, 4))) == 2
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_samples_logit_is_the_same_alone_and_in_a_batch(shape: tuple[int, int, int], spectral: bool) -> None:
+    discriminator = Discriminator(DiscriminatorConfig(depth=1, spectral_norm=spectral), shape).eval()
+    samples = torch.rand(7, *shape)
+    together = discriminator(samples)
+    alone = torch.cat([discriminator(sample[None]) for sample in samples])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_samples_stay_within_the_range_of_the_data(shape: tuple[int, int, int]) -> None:
+    samples = Generator(GeneratorConfig(), shape)(100 * torch.randn(4, 64))
+    assert samples.abs().max() <= 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_pixel_counts_in_the_logit(shape: tuple[int, int, int]) -> None:
+    image = torch.rand(1, *shape, requires_grad=True)
+    (gradient,) = torch.autograd.grad(Discriminator(DiscriminatorConfig(), shape)(image).sum(), image)
+    assert (gradient != 0).all()
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_without_normalisation_there_is_no_batch_statistic(norm: str) -> None:
+    generator = Generator(GeneratorConfig(norm="batch" if norm == "batch" else "none"), (1, 8, 8))
+    assert any(isinstance(module, nn.BatchNorm2d) for module in generator.modules()) == (norm == "batch")
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_the_activation_is_the_one_asked_for(activation: str) -> None:
+    config = GeneratorConfig(activation="relu" if activation == "relu" else "leaky_relu")
+    found = {type(module) for module in Generator(config, (1, 8, 8)).modules()} & {nn.ReLU, nn.LeakyReLU}
+    assert found == {nn.ReLU if activation == "relu" else nn.LeakyReLU}
+
+
+def test_spectral_norm_leaves_no_weight_with_a_singular_value_above_one() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(DiscriminatorConfig(depth=1, spectral_norm=True), (1, 12, 12))
+    for _ in range(200):  # power iterations
+        discriminator(torch.rand(1, 1, 12, 12))
+    discriminator.eval()
+    for module in discriminator.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-2)
+
+
+def test_residual_blocks_start_as_the_identity() -> None:
+    torch.manual_seed(0)
+    deep = Discriminator(DiscriminatorConfig(widths=(4, 8), depth=2), (1, 8, 8))
+    shallow = Discriminator(DiscriminatorConfig(widths=(4, 8)), (1, 8, 8))
+    trunk = [module for module in deep.layers if isinstance(module, nn.Conv2d | nn.Linear)]
+    for ours, theirs in zip([m for m in shallow.layers if isinstance(m, nn.Conv2d | nn.Linear)], trunk, strict=True):
+        ours.load_state_dict(theirs.state_dict())
+    images = torch.rand(3, 1, 8, 8)
+    assert torch.equal(deep(images), shallow(images))
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_signals_keep_their_scale_through_a_fresh_discriminator(depth: int) -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(DiscriminatorConfig(depth=depth), (1, 32, 32))
+    logits = discriminator(torch.randn(128, 1, 32, 32))
+    assert 0.3 < logits.std().item() < 3
+
+
+def test_parameters_are_counted() -> None:
+    discriminator = Discriminator(DiscriminatorConfig(widths=(4,)), (1, 8, 8))
+    assert parameter_count(discriminator) == (16 * 4 + 4) + (4 * 4 * 4 + 1)
+
+
+def through_onnx(network: nn.Module, example: torch.Tensor, others: list[torch.Tensor]) -> list[np.ndarray]:
+    """Outputs of the exported graph, its batch dimension left open."""
+    program = torch.onnx.export(
+        network, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), verbose=False
+    )
+    assert program is not None
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return [session.run(None, {session.get_inputs()[0].name: other.numpy()})[0] for other in others]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # the exporter's own
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_an_odd_sized_pair_exports_to_a_graph_for_any_batch(player: str) -> None:
+    shape = (3, 13, 9)
+    network: nn.Module = Generator(GeneratorConfig(depth=1), shape)
+    sizes: tuple[int, ...] = (64,)
+    if player == "discriminator":
+        network, sizes = Discriminator(DiscriminatorConfig(depth=1), shape), shape
+    network.eval()
+    inputs = [torch.randn(count, *sizes) for count in (1, 3)]
+    for ours, theirs in zip(inputs, through_onnx(network, torch.randn(2, *sizes), inputs), strict=True):
+        assert np.abs(network(ours).detach().numpy() - theirs).max() < 1e-5

@@ -1,0 +1,86 @@
+"""R1 and R2: their closed forms, where they act, and how they follow time."""
+
+import pytest
+import torch
+
+from tests.training.objectives.play import OBJECTIVES, batch, curved, linear, players
+from training.objectives import Minimax, ObjectiveConfig, Relativistic
+from training.objectives.penalties import squared_gradient
+from training.objectives.port import Batch, Networks
+
+WEIGHT = torch.tensor([0.7, -1.3], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", ["r1", "r2"])
+def test_a_linear_critic_pays_half_gamma_times_its_squared_norm(name: str) -> None:
+    objective = Minimax(gamma_r1=3.0 * (name == "r1"), gamma_r2=3.0 * (name == "r2"))
+    parts = objective.critic_loss(players(linear(WEIGHT)), batch()).parts
+    assert parts[name].item() == pytest.approx(3.0 / 2 * WEIGHT.square().sum().item())
+
+
+def test_r1_is_taken_at_real_and_r2_at_generated_samples() -> None:
+    samples = batch()
+    far = Batch(samples.real + 100, samples.latents)  # where tanh is flat
+    parts = Minimax(gamma_r1=1.0, gamma_r2=1.0).critic_loss(players(curved(WEIGHT)), far).parts
+    assert parts["r1"].item() == pytest.approx(0, abs=1e-12)
+    assert parts["r2"].item() > 0.1
+
+
+def test_the_square_is_summed_over_pixels_and_averaged_over_the_batch() -> None:
+    images = batch().real.requires_grad_()
+    gradients = [
+        torch.autograd.grad(curved(WEIGHT)(image[None]).sum(), image, retain_graph=True)[0] for image in images
+    ]
+    by_hand = sum(gradient.square().sum().item() for gradient in gradients) / len(gradients)
+    assert squared_gradient(curved(WEIGHT)(images), images).item() == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
+def test_the_critics_total_is_the_game_plus_the_penalties(objective: ObjectiveConfig) -> None:
+    penalised = type(objective)(gamma_r1=0.5, gamma_r2=2.0)
+    nets = players(curved(WEIGHT))
+    bare, terms = objective.critic_loss(nets, batch()), penalised.critic_loss(nets, batch())
+    assert set(bare.parts) == {"adversarial", "logit_real", "logit_fake"}
+    assert terms.parts["adversarial"].item() == pytest.approx(bare.total.item())
+    together = terms.parts["adversarial"] + terms.parts["r1"] + terms.parts["r2"]
+    assert terms.total.item() == pytest.approx(together.item())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
+def test_gradients_agree_with_finite_differences(objective: ObjectiveConfig) -> None:
+    penalised, samples = type(objective)(gamma_r1=0.5, gamma_r2=2.0), batch(3)
+
+    def critic(weight: torch.Tensor) -> torch.Tensor:
+        return penalised.critic_loss(players(curved(weight)), samples).total
+
+    def generator(latents: torch.Tensor) -> torch.Tensor:
+        return penalised.generator_loss(players(curved(WEIGHT)), Batch(samples.real, latents)).total
+
+    assert torch.autograd.gradcheck(critic, WEIGHT.clone().requires_grad_())
+    assert torch.autograd.gradcheck(generator, samples.latents.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
+def test_the_critics_loss_leaves_the_generator_out_of_the_gradient(objective: ObjectiveConfig) -> None:
+    weight = WEIGHT.clone().requires_grad_()
+    nets = Networks(lambda latents: (latents * weight).reshape(-1, 1, 1, 2), curved(WEIGHT.clone().requires_grad_()))
+    torch.autograd.backward(type(objective)(gamma_r1=1.0, gamma_r2=1.0).critic_loss(nets, batch()).total)
+    assert weight.grad is None
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
+def test_parts_carry_no_graph(objective: ObjectiveConfig) -> None:
+    nets = players(curved(WEIGHT.clone().requires_grad_()))
+    for loss in (objective.critic_loss, objective.generator_loss):
+        assert not any(part.requires_grad for part in loss(nets, batch()).parts.values())
+
+
+def test_the_weights_fall_along_half_a_cosine_to_their_final_fraction() -> None:
+    objective = Relativistic(gamma_r1=1.0, gamma_r2=2.0, gamma_final_fraction=0.1)
+    assert (objective.at(0.0).gamma_r1, objective.at(0.0).gamma_r2) == pytest.approx((1.0, 2.0))
+    assert (objective.at(0.5).gamma_r1, objective.at(0.5).gamma_r2) == pytest.approx((0.55, 1.1))
+    assert (objective.at(1.0).gamma_r1, objective.at(1.0).gamma_r2) == pytest.approx((0.1, 0.2))
+
+
+def test_without_a_final_fraction_the_weights_stay() -> None:
+    assert Relativistic(gamma_r1=1.0).at(0.7) == Relativistic(gamma_r1=1.0)

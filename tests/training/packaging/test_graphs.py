@@ -1,0 +1,181 @@
+"""Graphs: faithful at every batch size, rounded as promised, and without a trace of where they were made."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from training.errors import ExportError
+from training.networks.dcgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from training.packaging import graphs, parity
+from training.packaging.runtime import Graph
+
+LATENT_SIZE = 6
+
+
+def transposed() -> nn.Sequential:
+    """DCGAN's classical generator: transposed convolutions without bias, one grouped, one with output padding."""
+    return nn.Sequential(
+        nn.Linear(LATENT_SIZE, 8 * 3 * 2, bias=False),
+        nn.Unflatten(1, (8, 3, 2)),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.ConvTranspose2d(8, 6, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1, groups=2, bias=False),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 3, 3, padding=1, bias=False),
+        nn.Tanh(),
+    )
+
+
+def unlike_at_birth(network: nn.Module) -> nn.Module:
+    """Give every normalisation statistics and weights that a wrong export could not get right by chance."""
+    chance = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values in (module.weight.data, module.running_var):
+                values.uniform_(0.5, 2, generator=chance)  # type: ignore[union-attr]
+            for values in (module.bias.data, module.running_mean):
+                values.normal_(generator=chance)  # type: ignore[union-attr]
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def classical() -> tuple[nn.Module, bytes]:
+    """The transposed generator and its graph."""
+    network = unlike_at_birth(transposed())
+    return network, graphs.generator_graph(network, LATENT_SIZE)
+
+
+def deviation(network: nn.Module, graph: bytes) -> float:
+    latents = torch.randn(parity.INPUTS_NEEDED, LATENT_SIZE)
+    return parity.check_generator(network, Graph(graph), latents)[0]
+
+
+def test_transposed_convolutions_without_bias_are_exported_as_they_are(classical: tuple[nn.Module, bytes]) -> None:
+    assert deviation(*classical) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (GeneratorConfig(latent_size=LATENT_SIZE, widths=(6, 5, 4)), (1, 9, 7)),
+        (GeneratorConfig(latent_size=LATENT_SIZE, widths=(6, 5), norm="none", depth=1), (3, 8, 8)),
+    ],
+    ids=["odd-grey", "residual-colour"],
+)
+def test_a_generators_graph_is_the_generator_at_every_batch_size(
+    config: GeneratorConfig, shape: tuple[int, int, int]
+) -> None:
+    network = unlike_at_birth(Generator(config, shape))
+    assert deviation(network, graphs.generator_graph(network, LATENT_SIZE)) < 1e-5
+
+
+@pytest.mark.parametrize(("spectral_norm", "shape"), [(True, (1, 9, 7)), (False, (3, 8, 8))])
+def test_a_discriminators_graph_is_the_discriminator_at_every_batch_size(
+    spectral_norm: bool, shape: tuple[int, int, int]
+) -> None:
+    network = Discriminator(DiscriminatorConfig(widths=(4, 6), depth=1, spectral_norm=spectral_norm), shape).eval()
+    graph = Graph(graphs.discriminator_graph(network, shape))
+    assert parity.check_discriminator(network, graph, torch.randn(parity.INPUTS_NEEDED, *shape)) < 1e-5
+
+
+class Unchanged(nn.Module):
+    """A generator whose samples are its latents."""
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents.reshape(-1, 1, 2, 128)
+
+
+def test_pixels_round_ties_to_even_and_clip_and_put_channels_last() -> None:
+    # The float32 numbers around each middle between two bytes, of which some land on the middle exactly.
+    middles = (np.arange(255) + 0.5) / 255 * 2 - 1
+    near = (middles[:, np.newaxis] + np.arange(-4, 5) * 2**-26).ravel()
+    latents = np.concatenate([near, np.linspace(-7, 7, 10 * 256 - len(near))]).astype(np.float32).reshape(10, 256)
+    levels = 255 * ((latents + 1) / 2).clip(0, 1)
+    ties = levels[levels % 1 == 0.5]
+    assert {0, 1} == {int(tie) % 2 for tie in ties}  # both kinds occur, so that no other rounding passes
+
+    outputs = Graph(graphs.generator_graph(Unchanged(), 256)).run(latents)
+    assert outputs["pixels"].dtype == np.uint8
+    assert outputs["pixels"].shape == (10, 2, 128, 1)
+    assert np.array_equal(outputs["pixels"].reshape(10, 256), np.rint(levels).astype(np.uint8))
+    assert np.array_equal(outputs["sample"].reshape(10, 256), latents)
+
+
+def test_a_graph_is_one_file_with_stated_names_and_no_trace_of_this_machine(classical: tuple[nn.Module, bytes]) -> None:
+    _, content = classical
+    for trace in (str(Path.cwd()), str(Path.home()), "site-packages", "File ", "torch.nn", ".py"):
+        assert trace.encode() not in content
+    model = onnx.load_model_from_string(content)
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.input] == ["latent"]
+    assert [value.name for value in model.graph.output] == ["sample", "pixels"]
+    assert graphs.opset_of(content) == 18
+    assert all(not weight.external_data for weight in model.graph.initializer)
+    dimensions = [value.type.tensor_type.shape.dim for value in (*model.graph.input, *model.graph.output)]
+    assert [dimension[0].dim_param for dimension in dimensions] == ["batch"] * 3
+    assert [side.dim_value for side in dimensions[2][1:]] == [12, 8, 3]
+
+
+def test_convolutions_swallow_the_normalisation_behind_them(classical: tuple[nn.Module, bytes]) -> None:
+    model = onnx.load_model_from_string(classical[1])
+    producers = {output: node.op_type for node in model.graph.node for output in node.output}
+    norms = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
+    assert [producers[norm.input[0]] for norm in norms] == ["Reshape"]
+
+
+def test_two_exports_of_one_network_are_the_same_bytes(classical: tuple[nn.Module, bytes]) -> None:
+    network, content = classical
+    assert graphs.generator_graph(network, LATENT_SIZE) == content
+
+
+def test_folding_spectral_norm_leaves_the_original_as_it_was() -> None:
+    network = Discriminator(DiscriminatorConfig(widths=(4,), spectral_norm=True), (1, 4, 4)).eval()
+    samples = torch.randn(3, 1, 4, 4)
+    before = network(samples)
+    served = graphs.plain(network)
+    assert not any(parametrize.is_parametrized(module) for module in served.modules())
+    assert torch.equal(served(samples), before)
+    assert torch.equal(network(samples), before)
+    assert any(parametrize.is_parametrized(module) for module in network.modules())
+
+
+class Judge(nn.Module):
+    def judge(self, samples: Tensor) -> Tensor:
+        return samples.flatten(1).sum(1)
+
+
+class Noisy(Judge):
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.judge(samples + torch.randn_like(samples))
+
+
+class Undecided(Judge):
+    def forward(self, samples: Tensor) -> Tensor:
+        turned = torch.cond(samples.sum() > 0, lambda x: x + 1, lambda x: 2 * x, (samples,))
+        return self.judge(turned)
+
+
+class Branching(Judge):
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.judge(samples) if samples.sum() > 0 else -self.judge(samples)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Noisy(), r"draws random numbers of its own \(RandomNormalLike\); all noise must be an input"),
+        (Undecided(), "decides its course by its data"),
+        (Branching(), "cannot be written as ONNX: "),
+    ],
+)
+def test_a_network_that_is_no_function_of_its_input_is_refused(network: nn.Module, words: str) -> None:
+    with pytest.raises(ExportError, match=words):
+        graphs.discriminator_graph(network, (1, 4, 4))

@@ -1,0 +1,97 @@
+"""The command line: what it teaches, and how it answers mistakes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training import small
+from training import checkpoint
+from training.cli import main
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(small.text(trainer={"total_samples": 16}))
+    return path
+
+
+def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for words in ("train", "resume", "data", "python -m training train r3gan-digits --out runs/digits"):
+        assert words in shown
+
+
+def test_a_dry_run_shows_what_would_happen_and_writes_nothing(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(config_file), "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        'precision = "fp32"',
+        "digits: 1,541 images of 8x8x1, 256 more held out",
+        "generator 3,249 parameters, discriminator 2,265",
+        "one step of 16 samples costs",
+        "samples/s",
+        "minutes for 16 samples",
+    ):
+        assert words in shown
+    assert list(tmp_path.iterdir()) == [config_file]
+
+
+def test_train_and_resume_work_from_the_command_line(config_file: Path, tmp_path: Path) -> None:
+    assert main(["train", str(config_file), "--out", str(tmp_path / "run")]) == 0
+    assert main(["resume", str(tmp_path / "run")]) == 0
+
+
+def test_bundled_data_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "digits"]) == 0
+    assert capsys.readouterr().out == "digits: 1,541 images to train on, 256 held out\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "r3gan-digit", "--out", "x"], 'there is no configuration r3gan-digit; did you mean "r3gan-digits"?'),
+        (["train", "r3gan-digits"], "train needs --out RUN, the folder for the run (or --dry-run, to only look)"),
+        (["train", "r3gan-digits", "--data-path", "x", "--out", "x"], "[data] of kind"),
+        (["train", "r3gan-mnist", "--data-path", "nowhere", "--dry-run"], "no MNIST in nowhere: "),
+        (["resume", "nowhere"], "nowhere has no checkpoint; "),
+    ],
+)
+def test_a_mistake_is_one_sentence_on_stderr_and_status_two(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(sentence)
+    assert shown.err.count("\n") == 1
+
+
+def test_diverged_training_has_a_status_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "wild.toml"
+    path.write_text(small.text(trainer={"learning_rate_discriminator": 1e38}))
+    assert main(["train", str(path), "--out", str(tmp_path / "run")]) == 3
+    assert capsys.readouterr().err.splitlines()[-1].startswith("training diverged: ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_precision_that_the_machine_does_not_have_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "half.toml"
+    path.write_text(small.text(trainer={"precision": "fp16"}))
+    status, _, errors = small.command("train", path, "--dry-run")
+    assert (status, errors) == (2, "[trainer] precision fp16 needs a GPU; bf16 works on a CPU as well\n")
+
+
+def test_half_precision_trains_and_leaves_full_weights(tmp_path: Path) -> None:
+    path = tmp_path / "half.toml"
+    path.write_text(small.text(trainer={"precision": "bf16", "total_samples": 160}))
+    status, output, errors = small.command("train", path, "--out", tmp_path / "run")
+    assert status == 0, errors
+    assert "bf16 on" in output
+    state = checkpoint.read(tmp_path / "run")["state"]
+    assert {weight.dtype for weight in state["discriminator"].values()} == {torch.float32}

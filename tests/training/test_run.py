@@ -1,0 +1,212 @@
+"""Runs as real processes: killed, stopped, resumed, refused; and equal, bit for bit, to one that nobody touched."""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.training import small
+from training import checkpoint, config, run
+from training.errors import CheckpointError, DivergenceError
+from training.files import exclusive
+from training.tables import Value
+
+TOTAL = 4_800
+PACE: dict[str, Value] = {"total_samples": TOTAL, "checkpoint_every_samples": 960, "log_every_samples": 500}
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "run.toml"
+    path.write_text(small.text(trainer=PACE))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(config_file: Path) -> Path:
+    """A run that nobody touched, by a process of its own."""
+    folder = config_file.parent / "whole"
+    status, _, errors = small.command("train", config_file, "--out", folder)
+    assert status == 0, errors
+    return folder
+
+
+def ignore(_line: str) -> None:
+    """Read nothing of what a run says."""
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "checkpoints").glob("*.pt"))
+
+
+def same_bits(left: object, right: object) -> bool:
+    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        return left.dtype == right.dtype and torch.equal(left, right)
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same_bits(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(same_bits, left, right))
+    return left == right
+
+
+@pytest.mark.slow
+def test_a_killed_and_a_stopped_run_end_bit_for_bit_as_an_untouched_one(
+    tmp_path: Path, config_file: Path, whole: Path
+) -> None:
+    broken = tmp_path / "broken"
+    process = small.launch("train", config_file, "--out", broken)
+    small.wait_for(lambda: bool(checkpoints(broken)), process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert len(checkpoints(broken)) < TOTAL // 960
+
+    process = small.launch("resume", broken)
+    before = checkpoints(broken)
+    small.wait_for(lambda: checkpoints(broken) != before, process)
+    process.terminate()
+    _, errors = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    stopped_at = checkpoint.read(broken)["state"]["samples_seen"]
+    assert stopped_at < TOTAL
+    assert f"stopped at sample {stopped_at:,}; go on with `python -m training resume {broken}`" in errors
+
+    assert small.command("resume", broken)[0] == 0
+    assert (broken / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert same_bits(checkpoint.read(broken), checkpoint.read(whole))
+    final_grid = f"{TOTAL:012d}.png"
+    assert (broken / "grids" / final_grid).read_bytes() == (whole / "grids" / final_grid).read_bytes()
+
+
+def test_a_run_leaves_a_configuration_rows_curves_and_grids(config_file: Path, whole: Path) -> None:
+    assert config.load(whole / "config.toml") == config.load(config_file)
+    assert len((whole / "metrics.jsonl").read_text().splitlines()) == 10
+    assert list((whole / "tensorboard").iterdir())
+    with Image.open(whole / "grids" / f"{TOTAL:012d}.png") as grid:
+        assert grid.size == (144, 144)
+    assert checkpoints(whole) == ["000000003840.pt", "000000004800.pt"]
+
+
+def test_a_run_that_is_being_trained_is_not_resumed_a_second_time(tmp_path: Path) -> None:
+    run.start(small.config(trainer={"total_samples": 16}), tmp_path / "run", ignore)
+    with (
+        exclusive(tmp_path / "run" / run.LOCK_NAME),
+        pytest.raises(CheckpointError, match=r"another process is training .*/run"),
+    ):
+        run.resume(tmp_path / "run", ignore)
+
+
+def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    wild = small.config(
+        objective={"kind": "minimax", "gamma_r1": 1e18},
+        trainer={"learning_rate_discriminator": 1e6, "checkpoint_every_samples": 16},
+    )
+    with pytest.raises(DivergenceError):
+        run.start(wild, tmp_path / "run", ignore)
+    loaded = checkpoint.load_run(tmp_path / "run")
+    for network in (loaded.generator, loaded.ema, loaded.discriminator):
+        assert all(weight.isfinite().all() for weight in network.parameters())
+
+
+def test_a_second_run_does_not_go_into_the_same_folder(tmp_path: Path) -> None:
+    said: list[str] = []
+    run.start(small.config(trainer={"total_samples": 16}), tmp_path / "run", said.append)
+    with pytest.raises(CheckpointError, match=r"holds a run already; go on with `python -m training resume .*/run`"):
+        run.start(small.config(), tmp_path / "run", said.append)
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(tmp_path: Path) -> None:
+    run.start(small.config(trainer={"total_samples": 160}), tmp_path / "run", ignore)
+    rows = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    run.start(small.config(trainer={"total_samples": 160}), tmp_path / "run", ignore)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == rows
+
+
+def test_a_complete_run_stays_as_it_is_when_resumed(tmp_path: Path) -> None:
+    said: list[str] = []
+    run.start(small.config(trainer={"total_samples": 160}), tmp_path / "run", said.append)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    run.resume(tmp_path / "run", said.append)
+    assert said[-1] == f"{tmp_path / 'run'} is complete at 160 samples"
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_is_resumed_where_its_data_has_moved_but_not_on_other_data(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    for number in range(64):
+        Image.new("L", (8, 8), number).save(here / f"{number}.png")
+    said: list[str] = []
+    folder_config = small.config(data={"kind": "folder", "path": str(here)}, trainer={"total_samples": 160})
+    run.start(folder_config, tmp_path / "run", said.append)
+    shutil.copytree(here, there)
+    run.resume(tmp_path / "run", said.append, str(there))
+    shutil.rmtree(here)
+    run.resume(tmp_path / "run", said.append)  # it remembers
+    Image.new("L", (8, 8), 255).save(there / "3.png")
+    with pytest.raises(CheckpointError, match="was trained on other data: its SHA-256 was"):
+        run.resume(tmp_path / "run", said.append, str(there))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match=r"cannot make .*/file/run: Not a directory"):
+        run.start(small.config(), tmp_path / "file" / "run", ignore)
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does_up_to_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without batch normalisation, whose statistics are each process's own.
+    text = small.text(generator={"norm": "none"}, trainer={"total_samples": 320})
+    (tmp_path / "run.toml").write_text(text)
+    run.start(config.loads(text), tmp_path / "one", ignore)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    pair = small.launch(
+        "train",
+        tmp_path / "run.toml",
+        "--out",
+        tmp_path / "two",
+        interpreter=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "training"),
+    )
+    _, errors = pair.communicate(timeout=small.PATIENCE_S)
+    assert pair.returncode == 0, errors
+    one, two = (checkpoint.read(tmp_path / name)["state"] for name in ("one", "two"))
+    assert one["samples_seen"] == two["samples_seen"]
+    for name, weight in one["ema"].items():
+        assert torch.allclose(weight, two["ema"][name], atol=1e-4), name
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system with room for two checkpoints and not for a third."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_and_with_more_room_the_run_goes_on_to_the_same_end(
+    config_file: Path, whole: Path, small_disk: Path
+) -> None:
+    cramped = small_disk / "run"
+    status, _, errors = small.command("train", config_file, "--out", cramped)
+    assert status == 2
+    assert "Traceback" not in errors
+    assert "No space left on device" in errors.splitlines()[-1]
+    assert checkpoint.read(cramped)["state"]["samples_seen"] > 0
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    assert small.command("resume", cramped)[0] == 0
+    assert (cramped / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert same_bits(checkpoint.read(cramped), checkpoint.read(whole))

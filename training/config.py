@@ -1,0 +1,246 @@
+"""A whole training run as one frozen value, assembled from the tables that its parts declare.
+
+    name, seed        [data] kind   [generator]   [discriminator]   [objective] kind   [trainer]
+
+The file that a run keeps has every default filled in and reads back as the equal value. The hash identifies what the
+result depends on; where the data happens to lie is not among that (its content has a hash of its own).
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+from training import data, objectives
+from training.data import DataConfig, DigitsConfig
+from training.errors import ConfigError
+from training.networks.dcgan import DiscriminatorConfig, GeneratorConfig
+from training.objectives import ObjectiveConfig
+from training.schedule import TrainerConfig
+from training.tables import Part, Range, Table, bind, nearest, to_toml, unbind
+
+SHIPPED: Final = Path(__file__).parent / "configs"
+SECTIONS: Final = ("data", "generator", "discriminator", "objective", "trainer")
+LARGEST_SEED = 2**63 - 1  # the largest integer that TOML must carry
+
+P = TypeVar("P", bound=Part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """The keys outside any table."""
+
+    name: str
+    seed: Annotated[int, Range(at_least=0, at_most=LARGEST_SEED)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides what a run computes.
+
+    Attributes:
+        name: of the experiment, for people.
+        seed: of all randomness.
+        data: which images.
+        generator: the generator's size.
+        discriminator: the discriminator's size.
+        objective: the game, with its hyper-parameters.
+        trainer: length, batch and pace.
+    """
+
+    name: str
+    seed: int
+    data: DataConfig
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
+    objective: ObjectiveConfig
+    trainer: TrainerConfig
+
+
+def find(name_or_path: str) -> Path:
+    """Find a configuration by its path or by the stem of a shipped one.
+
+    Args:
+        name_or_path: such as `my/run.toml` or `r3gan-mnist`.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ConfigError: if there is neither.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in SHIPPED.glob("*.toml")}
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    raise ConfigError(f"there is no configuration {name_or_path}{nearest(path.stem, shipped)}")
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Args:
+        path: a TOML file.
+
+    Returns:
+        The configuration, defaults filled in.
+
+    Raises:
+        ConfigError: one sentence with the file, the key and what it may be.
+    """
+    try:
+        return loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def loads(text: str) -> Config:
+    """Assemble a configuration from TOML.
+
+    Args:
+        text: of a configuration file.
+
+    Returns:
+        The configuration, defaults filled in.
+
+    Raises:
+        ConfigError: as `load`, without the file's name.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}") from error
+    return from_tables(tables)
+
+
+def from_tables(tables: Mapping[str, object]) -> Config:
+    """Assemble a configuration from parsed TOML, or from what a package keeps of one.
+
+    Args:
+        tables: the keys outside any table, and the tables by name.
+
+    Returns:
+        The configuration, defaults filled in.
+
+    Raises:
+        ConfigError: as `load`, without the file's name.
+    """
+    header = {key: value for key, value in tables.items() if key not in SECTIONS}
+    for key, value in header.items():
+        if isinstance(value, dict):
+            raise ConfigError(f"there is no table [{key}]{nearest(key, SECTIONS)}")
+    top = bind(header, _Header, "the top level")
+    return Config(
+        name=top.name,
+        seed=top.seed,
+        data=_bind_kind(_table(tables, "data"), data.KINDS, "[data]"),
+        generator=bind(_table(tables, "generator"), GeneratorConfig, "[generator]"),
+        discriminator=bind(_table(tables, "discriminator"), DiscriminatorConfig, "[discriminator]"),
+        objective=_bind_kind(_table(tables, "objective"), objectives.KINDS, "[objective]"),
+        trainer=bind(_table(tables, "trainer"), TrainerConfig, "[trainer]"),
+    )
+
+
+def with_data_path(config: Config, path: str) -> Config:
+    """Point a configuration at another place of its data.
+
+    Args:
+        config: any.
+        path: a folder.
+
+    Returns:
+        The same configuration, with the same hash.
+
+    Raises:
+        ConfigError: if its kind of data lies in no folder.
+    """
+    if isinstance(config.data, DigitsConfig):
+        raise ConfigError('[data] of kind "digits" is bundled; it takes no path')
+    return replace(config, data=replace(config.data, path=path))
+
+
+def to_tables(config: Config) -> dict[str, Table]:
+    """Write a configuration as tables, every default filled in.
+
+    Args:
+        config: any.
+
+    Returns:
+        The tables by name; the keys outside any table under the empty name.
+    """
+    return {
+        "": {"name": config.name, "seed": config.seed},
+        "data": {"kind": config.data.kind, **unbind(config.data)},
+        "generator": unbind(config.generator),
+        "discriminator": unbind(config.discriminator),
+        "objective": {"kind": config.objective.kind, **unbind(config.objective)},
+        "trainer": unbind(config.trainer),
+    }
+
+
+def dumps(config: Config) -> str:
+    """Write a configuration as TOML that `load` reads back as the equal value."""
+    sections = [(f"[{name}]\n" if name else "") + to_toml(table) for name, table in to_tables(config).items()]
+    return "\n".join(sections)
+
+
+def sha256(config: Config) -> str:
+    """Identify what the result of a run depends on.
+
+    Args:
+        config: any.
+
+    Returns:
+        Hexadecimal SHA-256 of the canonical JSON of all keys but the data's place.
+    """
+    canonical = json.dumps(_identity(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def first_difference(config: Config, other: Config) -> str | None:
+    """Name a key in which two configurations differ.
+
+    Args:
+        config: one.
+        other: the other.
+
+    Returns:
+        Such as `[trainer] batch_size is 32 and was 64`, or None if both have the same hash.
+    """
+    ours, theirs = _identity(config), _identity(other)
+    for section in ours:
+        table, other_table = ours[section], theirs[section]
+        for key in {**table, **other_table}:
+            if table.get(key) != other_table.get(key):
+                place = f"[{section}] {key}" if section else key
+                return f"{place} is {json.dumps(table.get(key))} and was {json.dumps(other_table.get(key))}"
+    return None
+
+
+def _identity(config: Config) -> dict[str, Table]:
+    tables = to_tables(config)
+    tables["data"].pop("path", None)
+    return tables
+
+
+def _table(tables: Mapping[str, object], section: str) -> dict[str, object]:
+    table = tables.get(section, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{section} is {json.dumps(table, default=str)} but must be a table, [{section}]")
+    return dict(table)
+
+
+def _bind_kind(table: dict[str, object], kinds: Mapping[str, type[P]], where: str) -> P:
+    kind = table.pop("kind", None)
+    if kind is None:
+        raise ConfigError(f'{where} lacks the key "kind"; valid are ' + ", ".join(f'"{name}"' for name in kinds))
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ConfigError(f'{where} has no kind "{kind}"{nearest(str(kind), kinds)}')
+    return bind(table, kinds[kind], where)

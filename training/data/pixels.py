@@ -1,0 +1,36 @@
+"""What a pixel is: bytes 0 … 255 on one side, floats in [-1, 1] on the other.
+
+The data, the grids and the package's graph must agree to the bit, so the two formulas stand here alone:
+
+    x = LOW + (HIGH - LOW) * u / 255         u = round-half-even(255 * clip((x - LOW) / (HIGH - LOW), 0, 1))
+"""
+
+import torch
+from torch import Tensor
+
+LOW, HIGH = -1.0, 1.0  # the range of tanh
+LARGEST_BYTE = 255
+
+
+def to_floats(pixels: Tensor) -> Tensor:
+    """Bytes to floats.
+
+    Args:
+        pixels: uint8, any shape.
+
+    Returns:
+        float32 in [-1, 1], same shape.
+    """
+    return LOW + (HIGH - LOW) * pixels.float() / LARGEST_BYTE
+
+
+def to_bytes(samples: Tensor) -> Tensor:
+    """Floats to bytes, the nearest one each (even at ties).
+
+    Args:
+        samples: floats, any shape; values outside [-1, 1] are clipped.
+
+    Returns:
+        uint8, same shape.
+    """
+    return (LARGEST_BYTE * ((samples.float() - LOW) / (HIGH - LOW)).clamp(0, 1)).round().to(torch.uint8)

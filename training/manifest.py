@@ -1,0 +1,179 @@
+"""The writer's view of a package's manifest: everything that must be said, said once.
+
+The format is `models/manifest.schema.json`, which reader and writer share as data and not as code. This view is strict:
+it takes every fact once, derives from it whatever else the format repeats (tensors from the latent's size and the
+sample's shape, hashes from the files), and refuses to write what the schema does not allow. How a package is made, and
+where it goes, is the business of others.
+
+Shapes: -1 batch, Z latent, C H W channels, height and width.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import jsonschema
+
+from training.calibration import Calibration
+from training.data.pixels import HIGH, LOW
+from training.errors import ExportError
+from training.packaging.golden import Tolerance
+from training.packaging.graphs import LATENT, LOGIT, PIXELS, SAMPLE
+
+FILE_NAME: Final = "manifest.json"
+GENERATOR, DISCRIMINATOR, GOLDEN, CARD, PREVIEW = (
+    "generator.onnx",
+    "discriminator.onnx",
+    "golden.npz",
+    "card.md",
+    "preview.png",
+)
+SCHEMA_VERSION: Final = 1
+# Beside the packages of a checkout; an installed copy has no such file and relies on the types below.
+SCHEMA_PATH: Final = Path(__file__).parents[1] / "models" / "manifest.schema.json"
+
+Entry = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorFacts:
+    """What is known of the discriminator.
+
+    Attributes:
+        opset: that its graph uses.
+        loss_family: of the objective.
+        batch_coupled: whether a score depends on its batch-mates.
+        calibration: from logits to log-odds.
+        real_quantiles: of held-out real samples' logits.
+        generated_quantiles: of generated samples' logits.
+    """
+
+    opset: int
+    loss_family: str
+    batch_coupled: bool
+    calibration: Calibration
+    real_quantiles: list[float]
+    generated_quantiles: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a package says of itself.
+
+    Attributes:
+        name: of the package.
+        version: a positive integer.
+        created: a moment, with its time zone.
+        summary: one sentence for people.
+        license: of the weights; None says nothing.
+        files: content by bare name, `GENERATOR`, `DISCRIMINATOR` and `GOLDEN` among them.
+        latent_size: Z.
+        image_shape: C, H, W.
+        generator_opset: that the generator's graph uses.
+        discriminator: what is known of the discriminator.
+        golden_count: rows of the golden file.
+        tolerances: of a replay, one a provider and precision.
+        provenance: where the package comes from.
+    """
+
+    name: str
+    version: int
+    created: datetime
+    summary: str
+    license: str | None
+    files: Mapping[str, bytes]
+    latent_size: int
+    image_shape: tuple[int, int, int]
+    generator_opset: int
+    discriminator: DiscriminatorFacts
+    golden_count: int
+    tolerances: list[Tolerance]
+    provenance: Entry
+
+    def to_json(self) -> bytes:
+        """Write the manifest.
+
+        Returns:
+            UTF-8, indented, keys in the order of the format.
+
+        Raises:
+            ExportError: if the schema does not allow it; where the schema is at hand.
+        """
+        entries = self._entries()
+        _validate(entries)
+        return (json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    def _entries(self) -> Entry:
+        channels, height, width = self.image_shape
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "version": self.version,
+            "created": self.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "summary": self.summary,
+            **({} if self.license is None else {"license": self.license}),
+            "files": {
+                name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+                for name, content in self.files.items()
+            },
+            "latent": {"size": self.latent_size, "prior": "standard_normal"},
+            "sample": {
+                "kind": "image",
+                "layout": "NCHW",
+                "channels": channels,
+                "height": height,
+                "width": width,
+                "range": [LOW, HIGH],
+            },
+            "generator": {
+                "file": GENERATOR,
+                "opset": self.generator_opset,
+                "inputs": [_tensor(LATENT, "FP32", self.latent_size)],
+                "outputs": [self._sample(), _tensor(PIXELS, "UINT8", height, width, channels)],
+            },
+            "discriminator": self._discriminator(),
+            "golden": {
+                "file": GOLDEN,
+                "count": self.golden_count,
+                "tolerances": [dataclasses.asdict(tolerance) for tolerance in self.tolerances],
+            },
+            "provenance": self.provenance,
+        }
+
+    def _discriminator(self) -> Entry:
+        facts = self.discriminator
+        return {
+            "file": DISCRIMINATOR,
+            "opset": facts.opset,
+            "inputs": [self._sample()],
+            "outputs": [_tensor(LOGIT, "FP32")],
+            "pack": 1,
+            "loss_family": facts.loss_family,
+            "batch_coupled": facts.batch_coupled,
+            "calibration": facts.calibration.entry(),
+            "reference_quantiles": {"real": facts.real_quantiles, "generated": facts.generated_quantiles},
+        }
+
+    def _sample(self) -> Entry:
+        return _tensor(SAMPLE, "FP32", *self.image_shape)
+
+
+def _tensor(name: str, datatype: str, *shape: int) -> Entry:
+    """A tensor named after its role, as all of ours are."""
+    return {"name": name, "datatype": datatype, "shape": [-1, *shape], "role": name}
+
+
+def _validate(entries: Entry) -> None:
+    if not SCHEMA_PATH.is_file():
+        return
+    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    plain = json.loads(json.dumps(entries))  # tuples as the lists they become
+    error = jsonschema.exceptions.best_match(jsonschema.Draft7Validator(schema).iter_errors(plain))
+    if error is not None:
+        place = ".".join(str(part) for part in error.absolute_path) or "the manifest"
+        raise ExportError(f"the manifest would not be valid: {place}: {error.message}")

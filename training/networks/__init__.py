@@ -1,0 +1,1 @@
+"""The players: networks of the sizes that a configuration asks for, free of training and of files."""

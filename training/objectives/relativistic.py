@@ -1,0 +1,60 @@
+"""The relativistic pairing game (RpGAN): the critic says which of two samples is the real one.
+
+    critic     E softplus(-(D(x) - D(G(z))))
+    generator  E softplus(-(D(G(z)) - D(x)))
+
+over pairs of one real and one generated sample. Every generated sample is judged against a real one, so the decision
+boundary runs near each mode, and its landscape has no bad local minima where the unpaired game has many. Only
+differences of logits mean anything: adding a constant to D changes neither loss. With R1 *and* R2 it converges (with
+R1 alone it may not), and the pair of them needs no other trick: this is R3GAN's objective.
+
+References:
+    Jolicoeur-Martineau, The relativistic discriminator (2018), section 4.1.
+    Sun, Fang and Schwing, Towards a Better Global Loss Landscape of GANs (2020), equation 3.
+    Huang et al., The GAN is dead; long live the GAN! (R3GAN, 2024), equation 2 and section 2.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.nn.functional import softplus
+
+from training.objectives.penalties import GradientPenalties, critic_terms
+from training.objectives.port import Batch, LossTerms, Networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relativistic(GradientPenalties):
+    """RpGAN with the logistic loss."""
+
+    kind: ClassVar[str] = "relativistic"
+
+    def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
+        """E softplus(D(G(z)) - D(x)) plus the penalties.
+
+        Args:
+            nets: the players.
+            batch: real samples [B, C, H, W] and latents [B, Z]; row i is a pair.
+
+        Returns:
+            The loss; log 2 where all logits agree.
+        """
+        judgement = self.judge(nets, batch)
+        return critic_terms(softplus(judgement.fake_logits - judgement.real_logits).mean(), judgement)
+
+    def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
+        """E softplus(D(x) - D(G(z))), the critic's loss with the roles exchanged.
+
+        Args:
+            nets: the players.
+            batch: real samples [B, C, H, W] and latents [B, Z]; row i is a pair.
+
+        Returns:
+            The loss; log 2 where all logits agree.
+        """
+        with torch.no_grad():  # D(x) does not depend on the generator
+            real_logits = nets.discriminator(batch.real)
+        fake_logits = nets.discriminator(nets.generator(batch.latents))
+        total = softplus(real_logits - fake_logits).mean()
+        return LossTerms(total, {"adversarial": total.detach(), "logit_fake": fake_logits.detach().mean()})

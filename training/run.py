@@ -1,0 +1,134 @@
+"""A run from its first sample to its last: a folder, started once and resumed as often as needed.
+
+    RUN/config.toml · checkpoints/ · metrics.jsonl · tensorboard/ · grids/ · lock
+
+This is the whole of `train` and `resume` in plain calls; the command line adds only words.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from training import checkpoint, data
+from training import config as configuration
+from training.config import Config
+from training.errors import CheckpointError
+from training.files import exclusive, write_atomically
+from training.networks.dcgan import parameter_count
+from training.recording import Recorder
+from training.trainer import Trainer, fit
+
+LOCK_NAME: Final = "lock"
+WARM_UP_STEPS: Final = 3  # the first steps allocate memory and choose kernels
+TIMED_STEPS: Final = 10
+
+Say = Callable[[str], None]
+
+
+def start(config: Config, run: Path, say: Say) -> None:
+    """Train from nothing.
+
+    Args:
+        config: of the run.
+        run: the run's folder; made, and refused if a run with a checkpoint is in it.
+        say: is given what a person should read, line by line.
+
+    Raises:
+        TrainingError: as the data, the configuration and the training raise it.
+    """
+    if checkpoint.latest(run) is not None:
+        raise CheckpointError(
+            f"{run} holds a run already; go on with `python -m training resume {run}`, or choose another --out"
+        )
+    trainer = Trainer(config, data.load(config.data))
+    if trainer.is_main_process:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"cannot make {run}: {error.strerror}") from error
+    _fit(trainer, run, say)
+
+
+def resume(run: Path, say: Say, data_path: str | None = None) -> None:
+    """Go on from the newest checkpoint, to the same end.
+
+    Args:
+        run: the run's folder.
+        say: is given what a person should read, line by line.
+        data_path: where the data lies now, if it has moved.
+
+    Raises:
+        TrainingError: as the checkpoint, the data and the training raise it.
+    """
+    saved = checkpoint.read(run)
+    config = configuration.load(run / checkpoint.CONFIG_NAME)
+    if data_path is not None:
+        config = configuration.with_data_path(config, data_path)
+    images = data.load(config.data)
+    if images.sha256 != saved["data_sha256"]:
+        raise CheckpointError(
+            f"{run} was trained on other data: its SHA-256 was {saved['data_sha256']} and is {images.sha256}"
+        )
+    trainer = Trainer(config, images)
+    trainer.restore(saved["state"])
+    _fit(trainer, run, say)
+
+
+def rehearse(config: Config, say: Say) -> None:
+    """Show what would be trained and how fast, from a few steps that are thrown away.
+
+    Args:
+        config: of the run.
+        say: is given what a person should read, line by line.
+
+    Raises:
+        TrainingError: as the data, the configuration and the training raise it.
+    """
+    trainer = Trainer(config, data.load(config.data))
+    say(configuration.dumps(config))
+    say(_summary(trainer))
+    for _ in range(WARM_UP_STEPS):
+        trainer.step()
+    trainer.check_finite()
+    began_s = time.perf_counter()
+    for _ in range(TIMED_STEPS):
+        trainer.step()
+    trainer.check_finite()  # waits for the device, too
+    step_s = (time.perf_counter() - began_s) / TIMED_STEPS
+    rate = config.trainer.batch_size / step_s
+    say(
+        f"one step of {config.trainer.batch_size} samples costs {step_s * 1000:.0f} ms: {rate:,.0f} samples/s, "
+        f"{config.trainer.total_samples / rate / 60:,.1f} minutes for {config.trainer.total_samples:,} samples"
+    )
+
+
+def _fit(trainer: Trainer, run: Path, say: Say) -> None:
+    if not trainer.is_main_process:
+        fit(trainer, run, None)
+        return
+    pace = trainer.config.trainer
+    with exclusive(run / LOCK_NAME) as free:
+        if not free:
+            raise CheckpointError(f"another process is training {run}")
+        say(_summary(trainer))
+        try:
+            write_atomically(run / checkpoint.CONFIG_NAME, configuration.dumps(trainer.config).encode())
+            with Recorder(
+                run, total_samples=pace.total_samples, samples_seen=trainer.samples_seen, batch_size=pace.batch_size
+            ) as recorder:
+                fit(trainer, run, recorder)
+        except OSError as error:
+            raise CheckpointError(f"cannot write into {run}: {error.strerror}; its checkpoints are complete") from error
+    say(f"{run} is complete at {trainer.samples_seen:,} samples")
+
+
+def _summary(trainer: Trainer) -> str:
+    channels, height, width = trainer.data.image_shape
+    return (
+        f"{trainer.data.name}: {len(trainer.data.train):,} images of {height}x{width}x{channels}, "
+        f"{len(trainer.data.held_out):,} more held out; "
+        f"generator {parameter_count(trainer.generator):,} parameters, "
+        f"discriminator {parameter_count(trainer.discriminator):,}; "
+        f"{trainer.config.trainer.precision} on {trainer.device}"
+    )

@@ -1,0 +1,93 @@
+"""How a run is paced: everything that depends on training time, as pure functions of it.
+
+Time is counted in samples, the generated samples that have trained the generator (one batch an iteration, however
+many critic steps it takes), so that a schedule means the same at every batch size. Nothing here holds state: a resumed
+run is at the same point of every schedule because it has seen the same number of samples.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from training.tables import Range
+
+EMA_RAMP = 0.05  # the half-life never exceeds this share of the time so far, so that the random start is forgotten
+
+Positive = Annotated[int, Range(at_least=1)]
+Rate = Annotated[float, Range(above=0)]
+Fraction = Annotated[float, Range(at_least=0, at_most=1)]
+Decay = Annotated[float, Range(at_least=0, below=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """The `[trainer]` table.
+
+    Attributes:
+        total_samples: length of the run.
+        batch_size: samples a step, over all processes together.
+        critic_steps: discriminator steps for each generator step.
+        learning_rate_generator: Adam's, at the start.
+        learning_rate_discriminator: Adam's, at the start.
+        learning_rate_final_fraction: what is left of both at the end of a cosine; 1 keeps them constant.
+        beta1: Adam's decay of the first moment.
+        beta2: Adam's decay of the second moment.
+        ema_half_life_samples: after so many samples half of the generator's moving average is new; 0 copies.
+        horizontal_flips: show real images mirrored half of the time.
+        precision: `bf16` and `fp16` compute in half precision where it is safe; weights stay in fp32.
+        log_every_samples: distance of the rows of `metrics.jsonl`, each a mean over it.
+        grid_every_samples: distance of the sample grids.
+        checkpoint_every_samples: distance of the checkpoints.
+    """
+
+    total_samples: Positive
+    batch_size: Positive = 64
+    critic_steps: Positive = 1
+    learning_rate_generator: Rate = 2e-4
+    learning_rate_discriminator: Rate = 2e-4
+    learning_rate_final_fraction: Fraction = 1.0
+    beta1: Decay = 0.0
+    beta2: Decay = 0.99
+    ema_half_life_samples: Annotated[int, Range(at_least=0)] = 10_000
+    horizontal_flips: bool = False
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    log_every_samples: Positive = 6_400
+    grid_every_samples: Positive = 64_000
+    checkpoint_every_samples: Positive = 64_000
+
+
+def cosine(start: float, end: float, progress: float) -> float:
+    """Half a cosine from `start` to `end`.
+
+    Args:
+        start: value at progress 0.
+        end: value at progress 1.
+        progress: share of the run that is over, in [0, 1].
+
+    Returns:
+        The value now; constant where `start` equals `end`.
+
+    References:
+        Loshchilov and Hutter, SGDR (2017), equation 5, without restarts.
+    """
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def ema_decay(batch_size: int, half_life_samples: float, samples_seen: int) -> float:
+    """Weight of the old average in one update of the generator's moving average.
+
+    Args:
+        batch_size: samples since the last update.
+        half_life_samples: samples after which half of the average is new; 0 means no averaging.
+        samples_seen: training time so far, this batch included.
+
+    Returns:
+        beta in [0, 1): average = beta * average + (1 - beta) * weights.
+
+    References:
+        Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), training loop of the published
+        code: beta = 0.5^(batch / half-life), half-life ramped up with time. Yazici et al., The Unusual Effectiveness
+        of Averaging in GAN Training (2019), equation 1.
+    """
+    half_life = min(half_life_samples, EMA_RAMP * samples_seen)
+    return 0.5 ** (batch_size / half_life) if half_life > 0 else 0.0

@@ -23,8 +23,8 @@ from service.engine.graphs import GraphReport, GraphSpec, Role, TensorSpec, Tole
 from service.engine.session import CPU, Array, Reproducibility, Session, numpy_type
 from service.errors import GoldenMismatch, GraphRefused
 
-# Golden rows tried in every batch size: each once in order, and then in random company, in so many runs and with so many
-# rows at least. For 1, 2, … 64 that is some 600 samples.
+# Golden rows tried in every batch size: in order, then in random company for so many runs and so many rows at least.
+# For 1, 2, … 64 that is some 500 samples.
 PROBE_ROWS = 7
 RANDOM_RUNS = 2
 RANDOM_ROWS = 32

@@ -1,4 +1,8 @@
-"""A running graph, asked by what tensors mean rather than by what a package calls them."""
+"""A running graph, asked by what its tensors mean rather than by what its package calls them.
+
+It stands between jobs, which speak of roles (latent, sample, logit), and the batcher, which passes tensors by name and
+knows no meaning. Nothing else translates.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # publishes none
+    EventAccumulator,
+)
 
 from training.recording import METRICS_NAME, Recorder, contact_sheet
 

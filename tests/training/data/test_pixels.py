@@ -15,7 +15,8 @@ def test_floats_span_minus_one_to_one() -> None:
 
 
 def test_a_tie_goes_to_the_even_byte() -> None:
-    assert to_bytes(torch.tensor([0.0])).tolist() == [128]  # exactly 127.5
+    ties = torch.tensor([129 / 255 - 1, 0.0])  # 64.5 and 127.5
+    assert to_bytes(ties).tolist() == [64, 128]
 
 
 def test_values_outside_the_range_are_clipped() -> None:

@@ -1,0 +1,120 @@
+"""The house's laws, held by tests: what may be imported, what must be documented, what must agree.
+
+Layers and independence are import-linter's work (`make check`); here stand the laws that need the code to run, or
+two files to be held against each other.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import service
+from service.settings import Settings
+from service.telemetry import Telemetry
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+MODULES = sorted(
+    path.relative_to(ROOT)
+    for folder in ("service", "training")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.name != "__init__.py"
+)
+VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
+
+
+def docstring(module: Path) -> str:
+    """The text between a module's first triple quotes."""
+    match = re.match(r'"""(.*?)"""', (ROOT / module).read_text(), re.DOTALL)
+    return match.group(1) if match else ""
+
+
+def test_the_service_starts_without_torch_and_leaves_onnx_to_the_vetting_child() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.modules['onnx'] = None\n"
+        "from service.app import create_app\n"
+        "from service.settings import Settings\n"
+        "create_app(Settings())\n"
+        "assert not [m for m in sys.modules if m.split('.')[0] in {'training', 'sklearn', 'scipy'}]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("folder", ["tests/service", "tests/contract", "tests/live"])
+def test_the_services_tests_are_collected_without_torch(folder: str) -> None:
+    program = (
+        f"import sys, pytest; sys.modules['torch'] = None; sys.exit(pytest.main(['--collect-only', '-q', '{folder}']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_says_what_it_is(module: Path) -> None:
+    assert len(docstring(module).strip().splitlines()) >= 3, "a module header has at least three lines"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_has_a_name_that_says_something(module: Path) -> None:
+    assert module.stem not in VAGUE_NAMES
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_is_in_the_readmes_map(module: Path) -> None:
+    assert f"{module} " in README
+
+
+def test_the_readmes_map_names_no_module_that_is_gone() -> None:
+    named = re.findall(r"^((?:service|training)/[\w/]+\.py) ", README, re.MULTILINE)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [path for path in MODULES if path.parts[:2] == ("training", "objectives") and path.stem != "port"],
+    ids=str,
+)
+def test_an_objective_cites_its_paper(module: Path) -> None:
+    assert re.search(r"\b(19|20)\d\d\b", docstring(module)), "name the authors and the year in the module header"
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_a_setting_is_in_the_readme_with_its_default(name: str) -> None:
+    row = re.search(rf"^\| `GANYMEDE_{name.upper()}` \| `([^`]*)` \|", README, re.MULTILINE)
+    assert row, f"README.md lists no GANYMEDE_{name.upper()}"
+    assert row.group(1) == str(Settings.model_fields[name].get_default())
+
+
+def test_the_changelogs_top_version_is_the_projects() -> None:
+    top = re.search(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert top
+    assert top.group(1) == service.__version__
+
+
+def test_no_middleware_hides_a_disconnect() -> None:
+    assert [
+        m for m in MODULES if re.search(r"\bBaseHTTPMiddleware\)|import BaseHTTPMiddleware", (ROOT / m).read_text())
+    ] == []
+
+
+def test_every_metric_has_the_projects_prefix() -> None:
+    registry = CollectorRegistry()
+    Telemetry(registry)
+    assert [family.name for family in registry.collect() if not family.name.startswith(("ganymede_", "process_"))] == []
+
+
+def test_the_dashboard_asks_only_for_metrics_that_exist() -> None:
+    registry = CollectorRegistry()
+    Telemetry(registry)
+    families = {family.name for family in registry.collect()}
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboards/ganymede.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = {name for query in queries for name in re.findall(r"\b(?:ganymede|process)_\w+", query)}
+    assert asked
+    assert {name for name in asked if re.sub(r"_(total|bucket|sum|count)$", "", name) not in families} == set()

@@ -97,6 +97,23 @@ def test_the_changelogs_top_version_is_the_projects() -> None:
     assert top.group(1) == service.__version__
 
 
+def test_the_readmes_figures_are_those_of_the_shipped_manifest() -> None:
+    manifest = json.loads((ROOT / "models/mnist/1/manifest.json").read_text())
+    metrics = manifest["provenance"]["metrics"]
+    stated = dict(
+        re.findall(r"^\| (Fréchet distance|precision|recall|density|coverage) \| ([\d.]+) \|", README, re.MULTILINE)
+    )
+    assert len(stated) == 5
+    for row, figure in stated.items():
+        key = "frechet_distance" if row == "Fréchet distance" else row
+        assert float(figure) == pytest.approx(metrics["images"]["generated"][key], abs=0.006)
+    error = re.search(r"^\| expected calibration error[^|]*\| ([\d.]+) \|", README, re.MULTILINE)
+    assert error
+    assert float(error.group(1)) == pytest.approx(
+        manifest["discriminator"]["calibration"]["expected_calibration_error"], abs=6e-5
+    )
+
+
 def test_no_middleware_hides_a_disconnect() -> None:
     assert [
         m for m in MODULES if re.search(r"\bBaseHTTPMiddleware\)|import BaseHTTPMiddleware", (ROOT / m).read_text())

@@ -1,4 +1,7 @@
-"""`python -m training`: the command line."""
+"""`python -m training`: the command line.
+
+It stands alone so that `training.cli` can be imported without running anything.
+"""
 
 import sys
 

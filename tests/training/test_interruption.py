@@ -1,10 +1,19 @@
 """Signals: the first asks, the second insists, and nothing stays behind."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from training.interruption import stop_on_signal
+
+
+@pytest.fixture(autouse=True)
+def foreground() -> Iterator[None]:
+    """Ctrl-C as in the foreground; a program started in the background inherits a SIGINT that is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

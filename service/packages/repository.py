@@ -154,16 +154,23 @@ class Repository:
         try:
             package = await self._serve(key)
         except PackageError as error:
-            self._statuses[key] = PackageStatus(key, "refused", reason=str(error))
-            self._telemetry.package_ready.labels(*labels).set(0)
             log.error("package refused", package=str(key), reason=str(error))  # noqa: TRY400  (the reason says it all)
-            return error
+            return self._refuse(key, error)
+        except Exception:
+            # A fault of ours that one package brings to light must not take the others down.
+            log.exception("package refused", package=str(key))
+            return self._refuse(key, PackageError("the service failed while loading it; its log says how"))
         seconds = time.monotonic() - started
         self._statuses[key] = PackageStatus(key, "ready", package=package)
         self._telemetry.package_ready.labels(*labels).set(1)
         self._telemetry.package_load_seconds.labels(*labels).set(seconds)
         log.info("package ready", package=str(key), sha256=package.sha256, load_s=round(seconds, 3))
         return None
+
+    def _refuse(self, key: PackageKey, error: PackageError) -> PackageError:
+        self._statuses[key] = PackageStatus(key, "refused", reason=str(error))
+        self._telemetry.package_ready.labels(key.name, str(key.version)).set(0)
+        return error
 
     async def _serve(self, key: PackageKey) -> ServedPackage:
         package = await asyncio.to_thread(read_package, self._models_dir / key.name / str(key.version))

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.engine.batch_policy import BatchLimits
-from service.engine.graphs import PackageKey
+from service.engine.graphs import LoadReport, PackageGraphs, PackageKey
 from service.engine.local import LocalEngine
 from service.engine.port import GenerateJob
 from service.engine.session import Runtime
@@ -281,6 +281,31 @@ def test_damage_elsewhere_is_shown_and_disturbs_nothing(tmp_path: Path) -> None:
             assert served.metric("ganymede_package_ready", "toy", 1) == 1
             assert served.metric("ganymede_package_ready", "broken", 1) == 0
             assert (served.metric("ganymede_package_load_seconds", "fine", 1) or 0) > 0
+
+    asyncio.run(scenario())
+
+
+def test_a_fault_of_the_service_on_one_package_does_not_take_the_others_down(tmp_path: Path) -> None:
+    class FaultyEngine(LocalEngine):
+        async def load(self, package: PackageGraphs) -> LoadReport:
+            if package.key.name == "odd":
+                raise RuntimeError("a case that nobody thought of")
+            return await super().load(package)
+
+    write_toy_package(tmp_path)
+    write_toy_package(tmp_path, "odd")
+
+    async def scenario() -> None:
+        telemetry = Telemetry(CollectorRegistry())
+        engine = FaultyEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
+        repository = Repository(tmp_path, engine, Settings(models_dir=tmp_path, default_model="toy"), telemetry)
+        try:
+            await repository.load_all()
+            assert repository.ready
+            reasons = {str(status.key): status.reason for status in repository.statuses()}
+            assert reasons == {"toy/1": None, "odd/1": "the service failed while loading it; its log says how"}
+        finally:
+            await engine.drain(timeout_s=5)
 
     asyncio.run(scenario())
 

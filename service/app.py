@@ -27,7 +27,7 @@ from service.engine.local import LocalEngine
 from service.engine.session import Runtime
 from service.errors import GanymedeError
 from service.packages.repository import Repository
-from service.routes import generate, health, models, score
+from service.routes import encode, generate, health, models, reconstruct, score
 from service.routes.body_limits import BodyLimits
 from service.routes.cancellation import Cancellation
 from service.routes.context import Context
@@ -36,12 +36,12 @@ from service.routes.lifecycle import DrainGate, Lifecycle
 from service.routes.offload import Offload
 from service.routes.problems import ErrorsToProblems, ProblemDetails, answer_problem
 from service.routes.request_log import RequestLog
-from service.routes.schemas import GenerateRequest, ScoreRequest
+from service.routes.schemas import GenerateRequest, SamplesRequest
 from service.settings import Settings
 from service.telemetry import Telemetry
 
 DESCRIPTION = """\
-Samples from generative adversarial networks, and what their discriminators say of samples.
+Samples from generative adversarial networks, and what their discriminators and encoders say of samples.
 
 A seed is a promise: the same package, seed and parameters give the same bytes, alone or among thousands. Every error
 is RFC 9457 `application/problem+json`; every answer carries `X-Request-ID`.
@@ -88,8 +88,8 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         exception_handlers=dict.fromkeys((GanymedeError, HTTPException, RequestValidationError), answer_problem),
     )
     app.state.lifecycle = lifecycle
-    app.referenced = (GenerateRequest, ScoreRequest, ProblemDetails)
-    for module in (generate, score, models, health):
+    app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails)
+    for module in (generate, score, encode, reconstruct, models, health):
         app.include_router(module.router)
     return app
 

@@ -44,7 +44,9 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         16_000_000, ge=1, description="largest image to decode, in pixels, checked on its header; more is answered 413"
     )
-    max_score_images: int = Field(1_024, ge=1, description="most images in one /score request")
+    max_score_images: int = Field(
+        1_024, ge=1, description="most samples in one /score, /encode or /reconstruct request"
+    )
     max_samples: int = Field(4_096, ge=1, description="most samples in one JSON, image or given-latents request")
     max_streamed_samples: int = Field(50_000, ge=1, description="most samples in one NPY or ZIP request")
     encoder_threads: int = Field(2, ge=1, le=64, description="threads that write and read PNG, JPEG and ZIP")

@@ -48,7 +48,7 @@ class GraphLabels:
 
     Attributes:
         model: a loaded package's name.
-        graph: `generator` or `discriminator`.
+        graph: `generator`, `discriminator` or `encoder`.
     """
 
     model: str

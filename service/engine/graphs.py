@@ -4,7 +4,7 @@ These are the engine's own words, so that it need not know a manifest: `service/
 them in. They are plain and picklable; graphs travel as bytes that were hashed before, so that what was vetted
 is what is loaded.
 
-Shapes: B batch, Z latent coordinates, C channels, H height, W width.
+Shapes: B batch, Z latent coordinates, Q codes, K elements of the code tensor, C channels, H height, W width.
 """
 
 from dataclasses import dataclass, field
@@ -61,6 +61,8 @@ class Tolerance:
         sample: largest absolute difference of a sample's value, in the sample's units.
         pixels: largest absolute difference of a pixel, in steps of 1/255.
         logit: largest absolute difference of a logit, in nats.
+        latent: largest absolute difference of an encoder's latent; None as `sample`.
+        code: largest absolute difference of a code that is read back; None as `sample`.
     """
 
     provider: str
@@ -68,6 +70,31 @@ class Tolerance:
     sample: float
     pixels: int
     logit: float
+    latent: float | None = None
+    code: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSpec:
+    """Which codes a generator takes (InfoGAN), in order: the categorical ones, then the continuous ones.
+
+    Attributes:
+        categorical: how many values each categorical code has; a one-hot vector each in the code tensor.
+        continuous: (low, high) of each continuous code; one element each.
+    """
+
+    categorical: tuple[int, ...]
+    continuous: tuple[tuple[float, float], ...]
+
+    @property
+    def count(self) -> int:
+        """Q, how many codes there are."""
+        return len(self.categorical) + len(self.continuous)
+
+    @property
+    def width(self) -> int:
+        """K, elements of the code tensor."""
+        return sum(self.categorical) + len(self.continuous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +125,30 @@ class PackageGraphs:
 
     Attributes:
         key: its name and version.
-        generator: z → sample and pixels.
+        generator: z → sample and, of images, pixels.
         discriminator: sample → logit, where the package has one.
+        encoder: sample → latent or codes, where the package has one.
         latent_size: Z.
         prior: the latent's distribution.
-        label_count: K classes of a conditional package, else None.
-        sample_range: (lo, hi) of an image sample's values: pixel u means lo + (hi − lo)·u/255.
+        label_count: classes of a conditional package, else None.
+        codes: which the generator takes, else None.
+        condition_count: ids that the generator draws for, else None.
+        item_count: items that a sample is one of, else None.
+        sample_range: (lo, hi) of an image's values: pixel u means lo + (hi − lo)·u/255; None for other samples.
         tolerances: one a provider and precision.
     """
 
     key: PackageKey
     generator: GraphSpec
     discriminator: GraphSpec | None
+    encoder: GraphSpec | None
     latent_size: int
     prior: Prior
     label_count: int | None
-    sample_range: tuple[float, float]
+    codes: CodeSpec | None
+    condition_count: int | None
+    item_count: int | None
+    sample_range: tuple[float, float] | None
     tolerances: tuple[Tolerance, ...]
 
 
@@ -143,9 +178,11 @@ class LoadReport:
     Attributes:
         generator: its generator.
         discriminator: its discriminator, where it has one.
+        encoder: its encoder, where it has one.
         load_s: seconds from bytes to ready, golden replay and warm-up included.
     """
 
     generator: GraphReport
     discriminator: GraphReport | None
+    encoder: GraphReport | None
     load_s: float

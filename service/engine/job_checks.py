@@ -3,7 +3,7 @@
 Places in the problems are the job's own field names. What can go wrong before there is a job (broken JSON, too large a
 body, too many samples) is the routes' business.
 
-Shapes: N samples, Z latent coordinates, K classes, C channels, H height, W width.
+Shapes: N samples, Z latent coordinates, Q codes, C channels, H height, W width.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.graphs import Prior
-from service.engine.port import GenerateJob, ScoreJob
+from service.engine.codes import misfit
+from service.engine.graphs import CodeSpec, Prior, Role
+from service.engine.port import EncodeJob, GenerateJob, GivenJob, ScoreJob
 from service.engine.sampler import check_seeds
 from service.errors import InvalidRequest, Problem
+
+Array = NDArray[np.generic]
+Ids = NDArray[np.int64] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,19 +28,27 @@ class Offer:
     Attributes:
         latent_size: Z.
         prior: of each latent coordinate.
-        label_count: K of a conditional package, else None.
+        label_count: classes of a conditional package, else None.
+        codes: which the generator takes, else None.
+        condition_count: ids that the generator draws for, else None.
+        item_count: items that a sample is one of, else None.
         sample_shape: of one sample, [C, H, W] of an image.
         pixels_shape: [H, W, C] of an image, else None.
-        judges_by_label: whether there is a discriminator, and it takes a sample's class.
+        judged_by: what the discriminator takes beside a sample: label, condition.
+        encoded_by: what the encoder takes beside a sample, likewise.
         largest_group: most samples in one ScoreJob, where they are judged together; None where they are not.
     """
 
     latent_size: int
     prior: Prior
     label_count: int | None
+    codes: CodeSpec | None
+    condition_count: int | None
+    item_count: int | None
     sample_shape: tuple[int, ...]
     pixels_shape: tuple[int, ...] | None
-    judges_by_label: bool
+    judged_by: frozenset[Role]
+    encoded_by: frozenset[Role]
     largest_group: int | None
 
 
@@ -58,43 +70,70 @@ def check_generate(job: GenerateJob, offer: Offer) -> NDArray[np.uint64] | NDArr
         given, count = job.latents, _count(job.latents, (offer.latent_size,), "latents")
         if offer.label_count is not None and job.labels is None:
             raise _invalid("labels", "given latents need labels; only a seed can draw one")
+        if offer.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
+            raise _invalid("codes", "given latents need every code; only a seed can draw one")
     elif job.seeds is not None and job.latents is None:
         given, count = job.seeds, _count(job.seeds, (), "seeds")
         check_seeds(job.seeds, offer.prior, job.sampler)
     else:
         raise _invalid("seeds", "either seeds or latents are needed, not both")
-    _check_labels(job.labels, count, offer.label_count)
+    if offer.condition_count is not None and job.conditions is None:
+        raise _invalid("conditions", "this generator draws for a condition; name it")
+    _check_ids("labels", job.labels, count, offer.label_count)
+    _check_ids("conditions", job.conditions, count, offer.condition_count)
+    _check_codes(job.codes, count, offer.codes)
     return given
 
 
-def check_score(job: ScoreJob, offer: Offer) -> NDArray[np.uint8] | NDArray[np.float32]:
+def check_score(job: ScoreJob, offer: Offer) -> tuple[Array, dict[Role, Array]]:
     """Check a job for the discriminator.
 
     Returns:
-        What it is to judge, [N, H, W, C] pixels or [N, C, H, W] samples.
+        What it is to judge, [N, H, W, C] pixels or [N, …] samples, and what stands beside them, [N] each.
 
     Raises:
         InvalidRequest: it does not fit.
     """
-    judged: NDArray[np.uint8] | NDArray[np.float32]
+    judged, beside = _check_given(job, offer, offer.judged_by, "discriminator")
+    if offer.largest_group is not None and len(judged) > offer.largest_group:
+        place = "sample" if job.pixels is None else "pixels"
+        raise _invalid(place, f"this discriminator judges samples together, at most {offer.largest_group} at a time")
+    return judged, beside
+
+
+def check_encode(job: EncodeJob, offer: Offer) -> tuple[Array, dict[Role, Array]]:
+    """Check a job for the encoder; as `check_score` otherwise."""
+    return _check_given(job, offer, offer.encoded_by, "encoder")
+
+
+def _check_given(job: GivenJob, offer: Offer, takes: frozenset[Role], graph: str) -> tuple[Array, dict[Role, Array]]:
+    given: Array
     if job.sample is not None and job.pixels is None:
-        judged, place, shape = job.sample, "sample", offer.sample_shape
+        given, place, shape = job.sample, "sample", offer.sample_shape
     elif job.pixels is not None and job.sample is None:
         if offer.pixels_shape is None:
             raise _invalid("pixels", "this package's samples are not images; send their values")
-        judged, place, shape = job.pixels, "pixels", offer.pixels_shape
+        given, place, shape = job.pixels, "pixels", offer.pixels_shape
     else:
         raise _invalid("pixels", "either pixels or a sample is needed, not both")
-    count = _count(judged, shape, place)
-    if offer.judges_by_label and job.labels is None:
-        raise _invalid("labels", "this discriminator judges a sample as one of its class and needs its label")
-    _check_labels(job.labels, count, offer.label_count if offer.judges_by_label else None)
-    if offer.largest_group is not None and count > offer.largest_group:
-        raise _invalid(place, f"this discriminator judges samples together, at most {offer.largest_group} at a time")
-    return judged
+    count = _count(given, shape, place)
+    if offer.item_count is not None:
+        _check_ids(place, given.astype(np.int64, copy=False), count, offer.item_count)
+    fields: tuple[tuple[Role, str, Ids, int | None], ...] = (
+        ("label", "labels", job.labels, offer.label_count),
+        ("condition", "conditions", job.conditions, offer.condition_count),
+    )
+    beside: dict[Role, Array] = {}
+    for role, field, ids, known in fields:
+        if role in takes and ids is None:
+            raise _invalid(field, f"this {graph} is told each sample's {role}; name it")
+        _check_ids(field, ids, count, known if role in takes else None)
+        if ids is not None:
+            beside[role] = ids
+    return given, beside
 
 
-def _count(rows: NDArray[np.generic], shape: tuple[int, ...], place: str) -> int:
+def _count(rows: Array, shape: tuple[int, ...], place: str) -> int:
     """N of an array that must be [N, *shape], not empty and finite."""
     if rows.ndim == 0 or rows.shape[1:] != shape or len(rows) == 0:
         wanted = ", ".join(["N", *map(str, shape)])
@@ -104,15 +143,28 @@ def _count(rows: NDArray[np.generic], shape: tuple[int, ...], place: str) -> int
     return len(rows)
 
 
-def _check_labels(labels: NDArray[np.int64] | None, count: int, label_count: int | None) -> None:
-    if labels is None:
+def _check_ids(place: str, ids: Ids, count: int, known: int | None) -> None:
+    """Labels, conditions or items: N of them, each one of `known`."""
+    if ids is None:
         return
-    if label_count is None:
-        raise _invalid("labels", "no labels are taken here")
-    if labels.shape != (count,):
-        raise _invalid("labels", f"{count} labels are needed, one for each sample, not {list(labels.shape)}")
-    if labels.min() < 0 or labels.max() >= label_count:
-        raise _invalid("labels", f"a label is a number from 0 to {label_count - 1}")
+    if known is None:
+        raise _invalid(place, f"no {place} are taken here")
+    if ids.shape != (count,):
+        raise _invalid(place, f"{count} {place} are needed, one for each sample, not {list(ids.shape)}")
+    if ids.min() < 0 or ids.max() >= known:
+        raise _invalid(place, f"each is a number from 0 to {known - 1}")
+
+
+def _check_codes(codes: NDArray[np.float64] | None, count: int, spec: CodeSpec | None) -> None:
+    if codes is None:
+        return
+    if spec is None:
+        raise _invalid("codes", "no codes are taken here")
+    if codes.shape != (count, spec.count):
+        raise _invalid("codes", f"the shape must be [{count}, {spec.count}], not {list(codes.shape)}")
+    place = misfit(codes, spec)
+    if place is not None:
+        raise _invalid("codes", f"code {place[1]} of sample {place[0]} is not one of its values, or out of its bounds")
 
 
 def _invalid(place: str, message: str) -> InvalidRequest:

@@ -10,10 +10,10 @@ Shapes: C channels, H height, W width.
 from dataclasses import dataclass
 
 from service.engine.batch_policy import BatchLimits
-from service.engine.graphs import GraphReport, GraphSpec, PackageGraphs
+from service.engine.graphs import GraphReport, GraphSpec, PackageGraphs, Role
 from service.engine.job_checks import Offer
 from service.engine.proof import prove
-from service.engine.roles import Tensors, discriminator_tensors, generator_tensors
+from service.engine.roles import Tensors, discriminator_tensors, encoder_tensors, generator_tensors
 from service.engine.session import Runtime, Session
 
 
@@ -46,11 +46,13 @@ class ProvenPackage:
         offer: what it offers to jobs.
         generator: noise → sample and pixels.
         discriminator: sample → logit, where it has one.
+        encoder: sample → latent or codes, where it has one.
     """
 
     offer: Offer
     generator: ProvenGraph
     discriminator: ProvenGraph | None
+    encoder: ProvenGraph | None
 
 
 def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits) -> ProvenPackage:
@@ -72,22 +74,37 @@ def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits)
         return ProvenGraph(session, *tensors, report, spec.batch_coupled, spec.pack)
 
     generator = proven("generator", package.generator, generator_tensors(package))
-    spec = package.discriminator
-    discriminator = None if spec is None else proven("discriminator", spec, discriminator_tensors(package, spec))
-    return ProvenPackage(_offer(package, generator, discriminator, limits), generator, discriminator)
+    discriminator = encoder = None
+    if (spec := package.discriminator) is not None:
+        discriminator = proven("discriminator", spec, discriminator_tensors(package, spec))
+    if (spec := package.encoder) is not None:
+        encoder = proven("encoder", spec, encoder_tensors(package, spec))
+    return ProvenPackage(_offer(package, generator, discriminator, encoder, limits), generator, discriminator, encoder)
 
 
 def _offer(
-    package: PackageGraphs, generator: ProvenGraph, discriminator: ProvenGraph | None, limits: BatchLimits
+    package: PackageGraphs,
+    generator: ProvenGraph,
+    discriminator: ProvenGraph | None,
+    encoder: ProvenGraph | None,
+    limits: BatchLimits,
 ) -> Offer:
     pixels = generator.outputs.get("pixels")
     together = discriminator is not None and discriminator.batch_coupled
+
+    def beside(graph: ProvenGraph | None) -> frozenset[Role]:
+        return frozenset(() if graph is None else graph.inputs.keys() - {"sample"})
+
     return Offer(
         latent_size=package.latent_size,
         prior=package.prior,
         label_count=package.label_count,
+        codes=package.codes,
+        condition_count=package.condition_count,
+        item_count=package.item_count,
         sample_shape=generator.outputs["sample"].shape[1:],
         pixels_shape=None if pixels is None else pixels.shape[1:],
-        judges_by_label=discriminator is not None and "label" in discriminator.inputs,
+        judged_by=beside(discriminator),
+        encoded_by=beside(encoder),
         largest_group=limits.request_queue_samples if together else None,
     )

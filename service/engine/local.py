@@ -94,8 +94,10 @@ class LocalEngine:
         self._packages[package.key] = self._start(package, proven)
         if before is not None:
             await self._retire(before)
-        judge = proven.discriminator
-        return LoadReport(proven.generator.report, None if judge is None else judge.report, load_s)
+        discriminator, encoder = (
+            None if graph is None else graph.report for graph in (proven.discriminator, proven.encoder)
+        )
+        return LoadReport(proven.generator.report, discriminator, encoder, load_s)
 
     async def unload(self, key: PackageKey) -> None:
         """As `Engine.unload`; nothing happens where the package is not loaded."""
@@ -168,7 +170,10 @@ class LocalEngine:
             batchers.append(batcher)
             return RunningGraph(batcher, graph.inputs, graph.outputs)
 
-        judge = None
+        judge = encoder = None
         if (graph := proven.discriminator) is not None:
-            judge = Judge(run("discriminator", graph), graph.batch_coupled, graph.pack, package.sample_range)
-        return _Loaded(Pipeline(proven.offer, run("generator", proven.generator), judge), batchers)
+            judge = Judge(run("discriminator", graph), graph.batch_coupled, graph.pack)
+        if proven.encoder is not None:
+            encoder = run("encoder", proven.encoder)
+        generator = run("generator", proven.generator)
+        return _Loaded(Pipeline(proven.offer, package.sample_range, generator, judge, encoder), batchers)

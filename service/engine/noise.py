@@ -1,19 +1,20 @@
-"""What the samples of one job are drawn from: given latents, or seeds that become latents and labels slice by slice.
+"""What the samples of one job are drawn from: given latents, or seeds that become latents, labels and codes.
 
 It is asked on the model thread for the samples of one batch at a time, so that the event loop draws nothing and a job
 for 50,000 samples holds no more latents than a batch needs. Which slices are asked for does not matter, since a sample
 depends on its own seed alone.
 
-Shapes: N samples, Z latent coordinates.
+Shapes: N samples, Z latent coordinates, Q codes.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.engine import sampler
+from service.engine.codes import code_tensor
 from service.engine.graphs import Role
-from service.engine.job_checks import Offer
-from service.engine.port import SamplerName
+from service.engine.job_checks import Offer, check_generate
+from service.engine.port import GenerateJob
 from service.engine.session import Array
 
 
@@ -21,37 +22,56 @@ class Noise:
     """The inputs of one job's samples.
 
     Args:
-        given: seeds [N], or latents [N, Z].
-        labels: [N], or None for an unconditional package or to draw them from the seeds.
-        how: a seed becomes a latent.
+        job: which samples.
         offer: of the package.
 
     Attributes:
         labels: [N], given or drawn, each from the moment its sample's inputs were asked for; None without classes.
+        codes: [N, Q], likewise; None without codes.
+
+    Raises:
+        InvalidRequest: the job does not fit the package.
     """
 
-    def __init__(
-        self,
-        given: NDArray[np.uint64] | NDArray[np.float32],
-        labels: NDArray[np.int64] | None,
-        how: SamplerName,
-        offer: Offer,
-    ) -> None:
-        self._given = given
-        self._how = how
+    def __init__(self, job: GenerateJob, offer: Offer) -> None:
+        self._given = check_generate(job, offer)
+        self._job = job
         self._offer = offer
-        self._classes_to_draw = offer.label_count if labels is None else None
-        self.labels = labels if self._classes_to_draw is None else np.empty(len(given), np.int64)
+        self._classes_to_draw = offer.label_count if job.labels is None else None
+        self.labels = job.labels if self._classes_to_draw is None else np.empty(len(self), np.int64)
+        self.codes: NDArray[np.float64] | None = None
+        if offer.codes is not None:
+            left_out = np.full((len(self), offer.codes.count), np.nan)
+            self.codes = left_out if job.codes is None else job.codes.copy()
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self._given)
+
+    @property
+    def beside(self) -> dict[Role, Array]:
+        """What the samples were drawn for, by role: what a discriminator may be told of them."""
+        given: dict[Role, Array | None] = {"label": self.labels, "condition": self._job.conditions}
+        return {role: values for role, values in given.items() if values is not None}
 
     def inputs(self, start: int, stop: int) -> dict[Role, Array]:
         """The inputs of samples `start` … `stop` − 1, by role."""
         given = self._given[start:stop]
-        inputs: dict[Role, Array] = {"latent": given}
         if given.ndim == 1:
             seeds = given.astype(np.uint64, copy=False)
-            inputs["latent"] = sampler.latents(seeds, self._offer.latent_size, self._offer.prior, self._how)
-            if self.labels is not None and self._classes_to_draw is not None:
-                self.labels[start:stop] = sampler.labels(seeds, self._classes_to_draw)
-        if self.labels is not None:
-            inputs["label"] = self.labels[start:stop]
+            given = sampler.latents(seeds, self._offer.latent_size, self._offer.prior, self._job.sampler)
+            self._draw(seeds, slice(start, stop))
+        inputs: dict[Role, Array] = {"latent": given}
+        inputs |= {role: values[start:stop] for role, values in self.beside.items()}
+        if self.codes is not None and self._offer.codes is not None:
+            inputs["code"] = code_tensor(self.codes[start:stop], self._offer.codes)
         return inputs
+
+    def _draw(self, seeds: NDArray[np.uint64], place: slice) -> None:
+        """Draw what the caller left out."""
+        if self.labels is not None and self._classes_to_draw is not None:
+            self.labels[place] = sampler.labels(seeds, self._classes_to_draw)
+        if self.codes is not None and self._offer.codes is not None:
+            named = self.codes[place]
+            if np.isnan(named).any():
+                self.codes[place] = np.where(np.isnan(named), sampler.codes(seeds, self._offer.codes), named)

@@ -1,7 +1,8 @@
 """The way of a job through one loaded package.
 
-    GenerateJob ─▶ noise ─▶ generator ─▶ pixels ─▶ judge ─▶ Samples
-    ScoreJob ──────────────────────────▶ pixels ─▶ judge ─▶ Samples
+    GenerateJob ─▶ noise ─▶ generator ─▶ pixels or sample ─▶ judge ─▶ Samples
+    ScoreJob ──────────────────────────▶ given ───────────▶ judge ─▶ Samples
+    EncodeJob ─────────────────────────▶ given ─────────▶ encoder ─▶ Samples
 
 Only outputs that are wanted are fetched. Logits of generated images are of their pixels, the quantised sample, so that
 they equal those of the PNG bit for bit.
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.engine.given import Given
 from service.engine.graphs import Role
-from service.engine.job_checks import Offer, check_generate, check_score
+from service.engine.job_checks import Offer, check_encode, check_score
 from service.engine.judge import Judge
 from service.engine.noise import Noise
-from service.engine.port import GenerateJob, Job, Samples, ScoreJob
+from service.engine.port import EncodeJob, GenerateJob, Job, Samples, ScoreJob, own_values
 from service.engine.running import RunningGraph
 from service.errors import InvalidRequest, Problem
 
@@ -26,13 +28,17 @@ class Pipeline:
 
     Attributes:
         offer: what the package offers.
+        sample_range: (lo, hi) of an image's values; None for other samples.
         generator: noise → sample and pixels.
         judge: its discriminator, where it has one.
+        encoder: sample → latent or codes, where it has one.
     """
 
     offer: Offer
+    sample_range: tuple[float, float] | None
     generator: RunningGraph
     judge: Judge | None
+    encoder: RunningGraph | None
 
     async def answer(self, job: Job, deadline: float | None) -> Samples:
         """Answer one job.
@@ -46,29 +52,45 @@ class Pipeline:
             TryAgainError: as `Batcher.ask` says.
             SessionFailed: likewise.
         """
-        if isinstance(job, GenerateJob):
-            return await self._generate(job, deadline)
-        return await self._score(job, deadline)
+        match job:
+            case GenerateJob():
+                return await self._generate(job, deadline)
+            case ScoreJob():
+                return await self._score(job, deadline)
+            case EncodeJob():
+                return await self._encode(job, deadline)
 
     async def _generate(self, job: GenerateJob, deadline: float | None) -> Samples:
         judge = self._needed_judge() if job.want_logits else None
-        noise = Noise(given := check_generate(job, self.offer), job.labels, job.sampler, self.offer)
+        noise = Noise(job, self.offer)
         judged: Role = "sample" if self.offer.pixels_shape is None else "pixels"
         wants: dict[Role, bool] = {"pixels": job.want_pixels, "sample": job.want_sample}
         wants[judged] |= job.want_logits
         wanted = {role for role, is_wanted in wants.items() if is_wanted}
-        outputs = await self.generator.ask(noise.inputs, len(given), wanted, deadline)
+        outputs = await self.generator.ask(noise.inputs, len(noise), wanted, deadline)
+        logits = None
+        if judge is not None:
+            logits = await judge.each(Given(outputs[judged], noise.beside, self.sample_range), deadline)
         return Samples(
             pixels=outputs["pixels"].astype(np.uint8, copy=False) if job.want_pixels else None,
-            sample=outputs["sample"].astype(np.float32, copy=False) if job.want_sample else None,
-            logits=await judge.each(outputs[judged], noise.labels, deadline) if judge is not None else None,
+            sample=own_values(outputs["sample"]) if job.want_sample else None,
+            logits=logits,
             labels=noise.labels,
+            codes=noise.codes,
         )
 
     async def _score(self, job: ScoreJob, deadline: float | None) -> Samples:
         judge = self._needed_judge()
-        judged = check_score(job, self.offer)
-        return Samples(logits=await judge.together(judged, job.labels, deadline), labels=job.labels)
+        given = Given(*check_score(job, self.offer), self.sample_range)
+        return Samples(logits=await judge.together(given, deadline), labels=job.labels)
+
+    async def _encode(self, job: EncodeJob, deadline: float | None) -> Samples:
+        if self.encoder is None:
+            raise InvalidRequest(Problem(("package",), "this package has no encoder"))
+        given = Given(*check_encode(job, self.offer), self.sample_range)
+        outputs = await self.encoder.ask(given.inputs, len(given), set(self.encoder.outputs), deadline)
+        floats = {role: values.astype(np.float32, copy=False) for role, values in outputs.items()}
+        return Samples(latents=floats.get("latent"), readings=floats.get("code"), labels=job.labels)
 
     def _needed_judge(self) -> Judge:
         if self.judge is None:

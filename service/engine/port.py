@@ -4,11 +4,12 @@ Everything that crosses this door can be pickled, so that the engine may live in
 or on another host, and a route never learns which. The engine knows nothing of HTTP, of manifests or of
 media types: packages arrive as `PackageGraphs` (`service/engine/graphs.py`), requests as jobs.
 
-    route ──GenerateJob / ScoreJob──▶ Engine.submit ──▶ Samples
+    route ──GenerateJob / ScoreJob / EncodeJob──▶ Engine.submit ──▶ Samples
 
 A deadline crosses as *time left* (`timeout_s`), because monotonic clocks of two processes cannot be compared.
 
-Shapes: N samples, Z latent coordinates, C channels, H height, W width.
+Shapes: N samples, Z latent coordinates, Q codes, K elements of the code tensor, C channels, H height, W width. A sample
+is float32 [C, H, W] of an image, float32 [D] of a vector, and int64 [] of an item.
 """
 
 from dataclasses import dataclass
@@ -31,11 +32,14 @@ class GenerateJob:
         seeds: [N] uint64, one a sample; or None when `latents` are given.
         latents: [N, Z] float32, finite; or None when `seeds` are given.
         labels: [N] int64 classes of a conditional package; None draws them from the seeds.
+        codes: [N, Q] float64: the value of each categorical code, then the number of each continuous one; NaN, or None
+            for all, draws it from the seed.
+        conditions: [N] int64 ids that the generator draws for; None for a package without a condition.
         sampler: how a seed becomes a latent.
-        want_pixels: answer `pixels`, uint8 [N, H, W, C].
-        want_sample: answer `sample`, float32 [N, C, H, W] (or [N, ...] of a vector or item package).
-        want_logits: answer `logits`: what the discriminator says of the *quantised* sample, so that it equals the
-            score of the sample's own PNG bit for bit.
+        want_pixels: answer `pixels`, uint8 [N, H, W, C]; images only.
+        want_sample: answer `sample`, [N, …].
+        want_logits: answer `logits`: what the discriminator says of the sample, of an image of the *quantised* one, so
+            that it equals the score of what the caller is given bit for bit.
         timeout_s: seconds left for queueing and computing together; None waits as long as it takes.
     """
 
@@ -43,6 +47,8 @@ class GenerateJob:
     seeds: NDArray[np.uint64] | None = None
     latents: NDArray[np.float32] | None = None
     labels: NDArray[np.int64] | None = None
+    codes: NDArray[np.float64] | None = None
+    conditions: NDArray[np.int64] | None = None
     sampler: SamplerName = "philox-1"
     want_pixels: bool = True
     want_sample: bool = False
@@ -51,25 +57,39 @@ class GenerateJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreJob:
-    """Ask a package's discriminator for the logits of N samples.
+class GivenJob:
+    """Ask one of a package's graphs about N samples that the caller has.
 
     Attributes:
-        package: which discriminator.
+        package: whose graph.
         pixels: [N, H, W, C] uint8 images; or None when `sample` is given.
-        sample: [N, C, H, W] float32 in the package's range, finite (or [N, ...] of other kinds); or None.
-        labels: [N] int64 for a discriminator that asks for the label.
+        sample: [N, …], finite, in the package's own range; or None.
+        labels: [N] int64, where the graph takes the label.
+        conditions: [N] int64, where the graph takes the condition.
         timeout_s: as in `GenerateJob`.
     """
 
     package: PackageKey
     pixels: NDArray[np.uint8] | None = None
-    sample: NDArray[np.float32] | None = None
+    sample: NDArray[np.float32] | NDArray[np.int64] | None = None
     labels: NDArray[np.int64] | None = None
+    conditions: NDArray[np.int64] | None = None
     timeout_s: float | None = None
 
 
-Job = GenerateJob | ScoreJob
+class ScoreJob(GivenJob):
+    """Ask the discriminator for the samples' logits."""
+
+    __slots__ = ()
+
+
+class EncodeJob(GivenJob):
+    """Ask the encoder for the samples' latents and codes, whichever it answers."""
+
+    __slots__ = ()
+
+
+Job = GenerateJob | ScoreJob | EncodeJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +98,29 @@ class Samples:
 
     Attributes:
         pixels: uint8 [N, H, W, C].
-        sample: float32 [N, C, H, W].
+        sample: float32 or, of items, int64 [N, …].
         logits: float32 [N].
         labels: int64 [N], given or drawn; None for an unconditional package.
+        codes: float64 [N, Q], given or drawn; None for a package without codes.
+        latents: float32 [N, Z] that an encoder gives.
+        readings: float32 [N, K] that an encoder reads: the probabilities of each categorical code, then the means of
+            the continuous ones.
     """
 
     pixels: NDArray[np.uint8] | None = None
-    sample: NDArray[np.float32] | None = None
+    sample: NDArray[np.float32] | NDArray[np.int64] | None = None
     logits: NDArray[np.float32] | None = None
     labels: NDArray[np.int64] | None = None
+    codes: NDArray[np.float64] | None = None
+    latents: NDArray[np.float32] | None = None
+    readings: NDArray[np.float32] | None = None
+
+
+def own_values(sample: NDArray[np.generic]) -> NDArray[np.float32] | NDArray[np.int64]:
+    """Samples in the type that crosses the door: items as int64, all others as float32."""
+    if sample.dtype == np.int64:
+        return sample.astype(np.int64, copy=False)
+    return sample.astype(np.float32, copy=False)
 
 
 class Engine(Protocol):

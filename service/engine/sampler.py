@@ -14,7 +14,7 @@ proposal rounds to one float32, that float32 is the rounded true value, whatever
 coordinate is settled in `service/engine/exact.py`. The words come from NumPy's Philox, re-keyed for each seed: the raw
 words of a bit generator are fixed by its algorithm, and NumPy's distributions, whose streams may change, are not used.
 
-Shapes: N samples, Z latent coordinates, W words.
+Shapes: N samples, Z latent coordinates, Q codes, W words.
 
 References:
     Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3 (2011), section 3.3 and table 2.
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine import exact
-from service.engine.graphs import Prior
+from service.engine.graphs import CodeSpec, Prior
 from service.engine.port import SamplerName
 from service.errors import InvalidRequest, Problem
 
@@ -50,6 +50,7 @@ class Domain(IntEnum):
 
     LATENT = 0
     LABEL = 1
+    CODES = 2
 
 
 def latents(
@@ -93,6 +94,25 @@ def labels(seeds: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
         [N], floor(u·K) of the first word of the label's stream.
     """
     return np.floor(_uniforms(seeds, Domain.LABEL, 1)[:, 0] * count).astype(np.int64)
+
+
+def codes(seeds: NDArray[np.uint64], spec: CodeSpec) -> NDArray[np.float64]:
+    """The codes of some seeds, for samples whose caller names none or not all.
+
+    Args:
+        seeds: [N], each in 0 … 2⁶³ − 1.
+        spec: which codes there are.
+
+    Returns:
+        [N, Q]; code j is made of word j of the codes' stream, whatever the other codes are: floor(u·size) where it is
+        categorical, low + (high − low)·u where it is continuous.
+    """
+    u = _uniforms(seeds, Domain.CODES, spec.count)
+    categories = len(spec.categorical)
+    values = np.floor(u[:, :categories] * np.array(spec.categorical, np.float64))
+    low, high = np.array(spec.continuous, np.float64).reshape(-1, 2).T
+    numbers = np.clip(low + (high - low) * u[:, categories:], low, high)  # rounding could carry it beyond `high`
+    return np.concatenate((values, numbers), axis=1)
 
 
 def check_seeds(seeds: NDArray[np.uint64], prior: Prior, sampler: SamplerName) -> None:

@@ -72,7 +72,7 @@ class Session:
     """A loaded graph.
 
     Args:
-        graph: what it is to the package, for messages: `generator` or `discriminator`.
+        graph: what it is to the package, for messages: `generator`, `discriminator` or `encoder`.
         spec: the graph's bytes and stated tensors.
         runtime: how to make the session.
 

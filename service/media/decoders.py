@@ -18,7 +18,6 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -66,19 +65,6 @@ DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, Overfl
 # Pillow warns above 89 million pixels and raises above twice that; here both mean "too large". The filter is set once,
 # because `warnings.catch_warnings` is not safe in the threads that decode.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
-
-
-@dataclass(frozen=True, slots=True)
-class NpyBatch:
-    """What an NPY body held: exactly one of the two.
-
-    Attributes:
-        pixels: uint8 [N, H, W, C].
-        sample: float32 [N, C, H, W], finite, in the package's own range.
-    """
-
-    pixels: NDArray[np.uint8] | None = None
-    sample: NDArray[np.float32] | None = None
 
 
 def _refusal(loc: Loc, message: str) -> InvalidRequest:
@@ -218,35 +204,31 @@ def parse_npy(data: bytes, dtypes: tuple[str, ...]) -> NDArray[np.generic]:
     return np.ascontiguousarray(flat.reshape(shape, order="F" if fortran_order else "C"))
 
 
-def decode_npy(data: bytes, expected: tuple[int, int, int], loc: Loc = BODY) -> NpyBatch:
-    """Read a batch of samples: quantised images, or the floats that the generator itself makes.
+def decode_npy(data: bytes, expected: Mapping[str, tuple[int, ...]], loc: Loc = BODY) -> NDArray[np.generic]:
+    """Read a batch of samples.
 
     Args:
-        data: an NPY file of uint8 [N, H, W, C] or little-endian float32 [N, C, H, W], N ≥ 1.
-        expected: (H, W, C) of the model's samples.
+        data: an NPY file of shape [N, …], N ≥ 1.
+        expected: element types to accept, in the file's own words (`|u1`, `<f4`, `<i8`), and the shape of one sample
+            in each.
         loc: where the file stood in the request, for the message.
 
     Returns:
-        The batch, in the field of its type.
+        [N, …], finite.
 
     Raises:
         InvalidRequest: another type or shape, a number that is not finite, bytes missing or left over, pickled objects.
     """
     try:
-        array = parse_npy(data, ("|u1", "<f4"))
+        array = parse_npy(data, tuple(expected))
     except ValueError as error:
         raise _refusal(loc, f"The array {error}.") from error
-    height, width, channels = expected
-    is_pixels = array.dtype == np.uint8
-    shape = expected if is_pixels else (channels, height, width)
-    if array.shape[1:] != shape or not array.shape[0]:
-        wanted = ", ".join(map(str, shape))
+    shape = next(shape for descr, shape in expected.items() if np.dtype(descr) == array.dtype)
+    if array.ndim == 0 or array.shape[1:] != shape or not array.shape[0]:
+        wanted = ", ".join(["N", *map(str, shape)])
         raise _refusal(
-            loc, f"The {array.dtype} array must have shape [N, {wanted}] with N ≥ 1; it has {list(array.shape)}."
+            loc, f"The {array.dtype} array must have shape [{wanted}] with N ≥ 1; it has {list(array.shape)}."
         )
-    if is_pixels:
-        return NpyBatch(pixels=array.astype(np.uint8, copy=False))
-    sample = array.astype(np.float32, copy=False)
-    if not np.isfinite(sample).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise _refusal(loc, "The array holds NaN or infinity.")
-    return NpyBatch(sample=sample)
+    return array

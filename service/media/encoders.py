@@ -99,6 +99,16 @@ def webp(pixels: NDArray[np.uint8]) -> bytes:
 IMAGE_ENCODERS: Final[Mapping[str, Callable[[NDArray[np.uint8]], bytes]]] = {"png": png, "jpeg": jpeg, "webp": webp}
 
 
+def picture(pixels: NDArray[np.uint8], name: str) -> bytes:
+    """Write images as one picture: one as itself, more as a contact sheet.
+
+    Args:
+        pixels: [N, H, W, C], N ≥ 1.
+        name: of the format, a key of `IMAGE_ENCODERS`.
+    """
+    return IMAGE_ENCODERS[name](pixels[0] if len(pixels) == 1 else contact_sheet(pixels))
+
+
 def contact_sheet(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Lay images side by side, row by row, on the smallest near-square grid; empty cells are black.
 
@@ -115,6 +125,11 @@ def contact_sheet(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     cells[:count] = pixels
     grid = cells.reshape(rows, columns, height, width, channels)
     return grid.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+
+
+def npy(array: NDArray[np.generic]) -> bytes:
+    """Write a whole NPY file."""
+    return npy_header(array.shape, array.dtype) + array.tobytes()
 
 
 def npy_header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:

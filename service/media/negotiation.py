@@ -8,6 +8,7 @@ References:
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,8 +41,8 @@ MEDIA: Final = (
 )
 
 
-def _known() -> str:
-    return ", ".join(f"{media.media_type} ({media.name})" for media in MEDIA)
+def _known(among: Sequence[Media]) -> str:
+    return ", ".join(f"{media.media_type} ({media.name})" for media in among)
 
 
 def _quality(parameters: list[str]) -> float | None:
@@ -68,7 +69,7 @@ def _ranges(accept: str) -> dict[str, float]:
     return ranges
 
 
-def choose(accept: str | None, fmt: str | None) -> Media:
+def choose(accept: str | None, fmt: str | None, among: Sequence[Media] = MEDIA) -> Media:
     """Choose the form of an answer.
 
     Of the types with the highest quality, one that the caller named wins over one that a wildcard matched, then the
@@ -77,18 +78,20 @@ def choose(accept: str | None, fmt: str | None) -> Media:
     Args:
         accept: the `Accept` header; None or empty accepts everything.
         fmt: the `format` query parameter; None leaves the choice to `accept`.
+        among: rows of `MEDIA` that this answer can take, in their order.
 
     Returns:
-        A row of `MEDIA`.
+        One of them.
 
     Raises:
         NotAcceptable: there is no such form; the message lists those there are.
     """
     if fmt is not None:
-        for media in MEDIA:
+        for media in among:
             if media.name == fmt:
                 return media
-        raise NotAcceptable(f"There is no format {fmt[:MAX_QUOTED_CHARACTERS]!r}; there are: {_known()}.")
+        quoted = fmt[:MAX_QUOTED_CHARACTERS]
+        raise NotAcceptable(f"There is no format {quoted!r} of these samples; there are: {_known(among)}.")
     ranges = _ranges(accept) if accept and accept.strip() else {"*/*": 1.0}
 
     def preference(media: Media) -> tuple[float, int]:
@@ -99,7 +102,7 @@ def choose(accept: str | None, fmt: str | None) -> Media:
                 return ranges[media_range], specificity
         return 0.0, 0
 
-    best = max(MEDIA, key=preference)  # the first of equals
+    best = max(among, key=preference)  # the first of equals
     if preference(best)[0] == 0:
-        raise NotAcceptable(f"None of the accepted media types can be answered; there are: {_known()}.")
+        raise NotAcceptable(f"These samples come in none of the accepted media types; there are: {_known(among)}.")
     return best

@@ -44,7 +44,7 @@ INPUTS: Final[Mapping[str, Roles]] = {
 }
 OUTPUTS: Final[Mapping[str, Roles]] = {
     "generator": Roles(frozenset({"sample"}), frozenset({"pixels"})),
-    # InfoGAN's discriminator may read the code back.
+    # InfoGAN's code head may stand in the discriminator's graph, or be the encoder's.
     "discriminator": Roles(frozenset({"logit"}), frozenset({"code"})),
     "encoder": Roles(frozenset(), frozenset({"latent", "label", "code"})),
 }
@@ -73,7 +73,8 @@ def disagreements(manifest: Manifest) -> Iterator[str]:
 
 def _optional_keys(manifest: Manifest) -> Iterator[str]:
     """The types read null as "left out"; the format does not."""
-    for where, part in (("", manifest), ("provenance.data.", manifest.provenance.data)):
+    tolerances = [(f"golden.tolerances[{i}].", tolerance) for i, tolerance in enumerate(manifest.golden.tolerances)]
+    for where, part in (("", manifest), ("provenance.data.", manifest.provenance.data), *tolerances):
         for key in sorted(part.model_fields_set):
             if getattr(part, key) is None:
                 yield f"{where}{key}: is null; leave the key out"
@@ -108,8 +109,7 @@ def _vocabulary(manifest: Manifest) -> Iterator[str]:
         return
     if codes.width == 0:
         yield "codes: states no code; leave the key out"
-    names = [code.name for code in codes.categorical] + [code.name for code in codes.continuous]
-    for name in _repeated(names):
+    for name in _repeated(codes.names):
         yield f"codes: {name!r} names two codes"
     for index, code in enumerate(codes.continuous):
         if code.low >= code.high:

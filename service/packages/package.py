@@ -2,22 +2,21 @@
 
     folder ── read_package ──▶ Package ── engine_graphs ──▶ PackageGraphs
 
-Reading verifies everything that the manifest says of files, once, and keeps the very bytes; translating says which of
-all the packages that the format can describe this service serves. Neither looks inside a graph (`vetting.py` has that
-done) nor runs one.
+Reading verifies everything that the manifest says of files, once, and keeps the very bytes; translating leaves names to
+the manifest and tells the engine numbers. Neither looks inside a graph (`vetting.py` has that done), runs one, or says
+which graphs are served: the engine does (`service/engine/roles.py`).
 """
 
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
-from service.engine.graphs import GraphSpec, PackageGraphs, PackageKey, TensorSpec, Tolerance
+from service.engine.graphs import CodeSpec, GraphSpec, PackageGraphs, PackageKey, TensorSpec, Tolerance
 from service.errors import ManifestRefused
 from service.packages.files import MANIFEST, read_verified
 from service.packages.golden import Arrays, read_golden
 from service.packages.manifest import parse_manifest, read_manifest_bytes
-from service.packages.schema import ImageSample, Manifest, Tensor
+from service.packages.schema import Discriminator, Graph, ImageSample, ItemSample, Manifest, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,55 +73,37 @@ def engine_graphs(package: Package) -> PackageGraphs:
         package: verified, and its graphs vetted.
 
     Returns:
-        Its generator and, where it has one, its discriminator; an encoder is not served.
-
-    Raises:
-        ManifestRefused: the format allows such a package, but this service does not serve it.
+        Its generator and, where it has them, its discriminator and its encoder.
     """
     manifest = package.manifest
-    if not isinstance(manifest.sample, ImageSample):
-        _not_served("sample.kind", f"{manifest.sample.kind} samples")
-    if manifest.codes is not None:
-        _not_served("codes", "codes")
-    if manifest.condition is not None:
-        _not_served("condition", "conditions")
-    discriminator = manifest.discriminator
-    if discriminator is not None and any(tensor.role == "latent" for tensor in discriminator.inputs):
-        _not_served("discriminator.inputs", "discriminators that judge a latent")
+    sample, codes = manifest.sample, manifest.codes
+    graphs = {kind: _spec(package, kind, graph) for kind, graph in manifest.graphs.items()}
     return PackageGraphs(
         key=package.key,
-        generator=GraphSpec(
-            model=package.models["generator"],
-            inputs=_specs(manifest.generator.inputs),
-            outputs=_specs(manifest.generator.outputs),
-            golden=package.golden["generator"],
-        ),
-        discriminator=_discriminator_spec(package),
+        generator=graphs["generator"],
+        discriminator=graphs.get("discriminator"),
+        encoder=graphs.get("encoder"),
         latent_size=manifest.latent.size,
         prior=manifest.latent.prior,
         label_count=len(manifest.labels.names) if manifest.labels else None,
-        sample_range=manifest.sample.range,
+        codes=CodeSpec(codes.sizes, codes.bounds) if codes else None,
+        condition_count=manifest.condition.count if manifest.condition else None,
+        item_count=sample.count if isinstance(sample, ItemSample) else None,
+        sample_range=sample.range if isinstance(sample, ImageSample) else None,
         tolerances=tuple(Tolerance(**tolerance.model_dump()) for tolerance in manifest.golden.tolerances),
     )
 
 
-def _not_served(key: str, what: str) -> NoReturn:
-    raise ManifestRefused(f"{MANIFEST}: {key}: this service does not serve {what}")
+def _spec(package: Package, kind: str, graph: Graph) -> GraphSpec:
+    return GraphSpec(
+        model=package.models[kind],
+        inputs=_specs(graph.inputs),
+        outputs=_specs(graph.outputs),
+        golden=package.golden[kind],
+        batch_coupled=isinstance(graph, Discriminator) and graph.batch_coupled,
+        pack=graph.pack if isinstance(graph, Discriminator) else 1,
+    )
 
 
 def _specs(tensors: tuple[Tensor, ...]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(**tensor.model_dump()) for tensor in tensors)
-
-
-def _discriminator_spec(package: Package) -> GraphSpec | None:
-    discriminator = package.manifest.discriminator
-    if discriminator is None:
-        return None
-    return GraphSpec(
-        model=package.models["discriminator"],
-        inputs=_specs(discriminator.inputs),
-        outputs=_specs(discriminator.outputs),
-        golden=package.golden["discriminator"],
-        batch_coupled=discriminator.batch_coupled,
-        pack=discriminator.pack,
-    )

@@ -82,7 +82,7 @@ class CategoricalCode(Part):
 
 
 class ContinuousCode(Part):
-    """A code in [low, high]."""
+    """A code in [low, high], uniform where nobody names it."""
 
     name: Identifier
     low: float
@@ -96,13 +96,28 @@ class Codes(Part):
     continuous: tuple[ContinuousCode, ...] = Field(max_length=64)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of all codes, in the order of the code tensor."""
+        return tuple(code.name for code in self.categorical) + tuple(code.name for code in self.continuous)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many values each categorical code has."""
+        return tuple(code.size for code in self.categorical)
+
+    @property
+    def bounds(self) -> tuple[tuple[float, float], ...]:
+        """Low and high of each continuous code."""
+        return tuple((code.low, code.high) for code in self.continuous)
+
+    @property
     def width(self) -> int:
         """Elements of the code tensor, per sample."""
-        return sum(code.size for code in self.categorical) + len(self.continuous)
+        return sum(self.sizes) + len(self.continuous)
 
 
 class Condition(Part):
-    """A generator conditioned on an id in [0, count)."""
+    """The generator draws for an id in [0, count), as of a user."""
 
     name: Identifier
     count: int = Field(ge=1, le=MAX_INT32)
@@ -233,9 +248,11 @@ class GoldenTolerance(Part):
     Attributes:
         provider: ONNX Runtime's name.
         precision: of the arithmetic.
-        sample: absolute, in the sample's units.
+        sample: absolute, in the sample's units; items are compared exactly.
         pixels: in steps of 1/255.
         logit: absolute, in nats.
+        latent: absolute, of an encoder's latent; None as `sample`.
+        code: absolute, of a code that is read back; None as `sample`.
     """
 
     provider: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,64}$")]
@@ -243,6 +260,8 @@ class GoldenTolerance(Part):
     sample: float = Field(ge=0)
     pixels: int = Field(ge=0, le=255)
     logit: float = Field(ge=0)
+    latent: float | None = Field(None, ge=0)
+    code: float | None = Field(None, ge=0)
 
 
 class Golden(Part):

@@ -1,4 +1,4 @@
-"""Samples as the caller asked for them: JSON, one image or a contact sheet, NPY, ZIP.
+"""Drawn samples as the caller asked for them: JSON, one image or a contact sheet, NPY, ZIP.
 
 Every form starts from the same drawing and differs only in what it writes. What is small is whole and stands here
 (JSON, images); what may be large is a stream (`streamed_answers.py`). JSON says what the samples depend on in its
@@ -7,22 +7,20 @@ body, the other forms in headers.
 Shapes: N samples, C channels, H height, W width.
 """
 
-import base64
-from collections.abc import Sequence
 from contextlib import aclosing
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.responses import Response
 
 from service.engine.port import Samples
-from service.media.encoders import IMAGE_ENCODERS, contact_sheet, png
+from service.media.encoders import picture
 from service.media.negotiation import Media
+from service.packages.repository import ServedPackage
+from service.routes.answer_schemas import GenerateAnswer, GeneratedSample
+from service.routes.columns import columns_of
 from service.routes.context import Context
 from service.routes.deadlines import TimeBudget
 from service.routes.drawing import Drawing
-from service.routes.encoding import Encoding, pixels_of, realness_of, slices_of
-from service.routes.schemas import GenerateAnswer, GeneratedSample
+from service.routes.encoding import Encoding, pixels_of, rows_of, slices_of
 from service.routes.seed_ranges import write_ranges
 from service.routes.streamed_answers import npy_file_header, npy_pieces, zip_pieces
 from service.routes.streams import SampleStream, draw
@@ -65,16 +63,12 @@ async def _whole(drawing: Drawing, parts: Context, budget: TimeBudget) -> Sample
 
 async def _image(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget, encoding: Encoding) -> Response:
     samples = await _whole(drawing, parts, budget)
-    body = await encoding.run(_sheet, pixels_of(samples), media)
+    body = await encoding.run(picture, pixels_of(samples), media.name)
     headers = _provenance(drawing)
     if samples.labels is not None:
-        headers |= _list_header("x-labels", ",".join(map(str, samples.labels.tolist())))
+        headers |= list_header("x-labels", ",".join(map(str, samples.labels.tolist())))
     encoding.done()
     return Response(body, media_type=media.media_type, headers=headers)
-
-
-def _sheet(pixels: NDArray[np.uint8], media: Media) -> bytes:
-    return IMAGE_ENCODERS[media.name](pixels[0] if len(pixels) == 1 else contact_sheet(pixels))
 
 
 async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget, encoding: Encoding) -> Response:
@@ -95,32 +89,31 @@ async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudg
 
 
 def _json_samples(drawing: Drawing, place: slice, samples: Samples, parts: Context) -> list[GeneratedSample]:
-    pixels = pixels_of(samples)
-    absent: Sequence[None] = [None] * len(pixels)
-    seeds = absent if drawing.seeds is None else drawing.seeds[place].tolist()
-    labels = absent if samples.labels is None else samples.labels.tolist()
-    realness = realness_of(drawing.package, samples, parts) or absent
+    columns = columns_of(drawing, place, samples, parts)
+    columns[drawing.kind.field] = [drawing.kind.written(row) for row in rows_of(samples)]
     return [
-        GeneratedSample(seed=seed, label=label, realness=probability, image=_data_uri(png(image)))
-        for seed, label, probability, image in zip(seeds, labels, realness, pixels, strict=True)
+        GeneratedSample.model_validate(dict(zip(columns, row, strict=True)))
+        for row in zip(*columns.values(), strict=True)
     ]
 
 
-def _data_uri(image: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(image).decode()
+def package_headers(package: ServedPackage) -> dict[str, str]:
+    """Say in headers which package answered."""
+    return {
+        "x-model": package.key.name,
+        "x-model-version": str(package.key.version),
+        "x-package-sha256": package.sha256,
+    }
 
 
 def _provenance(drawing: Drawing) -> dict[str, str]:
-    headers = {
-        "x-model": drawing.package.key.name,
-        "x-model-version": str(drawing.package.key.version),
-        "x-package-sha256": drawing.package.sha256,
-    }
+    headers = package_headers(drawing.package)
     if drawing.seeds is not None:
         headers["x-sampler"] = drawing.sampler
-        headers |= _list_header("x-seeds", write_ranges(drawing.seeds))
+        headers |= list_header("x-seeds", write_ranges(drawing.seeds))
     return headers
 
 
-def _list_header(name: str, value: str) -> dict[str, str]:
+def list_header(name: str, value: str) -> dict[str, str]:
+    """Answer a header that lists something a sample, or none where the list is too long for one."""
     return {name: value} if len(value) <= MAX_LIST_HEADER_BYTES else {}

@@ -1,14 +1,13 @@
 """What one /generate request comes to: a body held against the package that answers it and the form of the answer.
 
 Here every rule is judged that needs more than the body: which fields exclude each other, how many samples the form
-allows, whether the package has classes, a discriminator, a latent of this size. Everything is judged before the
-engine hears of the request, so a request is refused whole or accepted whole. Pure but for one thing: a seed that the
-caller left out is drawn here, once, and is from then on as good as given.
+allows, whether the package has classes, codes, a condition, a discriminator, a latent of this size. Everything is
+judged before the engine hears of the request, so a request is refused whole or accepted whole. Pure but for one thing:
+a seed that the caller left out is drawn here, once, and is from then on as good as given.
 
-Shapes: N samples, Z latent coordinates.
+Shapes: N samples, Z latent coordinates, Q codes.
 """
 
-import math
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,9 +21,12 @@ from service.engine.port import GenerateJob, SamplerName
 from service.errors import InvalidRequest, Problem
 from service.media.negotiation import Media
 from service.packages.repository import ServedPackage
+from service.routes.answer_sizes import check_size
+from service.routes.codes import read_codes
+from service.routes.conditions import read_conditions
 from service.routes.labels import read_labels
-from service.routes.sample_shape import image_shape
-from service.routes.schemas import DtypeName, GenerateRequest
+from service.routes.sample_kinds import DtypeName, Images, Kind, kind_of, sample_bytes
+from service.routes.schemas import GenerateRequest
 from service.routes.seed_ranges import MAX_SEED, read_ranges
 from service.settings import MEBIBYTE, Settings
 
@@ -32,14 +34,9 @@ from service.settings import MEBIBYTE, Settings
 BROWSER_SEEDS: Final = 2**53
 STREAMED_FORMS: Final = frozenset({"npy", "zip"})
 SCORED_FORMS: Final = frozenset({"json", "zip"})
-# WebP's longest side; and as many pixels as an encoder writes within seconds, 4,096 samples of 64×64.
-MAX_SHEET_SIDE: Final = 16_383
-MAX_SHEET_PIXELS: Final = 4_096 * 64 * 64
 # A stream holds two chunks at a time, one on its way and one being computed.
 MAX_CHUNK_SAMPLES: Final = 1_024
 MAX_CHUNK_BYTES: Final = 32 * MEBIBYTE
-# Pixels of an answer that must be whole before its first byte; writing it takes about four times as much memory.
-MAX_WHOLE_BYTES: Final = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,30 +45,34 @@ class Drawing:
 
     Attributes:
         package: which package draws them.
-        shape: (H, W, C) of a sample.
+        kind: of its samples.
         count: N.
         seeds: uint64 [N], given or drawn; None for given latents.
         latents: float32 [N, Z]; None for seeds.
         labels: int64 [N]; None where the engine draws them or the package has none.
+        codes: float64 [N, Q], NaN where the engine draws one; None where it draws all or the package has none.
+        conditions: int64 [N]; None where the package has none.
         sampler: how seeds become latents.
-        floats: whether the answer is the generator's own float32 rather than pixels.
+        as_made: whether the answer is the generator's own values rather than pixels.
         scores: whether each sample's realness is asked for.
     """
 
     package: ServedPackage
-    shape: tuple[int, int, int]
+    kind: Kind
     count: int
     seeds: NDArray[np.uint64] | None
     latents: NDArray[np.float32] | None
     labels: NDArray[np.int64] | None
+    codes: NDArray[np.float64] | None
+    conditions: NDArray[np.int64] | None
     sampler: SamplerName
-    floats: bool
+    as_made: bool
     scores: bool
 
     @property
     def sample_bytes(self) -> int:
         """Bytes of one sample as the engine answers it."""
-        return math.prod(self.shape) * (np.float32().itemsize if self.floats else 1)
+        return sample_bytes(self.kind, as_made=self.as_made)
 
     @property
     def chunk_samples(self) -> int:
@@ -87,9 +88,11 @@ class Drawing:
                 seeds=None if self.seeds is None else self.seeds[part],
                 latents=None if self.latents is None else self.latents[part],
                 labels=None if self.labels is None else self.labels[part],
+                codes=None if self.codes is None else self.codes[part],
+                conditions=None if self.conditions is None else self.conditions[part],
                 sampler=self.sampler,
-                want_pixels=not self.floats,
-                want_sample=self.floats,
+                want_pixels=not self.as_made,
+                want_sample=self.as_made,
                 want_logits=self.scores,
             )
 
@@ -103,31 +106,59 @@ def plan_drawing(
         InvalidRequest: it asks for what the package or the form does not have; every place is named.
     """
     _check_exclusions(wanted)
-    if dtype is not None and media.name != "npy":
-        raise InvalidRequest(Problem(("query", "dtype"), "only an NPY answer has an element type"))
+    manifest, kind = package.manifest, kind_of(package.manifest.sample)
+    check_dtype(dtype, kind, media)
     if wanted.scores and package.calibration is None:
         raise InvalidRequest(Problem(("body", "scores"), "this package has no discriminator"))
     if wanted.scores and media.name not in SCORED_FORMS:
         raise InvalidRequest(Problem(("body", "scores"), "only JSON and ZIP answers have a place for scores"))
     count = _count(wanted, media, settings)
     seeds = None if wanted.latents is not None else _seeds(wanted, package, count)
-    names = () if package.manifest.labels is None else package.manifest.labels.names
+    names = () if manifest.labels is None else manifest.labels.names
     labels = read_labels(wanted.label, wanted.labels, names=names, count=count)
-    if names and labels is None and seeds is None:
-        raise InvalidRequest(Problem(("body", "labels"), "this package has classes, and given latents draw none"))
+    codes = read_codes(wanted.codes, manifest.codes, count=count)
+    if seeds is None:
+        _check_drawn(package, labels, codes)
     drawing = Drawing(
         package=package,
-        shape=image_shape(package),
+        kind=kind,
         count=count,
         seeds=seeds,
         latents=_latents(wanted, package),
         labels=labels,
+        codes=codes,
+        conditions=read_conditions(wanted.condition, manifest.condition, count=count),
         sampler=wanted.sampler,
-        floats=dtype == "float32",
+        as_made=dtype == "float32" or not isinstance(kind, Images),
         scores=wanted.scores,
     )
-    _check_size(drawing, media)
+    if media.name not in STREAMED_FORMS:
+        hint = "NPY and ZIP answers are streamed and may be larger"
+        check_size(kind, count, drawing.sample_bytes, media, ("body", "n"), hint)
     return drawing
+
+
+def check_dtype(dtype: DtypeName | None, kind: Kind, media: Media) -> None:
+    """Refuse an element type that an answer has not.
+
+    Raises:
+        InvalidRequest: it is no array, or never of this type.
+    """
+    if dtype is not None and media.name != "npy":
+        raise InvalidRequest(Problem(("query", "dtype"), "only an NPY answer has an element type"))
+    if dtype is not None and dtype not in kind.dtypes:
+        _, own = kind.row(as_made=True)
+        raise InvalidRequest(Problem(("query", "dtype"), f"this package makes {kind.words}; arrays of them are {own}"))
+
+
+def _check_drawn(package: ServedPackage, labels: NDArray[np.int64] | None, codes: NDArray[np.float64] | None) -> None:
+    """Refuse given latents that leave something out, for which there is no seed."""
+    manifest = package.manifest
+    if manifest.labels is not None and labels is None:
+        raise InvalidRequest(Problem(("body", "labels"), "this package has classes, and given latents draw none"))
+    if manifest.codes is not None and (codes is None or np.isnan(codes).any()):
+        words = f"given latents draw no codes; name all of them: {', '.join(manifest.codes.names)}"
+        raise InvalidRequest(Problem(("body", "codes"), words))
 
 
 def _check_exclusions(wanted: GenerateRequest) -> None:
@@ -197,26 +228,3 @@ def _latents(wanted: GenerateRequest, package: ServedPackage) -> NDArray[np.floa
                 Problem(("body", "latents", index), f"a latent of this package has {size} numbers, not {len(latent)}")
             )
     return np.array(wanted.latents, dtype=np.float32)
-
-
-def _check_size(drawing: Drawing, media: Media) -> None:
-    """Refuse what would be too large to be made whole."""
-    if media.name in STREAMED_FORMS:
-        return
-    if drawing.count * drawing.sample_bytes > MAX_WHOLE_BYTES:
-        fitting = MAX_WHOLE_BYTES // drawing.sample_bytes
-        raise _too_large(f"at most {fitting} samples of this size fit one {media.media_type} answer")
-    if media.name == "json":
-        return
-    height, width, _ = drawing.shape
-    columns = math.isqrt(drawing.count - 1) + 1
-    rows = -(-drawing.count // columns)
-    sides = columns * width, rows * height
-    if max(sides) > MAX_SHEET_SIDE or math.prod(sides) > MAX_SHEET_PIXELS:
-        raise _too_large(
-            f"the contact sheet would have {sides[0]}×{sides[1]} pixels; at most {MAX_SHEET_PIXELS} are made"
-        )
-
-
-def _too_large(words: str) -> InvalidRequest:
-    return InvalidRequest(Problem(("body", "n"), f"{words}; NPY and ZIP answers are streamed and may be larger"))

@@ -7,6 +7,7 @@ Shapes: N samples.
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -61,6 +62,11 @@ def pixels_of(samples: Samples) -> NDArray[np.uint8]:
     return samples.pixels
 
 
+def rows_of(samples: Samples) -> NDArray[np.generic]:
+    """Answer what a job asked for, [N, …]: pixels, or the generator's own values."""
+    return pixels_of(samples) if samples.sample is None else samples.sample
+
+
 def logits_of(samples: Samples) -> NDArray[np.float32]:
     """Answer the logits, float32 [N], of a job that asked for them."""
     if samples.logits is None:
@@ -70,17 +76,11 @@ def logits_of(samples: Samples) -> NDArray[np.float32]:
 
 def slices_of(samples: Samples) -> Iterator[tuple[slice, Samples]]:
     """Cut samples into pieces that one thread encodes at a time, each with its place."""
-    count = len(pixels_of(samples))
+    count = len(rows_of(samples))
+    columns = {field.name: getattr(samples, field.name) for field in fields(Samples)}
     for start in range(0, count, SLICE_SAMPLES):
         place = slice(start, min(start + SLICE_SAMPLES, count))
-        yield (
-            place,
-            Samples(
-                pixels=pixels_of(samples)[place],
-                logits=None if samples.logits is None else samples.logits[place],
-                labels=None if samples.labels is None else samples.labels[place],
-            ),
-        )
+        yield place, Samples(**{name: column if column is None else column[place] for name, column in columns.items()})
 
 
 def realness_of(package: ServedPackage, samples: Samples, parts: Context) -> list[float] | None:

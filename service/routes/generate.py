@@ -2,7 +2,7 @@
 
 The whole flow of a request is the function `generate`, one line a stage:
 
-    choose a form → read the body → find the package → plan the drawing → draw and write
+    read the body → find the package → choose a form → plan the drawing → draw and write
 """
 
 from typing import Annotated
@@ -11,13 +11,15 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.media.negotiation import MEDIA, choose
+from service.routes.answer_schemas import GenerateAnswer
 from service.routes.answers import answer
 from service.routes.context import Parts
 from service.routes.deadlines import Budget
 from service.routes.documentation import BINARY, problems, request_body
 from service.routes.drawing import plan_drawing
 from service.routes.reading import read_json
-from service.routes.schemas import GenerateAnswer, GenerateQuery, GenerateRequest
+from service.routes.sample_kinds import kind_of
+from service.routes.schemas import GenerateQuery, GenerateRequest
 
 router = APIRouter(tags=["samples"])
 
@@ -32,9 +34,9 @@ _PROVENANCE = ("X-Model", "X-Model-Version", "X-Package-Sha256", "X-Sampler", "X
     responses={
         200: {
             "model": GenerateAnswer,
-            "description": "Samples, in the form that `format` or `Accept` asks for: JSON, one image (a contact sheet "
-            "for more than one sample), one NPY array, or a ZIP of one PNG a sample. The same package, seed and "
-            "parameters give the same bytes, whatever else is asked for at the same time.",
+            "description": "Samples, in the form that `format` or `Accept` asks for: JSON, one NPY array, a ZIP of one "
+            "file a sample with an index, or, of images only, one image (a contact sheet for more than one sample). "
+            "The same package, seed and parameters give the same bytes, whatever else is asked for at the same time.",
             "content": dict.fromkeys((media.media_type for media in MEDIA if media.name != "json"), BINARY),
             "headers": {
                 name: {"schema": {"type": "string"}, "description": "with every form but JSON"} for name in _PROVENANCE
@@ -47,15 +49,16 @@ _PROVENANCE = ("X-Model", "X-Model-Version", "X-Package-Sha256", "X-Sampler", "X
 async def generate(
     request: Request, query: Annotated[GenerateQuery, Query()], parts: Parts, budget: Budget
 ) -> Response:
-    """Draw samples from a package's generator.
+    """Draw samples from a package's generator: images, vectors or items.
 
     Every sample is a function of its seed: sample `i` has seed `seed + i`, and asking for it again, alone or among
     thousands, gives the same bytes. An empty body draws one sample with a seed of the service's choosing.
     """
-    media = choose(",".join(request.headers.getlist("accept")), query.format)
     body = await request.body()
     wanted = await parts.offload.run_sized(len(body), read_json, GenerateRequest, body, request.headers)
     package = parts.repository.find(wanted.model, wanted.version)
+    forms = kind_of(package.manifest.sample).media
+    media = choose(",".join(request.headers.getlist("accept")), query.format, forms)
     drawing = await parts.offload.run_sized(
         len(body), plan_drawing, wanted, package, media, query.dtype, parts.settings
     )

@@ -1,34 +1,23 @@
-"""What one /score request comes to: given samples held against the package whose discriminator judges them.
+"""What one /score request comes to: given samples for the discriminator of their package, and its logits as scores.
 
-Every image must be exactly what the package's generator makes: its size, its mode. Nothing is resized or converted,
-since the score would be another image's. Images are decoded in slices, so that a request with a thousand of them
-shares its thread with others.
-
-Shapes: N samples, C channels, H height, W width.
+Shapes: N samples.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.engine.port import Samples, ScoreJob
 from service.errors import InvalidRequest, Problem
-from service.media.decoders import NpyBatch, decode_base64, decode_image, decode_npy
 from service.packages.calibration import Calibration
 from service.packages.repository import ServedPackage
+from service.routes.answer_schemas import Score, ScoreAnswer
 from service.routes.encoding import logits_of
-from service.routes.labels import read_labels
+from service.routes.held_samples import hold
 from service.routes.offload import Offload
-from service.routes.sample_shape import image_shape
-from service.routes.samples_in import Given, ImageFiles, NpyFile, Numbers
-from service.routes.schemas import Score, ScoreAnswer
+from service.routes.samples_in import Given
 from service.settings import Settings
 from service.telemetry import Telemetry
-
-# About a millisecond of small PNGs.
-SLICE_IMAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +51,8 @@ async def plan_judging(given: Given, package: ServedPackage, settings: Settings,
     discriminator, calibration = package.manifest.discriminator, package.calibration
     if discriminator is None or calibration is None:
         raise InvalidRequest(Problem((given.place, "model"), f"the package {package.key} has no discriminator"))
-    takes_label = any(tensor.role == "label" for tensor in discriminator.inputs)
-    batch = await _decode(given, package, settings, offload)
-    count = sum(len(array) for array in (batch.pixels, batch.sample) if array is not None)
-    if count > settings.max_score_images:
-        raise InvalidRequest(Problem(("body",), f"at most {settings.max_score_images} samples in one request"))
-    labels = read_labels(
-        given.label,
-        given.labels,
-        names=package.manifest.labels.names if takes_label and package.manifest.labels else (),
-        count=count,
-        place=given.place,
-    )
-    if takes_label and labels is None:
-        words = "this discriminator judges a sample by its class; name it"
-        raise InvalidRequest(Problem((given.place, "label"), words))
-    job = ScoreJob(package=package.key, pixels=batch.pixels, sample=batch.sample, labels=labels)
-    return Judging(package, calibration, job)
+    held = await hold(given, package, [discriminator], settings, offload)
+    return Judging(package, calibration, held.job(ScoreJob, discriminator))
 
 
 def write_scores(judging: Judging, judged: Samples, telemetry: Telemetry) -> bytes:
@@ -120,43 +94,3 @@ def write_scores(judging: Judging, judged: Samples, telemetry: Telemetry) -> byt
     for each in answered.scores:
         histogram.observe(each.probability)
     return answered.model_dump_json().encode()
-
-
-async def _decode(given: Given, package: ServedPackage, settings: Settings, offload: Offload) -> NpyBatch:
-    shape = image_shape(package)
-    match given.samples:
-        case ImageFiles(files, locs):
-            pixels = [
-                await offload.run(_decode_files, ImageFiles(files[part], locs[part]), shape, settings.max_image_pixels)
-                for part in _slices(len(files))
-            ]
-            return NpyBatch(pixels=np.concatenate(pixels))
-        case NpyFile(content):
-            return await offload.run_sized(len(content), decode_npy, content, shape)
-        case Numbers() as numbers:
-            return NpyBatch(sample=await offload.run(_read_numbers, numbers, shape))
-
-
-def _slices(count: int) -> list[slice]:
-    return [slice(start, start + SLICE_IMAGES) for start in range(0, count, SLICE_IMAGES)]
-
-
-def _decode_files(images: ImageFiles, shape: tuple[int, int, int], max_pixels: int) -> NDArray[np.uint8]:
-    """Decode image files to [N, H, W, C]."""
-    return np.stack(
-        [
-            decode_image(decode_base64(file, loc) if isinstance(file, str) else file, shape, max_pixels, loc)
-            for file, loc in zip(images.files, images.locs, strict=True)
-        ]
-    )
-
-
-def _read_numbers(numbers: Numbers, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Read flat lists of a sample's values as [N, C, H, W]."""
-    height, width, channels = shape
-    size = math.prod(shape)
-    for index, row in enumerate(numbers.rows):
-        if len(row) != size:
-            words = f"a sample of this package has {channels}·{height}·{width} = {size} numbers, not {len(row)}"
-            raise InvalidRequest(Problem(("body", "samples", index), words))
-    return np.array(numbers.rows, dtype=np.float32).reshape(-1, channels, height, width)

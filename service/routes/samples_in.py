@@ -1,23 +1,37 @@
-"""What a /score body holds, before anybody decodes it: files, an array, or numbers, and which discriminator they want.
+"""What a body of samples holds, before anybody decodes it: files, an array, or numbers, and whose graph they are for.
 
 Five media types become one `Given`. The binary ones cannot name a model, so theirs stands in the query; JSON names its
-own, and a query beside it is refused rather than ranked. Pure functions of bytes and headers.
+own, and a query beside it is refused rather than ranked. /score, /encode and /reconstruct take the same bodies. Pure
+functions of bytes and headers.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.datastructures import Headers
 
 from service.errors import InvalidRequest, Problem, UnsupportedMediaType
+from service.routes.documentation import BINARY, request_body
 from service.routes.labels import Loc
 from service.routes.multipart import FILE_PART, read_files
 from service.routes.reading import JSON, media_type_of, read_json
-from service.routes.schemas import ScoreQuery, ScoreRequest
+from service.routes.schemas import SamplesQuery, SamplesRequest
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/webp"})
 NPY = "application/x-npy"
 MULTIPART = "multipart/form-data"
 SUPPORTED = ", ".join((*sorted(IMAGES), MULTIPART, NPY, JSON))
+_FILES: Final = {
+    "schema": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+    }
+}
+# What a route that reads samples says of its body in the OpenAPI document.
+SAMPLES_BODY: Final = request_body(
+    SamplesRequest, required=True, others=dict.fromkeys((*sorted(IMAGES), NPY), BINARY) | {MULTIPART: _FILES}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +63,16 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What a caller gave to judge.
+    """What a caller gave.
 
     Attributes:
         model: package asked for, or None for the default.
         version: its version, or None for the newest.
-        samples: what to judge.
+        samples: files, an array or numbers.
         label: the class of every sample.
         labels: one class a sample.
-        place: where model and labels stood in the request, `body` or `query`.
+        condition: the id that every sample belongs to, or one a sample.
+        place: where model, labels and condition stood in the request, `body` or `query`.
     """
 
     model: str | None
@@ -65,11 +80,12 @@ class Given:
     samples: ImageFiles | NpyFile | Numbers
     label: int | str | None = None
     labels: list[int | str] | None = None
+    condition: int | list[int] | None = None
     place: str
 
 
-def read_given(body: bytes, headers: Headers, query: ScoreQuery, max_images: int) -> Given:
-    """Read a /score body.
+def read_given(body: bytes, headers: Headers, query: SamplesQuery, max_images: int) -> Given:
+    """Read a body of samples.
 
     Args:
         body: its bytes.
@@ -92,18 +108,19 @@ def read_given(body: bytes, headers: Headers, query: ScoreQuery, max_images: int
     if media_type == NPY:
         return _with_query(NpyFile(body), query)
     if media_type == JSON or media_type.endswith("+json"):
-        return _from_json(read_json(ScoreRequest, body, headers), query, max_images)
-    raise UnsupportedMediaType(f"/score reads {SUPPORTED}.")
+        return _from_json(read_json(SamplesRequest, body, headers), query, max_images)
+    raise UnsupportedMediaType(f"Samples are read as {SUPPORTED}.")
 
 
-def _with_query(samples: ImageFiles | NpyFile, query: ScoreQuery) -> Given:
-    labels = [_label_of(text) for text in query.label]
+def _with_query(samples: ImageFiles | NpyFile, query: SamplesQuery) -> Given:
+    labels, conditions = [_label_of(text) for text in query.label], query.condition
     return Given(
         model=query.model,
         version=query.version,
         samples=samples,
         label=labels[0] if len(labels) == 1 else None,
         labels=labels if len(labels) > 1 else None,
+        condition=conditions[0] if len(conditions) == 1 else conditions or None,
         place="query",
     )
 
@@ -113,16 +130,17 @@ def _label_of(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
 
-def _from_json(asked: ScoreRequest, query: ScoreQuery, max_images: int) -> Given:
-    beside = [Problem(("query", field), "a JSON body says this itself") for field in sorted(query.model_fields_set)]
+def _from_json(asked: SamplesRequest, query: SamplesQuery, max_images: int) -> Given:
+    said = sorted(query.model_fields_set & SamplesQuery.model_fields.keys())
+    beside = [Problem(("query", field), "a JSON body says this itself") for field in said]
     if beside:
         raise InvalidRequest(*beside)
     samples: ImageFiles | Numbers
     match asked:
-        case ScoreRequest(images=list(images), samples=None):
+        case SamplesRequest(images=list(images), samples=None):
             locs: tuple[Loc, ...] = tuple(("body", "images", index) for index in range(len(images)))
             samples = ImageFiles(tuple(images), locs)
-        case ScoreRequest(images=None, samples=list(rows)):
+        case SamplesRequest(images=None, samples=list(rows)):
             samples = Numbers(rows)
         case _:
             raise InvalidRequest(Problem(("body",), "give either `images` or `samples`"))
@@ -136,5 +154,6 @@ def _from_json(asked: ScoreRequest, query: ScoreQuery, max_images: int) -> Given
         samples=samples,
         label=asked.label,
         labels=asked.labels,
+        condition=asked.condition,
         place="body",
     )

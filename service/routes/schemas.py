@@ -1,11 +1,12 @@
-"""The wire types of /generate and /score, and every limit that does not depend on settings or on a package.
+"""What the routes for samples take, as types, and every limit that does not depend on settings or on a package.
 
 Bodies are strict: a bool is not an integer, a string is not a number, and a field that is not listed is refused,
 never ignored. Of a list only the first mistake is named: describing a million would cost more than serving them.
-What depends on the package that answers (its latent size, its labels) or on the form of the answer is judged in
-`drawing.py` and `judging.py`, which know them.
+What depends on the package that answers (its latent size, its labels, its codes) or on the form of the answer is judged
+in `drawing.py` and `held_samples.py`, which know them.
 """
 
+import math
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from service.engine.port import SamplerName
 from service.routes.problems import BRANCH_PREFIX
+from service.routes.sample_kinds import DtypeName
 from service.routes.seed_ranges import MAX_SEED
 
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
@@ -23,6 +25,7 @@ MAX_VERSION = 2**31 - 1
 MAX_LABEL_CHARACTERS = 100
 _LIST = BRANCH_PREFIX + "list"
 _RANGES = BRANCH_PREFIX + "ranges"
+_ONE = BRANCH_PREFIX + "one"
 
 
 def _seeds_branch(value: object) -> str | None:
@@ -33,6 +36,16 @@ def _seeds_branch(value: object) -> str | None:
             return _RANGES
         case _:
             return None
+
+
+def _one_or_list(value: object) -> str:
+    return _LIST if isinstance(value, list) else _ONE
+
+
+def _number(value: object) -> int | float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise PydanticCustomError("number", "Input should be a finite number")
 
 
 def _integer_or_string(value: object) -> int | str:
@@ -61,10 +74,19 @@ Finite32 = Annotated[float, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX, allow_inf_nan
 Rows = Annotated[list[Annotated[list[Finite32], Field(fail_fast=True)]], Field(min_length=1, fail_fast=True)]
 Label = Annotated[int | str, BeforeValidator(_integer_or_string, json_schema_input_type=int | str)]
 Labels = Annotated[list[Label], Field(min_length=1, fail_fast=True)]
+CodeValue = Annotated[int | float, BeforeValidator(_number, json_schema_input_type=int | float)]
+CodeValues = Annotated[dict[str, CodeValue], Field(fail_fast=True)]
+Codes = Annotated[
+    Annotated[CodeValues, Tag(_ONE)] | Annotated[list[CodeValues], Tag(_LIST), Field(min_length=1, fail_fast=True)],
+    Discriminator(_one_or_list),
+]
+Condition = Annotated[
+    Annotated[int, Tag(_ONE)] | Annotated[list[int], Tag(_LIST), Field(min_length=1, fail_fast=True)],
+    Discriminator(_one_or_list),
+]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Version = Annotated[str, BeforeValidator(_version_text, json_schema_input_type=str | int)]
 FormatName = Literal["json", "png", "jpeg", "webp", "npy", "zip"]
-DtypeName = Literal["uint8", "float32"]
 
 
 class GenerateRequest(BaseModel):
@@ -73,7 +95,14 @@ class GenerateRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
-        json_schema_extra={"examples": [{"n": 64, "seed": 7}, {"seeds": "0-15,99", "scores": True}]},
+        json_schema_extra={
+            "examples": [
+                {"n": 64, "seed": 7},
+                {"seeds": "0-15,99", "scores": True},
+                {"model": "infogan", "n": 10, "seed": 7, "codes": {"digit": 3}},
+                {"model": "films", "n": 5, "condition": 42},
+            ]
+        },
     )
 
     model: ModelName | None = Field(None, description="package; left out: the configured default", examples=["mnist"])
@@ -105,6 +134,18 @@ class GenerateRequest(BaseModel):
         examples=[3, "cat"],
     )
     labels: Labels | None = Field(None, description="one class a sample; excludes `label`", examples=[[3, "cat"]])
+    codes: Codes | None = Field(
+        None,
+        description="codes of an InfoGAN package by name, a categorical one by its integer: one object for all "
+        "samples, or a list of one a sample; a code left out is drawn from the seed",
+        examples=[{"digit": 3, "slant": 0.7}],
+    )
+    condition: Condition | None = Field(
+        None,
+        description="id of what the generator draws for (a user, a query), where the package has a condition: one for "
+        "all samples, or a list of one a sample",
+        examples=[42],
+    )
     scores: bool = Field(
         False,
         description="give each sample its `realness`, the `probability` that /score would answer",
@@ -122,43 +163,14 @@ class GenerateQuery(BaseModel):
     )
     dtype: DtypeName | None = Field(
         None,
-        description="of an NPY answer: pixels, uint8 [N, H, W, C], or the generator's own float32 [N, C, H, W]",
+        description="of an NPY answer of images: pixels, uint8 [N, H, W, C], or the generator's own float32 "
+        "[N, C, H, W]; vectors are float32 [N, D], items int64 [N]",
         examples=["float32"],
     )
 
 
-class GeneratedSample(BaseModel):
-    """One sample of a JSON answer."""
-
-    seed: int | None = Field(
-        None, description="what gives the same sample again; absent for given latents", examples=[7]
-    )
-    label: int | None = Field(
-        None, description="class, given or drawn; absent for unconditional packages", examples=[3]
-    )
-    realness: float | None = Field(
-        None, description="calibrated P(real), where `scores` was asked for", examples=[0.87]
-    )
-    image: str = Field(description="PNG as a data URI", examples=["data:image/png;base64,iVBORw0KGgo="])
-
-
-class GenerateAnswer(BaseModel):
-    """Samples, and what they depend on."""
-
-    model: str = Field(description="package that answered", examples=["mnist"])
-    version: str = Field(description="its version", examples=["1"])
-    sampler: SamplerName | None = Field(
-        None, description="how seeds became latents; absent for given latents", examples=["philox-1"]
-    )
-    package_sha256: str = Field(
-        description="SHA-256 of the package's manifest, which holds every other file's hash",
-        examples=["9c781c6be0fddd2fad85cdbccb52e8ef35e7b2735de7620207bed4f78ecaf2de"],
-    )
-    samples: list[GeneratedSample] = Field(description="in the order of their seeds or latents")
-
-
-class ScoreQuery(BaseModel):
-    """Which discriminator judges a body that cannot say so itself: an image, a form or an array."""
+class SamplesQuery(BaseModel):
+    """Whose graph is asked about a body that cannot say so itself: an image, a form or an array."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -166,15 +178,31 @@ class ScoreQuery(BaseModel):
     version: Version | None = Field(None, description="its version; left out: the newest ready one", examples=["1"])
     label: list[Annotated[str, Field(max_length=MAX_LABEL_CHARACTERS)]] = Field(
         default_factory=list,
-        description="for conditional discriminators: every sample's class, or the parameter repeated, one a sample",
+        description="where the graph takes the class: every sample's, or the parameter repeated, one a sample",
+    )
+    condition: list[int] = Field(
+        default_factory=list,
+        description="where the graph takes a condition: every sample's id, or the parameter repeated, one a sample",
     )
 
 
-class ScoreRequest(BaseModel):
-    """What to judge: `images` or `samples`."""
+class ReconstructQuery(SamplesQuery, GenerateQuery):
+    """Whose encoder is asked, and how to answer."""
+
+
+class SamplesRequest(BaseModel):
+    """Samples to judge, to encode or to reconstruct: `images` or `samples`."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"examples": [{"images": ["iVBORw0KGgo="]}]}
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"images": ["iVBORw0KGgo="]},
+                {"model": "ring", "samples": [[0.31, -1.2], [1.9, 0.02]]},
+                {"model": "films", "samples": [[318], [50]], "condition": 42},
+            ]
+        },
     )
 
     model: ModelName | None = Field(None, description="package; left out: the configured default", examples=["mnist"])
@@ -184,33 +212,15 @@ class ScoreRequest(BaseModel):
     )
     samples: Rows | None = Field(
         None,
-        description="the generator's own values, one flat list a sample (C, H, W order for images); excludes `images`",
+        description="the generator's own values, one list a sample: a vector's numbers, an item's id, or an image's "
+        "values in the order C, H, W; excludes `images`",
+        examples=[[[0.31, -1.2]]],
     )
-    label: Label | None = Field(None, description="class of every sample, for conditional discriminators")
-    labels: Labels | None = Field(None, description="one class a sample; excludes `label`")
-
-
-class Score(BaseModel):
-    """What the discriminator says of one sample."""
-
-    logit: float = Field(description="the discriminator's raw output, in nats", examples=[1.9])
-    probability: float = Field(description="P(real) at even prior, calibrated on held-out data", examples=[0.87])
-    log_density_ratio: float = Field(description="estimate of log p_data/p_g, in nats", examples=[1.9])
-    percentile_real: float = Field(
-        description="share of held-out real samples with a lower logit, in %", examples=[63.0]
+    label: Label | None = Field(None, description="class of every sample, where the graph takes it", examples=[3])
+    labels: Labels | None = Field(None, description="one class a sample; excludes `label`", examples=[[3, "cat"]])
+    condition: Condition | None = Field(
+        None,
+        description="id that the samples belong to (a user, a query), where the graph takes it: one for all, or a list "
+        "of one a sample",
+        examples=[42],
     )
-    percentile_generated: float = Field(
-        description="share of generated samples with a lower logit, in %", examples=[88.5]
-    )
-
-
-class ScoreAnswer(BaseModel):
-    """Scores in the order of the samples, and what they depend on."""
-
-    model: str = Field(description="package that judged", examples=["mnist"])
-    version: str = Field(description="its version", examples=["1"])
-    package_sha256: str = Field(
-        description="SHA-256 of the package's manifest, which holds every other file's hash",
-        examples=["9c781c6be0fddd2fad85cdbccb52e8ef35e7b2735de7620207bed4f78ecaf2de"],
-    )
-    scores: list[Score] = Field(description="in the order of the samples")

@@ -11,24 +11,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from service.routes.answer_schemas import ScoreAnswer
 from service.routes.context import Parts
 from service.routes.deadlines import Budget
-from service.routes.documentation import BINARY, problems, request_body
+from service.routes.documentation import problems
 from service.routes.judging import plan_judging, write_scores
 from service.routes.reading import JSON
-from service.routes.samples_in import IMAGES, MULTIPART, NPY, read_given
-from service.routes.schemas import ScoreAnswer, ScoreQuery, ScoreRequest
+from service.routes.samples_in import SAMPLES_BODY, read_given
+from service.routes.schemas import SamplesQuery
 
 router = APIRouter(tags=["samples"])
-
-_FILES = {
-    "schema": {
-        "type": "object",
-        "required": ["file"],
-        "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-    }
-}
-_OTHER_BODIES = dict.fromkeys((*sorted(IMAGES), NPY), BINARY) | {MULTIPART: _FILES}
 
 
 @router.post(
@@ -40,14 +32,15 @@ _OTHER_BODIES = dict.fromkeys((*sorted(IMAGES), NPY), BINARY) | {MULTIPART: _FIL
         200: {"model": ScoreAnswer, "description": "One score a sample, in their order."},
         **problems(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
     },
-    openapi_extra=request_body(ScoreRequest, required=True, others=_OTHER_BODIES),
+    openapi_extra=SAMPLES_BODY,
 )
-async def score(request: Request, query: Annotated[ScoreQuery, Query()], parts: Parts, budget: Budget) -> Response:
+async def score(request: Request, query: Annotated[SamplesQuery, Query()], parts: Parts, budget: Budget) -> Response:
     """Ask a package's discriminator how real samples look.
 
-    A sample is an image file, a part of a form named `file`, a row of an NPY array (uint8 [N, H, W, C], or the
-    generator's own float32 [N, C, H, W]), or JSON. It must have the package's own size and mode: nothing is resized or
-    converted. A score does not depend on what others ask at the same time.
+    A sample is an image file, a part of a form named `file`, a row of an NPY array (of images uint8 [N, H, W, C] or the
+    generator's own float32 [N, C, H, W]; of vectors float32 [N, D]; of items int64 [N]), or JSON. It must be what the
+    package itself makes, an image of its size and mode: nothing is resized or converted. A score does not depend on
+    what others ask at the same time.
     """
     body = await request.body()
     given = await parts.offload.run_sized(

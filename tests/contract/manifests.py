@@ -153,7 +153,8 @@ def manifests(draw: st.DrawFn) -> Object:
             "reference_quantiles": {"real": draw(ascending(points)), "generated": draw(ascending(points))},
         }
     if draw(st.booleans()):
-        manifest["encoder"] = graph("encoder", ["sample"], ["latent"])
+        reads = [["latent"], ["code"], ["latent", "code"]] if "codes" in manifest else [["latent"]]
+        manifest["encoder"] = graph("encoder", ["sample"], draw(st.sampled_from(reads)))
     files = [f"{kind}.onnx" for kind in ("generator", "discriminator", "encoder") if kind in manifest]
     extra = ["card.md", "preview.png"] if draw(st.booleans()) else []
     manifest["files"] = {name: draw(FILES) for name in (*files, "golden.npz", *extra)}
@@ -170,6 +171,7 @@ def manifests(draw: st.DrawFn) -> Object:
                 "sample": draw(st.floats(0, 1)),
                 "pixels": draw(st.integers(0, 255)),
                 "logit": draw(st.floats(0, 1)),
+                **{role: draw(st.floats(0, 1)) for role in ("latent", "code") if draw(st.booleans())},
             }
             for provider, precision in draw(st.lists(places, min_size=1, max_size=4, unique=True))
         ],

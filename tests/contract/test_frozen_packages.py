@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from service.engine.batch_policy import BatchLimits
 from service.engine.graphs import PackageKey
 from service.engine.local import LocalEngine
-from service.engine.port import GenerateJob, Samples
+from service.engine.port import EncodeJob, GenerateJob, Job, Samples
 from service.engine.session import Runtime
 from service.packages.repository import Repository
 from service.packages.schema import PiecewiseLinear, Platt
@@ -21,17 +21,18 @@ from service.settings import Settings
 from service.telemetry import Telemetry
 
 PACKAGES = Path(__file__).parent / "packages"
+SEEDS = np.array([1, 2, 3], np.uint64)
 
 
-async def load_and_draw(models_dir: Path, name: str) -> tuple[Repository, Samples]:
+async def load_and_ask(models_dir: Path, name: str, *jobs: Job) -> tuple[Repository, list[Samples]]:
+    """Load one model of a folder, and answer jobs for it."""
     telemetry = Telemetry(CollectorRegistry())
     engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=2), telemetry)
     settings = Settings(models_dir=models_dir, default_model=name, load_models=name)
     repository = Repository(models_dir, engine, settings, telemetry)
     try:
         await repository.load_all()
-        job = GenerateJob(package=repository.find().key, seeds=np.array([1, 2, 3], np.uint64), want_logits=True)
-        return repository, await engine.submit(job)
+        return repository, [await engine.submit(job) for job in jobs]
     finally:
         await engine.drain(timeout_s=5)
 
@@ -60,7 +61,9 @@ async def load_and_draw(models_dir: Path, name: str) -> tuple[Repository, Sample
 def test_a_package_of_schema_version_1_loads_and_serves(
     name: str, key: PackageKey, sha256: str, shape: tuple[int, ...], labels: int | None, calibration: type
 ) -> None:
-    repository, samples = asyncio.run(load_and_draw(PACKAGES / "v1", name))
+    repository, (samples,) = asyncio.run(
+        load_and_ask(PACKAGES / "v1", name, GenerateJob(package=key, seeds=SEEDS, want_logits=True))
+    )
     package = repository.find()
     assert (package.key, package.sha256) == (key, sha256), "a frozen package was edited"
     assert (len(package.manifest.labels.names) if package.manifest.labels else None) == labels
@@ -70,3 +73,42 @@ def test_a_package_of_schema_version_1_loads_and_serves(
     assert samples.pixels.shape == shape
     assert samples.logits is not None
     assert package.calibration.probability(samples.logits).shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "shape", "dtype"),
+    [
+        ("codes", "c2ca848efbbc3d20957fdfd3f09e1139451c42b2d72fb4e540acf1163334b64c", (3, 1, 6, 4), "float32"),
+        ("pairs", "420aab0891e2ceafa8413fbc26e316d5ceba4179f21bc04d9cc55c1f8f4091ff", (3, 1, 6, 4), "float32"),
+        ("vectors", "7940521f73e926baba3a793f09ec467a18893769d251071a7d13361dd0446c23", (3, 3), "float32"),
+        ("items", "c10175c64e219b7b0f1cbdcea7ecb666d99d8902044375b643b5a9584949c3c6", (3,), "int64"),
+    ],
+)
+def test_every_member_of_the_family_loads_and_serves(
+    name: str, sha256: str, shape: tuple[int, ...], dtype: str
+) -> None:
+    users = np.array([2, 0, 1]) if name == "items" else None
+    job = GenerateJob(
+        package=PackageKey(name, 1),
+        seeds=SEEDS,
+        conditions=users,
+        want_pixels=False,
+        want_sample=True,
+        want_logits=True,
+    )
+    repository, (samples,) = asyncio.run(load_and_ask(PACKAGES / "v1", name, job))
+    assert repository.find().sha256 == sha256, "a frozen package was edited"
+    assert samples.sample is not None
+    assert (samples.sample.shape, samples.sample.dtype.name) == (shape, dtype)
+    assert samples.logits is not None
+    assert (samples.codes is not None) == (name == "codes")
+
+
+@pytest.mark.parametrize(("name", "latents", "readings"), [("codes", None, (3, 7)), ("pairs", (3, 4), None)])
+def test_an_encoder_of_schema_version_1_reads(
+    name: str, latents: tuple[int, int] | None, readings: tuple[int, int] | None
+) -> None:
+    job = EncodeJob(package=PackageKey(name, 1), pixels=np.arange(72, dtype=np.uint8).reshape(3, 6, 4, 1))
+    _, (encoded,) = asyncio.run(load_and_ask(PACKAGES / "v1", name, job))
+    assert (None if encoded.latents is None else encoded.latents.shape) == latents
+    assert (None if encoded.readings is None else encoded.readings.shape) == readings

@@ -73,7 +73,9 @@ def test_no_value_is_read_that_the_schema_refuses(toy: Object, data: st.DataObje
 
 
 def test_no_key_that_the_schema_requires_may_be_missing(toy: Object) -> None:
-    optional = {("summary",), ("license",), ("discriminator",)}
+    tolerance = ("golden", "tolerances", 1)
+    optional: set[tuple[Step, ...]] = {("summary",), ("license",), ("discriminator",)}
+    optional |= {(*tolerance, "latent"), (*tolerance, "code")}
     for path in places(toy):
         if isinstance(path[-1], int) or path[:2] == ("provenance", "config") or path in optional:
             continue
@@ -184,6 +186,8 @@ KNOTS = {
         (put([], "golden", "tolerances"), "golden.tolerances: Tuple should have at least 1"),
         (put("fp8", "golden", "tolerances", 0, "precision"), r"golden.tolerances\[0\].precision: Input should be"),
         (put(-1e-5, "golden", "tolerances", 0, "sample"), r"golden.tolerances\[0\].sample: Input should be greater"),
+        (put(-1e-5, "golden", "tolerances", 1, "latent"), r"golden.tolerances\[1\].latent: Input should be greater"),
+        (put(None, "golden", "tolerances", 1, "code"), r"golden.tolerances\[1\].code: is null; leave the key out"),
         (put("?", "provenance", "config_sha256"), "provenance.config_sha256: String should match"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -7,7 +7,7 @@ import numpy as np
 
 from service.engine.graphs import GraphSpec, TensorSpec, Tolerance
 from service.engine.session import Array
-from tests.toy import GraphWriter
+from tests.toy_models import GraphWriter
 
 WIDTH = 3
 INPUTS = (TensorSpec("latent", "FP32", (-1, WIDTH), "latent"),)

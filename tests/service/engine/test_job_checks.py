@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.graphs import PackageKey
-from service.engine.job_checks import Offer, check_generate, check_score
-from service.engine.port import GenerateJob, ScoreJob
+from service.engine.graphs import CodeSpec, PackageKey, Role
+from service.engine.job_checks import Offer, check_encode, check_generate, check_score
+from service.engine.port import EncodeJob, GenerateJob, ScoreJob
 from service.errors import InvalidRequest
 
 KEY = PackageKey("toy", 1)
@@ -16,20 +16,37 @@ PLAIN = Offer(
     latent_size=3,
     prior="standard_normal",
     label_count=None,
+    codes=None,
+    condition_count=None,
+    item_count=None,
     sample_shape=(1, 4, 5),
     pixels_shape=(4, 5, 1),
-    judges_by_label=False,
+    judged_by=frozenset(),
+    encoded_by=frozenset(),
     largest_group=None,
 )
-CONDITIONAL = replace(PLAIN, label_count=10, judges_by_label=True)
+CONDITIONAL = replace(PLAIN, label_count=10, judged_by=frozenset({"label"}))
 VECTORS = replace(PLAIN, sample_shape=(7,), pixels_shape=None)
 TOGETHER = replace(PLAIN, largest_group=4)
+CODED = replace(PLAIN, codes=CodeSpec((4,), ((-1.0, 1.0),)))
+TAKES_USER: frozenset[Role] = frozenset({"condition"})
+ITEMS = replace(
+    PLAIN,
+    condition_count=6,
+    item_count=9,
+    sample_shape=(),
+    pixels_shape=None,
+    judged_by=TAKES_USER,
+    encoded_by=TAKES_USER,
+)
 
 SEEDS = np.arange(5, dtype=np.uint64)
 LATENTS = np.zeros((5, 3), np.float32)
 LABELS = np.arange(5)
 PIXELS = np.zeros((5, 4, 5, 1), np.uint8)
 SAMPLE = np.zeros((5, 1, 4, 5), np.float32)
+CODES = np.array([[3, 0.5]] * 5)
+FOR_USERS = GenerateJob(package=KEY, seeds=SEEDS, conditions=np.arange(5), want_pixels=False, want_sample=True)
 
 
 def not_finite(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:
@@ -47,6 +64,11 @@ def not_finite(values: NDArray[np.float32], value: float) -> NDArray[np.float32]
         (GenerateJob(package=KEY, seeds=SEEDS, labels=LABELS), CONDITIONAL),
         (GenerateJob(package=KEY, latents=LATENTS, labels=LABELS), CONDITIONAL),
         (GenerateJob(package=KEY, seeds=SEEDS, want_pixels=False, want_sample=True), VECTORS),
+        (GenerateJob(package=KEY, seeds=SEEDS), CODED),
+        (GenerateJob(package=KEY, seeds=SEEDS, codes=CODES), CODED),
+        (GenerateJob(package=KEY, seeds=SEEDS, codes=CODES * np.nan), CODED),
+        (GenerateJob(package=KEY, latents=LATENTS, codes=CODES), CODED),
+        (FOR_USERS, ITEMS),
     ],
 )
 def test_a_job_that_fits_gives_back_what_its_samples_are_drawn_from(job: GenerateJob, offer: Offer) -> None:
@@ -70,6 +92,14 @@ def test_a_job_that_fits_gives_back_what_its_samples_are_drawn_from(job: Generat
         (GenerateJob(package=KEY, seeds=SEEDS, labels=LABELS - 1), CONDITIONAL, "labels", "0 to 9"),
         (GenerateJob(package=KEY, seeds=SEEDS), VECTORS, "want_pixels", "no pixels"),
         (GenerateJob(package=KEY, seeds=SEEDS, want_pixels=False), PLAIN, "want_pixels", "nothing"),
+        (GenerateJob(package=KEY, latents=LATENTS), CODED, "codes", "need every code"),
+        (GenerateJob(package=KEY, latents=LATENTS, codes=CODES * [1, np.nan]), CODED, "codes", "need every code"),
+        (GenerateJob(package=KEY, seeds=SEEDS, codes=CODES), PLAIN, "codes", "no codes"),
+        (GenerateJob(package=KEY, seeds=SEEDS, codes=CODES[:4]), CODED, "codes", r"\[5, 2\], not \[4, 2\]"),
+        (GenerateJob(package=KEY, seeds=SEEDS, codes=CODES + np.array([0, 1])), CODED, "codes", "code 1 of sample 0"),
+        (replace(FOR_USERS, conditions=None), ITEMS, "conditions", "draws for a condition; name it"),
+        (replace(FOR_USERS, conditions=np.arange(2, 7)), ITEMS, "conditions", "0 to 5"),
+        (GenerateJob(package=KEY, seeds=SEEDS, conditions=LABELS), PLAIN, "conditions", "no conditions"),
     ],
 )
 def test_a_generate_job_that_does_not_fit_names_the_field(
@@ -88,10 +118,14 @@ def test_a_generate_job_that_does_not_fit_names_the_field(
         (ScoreJob(package=KEY, pixels=PIXELS, labels=LABELS), CONDITIONAL),
         (ScoreJob(package=KEY, sample=np.zeros((2, 7), np.float32)), VECTORS),
         (ScoreJob(package=KEY, pixels=PIXELS[:4]), TOGETHER),
+        (ScoreJob(package=KEY, sample=np.arange(5), conditions=np.arange(5)), ITEMS),
     ],
 )
-def test_a_job_that_fits_gives_back_what_is_judged(job: ScoreJob, offer: Offer) -> None:
-    assert check_score(job, offer) is (job.sample if job.pixels is None else job.pixels)
+def test_a_job_that_fits_gives_back_what_is_judged_and_what_stands_beside_it(job: ScoreJob, offer: Offer) -> None:
+    judged, beside = check_score(job, offer)
+    assert judged is (job.sample if job.pixels is None else job.pixels)
+    assert beside.get("label") is job.labels
+    assert beside.get("condition") is job.conditions
 
 
 @pytest.mark.parametrize(
@@ -104,14 +138,29 @@ def test_a_job_that_fits_gives_back_what_is_judged(job: ScoreJob, offer: Offer) 
         (ScoreJob(package=KEY, sample=SAMPLE[..., :2]), PLAIN, "sample", r"\[N, 1, 4, 5\]"),
         (ScoreJob(package=KEY, sample=not_finite(SAMPLE, -np.inf)), PLAIN, "sample", "finite"),
         (ScoreJob(package=KEY, pixels=PIXELS), VECTORS, "pixels", "not images"),
-        (ScoreJob(package=KEY, pixels=PIXELS), CONDITIONAL, "labels", "needs its label"),
+        (ScoreJob(package=KEY, pixels=PIXELS), CONDITIONAL, "labels", "each sample's label; name it"),
         (ScoreJob(package=KEY, pixels=PIXELS, labels=LABELS + 6), CONDITIONAL, "labels", "0 to 9"),
         (ScoreJob(package=KEY, pixels=PIXELS, labels=LABELS), PLAIN, "labels", "no labels"),
         (ScoreJob(package=KEY, pixels=PIXELS), TOGETHER, "pixels", "at most 4 at a time"),
         (ScoreJob(package=KEY, sample=SAMPLE), TOGETHER, "sample", "at most 4 at a time"),
+        (ScoreJob(package=KEY, sample=np.arange(5)), ITEMS, "conditions", "each sample's condition; name it"),
+        (ScoreJob(package=KEY, sample=np.arange(5), conditions=np.arange(2, 7)), ITEMS, "conditions", "0 to 5"),
+        (ScoreJob(package=KEY, sample=np.arange(5, 10), conditions=np.arange(5)), ITEMS, "sample", "0 to 8"),
+        (ScoreJob(package=KEY, pixels=PIXELS, conditions=LABELS), PLAIN, "conditions", "no conditions"),
     ],
 )
 def test_a_score_job_that_does_not_fit_names_the_field(job: ScoreJob, offer: Offer, place: str, complaint: str) -> None:
     with pytest.raises(InvalidRequest, match=complaint) as refusal:
         check_score(job, offer)
     assert refusal.value.problems[0].loc[0] == place
+
+
+def test_what_the_encoder_takes_is_its_own_and_not_the_discriminators() -> None:
+    items, users = np.arange(5), np.arange(5)
+    encoded, beside = check_encode(EncodeJob(package=KEY, sample=items, conditions=users), ITEMS)
+    assert encoded is items
+    assert beside == {"condition": users}
+    with pytest.raises(InvalidRequest, match="no conditions"):
+        check_encode(EncodeJob(package=KEY, sample=items, conditions=users), replace(ITEMS, encoded_by=frozenset()))
+    with pytest.raises(InvalidRequest, match="this encoder is told each sample's condition"):
+        check_encode(EncodeJob(package=KEY, sample=items), ITEMS)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.engine.graphs import GraphReport, GraphSpec
+from service.engine.graphs import GraphReport, GraphSpec, PackageGraphs
 from service.engine.proof import prove
 from service.engine.session import Array, Reproducibility, Runtime, Session
 from service.errors import GoldenMismatch, GraphRefused
@@ -164,6 +164,44 @@ def test_a_batch_coupled_graph_is_replayed_whole_and_has_no_sizes() -> None:
     assert report.buckets == ()
     assert not report.reproducible
     assert report.golden_deviation < TOLERANCE.sample
+
+
+def prove_toy(package: PackageGraphs, spec: GraphSpec | None, mode: Reproducibility = "strict") -> GraphReport:
+    assert spec is not None
+    return prove(Session("graph", spec, Runtime(device="cpu", threads=1)), spec, package.tolerances, 8, mode)
+
+
+def test_a_graph_that_answers_integers_alone_is_served_one_sample_at_a_time() -> None:
+    package = toy_graphs(kind="item", condition_count=5)
+    report = prove_toy(package, package.generator)
+    assert report.buckets == (1,)
+    assert report.reproducible
+    assert prove_toy(package, package.generator, "fast").buckets == (1, 2, 4, 8)
+    assert len(prove_toy(package, package.discriminator).buckets) > 1
+
+
+def test_an_item_is_compared_exactly_whatever_the_tolerance() -> None:
+    package = toy_graphs(kind="item", condition_count=5)
+    patient = replace(TOLERANCES[0], sample=100.0)
+    items = package.generator.golden["sample"].astype(np.int64)
+    other = {**package.generator.golden, "sample": (items + 1) % 12}
+    with pytest.raises(GoldenMismatch, match=r"sample strays .* at fp32 is 0"):
+        prove_toy(replace(package, tolerances=(patient,)), replace(package.generator, golden=other))
+
+
+@pytest.mark.parametrize(("codes", "output"), [((), "latent"), ((3,), "code")])
+def test_what_an_encoder_answers_has_a_tolerance_of_its_own_or_that_of_samples(
+    codes: tuple[int, ...], output: str
+) -> None:
+    package = toy_graphs(encoder=True, categorical=codes)
+    assert package.encoder is not None
+    values = package.encoder.golden[output].astype(np.float32)
+    strayed = replace(package.encoder, golden={**package.encoder.golden, output: values + np.float32(0.01)})
+    strict = replace(TOLERANCES[0], sample=0.001)
+    own = replace(strict, latent=0.1) if output == "latent" else replace(strict, code=0.1)
+    assert prove_toy(replace(package, tolerances=(own,)), strayed).golden_deviation == pytest.approx(0.01, rel=0.01)
+    with pytest.raises(GoldenMismatch, match=f"{output} strays .* is 0.001"):
+        prove_toy(replace(package, tolerances=(strict,)), strayed)
 
 
 def test_a_single_golden_row_is_enough() -> None:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.engine.graphs import Prior
-from service.engine.sampler import labels, latents
+from service.engine.graphs import CodeSpec, Prior
+from service.engine.sampler import codes, labels, latents
 from service.errors import InvalidRequest
 
 LARGEST_SEED = 2**63 - 1
@@ -176,6 +176,42 @@ def test_a_drawn_label_is_a_class_and_equals_the_second_implementations(seeds: l
     assert drawn.dtype == np.int64
     assert drawn.tolist() == expected
     assert 0 <= drawn.min() <= drawn.max() < count
+
+
+bounds = st.tuples(st.floats(-100, 99), st.floats(0.001, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+any_codes = st.builds(
+    CodeSpec,
+    st.lists(st.integers(2, 65_536), max_size=6).map(tuple),
+    st.lists(bounds, max_size=6).map(tuple),
+)
+
+
+@given(seeds=some_seeds, spec=any_codes)
+def test_drawn_codes_fit_and_equal_the_second_implementations(seeds: list[int], spec: CodeSpec) -> None:
+    drawn = codes(array(*seeds), spec)
+    assert drawn.shape == (len(seeds), spec.count)
+    categories = len(spec.categorical)
+    for seed, row in zip(seeds, drawn.tolist(), strict=True):
+        u = uniforms(seed, 2, spec.count)
+        assert row[:categories] == [math.floor(u[i] * size) for i, size in enumerate(spec.categorical)]
+        for value, (low, high), each in zip(row[categories:], spec.continuous, u[categories:], strict=True):
+            assert value == min(low + (high - low) * each, high)
+            assert low <= value <= high
+
+
+def test_published_codes_never_change() -> None:
+    """What a stored seed means to InfoGAN's ten classes and two numbers in [−1, 1]: written down once."""
+    spec = CodeSpec((10,), ((-1.0, 1.0), (-1.0, 1.0)))
+    assert codes(array(0, 2023), spec).tolist() == [
+        [8.0, 0.06592709741436908, 0.1661148298013322],
+        [3.0, 0.6564284352350043, -0.3351579317049842],
+    ]
+
+
+def test_a_code_does_not_depend_on_the_codes_behind_it() -> None:
+    seeds = np.arange(50, dtype=np.uint64)
+    short, long = CodeSpec((7,), ()), CodeSpec((7, 3), ((0.0, 1.0),))
+    assert (codes(seeds, long)[:, :1] == codes(seeds, short)).all()
 
 
 @given(seed=st.integers(0, 2**32 - 1), size=any_size)

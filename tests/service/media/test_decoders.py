@@ -19,6 +19,7 @@ from service.media.encoders import IMAGE_ENCODERS, png
 
 GREY = (6, 5, 1)
 RGB = (6, 5, 3)
+RGB_ARRAYS = {"|u1": RGB, "<f4": (3, 6, 5)}
 MAX_PIXELS = 1000
 SOME_GREY = np.random.default_rng(0).integers(0, 256, GREY, dtype=np.uint8)
 SOME_RGB = np.random.default_rng(1).integers(0, 256, RGB, dtype=np.uint8)
@@ -158,19 +159,25 @@ def test_anything_but_strict_base64_is_refused(text: str) -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_an_npy_of_quantised_images_is_read_as_pixels(count: int) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (count, *RGB), dtype=np.uint8)
-    batch = decode_npy(npy(pixels), RGB)
-    assert batch.sample is None
-    assert batch.pixels is not None
-    np.testing.assert_array_equal(batch.pixels, pixels)
+    read = decode_npy(npy(pixels), RGB_ARRAYS)
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, pixels)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_an_npy_of_floats_is_read_as_samples_in_either_memory_order(order: str) -> None:
     sample = np.random.default_rng(3).standard_normal((2, 3, 6, 5)).astype(np.float32)
-    batch = decode_npy(npy(np.asarray(sample, order=order)), RGB)  # type: ignore[call-overload]
-    assert batch.pixels is None
-    assert batch.sample is not None
-    np.testing.assert_array_equal(batch.sample, sample)
+    read = decode_npy(npy(np.asarray(sample, order=order)), RGB_ARRAYS)  # type: ignore[call-overload]
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, sample)
+
+
+def test_an_npy_of_items_has_one_axis_only() -> None:
+    assert decode_npy(npy(np.array([3, 1])), {"<i8": ()}).tolist() == [3, 1]
+    with pytest.raises(InvalidRequest, match=r"must have shape \[N\] with N ≥ 1; it has \[2, 1\]"):
+        decode_npy(npy(np.array([[3], [1]])), {"<i8": ()})
+    with pytest.raises(InvalidRequest, match="elements of type '<f4'; expected <i8"):
+        decode_npy(npy(np.zeros(2, np.float32)), {"<i8": ()})
 
 
 def with_header(text: str, content: bytes = b"") -> bytes:
@@ -210,11 +217,11 @@ def with_header(text: str, content: bytes = b"") -> bytes:
 )  # fmt: skip
 def test_an_array_that_is_not_a_batch_of_samples_is_refused_with_the_reason(data: bytes, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
-        decode_npy(data, RGB)
+        decode_npy(data, RGB_ARRAYS)
 
 
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_random_bytes_are_never_a_fault_of_the_npy_reader(noise: bytes, cut: int) -> None:
     content = npy(np.zeros((1, *RGB), np.uint8))
     with pytest.raises(InvalidRequest):
-        decode_npy(content[:cut] + noise, GREY)
+        decode_npy(content[:cut] + noise, {"|u1": GREY})

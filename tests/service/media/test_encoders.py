@@ -91,3 +91,16 @@ def test_a_header_and_the_arrays_bytes_are_an_npy_file_of_the_length_that_was_kn
     found = np.load(io.BytesIO(header + array.tobytes()), allow_pickle=False)
     assert found.dtype == array.dtype
     np.testing.assert_array_equal(found, array)
+
+
+def test_a_picture_is_the_one_image_or_a_sheet_of_many() -> None:
+    pixels = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3, 1)
+    assert encoders.picture(pixels[:1], "png") == encoders.png(pixels[0])
+    assert encoders.picture(pixels, "png") == encoders.png(encoders.contact_sheet(pixels))
+
+
+@pytest.mark.parametrize("array", [np.arange(3), np.asarray(7), np.arange(6, dtype=np.float32).reshape(3, 2).T])
+def test_a_whole_npy_file_is_what_numpy_reads(array: NDArray[np.generic]) -> None:
+    read = np.load(io.BytesIO(encoders.npy(array)), allow_pickle=False)
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)

@@ -47,6 +47,17 @@ def test_a_header_that_accepts_nothing_there_is_lists_what_there_is(accept: str)
         assert media.media_type in str(refusal.value)
 
 
+def test_only_what_an_answer_can_be_is_chosen_and_listed() -> None:
+    arrays = [media for media in MEDIA if not media.media_type.startswith("image/")]
+    assert choose("image/png, application/json;q=0.1", None, arrays).name == "json"
+    assert choose("*/*", None, arrays).name == "json"
+    with pytest.raises(NotAcceptable, match=r"json.*npy.*zip") as refusal:
+        choose("image/*", None, arrays)
+    assert "png" not in str(refusal.value)
+    with pytest.raises(NotAcceptable, match="no format 'png' of these samples"):
+        choose(None, "png", arrays)
+
+
 @pytest.mark.parametrize("fmt", ["", "gif", "PNG", "image/png", "x" * 10_000])
 def test_an_unknown_format_lists_the_known_ones_and_quotes_little_of_what_was_sent(fmt: str) -> None:
     with pytest.raises(NotAcceptable, match=r"json.*png.*webp.*jpeg.*npy.*zip") as refusal:

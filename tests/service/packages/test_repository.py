@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -22,7 +23,9 @@ from service.errors import FileDamaged, GoldenMismatch, GraphRefused, ManifestRe
 from service.packages.repository import Repository, find_packages
 from service.settings import Settings
 from service.telemetry import Telemetry
-from tests.toy import Toy, generator_model, republish, toy_files, toy_graphs, write_toy_package
+from tests.toy import republish, toy_files, toy_graphs, write_toy_package
+from tests.toy_models import generator_model
+from tests.toy_shape import Toy
 
 MAX_BATCH = 4  # the fewest batch sizes to prove at load
 
@@ -205,16 +208,23 @@ def other_golden(folder: Path) -> None:
     republish(folder, {"golden.npz": toy_files(toy_graphs(seed=1))["golden.npz"]})
 
 
-def vector(folder: Path) -> None:
+def judge_latents(folder: Path) -> None:
+    """Let the discriminator judge pairs (x, z), with a golden latent that it has not."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["sample"] = {"kind": "vector", "size": 4}
-    del manifest["discriminator"], manifest["generator"]["outputs"][1]
-    manifest["generator"]["outputs"][0]["shape"] = [-1, 4]
-    with np.load(folder / "golden.npz") as golden:
-        arrays = {"generator.latent": golden["generator.latent"], "generator.sample": np.zeros((4, 4), np.float32)}
+    manifest["discriminator"]["inputs"].append(manifest["generator"]["inputs"][0])
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    with np.load(folder / "golden.npz") as golden:
+        arrays = dict(golden) | {"discriminator.latent": golden["generator.latent"]}
     np.savez(folder / "golden.npz", allow_pickle=False, **arrays)
-    republish(folder, {"golden.npz": (folder / "golden.npz").read_bytes()})
+    republish(folder, {"golden.npz": (folder / "golden.npz").read_bytes(), "discriminator.onnx": of_pairs(folder)})
+
+
+def of_pairs(folder: Path) -> bytes:
+    """The discriminator, with a latent among its inputs that it does not look at."""
+    model = onnx.load_from_string((folder / "discriminator.onnx").read_bytes())
+    latent = onnx.load_from_string((folder / "generator.onnx").read_bytes()).graph.input[0]
+    model.graph.input.append(latent)
+    return bytes(model.SerializeToString())
 
 
 @pytest.mark.parametrize(
@@ -230,7 +240,7 @@ def vector(folder: Path) -> None:
         (link_out, FileDamaged, "toy/1: generator.onnx: not a plain file"),
         (other_weights, GoldenMismatch, "toy/1: .*generator"),
         (other_golden, GoldenMismatch, "toy/1: .*generator"),
-        (vector, ManifestRefused, "toy/1: manifest.json: sample.kind: this service does not serve vector samples"),
+        (judge_latents, GraphRefused, "toy/1: the discriminator takes sample, latent; this service knows"),
     ],
 )
 def test_a_configured_model_with_no_good_version_stops_the_start_naming_file_and_damage(

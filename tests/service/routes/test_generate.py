@@ -265,6 +265,24 @@ def test_a_zip_of_given_latents_numbers_its_files(client: httpx.Client) -> None:
         ({"model": ""}, ["body", "model"]),
         ({"model": "m" * 65}, ["body", "model"]),
         ({"codes": {"digit": 3}}, ["body", "codes"]),
+        ({"model": "infogan", "codes": 3}, ["body", "codes"]),
+        ({"model": "infogan", "codes": {"digit": 3}}, ["body", "codes", "digit"]),
+        ({"model": "infogan", "codes": {"kind_0": 10}}, ["body", "codes", "kind_0"]),
+        ({"model": "infogan", "codes": {"kind_0": True}}, ["body", "codes", "kind_0"]),
+        ({"model": "infogan", "codes": {"number_1": "1"}}, ["body", "codes", "number_1"]),
+        ({"model": "infogan", "codes": [{}, {"number_1": 5.1}], "n": 2}, ["body", "codes", 1, "number_1"]),
+        ({"model": "infogan", "codes": [{}]} | {"n": 2}, ["body", "codes"]),
+        ({"model": "infogan", "codes": []}, ["body", "codes"]),
+        ({"model": "infogan", "latents": [[0.0] * LATENT_SIZE]}, ["body", "codes"]),
+        ({"model": "infogan", "latents": [[0.0] * LATENT_SIZE], "codes": {"kind_0": 1}}, ["body", "codes"]),
+        ({"condition": 1}, ["body", "condition"]),
+        ({"model": "films"}, ["body", "condition"]),
+        ({"model": "films", "condition": 5}, ["body", "condition"]),
+        ({"model": "films", "condition": 1.0}, ["body", "condition"]),
+        ({"model": "films", "condition": True}, ["body", "condition"]),
+        ({"model": "films", "condition": [0, 1]}, ["body", "condition"]),
+        ({"model": "films", "condition": [0, "1"], "n": 2}, ["body", "condition", 1]),
+        ({"model": "films", "condition": [0, -1], "n": 2}, ["body", "condition", 1]),
         ({"truncation": 0.7}, ["body", "truncation"]),
         ({"sed": 7}, ["body", "sed"]),
         ([], ["body"]),
@@ -308,6 +326,8 @@ def test_of_a_million_mistakes_only_the_first_is_described(client: httpx.Client)
         ("format=npy", {"n": 50_001}, ["body", "n"]),
         ("format=npy", {"latents": [[0.0] * LATENT_SIZE] * 4097}, ["body", "latents"]),
         ("format=webp", {"model": "large", "n": 4096}, ["body", "n"]),
+        ("format=npy&dtype=uint8", {"model": "ring"}, ["query", "dtype"]),
+        ("format=npy&dtype=float32", {"model": "films", "condition": 1}, ["query", "dtype"]),
     ],
 )
 def test_what_the_form_cannot_hold_is_refused(
@@ -343,6 +363,70 @@ def test_a_body_of_another_kind_is_not_read(client: httpx.Client, headers: dict[
 def test_what_is_not_json_is_malformed(client: httpx.Client, body: bytes) -> None:
     answer = client.post("/generate", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
+
+
+def test_codes_steer_a_sample_and_those_left_out_are_drawn_and_returned(client: httpx.Client) -> None:
+    def draw(codes: object) -> list[dict[str, object]]:
+        answer = client.post("/generate", json={"model": "infogan", "seed": 3, "n": 2, "codes": codes})
+        samples: list[dict[str, object]] = answer.json()["samples"]
+        return samples
+
+    drawn, steered = draw({}), draw({"kind_0": 7, "number_1": 2})
+    for sample, other in zip(drawn, steered, strict=True):
+        codes, others = sample["codes"], other["codes"]
+        assert isinstance(codes, dict)
+        assert isinstance(others, dict)
+        assert list(codes) == ["kind_0", "number_0", "number_1"]
+        assert others == codes | {"kind_0": 7, "number_1": 2}
+        assert sample["image"] != other["image"]
+    assert draw([sample["codes"] for sample in drawn]) == drawn
+    assert draw([{"kind_0": 7}, {"kind_0": 8}])[0]["codes"] != draw([{"kind_0": 8}, {"kind_0": 8}])[0]["codes"]
+
+
+def test_an_archive_of_vectors_or_items_holds_an_array_a_sample_and_what_json_says(client: httpx.Client) -> None:
+    for field, body in (
+        ("values", {"model": "ring", "seeds": [7, 8, 7]}),
+        ("item", {"model": "films", "seeds": [7, 8, 7], "condition": [0, 4, 1], "scores": True}),
+    ):
+        answer = client.post("/generate?format=zip", json=body)
+        expected = client.post("/generate", json=body).json()
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            index = json.loads(archive.read("index.json"))
+            files = [archive.read(sample.pop("file")) for sample in index["samples"]]
+        assert [np.load(io.BytesIO(f)).tolist() for f in files] == [s.pop(field) for s in expected["samples"]]
+        assert index == expected
+
+
+def test_vectors_and_items_are_one_array_each(client: httpx.Client) -> None:
+    points = npy_of(client.post("/generate?format=npy", json={"model": "ring", "seed": 1, "n": 3000}))
+    items = npy_of(client.post("/generate?format=npy", json={"model": "films", "seed": 1, "n": 30, "condition": 2}))
+    assert (points.dtype.name, points.shape) == ("float32", (3000, 2))
+    assert (items.dtype.name, items.shape) == ("int64", (30,))
+    assert 0 <= items.min() < items.max() < 12
+    samples = client.post("/generate", json={"model": "films", "seed": 1, "n": 30, "condition": 2}).json()["samples"]
+    assert [sample["item"] for sample in samples] == items.tolist()
+    assert samples[0].keys() == {"seed", "condition", "item"}
+
+
+def test_another_user_gets_other_items_for_the_same_seeds(client: httpx.Client) -> None:
+    def items(condition: int | list[int]) -> list[int]:
+        body = {"model": "films", "seed": 1, "n": 20, "condition": condition}
+        return [sample["item"] for sample in client.post("/generate", json=body).json()["samples"]]
+
+    assert items(1) != items(2)
+    assert items([1] * 19 + [2]) == items(1)[:19] + items(2)[19:]
+
+
+@pytest.mark.parametrize("model", ["ring", "films"])
+def test_a_package_that_makes_no_images_is_not_acceptable_as_one(client: httpx.Client, model: str) -> None:
+    body = {"model": model} | ({"condition": 0} if model == "films" else {})
+    by_query = client.post("/generate?format=png", json=body)
+    by_header = client.post("/generate", json=body, headers={"accept": "image/*"})
+    for answer in (by_query, by_header):
+        assert answer.status_code == 406
+        assert answer.json()["detail"].count("application/") == 3
+    mixed = client.post("/generate", json=body, headers={"accept": "image/png, application/zip;q=0.5"})
+    assert mixed.headers["content-type"] == "application/zip"
 
 
 def test_a_form_that_nobody_makes_is_not_acceptable(client: httpx.Client) -> None:

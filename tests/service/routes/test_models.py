@@ -43,6 +43,25 @@ def test_a_version_says_what_loading_it_showed_on_this_machine(client: httpx.Cli
     assert "discriminator_on_device" not in client.get("/models/blind/versions/1").json()
 
 
+def test_a_version_says_which_codes_condition_and_encoder_it_has(client: httpx.Client) -> None:
+    infogan, ring, films = (client.get(f"/models/{name}/versions/1").json() for name in ("infogan", "ring", "films"))
+    assert infogan["codes"] == {
+        "categorical": [{"name": "kind_0", "size": 10}],
+        "continuous": [
+            {"name": "number_0", "low": -1.0, "high": 1.0},
+            {"name": "number_1", "low": 0.0, "high": 5.0},
+        ],
+    }
+    assert infogan["encoder"] == {"gives": ["code"]}
+    assert ring["encoder"] == {"gives": ["latent"]}
+    assert ring["encoder_on_device"]["golden_deviation"] <= 1e-5
+    assert ring["sample"] == {"kind": "vector", "size": 2}
+    assert films["sample"] == {"kind": "item", "count": 12}
+    assert films["condition"] == {"name": "user", "count": 5}
+    assert films["generator_on_device"]["buckets"] == [1]
+    assert not {"codes", "encoder", "encoder_on_device"} & films.keys()
+
+
 @pytest.mark.parametrize("path", ["/models/nobody", "/models/toy/versions/3", "/models/toy/versions/01"])
 def test_what_does_not_exist_is_not_found(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 404

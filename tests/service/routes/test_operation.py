@@ -1,8 +1,12 @@
 """What operators see: health, metrics whose number of series does not grow, a log line a request, the document."""
 
+import json
+
 import httpx
 import pytest
+from pydantic import BaseModel
 
+from service.routes.schemas import GenerateRequest, SamplesRequest
 from tests.serving import ServiceProcess, metric
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -82,7 +86,8 @@ def test_every_operation_and_every_field_is_documented(client: httpx.Client) -> 
     document = client.get("/openapi.json").json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert {operation["operationId"] for operation in operations} == {
-        "generate", "score", "list_models", "get_model", "get_version", "healthz", "readyz", "metrics",
+        "generate", "score", "encode", "reconstruct",
+        "list_models", "get_model", "get_version", "healthz", "readyz", "metrics",
     }  # fmt: skip
     assert all(operation["summary"] and operation["description"] for operation in operations)
     parameters = [parameter for operation in operations for parameter in operation.get("parameters", [])]
@@ -113,9 +118,33 @@ def test_every_reference_of_the_document_leads_somewhere(client: httpx.Client) -
     assert {reference.rsplit("/", 1)[1] for reference in found} <= document["components"]["schemas"].keys()
 
 
-def test_every_error_that_a_route_answers_is_documented(client: httpx.Client) -> None:
-    responses = client.get("/openapi.json").json()["paths"]["/generate"]["post"]["responses"]
-    assert responses.keys() == {"200", "400", "404", "406", "408", "413", "415", "422", "429", "500", "503", "504"}
+@pytest.mark.parametrize("model", [GenerateRequest, SamplesRequest])
+def test_the_examples_of_a_body_are_valid_bodies(client: httpx.Client, model: type[BaseModel]) -> None:
+    schema = client.get("/openapi.json").json()["components"]["schemas"][model.__name__]
+    fields = [{name: each} for name, said in schema["properties"].items() for each in said.get("examples", [])]
+    for example in schema["examples"] + fields:
+        model.model_validate_json(json.dumps(example))
+    assert len(fields) > 5
+
+
+@pytest.mark.parametrize("path", ["/score", "/encode", "/reconstruct"])
+def test_every_way_to_give_samples_is_documented(client: httpx.Client, path: str) -> None:
+    content = client.get("/openapi.json").json()["paths"][path]["post"]["requestBody"]["content"]
+    assert content.keys() == {
+        "application/json", "application/x-npy", "image/jpeg", "image/png", "image/webp", "multipart/form-data",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "unlike_generate"),
+    [("/generate", set()), ("/reconstruct", set()), ("/score", {"406"}), ("/encode", {"406"})],
+)
+def test_every_error_that_a_route_answers_is_documented(
+    client: httpx.Client, path: str, unlike_generate: set[str]
+) -> None:
+    responses = client.get("/openapi.json").json()["paths"][path]["post"]["responses"]
+    every = {"200", "400", "404", "406", "408", "413", "415", "422", "429", "500", "503", "504"}
+    assert responses.keys() == every - unlike_generate
     assert all("application/problem+json" in responses[status]["content"] for status in responses if status != "200")
 
 

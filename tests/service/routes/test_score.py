@@ -118,6 +118,31 @@ def test_a_conditional_discriminator_judges_a_sample_as_one_of_its_class(client:
     assert len(scores_of(repeated)) == 2
 
 
+def test_vectors_are_scored_as_numbers_or_as_an_array(client: httpx.Client) -> None:
+    points = np.random.default_rng(0).standard_normal((3, 2)).astype(np.float32)
+    array = client.post("/score?model=ring", content=npy(points), headers={"content-type": "application/x-npy"})
+    listed = client.post("/score", json={"model": "ring", "samples": points.tolist()})
+    assert scores_of(array) == scores_of(listed)
+    assert len({score["logit"] for score in scores_of(array)}) == 3
+
+
+def test_items_are_scored_for_their_users(client: httpx.Client) -> None:
+    items = npy(np.array([3, 1]))
+    headers = {"content-type": "application/x-npy"}
+    array = client.post("/score?model=films&condition=4&condition=2", content=items, headers=headers)
+    one = client.post("/score?model=films&condition=4", content=items, headers=headers)
+    listed = client.post("/score", json={"model": "films", "samples": [[3], [1]], "condition": [4, 2]})
+    assert scores_of(array) == scores_of(listed)
+    assert scores_of(one)[0] == scores_of(array)[0]
+    assert scores_of(one)[1] != scores_of(array)[1]
+
+
+def test_an_image_is_no_sample_of_a_package_of_vectors(client: httpx.Client) -> None:
+    answer = post_image(client, png(noise(8, 8)), "?model=ring")
+    assert places(answer) == [["body"]]
+    assert "vectors of 2 numbers" in answer.json()["detail"]
+
+
 def test_a_batch_coupled_discriminator_judges_a_request_by_itself(client: httpx.Client) -> None:
     pixels = noise(4, 8, 8, 1)
     headers = {"content-type": "application/x-npy"}
@@ -182,6 +207,15 @@ def test_the_bad_one_of_many_images_is_named(client: httpx.Client) -> None:
         ({"samples": [[0.0] * 64], "model": "classes", "label": 10}, ["body", "label"]),
         ({"samples": [[0.0] * 64], "model": "blind"}, ["body", "model"]),
         ({"image": "AA=="}, ["body", "image"]),
+        ({"samples": [[0.0] * 64], "condition": 1}, ["body", "condition"]),
+        ({"model": "ring", "images": ["AA=="]}, ["body", "images"]),
+        ({"model": "ring", "samples": [[0.0, 0.0], [0.0]]}, ["body", "samples", 1]),
+        ({"model": "films", "samples": [[3]]}, ["body", "condition"]),
+        ({"model": "films", "samples": [[3]], "condition": 5}, ["body", "condition"]),
+        ({"model": "films", "samples": [[3], [1]], "condition": [1]}, ["body", "condition"]),
+        ({"model": "films", "samples": [[3], [12]], "condition": 1}, ["body", "samples", 1]),
+        ({"model": "films", "samples": [[3.5]], "condition": 1}, ["body", "samples", 0]),
+        ({"model": "films", "samples": [[True]], "condition": 1}, ["body", "samples", 0, 0]),
     ],
     ids=lambda value: json.dumps(value)[:60],
 )

@@ -1,0 +1,49 @@
+"""Samples that somebody gives to a graph, as its inputs: pixels become a sample, labels and conditions stand beside it.
+
+Callers give pixels or floats, and `/generate` gives its own pixels to the discriminator; here all of them become the
+one tensor that a graph takes. Pixels are dequantised when a batch asks, on the model thread, so that no job holds more
+floats than one batch needs.
+
+Shapes: N samples, C channels, H height, W width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from service.engine.graphs import Role
+from service.engine.pixels import dequantise
+from service.engine.session import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Samples to judge or to encode.
+
+    Attributes:
+        rows: pixels [N, H, W, C] uint8, or samples [N, …] as the package makes them.
+        beside: [N] each, by role: label, condition.
+        sample_range: (lo, hi) of an image's values; None for other samples, which have no pixels.
+    """
+
+    rows: Array
+    beside: Mapping[Role, Array]
+    sample_range: tuple[float, float] | None
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.rows)
+
+    def part(self, place: slice) -> "Given":
+        """Some of the samples."""
+        beside = {role: values[place] for role, values in self.beside.items()}
+        return replace(self, rows=self.rows[place], beside=beside)
+
+    def inputs(self, start: int, stop: int) -> dict[Role, Array]:
+        """The inputs of samples `start` … `stop` − 1, by role."""
+        part = self.part(slice(start, stop))
+        sample = part.rows
+        if self.sample_range is not None and sample.dtype == np.uint8:
+            sample = dequantise(sample.astype(np.uint8, copy=False), self.sample_range)
+        return {"sample": sample, **part.beside}

@@ -1,0 +1,133 @@
+"""Given samples held against a package: decoded, counted, with their classes and conditions, ready for a graph.
+
+Every sample must be exactly what the package's generator makes: of an image its size and its mode. Nothing is resized
+or converted, since the answer would be another sample's. Images are decoded in slices, so that a request with a
+thousand of them shares its thread with others.
+
+Shapes: N samples, C channels, H height, W width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.graphs import PackageKey
+from service.engine.port import GivenJob, own_values
+from service.errors import InvalidRequest, Problem
+from service.media.decoders import decode_base64, decode_image
+from service.packages.repository import ServedPackage
+from service.packages.schema import Graph
+from service.routes.conditions import read_conditions
+from service.routes.labels import read_labels
+from service.routes.offload import Offload
+from service.routes.sample_kinds import Array, Images, kind_of
+from service.routes.samples_in import Given, ImageFiles, NpyFile, Numbers
+from service.settings import Settings
+
+# About a millisecond of small PNGs.
+SLICE_IMAGES = 32
+
+J = TypeVar("J", bound=GivenJob)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSamples:
+    """Samples that fit their package.
+
+    Attributes:
+        package: which.
+        rows: pixels [N, H, W, C] uint8, or the generator's own values [N, …].
+        labels: int64 [N], where the graphs take the class.
+        conditions: int64 [N], where they take the condition.
+    """
+
+    package: PackageKey
+    rows: Array
+    labels: NDArray[np.int64] | None
+    conditions: NDArray[np.int64] | None
+
+    def job(self, ask: type[J], graph: Graph) -> J:
+        """Ask `graph` about them, telling it of each sample what it takes."""
+        takes = {tensor.role for tensor in graph.inputs}
+        is_pixels = self.rows.dtype == np.uint8
+        return ask(
+            package=self.package,
+            pixels=self.rows.astype(np.uint8, copy=False) if is_pixels else None,
+            sample=None if is_pixels else own_values(self.rows),
+            labels=self.labels if "label" in takes else None,
+            conditions=self.conditions if "condition" in takes else None,
+        )
+
+
+async def hold(
+    given: Given, package: ServedPackage, graphs: Sequence[Graph], settings: Settings, offload: Offload
+) -> HeldSamples:
+    """Hold given samples against a package, and decode them.
+
+    Args:
+        given: what the caller gave.
+        package: whose samples they must be.
+        graphs: which will be asked, so that what they take beside a sample has to be named.
+        settings: the limits.
+        offload: where images are decoded.
+
+    Raises:
+        InvalidRequest: they are not the package's samples; every place is named.
+        BodyTooLarge: an image has more pixels than the limit.
+    """
+    manifest = package.manifest
+    takes = {tensor.role for graph in graphs for tensor in graph.inputs}
+    rows = await _decode(given, package, settings, offload)
+    if len(rows) > settings.max_score_images:
+        raise InvalidRequest(Problem(("body",), f"at most {settings.max_score_images} samples in one request"))
+    takes_label = "label" in takes
+    labels = read_labels(
+        given.label,
+        given.labels,
+        names=manifest.labels.names if takes_label and manifest.labels else (),
+        count=len(rows),
+        place=given.place,
+    )
+    if takes_label and labels is None:
+        words = "this package is told the class of each sample; name it"
+        raise InvalidRequest(Problem((given.place, "label"), words))
+    condition = manifest.condition if "condition" in takes else None
+    conditions = read_conditions(given.condition, condition, count=len(rows), place=given.place)
+    return HeldSamples(package.key, rows, labels, conditions)
+
+
+async def _decode(given: Given, package: ServedPackage, settings: Settings, offload: Offload) -> Array:
+    kind = kind_of(package.manifest.sample)
+    match given.samples:
+        case ImageFiles(files, locs) if isinstance(kind, Images):
+            pixels = [
+                await offload.run(
+                    _decode_files, ImageFiles(files[part], locs[part]), kind.shape, settings.max_image_pixels
+                )
+                for part in _slices(len(files))
+            ]
+            return np.concatenate(pixels)
+        case ImageFiles(_, locs):
+            words = f"this package's samples are {kind.words}; send them in JSON as `samples`, or as an NPY array"
+            raise InvalidRequest(Problem(locs[0][:2], words))
+        case NpyFile(content):
+            return await offload.run_sized(len(content), kind.read_npy, content)
+        case Numbers(rows):
+            return await offload.run(kind.read, rows)
+
+
+def _slices(count: int) -> list[slice]:
+    return [slice(start, start + SLICE_IMAGES) for start in range(0, count, SLICE_IMAGES)]
+
+
+def _decode_files(images: ImageFiles, shape: tuple[int, int, int], max_pixels: int) -> NDArray[np.uint8]:
+    """Decode image files to [N, H, W, C]."""
+    return np.stack(
+        [
+            decode_image(decode_base64(file, loc) if isinstance(file, str) else file, shape, max_pixels, loc)
+            for file, loc in zip(images.files, images.locs, strict=True)
+        ]
+    )

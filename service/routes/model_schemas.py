@@ -1,0 +1,142 @@
+"""What GET /models and below answer, as types: states, what a version takes and makes, what loading it showed.
+
+They stand apart from the routes, which fill them from the repository.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from service.engine.graphs import Prior
+
+
+class VersionState(BaseModel):
+    """Where one version of a model stands."""
+
+    version: str = Field(description="its version", examples=["1"])
+    state: Literal["loading", "ready", "refused"] = Field(description="only a ready one answers requests")
+    reason: str | None = Field(None, description="why it was refused")
+
+
+class Model(BaseModel):
+    """One model and its versions."""
+
+    name: str = Field(description="its name", examples=["mnist"])
+    default: bool = Field(description="whether it answers requests that name none")
+    versions: list[VersionState] = Field(description="the newest first; it answers requests that name no version")
+
+
+class ModelList(BaseModel):
+    """Every model that was found."""
+
+    models: list[Model] = Field(description="by name")
+
+
+class LatentInput(BaseModel):
+    """What the generator turns into samples."""
+
+    size: int = Field(description="numbers of one latent", examples=[128])
+    prior: Prior = Field(description="their distribution; `uniform` is U(-1, 1)")
+
+
+class ImageOutput(BaseModel):
+    """What the generator makes, and what the discriminator takes."""
+
+    kind: Literal["image"] = Field("image", description="what a sample is", examples=["image"])
+    height: int = Field(description="pixels", examples=[28])
+    width: int = Field(description="pixels", examples=[28])
+    channels: int = Field(description="1 grey, 3 RGB", examples=[1])
+
+
+class VectorOutput(BaseModel):
+    """What the generator makes, and what the discriminator takes."""
+
+    kind: Literal["vector"] = Field("vector", description="what a sample is", examples=["vector"])
+    size: int = Field(description="numbers of one vector", examples=[2])
+
+
+class ItemOutput(BaseModel):
+    """What the generator chooses, and what the discriminator takes."""
+
+    kind: Literal["item"] = Field("item", description="what a sample is", examples=["item"])
+    count: int = Field(description="items there are; ids are below it", examples=[1682])
+
+
+class CategoricalInput(BaseModel):
+    """A code that takes one of some values."""
+
+    name: str = Field(description="what `codes` calls it", examples=["digit"])
+    size: int = Field(description="values there are; they are below it", examples=[10])
+
+
+class ContinuousInput(BaseModel):
+    """A code that takes a number between two bounds."""
+
+    name: str = Field(description="what `codes` calls it", examples=["slant"])
+    low: float = Field(description="least value", examples=[-1.0])
+    high: float = Field(description="largest value", examples=[1.0])
+
+
+class CodesInput(BaseModel):
+    """InfoGAN's codes."""
+
+    categorical: list[CategoricalInput] = Field(description="in their order")
+    continuous: list[ContinuousInput] = Field(description="in their order")
+
+
+class ConditionInput(BaseModel):
+    """The id that the generator draws for."""
+
+    name: str = Field(description="what the ids are of", examples=["user"])
+    count: int = Field(description="ids there are; they are below it", examples=[943])
+
+
+class EncoderOutputs(BaseModel):
+    """What the encoder reads in a sample."""
+
+    gives: list[Literal["latent", "code"]] = Field(
+        description="`latent` can be generated from again, `code` only read", examples=[["latent"]]
+    )
+
+
+class Judge(BaseModel):
+    """What the manifest says of the discriminator."""
+
+    loss_family: str = Field(description="what its logit was trained to be", examples=["non_saturating"])
+    batch_coupled: bool = Field(description="whether a score depends on what is scored beside it")
+    calibration_method: str = Field(description="how logits become probabilities", examples=["platt"])
+    expected_calibration_error: float = Field(description="on held-out samples, in [0, 1]", examples=[0.012])
+
+
+class GraphOnDevice(BaseModel):
+    """What loading a graph showed on this machine."""
+
+    provider: str = Field(description="ONNX Runtime's name of what runs it", examples=["CPUExecutionProvider"])
+    buckets: list[int] = Field(description="batch sizes in use; empty where requests are never batched together")
+    reproducible: bool = Field(description="whether a sample's bytes were proven equal in all of them")
+    largest_deviation: float = Field(description="largest absolute difference between any two batch sizes tried")
+    golden_deviation: float = Field(description="largest absolute difference from the exporter's own outputs")
+
+
+class VersionDetails(VersionState):
+    """One version of a model; the rest is there once it is ready."""
+
+    name: str = Field(description="its model", examples=["mnist"])
+    package_sha256: str | None = Field(None, description="SHA-256 of the manifest, which holds every file's hash")
+    created: str | None = Field(None, description="when it was exported, UTC", examples=["2026-01-01T00:00:00Z"])
+    summary: str | None = Field(None, description="one sentence for people")
+    license: str | None = Field(None, description="of the weights")
+    latent: LatentInput | None = Field(None, description="what the generator takes")
+    labels: list[str] | None = Field(None, description="classes in the order of their integers, where there are some")
+    codes: CodesInput | None = Field(None, description="codes that the generator takes, where there are some")
+    condition: ConditionInput | None = Field(None, description="what the generator draws for, where there is such")
+    sample: ImageOutput | VectorOutput | ItemOutput | None = Field(None, description="what the generator makes")
+    discriminator: Judge | None = Field(
+        None, description="what the manifest says of the discriminator, where there is one"
+    )
+    encoder: EncoderOutputs | None = Field(None, description="what the encoder gives, where there is one")
+    generator_on_device: GraphOnDevice | None = Field(None, description="what loading the generator showed")
+    discriminator_on_device: GraphOnDevice | None = Field(None, description="what loading the discriminator showed")
+    encoder_on_device: GraphOnDevice | None = Field(None, description="what loading the encoder showed")
+    load_s: float | None = Field(None, description="seconds from bytes to ready, golden replay and warm-up included")
+    provenance: dict[str, object] | None = Field(None, description="echoed from the package: objective, data, metrics")

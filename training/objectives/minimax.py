@@ -40,7 +40,7 @@ class _ValueFunctionCritic(GradientPenalties):
 
         Args:
             nets: the players.
-            batch: real samples [B, C, H, W] and latents [B, Z].
+            batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
             2 log 2 where every logit is 0, whatever the target.
@@ -57,6 +57,7 @@ class Minimax(_ValueFunctionCritic):
     """The zero-sum game: the generator minimises what the critic maximises."""
 
     kind: ClassVar[str] = "minimax"
+    loss_family: ClassVar[str] = "minimax"
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """E log(1 - D(G(z))), saturating: its slope by the logit is -D.
@@ -68,7 +69,7 @@ class Minimax(_ValueFunctionCritic):
         Returns:
             The loss; -log 2 where every logit is 0.
         """
-        logits = nets.discriminator(nets.generator(batch.latents))
+        logits = nets.judge(nets.generate(batch), batch)
         return _generator_terms(-softplus(logits).mean(), logits)
 
 
@@ -77,6 +78,7 @@ class NonSaturating(_ValueFunctionCritic):
     """The game that trains: the generator maximises the probability that the critic takes it for real."""
 
     kind: ClassVar[str] = "non_saturating"
+    loss_family: ClassVar[str] = "non_saturating"
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """-E log D(G(z)); its slope by the logit is -(1 - D).
@@ -88,7 +90,7 @@ class NonSaturating(_ValueFunctionCritic):
         Returns:
             The loss; log 2 where every logit is 0.
         """
-        logits = nets.discriminator(nets.generator(batch.latents))
+        logits = nets.judge(nets.generate(batch), batch)
         return _generator_terms(softplus(-logits).mean(), logits)
 
 

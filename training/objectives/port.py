@@ -4,7 +4,12 @@ An objective takes networks, not logits, so that penalties on gradients, paired 
 signature. Objectives are frozen dataclasses of hyper-parameters: mathematics without optimizers, devices, logging or
 state. All losses are minimised and in nats.
 
-Shapes: B batch, Z latent, C H W channels, height and width.
+Whether the players are conditional, packed or shown augmented samples is not an objective's business: it asks
+`nets.generate(batch)` for samples and `nets.judge(samples, batch)` for logits, and every objective plays every such
+game. Only those that are an idea about more players (an encoder, a code head) name them.
+
+Shapes: B batch, Z latent, K width of the codes, ... one sample ([C, H, W] for images, [D] for vectors), m samples that
+one logit judges together (1 unless the discriminator is packed).
 """
 
 from collections.abc import Callable
@@ -15,31 +20,67 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Networks:
-    """The two players as functions.
-
-    Attributes:
-        generator: latents [B, Z] to samples [B, C, H, W].
-        discriminator: samples [B, C, H, W] to logits [B]; the logit of a sample depends on that sample alone.
-    """
-
-    generator: Callable[[Tensor], Tensor]
-    discriminator: Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
 class Batch:
     """What one step sees.
 
     Attributes:
-        real: [B, C, H, W], in the data's float range.
+        real: [B, ...], in the data's float range; item numbers [B] where samples are items.
         latents: [B, Z], from the prior.
-        labels: [B], classes of the real samples, or None where the data has none.
+        labels: [B] classes of the real samples, which the generated ones are asked for, too; None unless the players
+            are conditional. Where samples are items: the condition's id (a user), for both.
+        codes: [B, K] one-hot categorical codes, then continuous ones; None unless the generator is given codes.
     """
 
     real: Tensor
     latents: Tensor
     labels: Tensor | None = None
+    codes: Tensor | None = None
+
+    @property
+    def conditions(self) -> tuple[Tensor, ...]:
+        """What both players are told beside their input."""
+        return () if self.labels is None else (self.labels,)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The players as functions.
+
+    Attributes:
+        generator: latents [B, Z], then labels [B] and codes [B, K] where there are such, to samples [B, ...].
+        discriminator: samples [B, ...], then labels [B] where the players are conditional, or latents [B, Z] where
+            pairs are judged, to logits [B / m]; a logit depends on its own m samples alone.
+        features: samples [B, ...] to what the discriminator's last layer sees, [B / m, F].
+        encoder: E(x), samples [B, ...] to latents [B, Z]; of games that have one.
+        code_head: Q(c|x), samples [B, ...] to the codes' parameters [B, K]: logits of the categorical codes, then means
+            of the continuous ones; of games that have one.
+        scores: users [B] to unnormalised log-probabilities of all items [B, I]; of generators of items.
+        choices: users [B] to what they are known to have taken, [B, I] bool; likewise.
+        augment: samples [B, ...] to samples as the discriminator is shown them, real and generated alike and
+            differentiable; None shows them as they are.
+    """
+
+    generator: Callable[..., Tensor]
+    discriminator: Callable[..., Tensor]
+    features: Callable[[Tensor], Tensor] | None = None
+    encoder: Callable[[Tensor], Tensor] | None = None
+    code_head: Callable[[Tensor], Tensor] | None = None
+    scores: Callable[[Tensor], Tensor] | None = None
+    choices: Callable[[Tensor], Tensor] | None = None
+    augment: Callable[[Tensor], Tensor] | None = None
+
+    def generate(self, batch: Batch) -> Tensor:
+        """Samples for the latents of a batch, [B, ...]."""
+        codes = () if batch.codes is None else (batch.codes,)
+        return self.generator(batch.latents, *batch.conditions, *codes)
+
+    def judge(self, samples: Tensor, batch: Batch) -> Tensor:
+        """Logits [B / m] of samples [B, ...], asked for the batch's labels where the players are conditional."""
+        return self.discriminator(self.shown(samples), *batch.conditions)
+
+    def shown(self, samples: Tensor) -> Tensor:
+        """Samples [B, ...] as the discriminator is shown them."""
+        return samples if self.augment is None else self.augment(samples)
 
 
 @dataclass(frozen=True)
@@ -56,18 +97,36 @@ class LossTerms:
 
 
 class Objective(Protocol):
-    """A game between a critic and a generator; `kind` is its name in a configuration."""
+    """A game between a critic and a generator; `kind` is its name in a configuration.
+
+    Attributes:
+        kind: its name.
+        loss_family: how its logits may be read, in the words of the package's format.
+        weight_bound: after each critic step every weight of the critic is clamped to plus or minus this; None leaves
+            them free. (A constraint on the weights is part of WGAN's idea; carrying it out is the trainer's work.)
+    """
 
     kind: ClassVar[str]
+    loss_family: ClassVar[str]
 
-    def at(self, progress: float) -> Self:
-        """The objective at a point of the run, `progress` in [0, 1]: hyper-parameters that follow time, settled."""
+    @property
+    def weight_bound(self) -> float | None:
+        """See above."""
+        ...
+
+    def at(self, progress: float, step: int) -> Self:
+        """The objective at a point of the run, hyper-parameters that follow time settled.
+
+        Args:
+            progress: share of the run that is over, in [0, 1].
+            step: number of the iteration, from 0, for terms that are not due in every one.
+        """
         ...
 
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
-        """The loss of the discriminator; the generator's output counts as constant."""
+        """The loss of the discriminator (and of a code head); the generator's output counts as constant."""
         ...
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
-        """The loss of the generator; the caller keeps the discriminator's weights out of the gradient."""
+        """The loss of the generator (and of an encoder); the caller keeps the critic's weights out of the gradient."""
         ...

@@ -29,32 +29,34 @@ class Relativistic(GradientPenalties):
     """RpGAN with the logistic loss."""
 
     kind: ClassVar[str] = "relativistic"
+    loss_family: ClassVar[str] = "relativistic"
 
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """E softplus(D(G(z)) - D(x)) plus the penalties.
 
         Args:
             nets: the players.
-            batch: real samples [B, C, H, W] and latents [B, Z]; row i is a pair.
+            batch: real samples [B, ...] and latents [B, Z]; row i is a pair.
 
         Returns:
             The loss; log 2 where all logits agree.
         """
         judgement = self.judge(nets, batch)
-        return critic_terms(softplus(judgement.fake_logits - judgement.real_logits).mean(), judgement)
+        margin = judgement.real_logits - judgement.fake_logits
+        return critic_terms(softplus(-margin).mean(), judgement, overfitting=margin)
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """E softplus(D(x) - D(G(z))), the critic's loss with the roles exchanged.
 
         Args:
             nets: the players.
-            batch: real samples [B, C, H, W] and latents [B, Z]; row i is a pair.
+            batch: real samples [B, ...] and latents [B, Z]; row i is a pair.
 
         Returns:
             The loss; log 2 where all logits agree.
         """
         with torch.no_grad():  # D(x) does not depend on the generator
-            real_logits = nets.discriminator(batch.real)
-        fake_logits = nets.discriminator(nets.generator(batch.latents))
+            real_logits = nets.judge(batch.real, batch)
+        fake_logits = nets.judge(nets.generate(batch), batch)
         total = softplus(real_logits - fake_logits).mean()
         return LossTerms(total, {"adversarial": total.detach(), "logit_fake": fake_logits.detach().mean()})

@@ -4,11 +4,9 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.training.objectives.play import batch, curved, linear, players
+from tests.training.objectives.play import batch, curved, linear, players, tabular_game
 from training.objectives import Minimax, NonSaturating
-from training.objectives.port import Batch, Networks
 
 ZERO = torch.zeros(2, dtype=torch.float64)
 EXTREME = torch.tensor([1e4, 0.0], dtype=torch.float64)
@@ -34,22 +32,6 @@ def test_the_critics_loss_is_the_cross_entropy_written_out(target: float) -> Non
     fake = nets.discriminator(nets.generator(samples.latents)).sigmoid()
     by_hand = -(target * real.log() + (1 - target) * (1 - real).log()).mean() - (1 - fake).log().mean()
     assert Minimax(real_target=target).critic_loss(nets, samples).total.item() == pytest.approx(by_hand.item())
-
-
-def tabular_game(densities: Tensor, logits: Tensor) -> tuple[Networks, Batch]:
-    """A game on two points: row i of the batch is point i, weighted by how often it occurs among 100 draws."""
-    counts = (densities * 100).round().int()
-    points = torch.arange(densities.shape[1])
-    real, fake = (points.repeat_interleave(row).double() for row in counts)
-    one_hot = torch.eye(densities.shape[1], dtype=torch.float64)
-
-    def critic(samples: Tensor) -> Tensor:
-        return one_hot[samples.flatten(1)[:, 0].long()] @ logits
-
-    def point_samples(numbers: Tensor) -> Tensor:
-        return torch.stack([numbers, numbers], 1).reshape(-1, 1, 1, 2)
-
-    return Networks(point_samples, critic), Batch(point_samples(real), fake)
 
 
 @pytest.mark.parametrize("target", [1.0, 0.9])

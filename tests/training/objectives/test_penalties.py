@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from tests.training.objectives.play import OBJECTIVES, batch, curved, linear, players
-from training.objectives import Minimax, ObjectiveConfig, Relativistic
+from training.objectives import Minimax, NonSaturating, Relativistic
 from training.objectives.penalties import squared_gradient
 from training.objectives.port import Batch, Networks
 
+Penalised = Minimax | NonSaturating | Relativistic  # and every other objective over samples with a gradient
 WEIGHT = torch.tensor([0.7, -1.3], dtype=torch.float64)
 
 
@@ -36,18 +37,18 @@ def test_the_square_is_summed_over_pixels_and_averaged_over_the_batch() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
-def test_the_critics_total_is_the_game_plus_the_penalties(objective: ObjectiveConfig) -> None:
+def test_the_critics_total_is_the_game_plus_the_penalties(objective: Penalised) -> None:
     penalised = type(objective)(gamma_r1=0.5, gamma_r2=2.0)
     nets = players(curved(WEIGHT))
     bare, terms = objective.critic_loss(nets, batch()), penalised.critic_loss(nets, batch())
-    assert set(bare.parts) == {"adversarial", "logit_real", "logit_fake"}
+    assert set(terms.parts) == {*bare.parts, "r1", "r2"}
     assert terms.parts["adversarial"].item() == pytest.approx(bare.total.item())
     together = terms.parts["adversarial"] + terms.parts["r1"] + terms.parts["r2"]
     assert terms.total.item() == pytest.approx(together.item())
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
-def test_gradients_agree_with_finite_differences(objective: ObjectiveConfig) -> None:
+def test_gradients_agree_with_finite_differences(objective: Penalised) -> None:
     penalised, samples = type(objective)(gamma_r1=0.5, gamma_r2=2.0), batch(3)
 
     def critic(weight: torch.Tensor) -> torch.Tensor:
@@ -61,7 +62,7 @@ def test_gradients_agree_with_finite_differences(objective: ObjectiveConfig) -> 
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
-def test_the_critics_loss_leaves_the_generator_out_of_the_gradient(objective: ObjectiveConfig) -> None:
+def test_the_critics_loss_leaves_the_generator_out_of_the_gradient(objective: Penalised) -> None:
     weight = WEIGHT.clone().requires_grad_()
     nets = Networks(lambda latents: (latents * weight).reshape(-1, 1, 1, 2), curved(WEIGHT.clone().requires_grad_()))
     torch.autograd.backward(type(objective)(gamma_r1=1.0, gamma_r2=1.0).critic_loss(nets, batch()).total)
@@ -69,7 +70,7 @@ def test_the_critics_loss_leaves_the_generator_out_of_the_gradient(objective: Ob
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
-def test_parts_carry_no_graph(objective: ObjectiveConfig) -> None:
+def test_parts_carry_no_graph(objective: Penalised) -> None:
     nets = players(curved(WEIGHT.clone().requires_grad_()))
     for loss in (objective.critic_loss, objective.generator_loss):
         assert not any(part.requires_grad for part in loss(nets, batch()).parts.values())
@@ -77,10 +78,17 @@ def test_parts_carry_no_graph(objective: ObjectiveConfig) -> None:
 
 def test_the_weights_fall_along_half_a_cosine_to_their_final_fraction() -> None:
     objective = Relativistic(gamma_r1=1.0, gamma_r2=2.0, gamma_final_fraction=0.1)
-    assert (objective.at(0.0).gamma_r1, objective.at(0.0).gamma_r2) == pytest.approx((1.0, 2.0))
-    assert (objective.at(0.5).gamma_r1, objective.at(0.5).gamma_r2) == pytest.approx((0.55, 1.1))
-    assert (objective.at(1.0).gamma_r1, objective.at(1.0).gamma_r2) == pytest.approx((0.1, 0.2))
+    for progress, left in ((0.0, 1.0), (0.5, 0.55), (1.0, 0.1)):
+        now = objective.at(progress, step=7)
+        assert (now.gamma_r1, now.gamma_r2) == pytest.approx((left, 2 * left))
 
 
 def test_without_a_final_fraction_the_weights_stay() -> None:
-    assert Relativistic(gamma_r1=1.0).at(0.7) == Relativistic(gamma_r1=1.0)
+    assert Relativistic(gamma_r1=1.0).at(0.7, step=3) == Relativistic(gamma_r1=1.0)
+
+
+def test_lazy_penalties_come_every_kth_step_and_add_up_to_the_same() -> None:
+    objective = Relativistic(gamma_r1=1.0, gamma_r2=2.0, gamma_final_fraction=0.1, penalty_every_steps=4)
+    strengths = [(now.gamma_r1, now.gamma_r2) for now in (objective.at(0.0, step) for step in range(8))]
+    assert strengths == [(4.0, 8.0), (0, 0), (0, 0), (0, 0)] * 2
+    assert "r1" not in objective.at(0.0, 1).judge(players(curved(WEIGHT)), batch()).penalties

@@ -1,0 +1,135 @@
+"""InfoGAN: the bound's two ends, whom its gradient reaches, and what remains without it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training.objectives.play import batch, curved, players
+from training.batches import codes as draw
+from training.codes import Codes
+from training.objectives import InfoGan, NonSaturating
+from training.objectives.infogan import information_bounds
+from training.objectives.port import Batch, Networks
+
+CODES = Codes(categorical={"digit": 10}, continuous={"slant": (-1.0, 1.0)})
+DRAWN = draw(0, 0, 0, 200, CODES).double()
+OBJECTIVE = InfoGan(categorical=CODES.categorical, continuous=CODES.continuous)
+SURE = 1e3  # a logit so far above the others that nothing is left for them
+NORMAL_AT_ITS_MEAN = math.log(2) - math.log(2 * math.pi) / 2
+
+
+def test_a_perfect_code_head_reads_log_ten() -> None:
+    categorical, continuous = information_bounds(CODES, torch.cat([SURE * DRAWN[:, :10], DRAWN[:, 10:]], 1), DRAWN)
+    assert categorical.item() == pytest.approx(math.log(10))
+    assert continuous.item() == pytest.approx(NORMAL_AT_ITS_MEAN)
+
+
+def test_an_uninformed_code_head_reads_nothing() -> None:
+    categorical, continuous = information_bounds(CODES, torch.zeros_like(DRAWN), DRAWN)
+    assert categorical.item() == pytest.approx(0, abs=1e-12)
+    assert continuous.item() == pytest.approx(NORMAL_AT_ITS_MEAN - DRAWN[:, 10].square().mean().item() / 2)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_no_code_head_reads_more_than_there_is(scale: float) -> None:
+    parameters = scale * torch.randn(DRAWN.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    categorical, continuous = information_bounds(CODES, parameters, DRAWN)
+    assert categorical.item() <= math.log(10)
+    assert continuous.item() <= NORMAL_AT_ITS_MEAN
+
+
+def test_the_bounds_of_several_codes_add_up() -> None:
+    two = Codes(categorical={"a": 10, "b": 3})
+    drawn = draw(0, 0, 0, 60, two).double()
+    categorical, continuous = information_bounds(two, SURE * drawn, drawn)
+    assert categorical.item() == pytest.approx(math.log(30))
+    assert continuous.item() == 0
+
+
+class Game:
+    """Networks of one weight each, so that a gradient says who learns."""
+
+    def __init__(self) -> None:
+        numbers = torch.Generator().manual_seed(1)
+
+        def weight(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=numbers, dtype=torch.float64).requires_grad_()
+
+        self.generator, self.trunk, self.last, self.head = weight(13, 2), weight(2, 4), weight(4), weight(4, 11)
+
+    def features(self, samples: Tensor) -> Tensor:
+        """Of samples [B, 1, 1, 2], [B, 4]."""
+        return torch.tanh(samples.flatten(1) @ self.trunk)
+
+    def networks(self) -> Networks:
+        """The players as functions."""
+        return Networks(
+            generator=lambda z, c: torch.tanh(torch.cat([z, c], 1) @ self.generator).reshape(-1, 1, 1, 2),
+            discriminator=lambda samples: self.features(samples) @ self.last,
+            code_head=lambda samples: self.features(samples) @ self.head,
+        )
+
+    def learners(self, loss: Callable[[Networks, Batch], object], asked: Batch) -> set[str]:
+        """Who has a gradient other than zero."""
+        total: Tensor = loss(self.networks(), asked).total  # type: ignore[attr-defined]
+        weights = vars(self)
+        slopes = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+        return {name for name, slope in zip(weights, slopes, strict=True) if slope is not None and slope.any()}
+
+
+def asked() -> Batch:
+    return replace(batch(200), codes=DRAWN)
+
+
+def test_the_critics_step_trains_the_trunk_and_both_its_ends_and_leaves_the_generator() -> None:
+    assert Game().learners(OBJECTIVE.critic_loss, asked()) == {"trunk", "last", "head"}
+
+
+def test_the_generators_step_reaches_the_generator_through_both_ends() -> None:
+    without = replace(OBJECTIVE, weight_categorical=0.0, weight_continuous=0.0)
+    assert "generator" in Game().learners(OBJECTIVE.generator_loss, asked())
+    silent, game = Game(), Game()
+    with torch.no_grad():
+        silent.last.zero_()
+        game.last.zero_()
+    assert "generator" not in silent.learners(without.generator_loss, asked())
+    assert "generator" in game.learners(OBJECTIVE.generator_loss, asked())
+
+
+def test_each_kind_of_code_has_its_own_weight() -> None:
+    nets, plain = Game().networks(), replace(OBJECTIVE, weight_categorical=0.0, weight_continuous=0.0)
+    for name in ("critic_loss", "generator_loss"):
+        bare = getattr(plain, name)(nets, asked())
+        weighed = getattr(replace(OBJECTIVE, weight_categorical=2.0, weight_continuous=0.5), name)(nets, asked())
+        by_hand = bare.total - 2 * bare.parts["information_categorical"] - bare.parts["information_continuous"] / 2
+        assert weighed.total.item() == pytest.approx(by_hand.item())
+
+
+def test_without_weight_it_is_the_non_saturating_game_penalties_and_all() -> None:
+    plain = replace(OBJECTIVE, weight_categorical=0.0, weight_continuous=0.0, gamma_r1=1.0, gamma_r2=0.5)
+    nets = replace(players(curved(torch.tensor([0.7, -1.3]).double())), code_head=lambda x: x.new_zeros(len(x), 11))
+    coded = replace(nets, generator=lambda z, _codes: nets.generator(z))
+    usual = NonSaturating(gamma_r1=1.0, gamma_r2=0.5)
+    for name in ("critic_loss", "generator_loss"):
+        ours, theirs = getattr(plain, name)(coded, asked()), getattr(usual, name)(nets, batch(200))
+        assert ours.total.item() == pytest.approx(theirs.total.item())
+        assert {key: ours.parts[key].item() for key in theirs.parts} == pytest.approx(
+            {key: part.item() for key, part in theirs.parts.items()}
+        )
+
+
+def test_the_generator_is_asked_once_a_step() -> None:
+    calls = []
+
+    def generate(latents: Tensor, _codes: Tensor) -> Tensor:
+        calls.append(len(latents))
+        return latents.reshape(-1, 1, 1, 2)
+
+    nets = replace(Game().networks(), generator=generate)
+    OBJECTIVE.critic_loss(nets, asked())
+    OBJECTIVE.generator_loss(nets, asked())
+    assert calls == [200, 200]

@@ -1,0 +1,50 @@
+"""`verify`: everything holds, what must be there is there, and a wrong objective is caught."""
+
+import json
+
+import pytest
+
+from training.cli import main
+from training.objectives import Minimax
+from training.objectives.port import Batch, LossTerms, Networks
+
+
+@pytest.mark.slow
+def test_everything_holds_and_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert all(finding["holds"] for finding in findings)
+    identities = "\n".join(finding["identity"] for finding in findings)
+    for words in (
+        "trained D = p/(p + q)",
+        "V(D*) = 2 JSD - log 4",
+        "JSD estimate",
+        "grad E log(1 - D*) = grad 2 JSD",
+        "grad E [-log D*] = grad [KL(q||p) - 2 JSD]",
+        "under smoothing",
+        "W1 of the samples",
+        "linear programming",
+        "log 10",
+        "R1 of the linear critic",
+        "relativistic",
+    ):
+        assert words in identities
+    assert identities.count("bound at T* = f'(p/q) is D_f(P||Q)") == 11
+
+
+@pytest.mark.slow
+def test_a_generator_loss_of_the_wrong_sign_is_caught(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = Minimax.generator_loss
+
+    def wrong(self: Minimax, nets: Networks, batch: Batch) -> LossTerms:
+        terms = right(self, nets, batch)
+        return LossTerms(-terms.total, terms.parts)
+
+    monkeypatch.setattr(Minimax, "generator_loss", wrong)
+    assert main(["verify"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.count("FAIL") == 3  # both gradients at D*, and the slope at a sure critic
+    assert shown.err.startswith("3 of ")
+    assert "the first: grad E log(1 - D*) = grad 2 JSD" in shown.err

@@ -1,0 +1,56 @@
+"""The hinge game: a critic that stops caring about samples beyond its margin.
+
+    critic     E relu(1 - D(x)) + E relu(1 + D(G(z)))
+    generator  -E D(G(z))
+
+The critic's best answer is the sign of p - q, where its loss is 2 (1 - TV(p, q)); against it the generator descends the
+total variation TV. A sample on the right side of the margin teaches the critic nothing, so its logits stay moderate,
+and the generator's slope by the logit is -1 everywhere: it cannot saturate. Spectral normalisation is its usual
+company, because the game itself bounds no slope of the critic.
+
+References:
+    Lim and Ye, Geometric GAN (2017): the hinge loss of support vector machines as a game.
+    Miyato et al., Spectral Normalization for Generative Adversarial Networks (2018), equations 16 and 17.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch.nn.functional import relu
+
+from training.objectives.penalties import GradientPenalties, critic_terms
+from training.objectives.port import Batch, LossTerms, Networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hinge(GradientPenalties):
+    """The game with the hinge loss."""
+
+    kind: ClassVar[str] = "hinge"
+    loss_family: ClassVar[str] = "hinge"
+
+    def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
+        """E relu(1 - D(x)) + E relu(1 + D(G(z))) plus the penalties.
+
+        Args:
+            nets: the players.
+            batch: real samples [B, ...] and latents [B, Z].
+
+        Returns:
+            The loss; 2 where every logit is 0.
+        """
+        judgement = self.judge(nets, batch)
+        return critic_terms(relu(1 - judgement.real_logits).mean() + relu(1 + judgement.fake_logits).mean(), judgement)
+
+    def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
+        """-E D(G(z)), whose slope by the logit is -1.
+
+        Args:
+            nets: the players.
+            batch: latents [B, Z]; the real samples are not used.
+
+        Returns:
+            The loss; 0 where every logit is 0.
+        """
+        logit = nets.judge(nets.generate(batch), batch).mean()
+        return LossTerms(-logit, {"adversarial": -logit.detach(), "logit_fake": logit.detach()})

@@ -1,0 +1,129 @@
+"""InfoGAN: a game in which the generator must not waste what it is asked for.
+
+    min_{G,Q} max_D  V(D, G) - lambda L_I(G, Q)        L_I = E_{c, x ~ G(z, c)} log Q(c|x) + H(c)  <=  I(c; G(z, c))
+
+A code head Q reads the codes back from the generated sample; how well it does bounds from below what the sample tells
+of its codes, so maximising the bound makes the codes matter, and what they come to mean is found without labels. The
+bound of a categorical code is at most its entropy, log 10 for ten categories. A continuous code is read by a normal
+distribution of standard deviation one, as in the authors' code: maximising the bound minimises the squared error, but
+at no error it is still log(high - low) - log(2 pi)/2, a modest claim and for short intervals a negative one.
+
+Both sides maximise the bound: D and Q in the critic's step, on samples that count as constant there, and G in its own,
+through Q. The adversarial game is the non-saturating one.
+
+References:
+    Chen et al., InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets
+    (2016), equations 3 to 6, section 6. Authors' code: github.com/openai/InfoGAN, `infogan_trainer.py`.
+    Barber and Agakov, The IM Algorithm (2003): the bound.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated, ClassVar, Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax
+
+from training.codes import Codes
+from training.objectives.minimax import NonSaturating
+from training.objectives.penalties import Weight
+from training.objectives.port import Batch, LossTerms, Networks
+from training.tables import Range
+
+HALF_LOG_TWO_PI: Final = math.log(2 * math.pi) / 2  # of the normal density of standard deviation 1
+
+
+def information_bounds(codes: Codes, parameters: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """What samples are known to tell of their codes: E log Q(c|x) + H(c), for both kinds of code.
+
+    Args:
+        codes: which codes there are.
+        parameters: [B, K] of Q: logits of the categorical codes, then means of the continuous ones.
+        drawn: [B, K], the codes that the samples were generated from.
+
+    Returns:
+        Nats of all categorical codes together, at most their entropy (log of the number of categories), and of all
+        continuous ones; each a lower bound on the mutual information, up to what a finite batch adds by chance.
+
+    References:
+        Chen et al. (2016), equation 5.
+    """
+    logits, means = codes.split(parameters)
+    asked, values = codes.split(drawn)
+    entropy_categorical, entropy_continuous = codes.entropies
+    read = [(one * log_softmax(logit, dim=1)).sum(1).mean() for one, logit in zip(asked, logits, strict=True)]
+    density = -(values - means).square().sum(1).mean() / 2 - HALF_LOG_TWO_PI * means.shape[1]
+    return sum(read, parameters.new_zeros(())) + entropy_categorical, density + entropy_continuous
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoGan(NonSaturating):
+    """The non-saturating game with codes.
+
+    Attributes:
+        categorical: how many categories each categorical code has, by name.
+        continuous: the interval of each continuous code, by name.
+        weight_categorical: lambda of the categorical codes' bound.
+        weight_continuous: lambda of the continuous codes' bound.
+    """
+
+    kind: ClassVar[str] = "infogan"
+
+    categorical: Mapping[str, Annotated[int, Range(at_least=2)]] = field(default_factory=dict)
+    continuous: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    weight_categorical: Weight = 1.0
+    weight_continuous: Weight = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the codes as a whole."""
+        _ = self.codes
+
+    @cached_property
+    def codes(self) -> Codes:
+        """The codes and their prior."""
+        return Codes(categorical=self.categorical, continuous=self.continuous)
+
+    def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
+        """The discriminator's loss less the bound; trains D and Q.
+
+        Args:
+            nets: the players, with a code head.
+            batch: real samples [B, ...], latents [B, Z] and codes [B, K].
+
+        Returns:
+            The loss; 2 log 2 less the weighted bounds where every logit is 0.
+        """
+        with torch.no_grad():
+            fake = nets.generate(batch)  # once, for the discriminator and for the code head
+        terms = super().critic_loss(replace(nets, generator=lambda *_: fake), batch)
+        return self._less_information(terms, nets, batch, fake)
+
+    def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
+        """The non-saturating loss less the bound; trains G through D and Q.
+
+        Args:
+            nets: the players, with a code head.
+            batch: latents [B, Z] and codes [B, K]; the real samples are not used.
+
+        Returns:
+            The loss; log 2 less the weighted bounds where every logit is 0.
+        """
+        fake = nets.generate(batch)
+        terms = super().generator_loss(replace(nets, generator=lambda *_: fake), batch)
+        return self._less_information(terms, nets, batch, fake)
+
+    def _less_information(self, terms: LossTerms, nets: Networks, batch: Batch, fake: Tensor) -> LossTerms:
+        code_head, drawn = _needed(nets, batch)
+        categorical, continuous = information_bounds(self.codes, code_head(nets.shown(fake)), drawn)
+        total = terms.total - self.weight_categorical * categorical - self.weight_continuous * continuous
+        readings = {"information_categorical": categorical.detach(), "information_continuous": continuous.detach()}
+        return LossTerms(total, {**terms.parts, **readings})
+
+
+def _needed(nets: Networks, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    if nets.code_head is None or batch.codes is None:
+        raise ValueError("InfoGAN is played with a code head and codes")
+    return nets.code_head, batch.codes

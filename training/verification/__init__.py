@@ -1,0 +1,34 @@
+"""The theory re-derived in numbers: every identity that the objectives rest on, held against the objectives themselves.
+
+    discriminators · generator_gradients · f_divergences · transport · optima · information
+                    each yields findings ──▶ report, as a table or JSON
+
+Nothing is re-implemented that is to be verified: losses, penalties and bounds are those of `training.objectives`.
+"""
+
+from typing import Final
+
+from training.verification import report
+from training.verification.discriminators import verify_discriminators
+from training.verification.f_divergences import verify_f_divergences
+from training.verification.generator_gradients import verify_generator_gradients
+from training.verification.information import verify_information
+from training.verification.optima import verify_optima
+from training.verification.port import Finding, Verification, VerificationError
+from training.verification.transport import verify_transport
+
+__all__ = ["VERIFICATIONS", "Finding", "Verification", "VerificationError", "report", "verify"]
+
+VERIFICATIONS: Final[tuple[Verification, ...]] = (
+    verify_discriminators,
+    verify_generator_gradients,
+    verify_f_divergences,
+    verify_transport,
+    verify_optima,
+    verify_information,
+)
+
+
+def verify() -> list[Finding]:
+    """Work out every finding; the same numbers at every call on one machine."""
+    return [finding for verification in VERIFICATIONS for finding in verification()]

@@ -1,0 +1,61 @@
+"""How findings read: a table for people, JSON for programs, and one sentence where something fails.
+
+It knows text; what was verified is none of its business.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from training.verification.port import Finding
+
+SIGNS = {"equal": "=", "at_most": "≤", "at_least": "≥"}
+HEADER = ("", "identity", "source", "measured", "", "expected", "tolerance")
+
+
+def table(findings: Sequence[Finding]) -> list[str]:
+    """Lay findings out in columns.
+
+    Args:
+        findings: in order.
+
+    Returns:
+        Lines: a header, one for each finding, and the count.
+    """
+    rows = [HEADER, *(_cells(finding) for finding in findings)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    held = sum(finding.holds for finding in findings)
+    return [*lines, f"{held} of {len(findings)} identities hold"]
+
+
+def to_json(findings: Sequence[Finding]) -> str:
+    """Write findings as a JSON list of objects with the keys of `Finding` and `holds`."""
+    return json.dumps([{**dataclasses.asdict(finding), "holds": finding.holds} for finding in findings], indent=2)
+
+
+def failure(findings: Sequence[Finding]) -> str | None:
+    """Say what failed.
+
+    Args:
+        findings: all of them.
+
+    Returns:
+        One sentence, or None where everything holds.
+    """
+    broken = [finding for finding in findings if not finding.holds]
+    if not broken:
+        return None
+    return f"{len(broken)} of {len(findings)} identities do not hold; the first: {broken[0].identity}"
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    return (
+        "pass" if finding.holds else "FAIL",
+        finding.identity,
+        finding.source,
+        f"{finding.measured:.6g}",
+        SIGNS[finding.relation],
+        f"{finding.expected:.6g}",
+        f"±{finding.tolerance:.0e}" if finding.relation == "equal" else f"{finding.tolerance:.0e}",
+    )

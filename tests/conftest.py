@@ -16,11 +16,15 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     write_toy_package(folder, "toy", 1)
     write_toy_package(folder, "toy", 2, seed=2)
-    write_toy_package(folder, "classes", conditional=True)
+    write_toy_package(folder, "classes", conditional=True, encoder=True)
     write_toy_package(folder, "blind", discriminator=False)
     write_toy_package(folder, "colour", channels=3, height=6, width=10)
     write_toy_package(folder, "uniform", prior="uniform")
     write_toy_package(folder, "coupled", batch_coupled=True)
+    write_toy_package(folder, "infogan", categorical=(10,), continuous=((-1.0, 1.0), (0.0, 5.0)), encoder=True)
+    write_toy_package(folder, "bigan", encoder=True)
+    write_toy_package(folder, "ring", kind="vector", encoder=True)
+    write_toy_package(folder, "films", kind="item", condition_count=5, prior="gumbel")
     write_toy_package(folder, "large", channels=3, height=72, width=72, discriminator=False)
     return folder
 

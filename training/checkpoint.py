@@ -13,18 +13,20 @@ import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypedDict, cast
+from typing import Any, Final, TypedDict, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training import config as configuration
 from training.config import Config
 from training.errors import CheckpointError
 from training.files import write_atomically
-from training.networks.dcgan import Discriminator, Generator
+from training.networks import players
+from training.networks.players import Players, Side
+from training.networks.port import Task
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KEPT: Final = 2  # the newest, and the one before in case the newest turns out to be unreadable
 CONFIG_NAME: Final = "config.toml"
 FOLDER: Final = "checkpoints"
@@ -36,24 +38,28 @@ class TrainerState(TypedDict):
 
     Attributes:
         samples_seen: training time; the position in the data and in every random stream follows from it.
-        generator: weights and buffers.
-        discriminator: weights and buffers.
-        ema: the averaged generator's weights and buffers.
-        generator_optimizer: Adam's moments and steps.
-        discriminator_optimizer: likewise.
+        generator_side: weights and buffers of the generator and of an encoder.
+        critic_side: weights and buffers of the discriminator and of a code head.
+        ema: weights and buffers of the averaged generator side.
+        generator_optimizer: its moments and steps.
+        critic_optimizer: likewise.
         scaler: the loss scale of fp16; empty otherwise.
+        augmentation: its probability and what it is adjusted by; empty where it has no state.
         unlogged: readings since the last row of the log, [steps] each, by name.
+        rollbacks: the events of those so far; each halves the learning rates.
         random: states of Python's, NumPy's, torch's and CUDA's global generators, for layers and objectives using them.
     """
 
     samples_seen: int
-    generator: dict[str, Tensor]
-    discriminator: dict[str, Tensor]
+    generator_side: dict[str, Tensor]
+    critic_side: dict[str, Tensor]
     ema: dict[str, Tensor]
     generator_optimizer: dict[str, object]
-    discriminator_optimizer: dict[str, object]
+    critic_optimizer: dict[str, object]
     scaler: dict[str, object]
+    augmentation: dict[str, float]
     unlogged: dict[str, Tensor]
+    rollbacks: list[dict[str, Any]]
     random: dict[str, object]
 
 
@@ -65,7 +71,7 @@ class Checkpoint(TypedDict):
         config_sha256: of the run's configuration.
         config: the configuration as TOML, to name a difference.
         data_sha256: of the data's content.
-        image_shape: C, H, W of the data.
+        task: what the networks were built to fit.
         state: the trainer's.
     """
 
@@ -73,31 +79,41 @@ class Checkpoint(TypedDict):
     config_sha256: str
     config: str
     data_sha256: str
-    image_shape: tuple[int, int, int]
+    task: dict[str, Any]
     state: TrainerState
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained pair, on the CPU and in evaluation mode.
+    """Trained networks, on the CPU and in evaluation mode.
 
     Attributes:
         config: of the run.
         config_sha256: its hash.
         data_sha256: hash of the data it was trained on.
         samples_seen: training time of the checkpoint.
-        generator: with the weights of the last step.
-        ema: with the moving average of the weights, the one to use.
-        discriminator: with the weights of the last step.
+        task: what the networks fit.
+        players: with the weights of the last step.
+        ema: the generator's side with the moving average of its weights, the one to use.
     """
 
     config: Config
     config_sha256: str
     data_sha256: str
     samples_seen: int
-    generator: Generator
-    ema: Generator
-    discriminator: Discriminator
+    task: Task
+    players: Players
+    ema: Side
+
+    @property
+    def generator(self) -> nn.Module:
+        """The averaged generator."""
+        return self.ema[players.GENERATOR]
+
+    @property
+    def discriminator(self) -> nn.Module:
+        """The discriminator."""
+        return self.players.discriminator
 
 
 def save(run: Path, checkpoint: Checkpoint) -> Path:
@@ -185,23 +201,23 @@ def load_run(run: Path) -> Run:
     """
     checkpoint = read(run)
     config = configuration.load(run / CONFIG_NAME)
-    state, shape = checkpoint["state"], checkpoint["image_shape"]
-
-    def generator(weights: dict[str, Tensor]) -> Generator:
-        network = Generator(config.generator, shape)
-        network.load_state_dict(weights)
-        return network.eval().requires_grad_(False)
-
-    discriminator = Discriminator(config.discriminator, shape)
-    discriminator.load_state_dict(state["discriminator"])
+    state, task = checkpoint["state"], Task(**checkpoint["task"])
+    trained, averaged = players.build(config, task), players.build(config, task).generator_side
+    for side, weights in (
+        (trained.generator_side, state["generator_side"]),
+        (trained.critic_side, state["critic_side"]),
+        (averaged, state["ema"]),
+    ):
+        side.load_state_dict(weights)
+        side.eval().requires_grad_(False)
     return Run(
         config=config,
-        config_sha256=checkpoint["config_sha256"],
+        config_sha256=configuration.sha256(config),
         data_sha256=checkpoint["data_sha256"],
         samples_seen=state["samples_seen"],
-        generator=generator(state["generator"]),
-        ema=generator(state["ema"]),
-        discriminator=discriminator.eval().requires_grad_(False),
+        task=task,
+        players=trained,
+        ema=averaged,
     )
 
 
@@ -212,10 +228,7 @@ def _paths(run: Path) -> list[Path]:
 def _check_config(run: Path, checkpoint: Checkpoint) -> None:
     path = run / CONFIG_NAME
     config = configuration.load(path)
-    if configuration.sha256(config) == checkpoint["config_sha256"]:
-        return
-    former = configuration.loads(checkpoint["config"])
-    raise CheckpointError(
-        f"{path}: {configuration.first_difference(config, former)} when the run began; "
-        "put it back, or train anew with another --out"
-    )
+    former = configuration.loads(checkpoint["config"])  # with today's defaults for keys that are younger than the run
+    difference = configuration.first_difference(config, former)
+    if difference is not None:
+        raise CheckpointError(f"{path}: {difference} when the run began; put it back, or train anew with another --out")

@@ -27,6 +27,8 @@ examples:
   python -m training resume runs/mnist                         go on after Ctrl-C, a crash or a reboot
   python -m training export runs/mnist --name mnist            make a package that the service serves
   tensorboard --logdir runs                                    watch the curves
+  python -m training diagnose runs/mnist                       what it suffers from, and what to try
+  python -m training verify                                    hold the objectives against their theory
 """
 
 
@@ -46,7 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for register in (_register_train, _register_resume, _register_export, _register_evaluate, _register_data):
+    for register in (
+        _register_train,
+        _register_resume,
+        _register_export,
+        _register_evaluate,
+        _register_diagnose,
+        _register_report,
+        _register_data,
+        _register_reproduce,
+        _register_verify,
+    ):
         register(commands)
     parsed = parser.parse_args(arguments)
     try:
@@ -143,6 +155,33 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     measure(arguments.place, _say, arguments.data_path)
 
 
+def _register_diagnose(commands: "Commands") -> None:
+    parser = _add(commands, "diagnose", "Say what a run suffers from and what to try.", _diagnose)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run, finished or not")
+    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+    parser.add_argument("--json", action="store_true", help="write the findings as JSON")
+
+
+def _diagnose(arguments: argparse.Namespace) -> None:
+    from training.diagnostics import report, wording
+
+    path, findings = report.write(arguments.run, arguments.data_path)
+    _say(wording.as_json(path, findings) if arguments.json else wording.as_text(path, findings))
+
+
+def _register_report(commands: "Commands") -> None:
+    parser = _add(commands, "report", "Write RUN/report.html: diagnosis, curves and samples on one page.", _report)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run, finished or not")
+    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from training.diagnostics import report
+
+    path, _ = report.write(arguments.run, arguments.data_path)
+    _say(f"{path}")
+
+
 def _register_data(commands: "Commands") -> None:
     parser = _add(commands, "data", "Fetch a data set once and check it.", _data)
     parser.add_argument("name", choices=("mnist", "digits"), help="which; digits is bundled and needs no fetching")
@@ -157,3 +196,57 @@ def _data(arguments: argparse.Namespace) -> None:
     else:
         images = digits.load(digits.DigitsConfig())
     _say(f"{images.name}: {len(images.train):,} images to train on, {len(images.held_out):,} held out")
+
+
+def _register_reproduce(commands: "Commands") -> None:
+    parser = _add(commands, "reproduce", "Run the experiment behind a row of the results table.", _reproduce)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the row")
+    parser.add_argument("--list", action="store_true", help="show what there is to reproduce, and what is asked of it")
+    parser.add_argument("--table", action="store_true", help="print the table of the published results, in Markdown")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many; by default as many as were published")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="number of the first one; by default 0")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/reproduce"),
+        metavar="FOLDER",
+        help="for runs and results; seeds finished there are not run again; by default runs/reproduce",
+    )
+    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies, instead of the usual place")
+
+
+def _reproduce(arguments: argparse.Namespace) -> None:
+    from training.experiments import EXPERIMENTS, results, runner, table
+
+    if arguments.list:
+        lines = table.listed(EXPERIMENTS.values())
+    elif arguments.table:
+        published = results.published()
+        lines = [table.markdown([published[name] for name in EXPERIMENTS if name in published])]
+    elif arguments.name is None:
+        raise TrainingError("reproduce needs the NAME of a row; `python -m training reproduce --list` shows them")
+    else:
+        experiment = runner.find(arguments.name, EXPERIMENTS)
+        count = experiment.seeds if arguments.seeds is None else arguments.seeds
+        if count < 1 or arguments.first_seed < 0:
+            raise TrainingError("reproduce needs at least one seed (--seeds 1), and none below 0 (--first-seed 0)")
+        seeds = range(arguments.first_seed, arguments.first_seed + count)
+        lines = table.printed(runner.reproduce(experiment, seeds, arguments.out, arguments.data_path, _say))
+    for line in lines:
+        _say(line)
+
+
+def _register_verify(commands: "Commands") -> None:
+    parser = _add(commands, "verify", "Hold the objectives against the theory that they rest on.", _verify)
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of a table")
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from training.verification import VerificationError, report, verify
+
+    findings = verify()
+    for line in [report.to_json(findings)] if arguments.json else report.table(findings):
+        _say(line)
+    broken = report.failure(findings)
+    if broken is not None:
+        raise VerificationError(broken)

@@ -1,6 +1,7 @@
 """A whole training run as one frozen value, assembled from the tables that its parts declare.
 
-    name, seed        [data] kind   [generator]   [discriminator]   [objective] kind   [trainer]
+    name, seed   [data] kind   [generator] kind   [discriminator] kind   [objective] kind   [trainer]   [diagnostics]
+                 [encoder] kind, with the objective "bigan"   [code_head], with the objective "infogan"
 
 The file that a run keeps has every default filled in and reads back as the equal value. The hash identifies what the
 result depends on; where the data happens to lie is not among that (its content has a hash of its own).
@@ -10,20 +11,35 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
-from training import data, objectives
-from training.data import DataConfig, DigitsConfig
+from training import augmentation, data, objectives
+from training.augmentation import AugmentationConfig
+from training.codes import Codes
+from training.data import DataConfig, SelfContained
+from training.diagnostics.config import DiagnosticsConfig
 from training.errors import ConfigError
-from training.networks.dcgan import DiscriminatorConfig, GeneratorConfig
-from training.objectives import ObjectiveConfig
+from training.networks import DEFAULT_KIND, DISCRIMINATORS, GENERATORS, DiscriminatorConfig, GeneratorConfig, encoder
+from training.networks.code_head import CodeHeadConfig
+from training.networks.encoder import EncoderConfig
+from training.objectives import BiGan, InfoGan, ObjectiveConfig
 from training.schedule import TrainerConfig
 from training.tables import Part, Range, Table, bind, nearest, to_toml, unbind
 
 SHIPPED: Final = Path(__file__).parent / "configs"
-SECTIONS: Final = ("data", "generator", "discriminator", "objective", "trainer")
+SECTIONS: Final = (
+    "data",
+    "generator",
+    "discriminator",
+    "encoder",
+    "code_head",
+    "objective",
+    "trainer",
+    "augmentation",
+    "diagnostics",
+)
 LARGEST_SEED = 2**63 - 1  # the largest integer that TOML must carry
 
 P = TypeVar("P", bound=Part)
@@ -47,8 +63,12 @@ class Config:
         data: which images.
         generator: the generator's size.
         discriminator: the discriminator's size.
+        encoder: the encoder's size; None in games without one.
+        code_head: the code head's size; of no account in games without codes.
         objective: the game, with its hyper-parameters.
         trainer: length, batch and pace.
+        augmentation: what the discriminator is shown instead of the samples; None shows them as they are.
+        diagnostics: what the run is watched for.
     """
 
     name: str
@@ -56,8 +76,17 @@ class Config:
     data: DataConfig
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
+    encoder: EncoderConfig | None = None
+    code_head: CodeHeadConfig = field(default_factory=CodeHeadConfig)
     objective: ObjectiveConfig
     trainer: TrainerConfig
+    augmentation: AugmentationConfig | None = None
+    diagnostics: DiagnosticsConfig
+
+    @property
+    def codes(self) -> Codes | None:
+        """What the generator is asked for beside its latents; None in games without codes."""
+        return self.objective.codes if isinstance(self.objective, InfoGan) else None
 
 
 def find(name_or_path: str) -> Path:
@@ -137,15 +166,22 @@ def from_tables(tables: Mapping[str, object]) -> Config:
         if isinstance(value, dict):
             raise ConfigError(f"there is no table [{key}]{nearest(key, SECTIONS)}")
     top = bind(header, _Header, "the top level")
-    return Config(
+    config = Config(
         name=top.name,
         seed=top.seed,
         data=_bind_kind(_table(tables, "data"), data.KINDS, "[data]"),
-        generator=bind(_table(tables, "generator"), GeneratorConfig, "[generator]"),
-        discriminator=bind(_table(tables, "discriminator"), DiscriminatorConfig, "[discriminator]"),
+        generator=_bind_kind(_table(tables, "generator"), GENERATORS, "[generator]", DEFAULT_KIND),
+        discriminator=_bind_kind(_table(tables, "discriminator"), DISCRIMINATORS, "[discriminator]", DEFAULT_KIND),
+        encoder=_encoder(tables),
+        code_head=bind(_table(tables, "code_head"), CodeHeadConfig, "[code_head]"),
         objective=_bind_kind(_table(tables, "objective"), objectives.KINDS, "[objective]"),
         trainer=bind(_table(tables, "trainer"), TrainerConfig, "[trainer]"),
+        augmentation=_augmentation(tables),
+        diagnostics=bind(_table(tables, "diagnostics"), DiagnosticsConfig, "[diagnostics]"),
     )
+    _check_pack(config)
+    _check_players(config, tables)
+    return config
 
 
 def with_data_path(config: Config, path: str) -> Config:
@@ -161,8 +197,8 @@ def with_data_path(config: Config, path: str) -> Config:
     Raises:
         ConfigError: if its kind of data lies in no folder.
     """
-    if isinstance(config.data, DigitsConfig):
-        raise ConfigError('[data] of kind "digits" is bundled; it takes no path')
+    if isinstance(config.data, SelfContained):
+        raise ConfigError(f'[data] of kind "{config.data.kind}" is bundled; it takes no path')
     return replace(config, data=replace(config.data, path=path))
 
 
@@ -178,10 +214,18 @@ def to_tables(config: Config) -> dict[str, Table]:
     return {
         "": {"name": config.name, "seed": config.seed},
         "data": {"kind": config.data.kind, **unbind(config.data)},
-        "generator": unbind(config.generator),
-        "discriminator": unbind(config.discriminator),
+        "generator": {"kind": config.generator.kind, **unbind(config.generator)},
+        "discriminator": {"kind": config.discriminator.kind, **unbind(config.discriminator)},
+        **({} if config.encoder is None else {"encoder": {"kind": config.encoder.kind, **unbind(config.encoder)}}),
+        **({} if config.codes is None else {"code_head": unbind(config.code_head)}),
         "objective": {"kind": config.objective.kind, **unbind(config.objective)},
         "trainer": unbind(config.trainer),
+        **(
+            {}
+            if config.augmentation is None
+            else {"augmentation": {"kind": config.augmentation.kind, **unbind(config.augmentation)}}
+        ),
+        "diagnostics": unbind(config.diagnostics),
     }
 
 
@@ -230,6 +274,43 @@ def _identity(config: Config) -> dict[str, Table]:
     return tables
 
 
+def _augmentation(tables: Mapping[str, object]) -> AugmentationConfig | None:
+    table = _table(tables, "augmentation")
+    return _bind_kind(table, augmentation.KINDS, "[augmentation]") if table else None
+
+
+def _check_pack(config: Config) -> None:
+    """Refuse packs that no label could be asked of, or that a batch does not divide into."""
+    pack, batch_size = config.discriminator.pack, config.trainer.batch_size
+    if pack > 1 and config.generator.conditional:
+        raise ConfigError("[discriminator] pack must be 1 with [generator] conditional: a pack has no label of its own")
+    if batch_size % pack:
+        raise ConfigError(f"[trainer] batch_size {batch_size} does not divide into packs of {pack}")
+
+
+def _check_players(config: Config, tables: Mapping[str, object]) -> None:
+    """Refuse players that the game does not know, or lacks."""
+    kind = config.objective.kind
+    joint, coded = isinstance(config.objective, BiGan), isinstance(config.objective, InfoGan)
+    if joint and config.encoder is None:
+        raise ConfigError('[objective] of kind "bigan" trains an encoder; add a table [encoder]')
+    if config.encoder is not None and not joint:
+        raise ConfigError(f'[objective] of kind "{kind}" has no encoder; leave out [encoder], or choose "bigan"')
+    if "code_head" in tables and not coded:
+        raise ConfigError(f'[objective] of kind "{kind}" has no codes; leave out [code_head], or choose "infogan"')
+    if config.codes is not None and not config.codes.size:
+        raise ConfigError('[objective] of kind "infogan" needs codes, such as categorical = {digit = 10}')
+    if (joint or coded) and (config.discriminator.pack > 1 or config.generator.conditional):
+        raise ConfigError(
+            f'[objective] of kind "{kind}" judges one sample at a time, without labels: '
+            "[discriminator] pack must be 1 and [generator] conditional false"
+        )
+
+
+def _encoder(tables: Mapping[str, object]) -> EncoderConfig | None:
+    return _bind_kind(_table(tables, "encoder"), encoder.KINDS, "[encoder]") if "encoder" in tables else None
+
+
 def _table(tables: Mapping[str, object], section: str) -> dict[str, object]:
     table = tables.get(section, {})
     if not isinstance(table, dict):
@@ -237,8 +318,8 @@ def _table(tables: Mapping[str, object], section: str) -> dict[str, object]:
     return dict(table)
 
 
-def _bind_kind(table: dict[str, object], kinds: Mapping[str, type[P]], where: str) -> P:
-    kind = table.pop("kind", None)
+def _bind_kind(table: dict[str, object], kinds: Mapping[str, type[P]], where: str, default: str | None = None) -> P:
+    kind = table.pop("kind", default)
     if kind is None:
         raise ConfigError(f'{where} lacks the key "kind"; valid are ' + ", ".join(f'"{name}"' for name in kinds))
     if not isinstance(kind, str) or kind not in kinds:

@@ -6,6 +6,7 @@
     ├── CheckpointError    the run's folder: which file, and how to go on
     ├── ExportError        the package: what it would have got wrong, or where it cannot go
     ├── DivergenceError    the training itself: a loss stopped being a number
+    ├── CollapseError      the training itself: the generator lost its variety, and the run was to stop then
     └── Interrupted        a signal: not a fault, but the run is not finished either
 
 Anything else that is raised is a fault of the program and keeps its traceback.
@@ -13,6 +14,7 @@ Anything else that is raised is a fault of the program and keeps its traceback.
 
 USAGE_EXIT_CODE = 2  # what argparse uses for a wrong command line: "the caller must change something"
 DIVERGED_EXIT_CODE = 3  # tells a script apart: the command was right, the training failed
+COLLAPSED_EXIT_CODE = 4  # likewise: the numbers were sound, the generator was not
 SIGNAL_EXIT_BASE = 128  # the shell's convention: 128 + the signal's number
 
 
@@ -39,9 +41,24 @@ class ExportError(TrainingError):
 
 
 class DivergenceError(TrainingError):
-    """A loss that became infinite or not a number."""
+    """A loss that became infinite or not a number.
+
+    Args:
+        reason: what did, and when.
+        advice: what to do.
+    """
 
     exit_code = DIVERGED_EXIT_CODE
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"training diverged: {reason}; {advice}")
+        self.reason = reason
+
+
+class CollapseError(TrainingError):
+    """A generator that collapsed, in a run that was asked to stop then."""
+
+    exit_code = COLLAPSED_EXIT_CODE
 
 
 class Interrupted(TrainingError):

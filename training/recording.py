@@ -1,11 +1,12 @@
 """What a person sees of a run while it goes: a progress bar, curves, rows of numbers and grids of samples.
 
-    RUN/metrics.jsonl            one row a log interval: means over it, nothing that depends on the clock
+    RUN/metrics.jsonl            one row a log interval: means over it, and measurements; nothing depends on the clock
+    RUN/events.jsonl             what happened to the run, in words
     RUN/tensorboard/             the same curves, and the speed
     RUN/grids/000064000.png      the same latents through the averaged generator
 
-A resumed run's rows are those of an uninterrupted one: what was recorded after the checkpoint is dropped first. The
-recorder knows numbers and images by name; what they mean is the trainer's business.
+A resumed run's rows and events are those of an uninterrupted one: what was recorded after the checkpoint is dropped
+first. The recorder knows numbers, events and images by name; what they mean is not its business.
 """
 
 import json
@@ -13,26 +14,24 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from training.data.pixels import to_bytes
+from training.diagnostics.history import EVENTS_NAME, METRICS_NAME, Event, complete_lines, events
 from training.files import write_atomically
+from training.pictures import picture
 
-METRICS_NAME: Final = "metrics.jsonl"
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
 TERMINAL_REFRESH_S: Final = 0.5
 LOG_FILE_REFRESH_S: Final = 30.0  # where the bar is not redrawn but written again and again
-GRID_ZOOM: Final = 2  # digits of 28 pixels are small on today's screens
-GAP_SHADE: Final = 96  # of the line between samples: neither the black nor the white of most images
-MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Recorder:
@@ -43,15 +42,23 @@ class Recorder:
         total_samples: length of the run.
         samples_seen: where the run begins or goes on.
         batch_size: samples a step, to show what one costs.
+        rollbacks: so far, as the checkpoint knows them.
     """
 
-    def __init__(self, run: Path, *, total_samples: int, samples_seen: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        run: Path,
+        *,
+        total_samples: int,
+        samples_seen: int,
+        batch_size: int,
+        rollbacks: Sequence[Event] = (),
+    ) -> None:
         self._run = run
         self._batch_size = batch_size
         (run / "grids").mkdir(exist_ok=True)
-        _drop_rows_after(run / METRICS_NAME, samples_seen)
-        self._rows = (run / METRICS_NAME).open("a", encoding="utf-8")
-        self._board = SummaryWriter(run / "tensorboard", purge_step=samples_seen + 1)
+        self._last_means = (samples_seen, time.monotonic())
+        self._open(samples_seen, rollbacks)
         interactive = sys.stderr.isatty()
         self._bar = tqdm(
             total=total_samples,
@@ -63,7 +70,6 @@ class Recorder:
         )
         self._refresh_s = TERMINAL_REFRESH_S if interactive else LOG_FILE_REFRESH_S
         self._last_refresh_s = -math.inf
-        self._last_means = (samples_seen, time.monotonic())
 
     def __enter__(self) -> Self:
         """The recorder itself."""
@@ -74,8 +80,7 @@ class Recorder:
     ) -> None:
         """Close the files; whatever was recorded stays."""
         self._bar.close()
-        self._board.close()
-        self._rows.close()
+        self._close()
 
     def advance(self, samples_seen: int, readings: dict[str, Tensor]) -> None:
         """Move the bar on.
@@ -114,41 +119,72 @@ class Recorder:
             "samples_per_second", (samples_seen - before) / (time.monotonic() - before_s), samples_seen
         )
 
-    def grid(self, samples_seen: int, samples: Tensor) -> None:
-        """Write a sheet of samples.
+    def event(self, event: Event) -> None:
+        """Write down what happened, and show it.
+
+        Args:
+            event: what.
+        """
+        self._events.write(event.line())
+        self._events.flush()
+        self._show(event)
+
+    def rewind(self, samples_seen: int, rollbacks: Sequence[Event]) -> None:
+        """Forget what came after a checkpoint, as if the run had been resumed from it.
+
+        Args:
+            samples_seen: training time of the checkpoint.
+            rollbacks: so far, the one that is happening last.
+        """
+        self._close()
+        self._open(samples_seen, rollbacks)
+        self._last_means = (samples_seen, time.monotonic())
+        self._bar.n = samples_seen
+        self._bar.refresh()
+        self._show(rollbacks[-1])
+
+    def grid(self, samples_seen: int, samples: Tensor, real: NDArray[np.generic]) -> None:
+        """Write a picture of samples, if their kind can be drawn.
 
         Args:
             samples_seen: training time.
-            samples: [B, C, H, W] floats in [-1, 1], B a square number.
+            samples: [B, ...], images in [-1, 1] with B a square number.
+            real: [N, ...] of the data.
         """
-        sheet = contact_sheet(samples)
-        path = self._run / "grids" / f"{samples_seen:0{SAMPLES_DIGITS}d}.png"
-        sheet.resize((sheet.width * GRID_ZOOM, sheet.height * GRID_ZOOM), Image.Resampling.NEAREST).save(path)
+        drawn = picture(samples, real)
+        if drawn is not None:
+            drawn.save(self._run / "grids" / f"{samples_seen:0{SAMPLES_DIGITS}d}.png")
 
     def flush(self) -> None:
-        """Make sure that the rows so far outlive a power failure, as the checkpoint that follows will."""
+        """Make sure that rows and events so far outlive a power failure, as the checkpoint that follows will."""
         os.fsync(self._rows.fileno())
+        os.fsync(self._events.fileno())
 
+    def _open(self, samples_seen: int, rollbacks: Sequence[Event]) -> None:
+        _drop_rows_after(self._run / METRICS_NAME, samples_seen)
+        _drop_events_after(self._run, samples_seen, rollbacks)
+        self._rows = (self._run / METRICS_NAME).open("a", encoding="utf-8")
+        self._events = (self._run / EVENTS_NAME).open("a", encoding="utf-8")
+        self._board = SummaryWriter(self._run / "tensorboard", purge_step=samples_seen + 1)
 
-def contact_sheet(samples: Tensor) -> Image.Image:
-    """Lay samples out in a square, row by row.
+    def _show(self, event: Event) -> None:
+        self._board.add_text(event.event, event.text, event.samples)
+        tqdm.write(f"sample {event.samples:,}: {event.text}", file=sys.stderr)
 
-    Args:
-        samples: [B, C, H, W] floats in [-1, 1] with 1, 3 or 4 channels, B a square number.
-
-    Returns:
-        One image, a line of one pixel after each sample.
-    """
-    count, channels, height, width = samples.shape
-    side = math.isqrt(count)
-    framed = pad(to_bytes(samples), (0, 1, 0, 1), value=GAP_SHADE)
-    rows = framed.reshape(side, side, channels, height + 1, width + 1)
-    sheet = rows.permute(0, 3, 1, 4, 2).reshape(side * (height + 1), side * (width + 1), channels)
-    return Image.fromarray(sheet.squeeze(2).numpy() if channels == 1 else sheet.numpy(), MODES[channels])
+    def _close(self) -> None:
+        self._board.close()
+        self._rows.close()
+        self._events.close()
 
 
 def _drop_rows_after(path: Path, samples_seen: int) -> None:
     if path.exists():
-        rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        complete = [row for row in rows if row.endswith("\n") and json.loads(row)["samples"] <= samples_seen]
-        write_atomically(path, "".join(complete).encode())
+        kept = [line for line in complete_lines(path) if json.loads(line)["samples"] <= samples_seen]
+        write_atomically(path, "".join(kept).encode())
+
+
+def _drop_events_after(run: Path, samples_seen: int, rollbacks: Sequence[Event]) -> None:
+    """Keep what the rows led to, and the rollbacks that the checkpoint knows, which are the ones that count."""
+    led_to = [event for event in events(run) if event.samples <= samples_seen and event.event != "rollback"]
+    kept = sorted([*led_to, *rollbacks], key=lambda event: event.samples)
+    write_atomically(run / EVENTS_NAME, "".join(event.line() for event in kept).encode())

@@ -1,6 +1,6 @@
 """A run from its first sample to its last: a folder, started once and resumed as often as needed.
 
-    RUN/config.toml · checkpoints/ · metrics.jsonl · tensorboard/ · grids/ · lock
+    RUN/config.toml · checkpoints/ · metrics.jsonl · events.jsonl · tensorboard/ · grids/ · report.html · lock
 
 This is the whole of `train` and `resume` in plain calls; the command line adds only words.
 """
@@ -13,11 +13,14 @@ from typing import Final
 from training import checkpoint, data
 from training import config as configuration
 from training.config import Config
-from training.errors import CheckpointError
+from training.diagnostics import history, report
+from training.diagnostics.monitor import Monitor
+from training.errors import CheckpointError, CollapseError, DivergenceError
 from training.files import exclusive, write_atomically
-from training.networks.dcgan import parameter_count
+from training.fit import Observers, fit
+from training.networks.port import parameter_count
 from training.recording import Recorder
-from training.trainer import Trainer, fit
+from training.trainer import Trainer
 
 LOCK_NAME: Final = "lock"
 WARM_UP_STEPS: Final = 3  # the first steps allocate memory and choose kernels
@@ -114,21 +117,36 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> None:
         say(_summary(trainer))
         try:
             write_atomically(run / checkpoint.CONFIG_NAME, configuration.dumps(trainer.config).encode())
+            monitor = Monitor(trainer.config, trainer.data, trainer.task, trainer.device)
             with Recorder(
-                run, total_samples=pace.total_samples, samples_seen=trainer.samples_seen, batch_size=pace.batch_size
+                run,
+                total_samples=pace.total_samples,
+                samples_seen=trainer.samples_seen,
+                batch_size=pace.batch_size,
+                rollbacks=trainer.rollbacks,
             ) as recorder:
-                fit(trainer, run, recorder)
+                monitor.replay(history.rows(run))
+                fit(trainer, run, Observers(recorder, monitor))
         except OSError as error:
             raise CheckpointError(f"cannot write into {run}: {error.strerror}; its checkpoints are complete") from error
+        except (CollapseError, DivergenceError):
+            _report(run, say)
+            raise
+    _report(run, say)
     say(f"{run} is complete at {trainer.samples_seen:,} samples")
 
 
+def _report(run: Path, say: Say) -> None:
+    page, findings = report.write(run)
+    say(f"{page}: {', '.join(finding.name for finding in findings)}")
+
+
 def _summary(trainer: Trainer) -> str:
-    channels, height, width = trainer.data.image_shape
+    data = trainer.data
+    shape = "x".join(map(str, data.sample_shape)) or "items"
     return (
-        f"{trainer.data.name}: {len(trainer.data.train):,} images of {height}x{width}x{channels}, "
-        f"{len(trainer.data.held_out):,} more held out; "
-        f"generator {parameter_count(trainer.generator):,} parameters, "
-        f"discriminator {parameter_count(trainer.discriminator):,}; "
+        f"{data.name}: {len(data.train):,} samples ({shape}), {len(data.held_out):,} more held out; "
+        f"generator side {parameter_count(trainer.players.generator_side):,} parameters, "
+        f"critic side {parameter_count(trainer.players.critic_side):,}; "
         f"{trainer.config.trainer.precision} on {trainer.device}"
     )

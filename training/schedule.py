@@ -27,11 +27,14 @@ class TrainerConfig:
         total_samples: length of the run.
         batch_size: samples a step, over all processes together.
         critic_steps: discriminator steps for each generator step.
-        learning_rate_generator: Adam's, at the start.
-        learning_rate_discriminator: Adam's, at the start.
+        learning_rate_generator: at the start.
+        learning_rate_discriminator: at the start.
         learning_rate_final_fraction: what is left of both at the end of a cosine; 1 keeps them constant.
         beta1: Adam's decay of the first moment.
-        beta2: Adam's decay of the second moment.
+        beta2: Adam's decay of the second moment, and RMSprop's.
+        optimizer: Adam, or the RMSprop that WGAN's clipping asks for (momentum unsettles a bounded critic).
+        weight_decay_generator: Adam's, decoupled: each step shrinks every weight by this times the learning rate.
+        weight_decay_discriminator: likewise.
         ema_half_life_samples: after so many samples half of the generator's moving average is new; 0 copies.
         horizontal_flips: show real images mirrored half of the time.
         precision: `bf16` and `fp16` compute in half precision where it is safe; weights stay in fp32.
@@ -48,6 +51,9 @@ class TrainerConfig:
     learning_rate_final_fraction: Fraction = 1.0
     beta1: Decay = 0.0
     beta2: Decay = 0.99
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    weight_decay_generator: Annotated[float, Range(at_least=0)] = 0.0
+    weight_decay_discriminator: Annotated[float, Range(at_least=0)] = 0.0
     ema_half_life_samples: Annotated[int, Range(at_least=0)] = 10_000
     horizontal_flips: bool = False
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -71,6 +77,22 @@ def cosine(start: float, end: float, progress: float) -> float:
         Loshchilov and Hutter, SGDR (2017), equation 5, without restarts.
     """
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def lazy_correction(every_steps: int) -> float:
+    """How an optimizer is told of terms that are due in every k-th step only.
+
+    Args:
+        every_steps: k; 1 is due always.
+
+    Returns:
+        c = k / (k + 1), or 1 for k = 1: the learning rate becomes c times itself, each beta its c-th power, so that
+        the step and the memory of an optimizer that took the terms apart are kept.
+
+    References:
+        Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), appendix B.
+    """
+    return every_steps / (every_steps + 1) if every_steps > 1 else 1.0
 
 
 def ema_decay(batch_size: int, half_life_samples: float, samples_seen: int) -> float:

@@ -12,12 +12,12 @@ import json
 import math
 import types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, ClassVar, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from training.errors import ConfigError
 
 Scalar = bool | int | float | str
-Value = Scalar | list[Scalar]
+Value = Scalar | list[Scalar] | dict[str, Scalar | list[Scalar]]
 Table = dict[str, Value]
 
 NEAREST_CUTOFF = 0.5  # similarity below which a suggestion misleads more than it helps (difflib's default is 0.6)
@@ -89,7 +89,7 @@ def bind(table: Mapping[str, object], part: type[P], where: str) -> P:
         if key not in fields:
             raise ConfigError(f'{where} has no key "{key}"{nearest(key, fields)}')
     for name, field in fields.items():
-        if name not in table and field.default is dataclasses.MISSING:
+        if name not in table and field.default is field.default_factory is dataclasses.MISSING:
             raise ConfigError(f'{where} lacks the key "{name}"')
     hints = get_type_hints(part, include_extras=True)
     return part(**{key: _checked(value, hints[key], f"{where} {key}") for key, value in table.items()})
@@ -104,8 +104,7 @@ def unbind(part: Part) -> Table:
     Returns:
         Plain values under the field names; tuples as lists.
     """
-    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {field.name: _plain(getattr(part, field.name)) for field in dataclasses.fields(part)}
 
 
 def to_toml(table: Table) -> str:
@@ -115,12 +114,21 @@ def to_toml(table: Table) -> str:
         table: plain values.
 
     Returns:
-        TOML; JSON's spelling of strings, numbers, booleans and flat lists is also TOML's.
+        TOML; JSON's spelling of strings, numbers, booleans and flat lists is also TOML's. A table of names is inline.
     """
     return "".join(f"{key} = {_literal(value)}\n" for key, value in table.items())
 
 
+def _plain(value: object) -> Value:
+    """A field's value as TOML knows it: lists for tuples, a dictionary for any mapping."""
+    if isinstance(value, Mapping):
+        return {name: cast("Scalar | list[Scalar]", _plain(entry)) for name, entry in value.items()}
+    return cast("Value", list(value) if isinstance(value, tuple) else value)
+
+
 def _literal(value: Value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_literal(name)} = {_literal(entry)}" for name, entry in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML alone forbids a bare DEL
 
 
@@ -157,6 +165,8 @@ def _match(value: object, hint: object) -> object | None:
         return value if isinstance(value, Scalar) and (type(value), value) in choices else None
     if origin is tuple:
         return _match_list(value, get_args(hint))
+    if origin is Mapping:
+        return _match_mapping(value, get_args(hint)[1])
     if hint is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return float(value) if number and math.isfinite(value) else None  # type: ignore[arg-type]  # narrowed by `number`
@@ -166,12 +176,19 @@ def _match(value: object, hint: object) -> object | None:
 def _match_list(value: object, element_hints: tuple[object, ...]) -> tuple[object, ...] | None:
     if not isinstance(value, list):
         return None
-    repeated = element_hints[-1] is Ellipsis
+    repeated = element_hints[-1:] == (Ellipsis,)
     hints = element_hints[:1] * len(value) if repeated else element_hints
-    if len(hints) != len(value) or not value:
+    if len(hints) != len(value) or (repeated and not value):
         return None
     matches = tuple(_match(element, hint) for element, hint in zip(value, hints, strict=True))
     return None if None in matches else matches
+
+
+def _match_mapping(value: object, entry_hint: object) -> dict[str, object] | None:
+    if not isinstance(value, dict):
+        return None
+    matches = {str(name): _match(entry, entry_hint) for name, entry in value.items()}
+    return None if None in matches.values() else matches
 
 
 def _describe(hint: object) -> str:
@@ -180,7 +197,11 @@ def _describe(hint: object) -> str:
         return f"{_describe(arguments[0])}{arguments[1]}"
     if origin is Literal:
         return "one of " * (len(arguments) > 1) + ", ".join(json.dumps(choice) for choice in arguments)
+    if hint == tuple[()]:
+        return "an empty list"
     if origin is tuple:
         length = "one or more" if arguments[-1] is Ellipsis else str(len(arguments))
         return f"a list of {length} entries, each {_describe(arguments[0])}"
+    if origin is Mapping:
+        return f"a table of names, each {_describe(arguments[1])}"
     return TYPE_NAMES[hint]  # type: ignore[index]  # a type outside the table is a fault of the declaring part

@@ -2,6 +2,8 @@
 
     step   critic_steps x [real, latents -> critic loss -> Adam]   fresh latents -> generator loss -> Adam -> average
 
+A side's other players (an encoder, a code head) are trained and averaged with it.
+
 The trainer alone knows optimizers, devices, processes and time; the objective is mathematics, the recorder and the
 checkpoints are files. A run is a function of its configuration, its data and the number of samples seen, so one that
 was stopped and resumed computes what an uninterrupted one does (bit for bit on a CPU with as many threads).
@@ -11,10 +13,11 @@ global batch; their gradients are averaged.
 """
 
 import copy
+import dataclasses
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
@@ -22,22 +25,26 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from training import checkpoint
+from training import augmentation, checkpoint
 from training import config as configuration
-from training.batches import GRID, BatchStream, latents
+from training.augmentation import Numbers
+from training.batches import AUGMENTATION, CODES, GRID, GRID_CODES, BatchStream, codes, latents, random_stream
 from training.checkpoint import Checkpoint, TrainerState
 from training.config import Config
-from training.data.image_data import ImageData
-from training.errors import ConfigError, DivergenceError, Interrupted
-from training.interruption import stop_on_signal
-from training.networks.dcgan import Discriminator, Generator
-from training.objectives.port import Batch, LossTerms, Networks, Objective
-from training.recording import Recorder
-from training.schedule import cosine, ema_decay
+from training.data.image_data import Dataset
+from training.diagnostics.history import Event
+from training.errors import ConfigError, DivergenceError
+from training.networks import players
+from training.networks.players import Players, Side
+from training.objectives.port import Batch, LossTerms, Objective
+from training.pictures import samples_wanted
+from training.schedule import TrainerConfig, cosine, ema_decay, lazy_correction
 
 DIVERGED_ADVICE: Final = "earlier checkpoints are kept; try lower learning rates, or higher gamma_r1 and gamma_r2"
-GRID_SAMPLES: Final = 64  # ten classes several times each, and still a screenful
+ROLLBACK_RATE_FACTOR: Final = 0.5  # of both learning rates: enough to leave what diverged, and seldom too much to learn
 LEGACY_SEED_RANGE: Final = 2**32  # of NumPy's global generator
+
+Augment = Callable[[Tensor], Tensor]
 
 
 class Trainer:
@@ -51,42 +58,48 @@ class Trainer:
         ConfigError: if the precision does not exist on this machine, or the batch does not divide by the processes.
     """
 
-    def __init__(self, config: Config, data: ImageData) -> None:
+    def __init__(self, config: Config, data: Dataset) -> None:
         self.config = config
         self.data = data
         self.samples_seen = 0
         self._accelerator = _accelerator(config)
         _seed_global_generators(config.seed)
-        generator = Generator(config.generator, data.image_shape)
+        self.task = players.task(config, data)
+        self.players: Players = players.build(config, self.task)
+        players.start_from(self.players, data)
+        sides = self.players
         # Measured on a CPU: its convolutions run 15 % faster so, the discriminator's no faster.
-        generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # documented, not in the stubs
-        discriminator = Discriminator(config.discriminator, data.image_shape)
-        pace = config.trainer
+        sides.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+        pace, lazy = config.trainer, lazy_correction(config.objective.penalty_every_steps)
+        # What `prepare` returns may wrap a side to keep processes in step; the sides themselves stay what they are.
         (
-            self._parallel_generator,
-            self._parallel_discriminator,
+            self._parallel_generator_side,
+            self._parallel_critic_side,
             self._generator_optimizer,
-            self._discriminator_optimizer,
+            self._critic_optimizer,
         ) = self._accelerator.prepare(
-            generator,
-            discriminator,
-            _adam(generator, pace.learning_rate_generator, config),
-            _adam(discriminator, pace.learning_rate_discriminator, config),
+            sides.generator_side,
+            sides.critic_side,
+            _optimizer(sides.generator_side, pace.learning_rate_generator, pace.weight_decay_generator, pace),
+            _optimizer(
+                sides.critic_side, pace.learning_rate_discriminator * lazy, pace.weight_decay_discriminator, pace, lazy
+            ),
         )
-        # The networks themselves; what `prepare` returned may wrap them to keep processes in step.
-        self.generator: Generator = self._accelerator.unwrap_model(self._parallel_generator)
-        self.discriminator: Discriminator = self._accelerator.unwrap_model(self._parallel_discriminator)
-        self.ema = copy.deepcopy(generator).eval().requires_grad_(False)
+        self._lazy = lazy
+        self.ema: Side = copy.deepcopy(sides.generator_side).eval().requires_grad_(False)
+        self._part = _part(pace.batch_size, self._accelerator.process_index, self._accelerator.num_processes)
         self._stream = BatchStream(
             data,
             self.device,
             seed=config.seed,
             batch_size=pace.batch_size,
-            latent_size=config.generator.latent_size,
+            generator=config.generator,
             horizontal_flips=pace.horizontal_flips,
-            part=_part(pace.batch_size, self._accelerator.process_index, self._accelerator.num_processes),
+            part=self._part,
         )
+        self._augmentation = None if config.augmentation is None else augmentation.build(config.augmentation)
         self._unlogged: dict[str, list[Tensor]] = {}
+        self.rollbacks: tuple[Event, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -124,16 +137,16 @@ class Trainer:
         pace = self.config.trainer
         iteration = self.samples_seen // pace.batch_size
         progress = min(self.samples_seen / pace.total_samples, 1.0)
-        objective: Objective = self.config.objective.at(progress)
+        objective: Objective = self.config.objective.at(progress, iteration)
         self._set_learning_rates(progress)
 
         first_latents = iteration * (pace.critic_steps + 1)
         for turn in range(pace.critic_steps):
-            real, labels = self._stream.real(iteration * pace.critic_steps + turn)
-            batch = Batch(real, self._stream.latents(first_latents + turn), labels)
-            critic = self._critic_step(objective, batch)
-        batch = Batch(real, self._stream.latents(first_latents + pace.critic_steps), labels)
-        generator = self._generator_step(objective, batch)
+            batch = self._batch(iteration * pace.critic_steps + turn, first_latents + turn)
+            critic = self._critic_step(objective, batch, self._augment(first_latents + turn))
+        fresh = first_latents + pace.critic_steps
+        batch = replace(batch, latents=self._stream.latents(fresh), codes=self._codes(fresh))
+        generator = self._generator_step(objective, batch, self._augment(fresh))
 
         self.samples_seen += pace.batch_size
         self._average()
@@ -143,27 +156,14 @@ class Trainer:
         return readings
 
     def check_finite(self) -> None:
-        """Make sure that every reading since the last row of the log, and every weight, is a number.
+        """Make sure that every reading since the last row of the log, and every weight, is a number in every process.
 
         Raises:
             DivergenceError: naming the first reading that is not, and when.
         """
-        stacked = {name: torch.stack(readings) for name, readings in self._unlogged.items()}
-        bad = {
-            name: int((~values.isfinite()).int().argmax())
-            for name, values in stacked.items()
-            if not values.isfinite().all()
-        }
-        if bad:
-            name = min(bad, key=lambda key: bad[key])
-            steps_ago = len(stacked[name]) - 1 - bad[name]
-            sample = self.samples_seen - steps_ago * self.config.trainer.batch_size
-            value = float(stacked[name][bad[name]])
-            raise DivergenceError(f"training diverged: {name} became {value} at sample {sample:,}; {DIVERGED_ADVICE}")
-        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
-            if not all(parameter.isfinite().all() for parameter in network.parameters()):
-                what = f"a weight of the {name} is infinite at sample {self.samples_seen:,}"
-                raise DivergenceError(f"training diverged: {what}; {DIVERGED_ADVICE}")
+        reason = self._divergence()
+        if self.agreed(here=reason is not None):
+            raise DivergenceError(reason or f"another process, at sample {self.samples_seen:,}", DIVERGED_ADVICE)
 
     def take_means(self) -> dict[str, float]:
         """Average the readings since the last call, over steps and processes, and forget them.
@@ -182,11 +182,17 @@ class Trainer:
         """Generate from the same latents as ever.
 
         Returns:
-            [64, C, H, W] of the averaged generator, on the CPU.
+            [B, ...] of the averaged generator, on the CPU, as many as a picture of them takes.
         """
-        fixed = latents(self.config.seed, GRID, 0, GRID_SAMPLES, self.config.generator.latent_size)
+        generator = self.config.generator
+        seed, count = self.config.seed, samples_wanted(self.task.sample_shape)
+        fixed = [latents(seed, GRID, 0, count, generator.latent_size, generator.prior)]
+        if self.task.classes:
+            fixed.append(torch.arange(count) % self.task.classes)
+        if self.config.codes is not None:
+            fixed.append(codes(seed, GRID_CODES, 0, count, self.config.codes))
         with torch.no_grad():
-            samples: Tensor = self.ema(fixed.to(self.device))
+            samples: Tensor = self.ema[players.GENERATOR](*(values.to(self.device) for values in fixed))
         return samples.cpu()
 
     def checkpoint(self) -> Checkpoint:
@@ -198,13 +204,15 @@ class Trainer:
         scaler = self._accelerator.scaler
         state = TrainerState(
             samples_seen=self.samples_seen,
-            generator=self.generator.state_dict(),
-            discriminator=self.discriminator.state_dict(),
+            generator_side=self.players.generator_side.state_dict(),
+            critic_side=self.players.critic_side.state_dict(),
             ema=self.ema.state_dict(),
             generator_optimizer=self._generator_optimizer.state_dict(),
-            discriminator_optimizer=self._discriminator_optimizer.state_dict(),
+            critic_optimizer=self._critic_optimizer.state_dict(),
             scaler=scaler.state_dict() if scaler is not None else {},
             unlogged={name: torch.stack(readings) for name, readings in self._unlogged.items()},
+            augmentation={} if self._augmentation is None else self._augmentation.state(),
+            rollbacks=[dataclasses.asdict(event) for event in self.rollbacks],
             random=_global_generators(),
         )
         return Checkpoint(
@@ -212,7 +220,7 @@ class Trainer:
             config_sha256=configuration.sha256(self.config),
             config=configuration.dumps(self.config),
             data_sha256=self.data.sha256,
-            image_shape=self.data.image_shape,
+            task=dataclasses.asdict(self.task),
             state=state,
         )
 
@@ -223,25 +231,99 @@ class Trainer:
             state: as `checkpoint` took it.
         """
         self.samples_seen = state["samples_seen"]
-        self.generator.load_state_dict(state["generator"])
-        self.discriminator.load_state_dict(state["discriminator"])
+        self.players.generator_side.load_state_dict(state["generator_side"])
+        self.players.critic_side.load_state_dict(state["critic_side"])
         self.ema.load_state_dict(state["ema"])
         self._generator_optimizer.load_state_dict(state["generator_optimizer"])
-        self._discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        self._critic_optimizer.load_state_dict(state["critic_optimizer"])
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         self._unlogged = {name: list(readings.to(self.device)) for name, readings in state["unlogged"].items()}
+        if self._augmentation is not None:
+            self._augmentation.restore(state["augmentation"])
+        self.rollbacks = tuple(Event(**event) for event in state["rollbacks"])
         _restore_global_generators(state["random"])
 
-    def _critic_step(self, objective: Objective, batch: Batch) -> LossTerms:
-        terms = objective.critic_loss(Networks(self.generator, self._parallel_discriminator), batch)
-        self._descend(terms.total, self._discriminator_optimizer)
+    def roll_back(self, state: TrainerState, reason: str) -> None:
+        """Go on from a checkpoint after a divergence, with lower learning rates.
+
+        Args:
+            state: of the newest checkpoint.
+            reason: what diverged.
+        """
+        self.restore(state)
+        self._accelerator.wait_for_everyone()  # the main process is about to replace the file that all of them read
+        rates = ROLLBACK_RATE_FACTOR ** (len(self.rollbacks) + 1)
+        text = f"{reason}; back to sample {self.samples_seen:,} with {rates:g} times the learning rates"
+        self.rollbacks = (*self.rollbacks, Event(self.samples_seen, "rollback", text))
+
+    def agreed(self, *, here: bool) -> bool:
+        """Whether something holds in any of the processes; each of them must ask.
+
+        Args:
+            here: whether it holds in this one.
+        """
+        anywhere = self._accelerator.reduce(torch.tensor(float(here), device=self.device), "sum")
+        return bool(cast("Tensor", anywhere) > 0)
+
+    def _divergence(self) -> str | None:
+        """What is no number any more."""
+        stacked = {name: torch.stack(readings) for name, readings in self._unlogged.items()}
+        bad = {
+            name: int((~values.isfinite()).int().argmax())
+            for name, values in stacked.items()
+            if not values.isfinite().all()
+        }
+        if bad:
+            name = min(bad, key=lambda key: bad[key])
+            steps_ago = len(stacked[name]) - 1 - bad[name]
+            sample = self.samples_seen - steps_ago * self.config.trainer.batch_size
+            return f"{name} became {float(stacked[name][bad[name]])} at sample {sample:,}"
+        for name, network in (
+            ("generator", self.players.generator_side),
+            ("discriminator", self.players.critic_side),
+        ):
+            if not all(parameter.isfinite().all() for parameter in network.parameters()):
+                return f"a weight of the {name} is infinite at sample {self.samples_seen:,}"
+        return None
+
+    def _batch(self, real_draw: int, latents_draw: int) -> Batch:
+        real, real_labels = self._stream.real(real_draw)
+        told = real_labels if self.task.classes else None
+        return Batch(real, self._stream.latents(latents_draw), told, self._codes(latents_draw))
+
+    def _codes(self, draw: int) -> Tensor | None:
+        if self.config.codes is None:
+            return None
+        whole = codes(self.config.seed, CODES, draw, self.config.trainer.batch_size, self.config.codes)
+        return whole[self._part].to(self.device)
+
+    def _augment(self, draw: int) -> Augment | None:
+        """What the discriminator is shown in one step of an optimizer, which has a draw of its own."""
+        if self._augmentation is None:
+            return None
+        chance = random_stream(self.config.seed, AUGMENTATION, draw)
+        numbers = Numbers(chance, self.config.trainer.batch_size, self._part, self.device)
+        return partial(self._augmentation, numbers=numbers)
+
+    def _critic_step(self, objective: Objective, batch: Batch, augment: Augment | None) -> LossTerms:
+        nets = players.seen_by_objectives(self.players.generator_side, self._parallel_critic_side, augment)
+        terms = objective.critic_loss(nets, batch)
+        self._descend(terms.total, self._critic_optimizer)
+        if objective.weight_bound is not None:
+            with torch.no_grad():
+                for weight in self.players.critic_side.parameters():
+                    weight.clamp_(-objective.weight_bound, objective.weight_bound)
+        if self._augmentation is not None:
+            sign = self._accelerator.reduce(terms.parts["real_sign"], "mean")
+            self._augmentation.observe(cast("Tensor", sign), self.config.trainer.batch_size)
         return terms
 
-    def _generator_step(self, objective: Objective, batch: Batch) -> LossTerms:
+    def _generator_step(self, objective: Objective, batch: Batch, augment: Augment | None) -> LossTerms:
         # Not the parallel critic: what keeps processes in step expects gradients from each use; here it gets none.
-        with _frozen(self.discriminator):
-            terms = objective.generator_loss(Networks(self._parallel_generator, self.discriminator), batch)
+        with players.frozen(self.players.critic_side):
+            nets = players.seen_by_objectives(self._parallel_generator_side, self.players.critic_side, augment)
+            terms = objective.generator_loss(nets, batch)
             self._descend(terms.total, self._generator_optimizer)
         return terms
 
@@ -252,10 +334,10 @@ class Trainer:
 
     def _set_learning_rates(self, progress: float) -> None:
         pace = self.config.trainer
-        left = cosine(1.0, pace.learning_rate_final_fraction, progress)
+        left = cosine(1.0, pace.learning_rate_final_fraction, progress) * ROLLBACK_RATE_FACTOR ** len(self.rollbacks)
         for optimizer, rate in (
             (self._generator_optimizer, pace.learning_rate_generator),
-            (self._discriminator_optimizer, pace.learning_rate_discriminator),
+            (self._critic_optimizer, pace.learning_rate_discriminator * self._lazy),
         ):
             for group in optimizer.param_groups:
                 group["lr"] = rate * left
@@ -265,49 +347,10 @@ class Trainer:
         """Move the average towards the weights; buffers, such as batch statistics, are copied."""
         pace = self.config.trainer
         decay = ema_decay(pace.batch_size, pace.ema_half_life_samples, self.samples_seen)
-        for parameter, weight in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
+        for parameter, weight in zip(self.ema.parameters(), self.players.generator_side.parameters(), strict=True):
             parameter.lerp_(weight, 1 - decay)
-        for copied, buffer in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
+        for copied, buffer in zip(self.ema.buffers(), self.players.generator_side.buffers(), strict=True):
             copied.copy_(buffer)
-
-
-def fit(trainer: Trainer, run: Path, recorder: Recorder | None) -> None:
-    """Train to the end, recording and writing checkpoints as the configuration says.
-
-    Args:
-        trainer: at its start, or restored.
-        run: the run's folder.
-        recorder: of the main process; None in the others.
-
-    Raises:
-        Interrupted: after SIGINT or SIGTERM and a checkpoint.
-        DivergenceError: if a loss is no longer a number; the checkpoints before it are kept.
-        CheckpointError: if a checkpoint cannot be written.
-    """
-    pace = trainer.config.trainer
-    with stop_on_signal() as stop:
-        while not trainer.finished:
-            readings = trainer.step()
-            stopping = stop.signal_number is not None
-            saving = stopping or trainer.passed(pace.checkpoint_every_samples)
-            logging = trainer.passed(pace.log_every_samples)
-            if saving or logging:
-                trainer.check_finite()
-            means = trainer.take_means() if logging else None
-            if recorder is not None:
-                recorder.advance(trainer.samples_seen, readings)
-                if means is not None:
-                    recorder.means(trainer.samples_seen, means)
-                if trainer.passed(pace.grid_every_samples):
-                    recorder.grid(trainer.samples_seen, trainer.fixed_samples())
-                if saving:
-                    recorder.flush()
-                    checkpoint.save(run, trainer.checkpoint())
-            if stop.signal_number is not None and saving:
-                raise Interrupted(
-                    f"stopped at sample {trainer.samples_seen:,}; go on with `python -m training resume {run}`",
-                    stop.signal_number,
-                )
 
 
 def _accelerator(config: Config) -> Accelerator:
@@ -331,23 +374,27 @@ def _part(batch_size: int, process: int, processes: int) -> slice:
     return slice(process * size, (process + 1) * size)
 
 
-def _adam(network: nn.Module, learning_rate: float, config: Config) -> torch.optim.Adam:
-    betas = (config.trainer.beta1, config.trainer.beta2)
-    return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
+def _optimizer(
+    side: nn.Module, learning_rate: float, weight_decay: float, pace: TrainerConfig, lazy: float = 1.0
+) -> torch.optim.Optimizer:
+    """The optimizer of a side; `lazy` is `lazy_correction`'s."""
+    if pace.optimizer == "rmsprop":
+        if weight_decay:
+            raise ConfigError('[trainer] weight decay is Adam\'s; it needs optimizer = "adam"')
+        return torch.optim.RMSprop(side.parameters(), lr=learning_rate, alpha=pace.beta2**lazy)
+    betas = (pace.beta1**lazy, pace.beta2**lazy)
+    return torch.optim.Adam(
+        side.parameters(),
+        lr=learning_rate,
+        betas=betas,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=True,  # AdamW's: Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019)
+        fused=True,
+    )
 
 
 def _named(player: str, terms: LossTerms) -> dict[str, Tensor]:
     return {f"{player}/total": terms.total.detach(), **{f"{player}/{name}": part for name, part in terms.parts.items()}}
-
-
-@contextmanager
-def _frozen(network: nn.Module) -> Iterator[None]:
-    """Keep a network's weights out of the gradient, which also saves computing it."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)
 
 
 def _seed_global_generators(seed: int) -> None:

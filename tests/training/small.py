@@ -32,6 +32,7 @@ SECTIONS: Final[dict[str, dict[str, Value]]] = {
         "grid_every_samples": 640,
         "checkpoint_every_samples": 320,
     },
+    "diagnostics": {"every_samples": 320, "probe_samples": 64, "classifier": False},
 }
 PATIENCE_S: Final = 60.0
 POLL_S: Final = 0.01
@@ -40,8 +41,8 @@ POLL_S: Final = 0.01
 def text(**changes: dict[str, Value]) -> str:
     """The configuration as TOML, with some tables' keys changed; a table with another `kind` is replaced."""
     lines = 'name = "small"\nseed = 3\n'
-    for name, table in SECTIONS.items():
-        change = changes.get(name, {})
+    for name in {**SECTIONS, **changes}:
+        table, change = SECTIONS.get(name, {}), changes.get(name, {})
         merged = change if change.get("kind", table.get("kind")) != table.get("kind") else {**table, **change}
         lines += f"[{name}]\n{to_toml(merged)}"
     return lines

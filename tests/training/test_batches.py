@@ -1,14 +1,17 @@
 """Batches: every image once an epoch, nothing depends on what was drawn before, parts make the whole."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.batches import LATENTS, ORDER, BatchStream, latents, random_stream
+from training.batches import LATENTS, ORDER, BatchStream, labels, latents, random_stream
 from training.data.image_data import ImageData
 from training.data.pixels import to_bytes
+from training.networks.port import GeneratorKeys, Prior
 
 CPU = torch.device("cpu")
 COUNT = 10
@@ -18,8 +21,8 @@ def numbered() -> ImageData:
     """Ten images of 4x4, image k full of the byte k except for a dark left column; the label is k."""
     pixels = np.repeat(np.arange(1, COUNT + 1, dtype=np.uint8), 16).reshape(COUNT, 1, 4, 4)
     pixels[..., 0] = 0
-    labels = np.arange(1, COUNT + 1)
-    return ImageData("numbered", pixels, pixels, labels, labels, None, "", "")
+    marks = np.arange(1, COUNT + 1)
+    return ImageData("numbered", pixels, pixels, marks, marks, None, "", "")
 
 
 def stream(
@@ -30,7 +33,7 @@ def stream(
         CPU,
         seed=seed,
         batch_size=batch_size,
-        latent_size=3,
+        generator=GeneratorKeys(latent_size=3),
         horizontal_flips=horizontal_flips,
         part=part,
     )
@@ -101,3 +104,38 @@ def test_flips_mirror_half_of_the_images_and_are_off_by_default() -> None:
     dark_left = [bool(image[0, 0, 0] == -1) for draw in range(100) for image in flipped.real(draw)[0]]
     assert sum(dark_left) / len(dark_left) == pytest.approx(0.5, abs=0.1)
     assert all(bool(image[0, 0, 0] == -1) for draw in range(100) for image in plain.real(draw)[0])
+
+
+@pytest.mark.parametrize(
+    ("prior", "mean", "variance"),
+    [("standard_normal", 0.0, 1.0), ("uniform", 0.0, 1 / 3), ("gumbel", 0.57722, math.pi**2 / 6)],
+)
+def test_latents_have_the_moments_of_their_prior(prior: Prior, mean: float, variance: float) -> None:
+    drawn = latents(0, LATENTS, 0, 20_000, 4, prior)
+    assert drawn.dtype == torch.float32
+    assert drawn.mean().item() == pytest.approx(mean, abs=0.02)
+    assert drawn.var().item() == pytest.approx(variance, rel=0.03)
+
+
+def test_labels_are_drawn_evenly_and_repeat_by_their_draw() -> None:
+    drawn = labels(0, LATENTS, 3, 3_000, 3)
+    assert torch.equal(drawn, labels(0, LATENTS, 3, 3_000, 3))
+    assert not torch.equal(drawn, labels(0, LATENTS, 4, 3_000, 3))
+    assert torch.bincount(drawn).tolist() == pytest.approx([1_000] * 3, abs=100)
+
+
+def test_numbers_that_are_no_bytes_are_taken_as_they_are() -> None:
+    points = np.random.default_rng(0).standard_normal((COUNT, 2)).astype(np.float32)
+
+    class Points:
+        train, train_labels = points, None
+
+    drawn, none = BatchStream(
+        Points(),  # type: ignore[arg-type]  # all that the stream asks for
+        CPU,
+        seed=0,
+        batch_size=COUNT,
+        generator=GeneratorKeys(),
+    ).real(0)
+    assert none is None
+    assert sorted(drawn.tolist()) == sorted(points.tolist())

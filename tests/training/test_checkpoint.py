@@ -56,8 +56,8 @@ def test_what_is_read_is_what_was_saved(run: Path, trainer: Trainer) -> None:
     checkpoint.save(run, trainer.checkpoint())
     state = checkpoint.read(run)["state"]
     assert state["samples_seen"] == 16
-    for name, weight in trainer.generator.state_dict().items():
-        assert torch.equal(state["generator"][name], weight)
+    for name, weight in trainer.players.generator_side.state_dict().items():
+        assert torch.equal(state["generator_side"][name], weight)
 
 
 def test_a_run_loads_as_networks_ready_to_be_used(run: Path, trainer: Trainer) -> None:
@@ -68,11 +68,12 @@ def test_a_run_loads_as_networks_ready_to_be_used(run: Path, trainer: Trainer) -
     assert loaded.config == small.config()
     assert loaded.config_sha256 == configuration.sha256(small.config())
     assert (loaded.data_sha256, loaded.samples_seen) == (DIGITS.sha256, 32)
-    assert torch.allclose(loaded.ema(latents), trainer.ema(latents), atol=1e-6)
-    assert torch.allclose(loaded.generator(latents), trainer.generator.eval()(latents), atol=1e-6)
-    images = loaded.ema(latents)
-    assert torch.allclose(loaded.discriminator(images), trainer.discriminator(images), atol=1e-6)
-    for network in (loaded.generator, loaded.ema, loaded.discriminator):
+    images = loaded.generator(latents)
+    assert torch.allclose(images, trainer.ema["generator"](latents), atol=1e-6)
+    last = loaded.players.generator
+    assert torch.allclose(last(latents), trainer.players.generator.eval()(latents), atol=1e-6)
+    assert torch.allclose(loaded.discriminator(images), trainer.players.discriminator(images), atol=1e-6)
+    for network in (loaded.players.generator_side, loaded.ema, loaded.players.critic_side):
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())
 
@@ -116,7 +117,7 @@ def test_reading_a_checkpoint_runs_no_code_from_it(run: Path) -> None:
 def test_a_file_of_another_format_is_refused(run: Path) -> None:
     (run / "checkpoints").mkdir()
     torch.save({"format": 99}, run / "checkpoints" / "000000000001.pt")
-    with pytest.raises(CheckpointError, match="not a checkpoint of format 1"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of format 2"):
         checkpoint.read(run)
 
 

@@ -32,8 +32,8 @@ def test_a_dry_run_shows_what_would_happen_and_writes_nothing(
     shown = capsys.readouterr().out
     for words in (
         'precision = "fp32"',
-        "digits: 1,541 images of 8x8x1, 256 more held out",
-        "generator 3,249 parameters, discriminator 2,265",
+        "digits: 1,541 samples (1x8x8), 256 more held out",
+        "generator side 3,249 parameters, critic side 2,265",
         "one step of 16 samples costs",
         "samples/s",
         "minutes for 16 samples",
@@ -94,4 +94,4 @@ def test_half_precision_trains_and_leaves_full_weights(tmp_path: Path) -> None:
     assert status == 0, errors
     assert "bf16 on" in output
     state = checkpoint.read(tmp_path / "run")["state"]
-    assert {weight.dtype for weight in state["discriminator"].values()} == {torch.float32}
+    assert {weight.dtype for weight in state["critic_side"].values()} == {torch.float32}

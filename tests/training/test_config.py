@@ -6,11 +6,13 @@ import pytest
 
 from tests.training import small
 from training import config as configuration
+from training import networks
 from training.errors import ConfigError
-from training.networks.dcgan import Discriminator, Generator, parameter_count
+from training.networks.port import Task, parameter_count
+from training.tables import Value
 
 SHIPPED = sorted(configuration.SHIPPED.glob("*.toml"))
-MNIST_SHAPE = (1, 28, 28)
+MNIST = Task((1, 28, 28))
 PACKAGE_PARAMETERS = 1_700_000  # of both networks: 4 bytes each stay below a package's 8 MB with its previews
 
 
@@ -33,8 +35,24 @@ def test_a_resolved_configuration_states_every_default() -> None:
 
 def test_the_shipped_mnist_pair_fits_in_a_package_of_eight_megabytes() -> None:
     config = configuration.load(configuration.find("r3gan-mnist"))
-    networks = (Generator(config.generator, MNIST_SHAPE), Discriminator(config.discriminator, MNIST_SHAPE))
-    assert sum(map(parameter_count, networks)) < PACKAGE_PARAMETERS
+    pair = (networks.generator(config.generator, MNIST), networks.discriminator(config.discriminator, MNIST))
+    assert sum(map(parameter_count, pair)) < PACKAGE_PARAMETERS
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"generator": {"conditional": True}, "discriminator": {"pack": 2}},
+            "pack must be 1 with .* conditional: a pack has no label of its own",
+        ),
+        ({"discriminator": {"pack": 3}}, "batch_size 16 does not divide into packs of 3"),
+        ({"generator": {"kind": "dgcan"}}, 'has no kind "dgcan"; did you mean "dcgan"'),
+    ],
+)
+def test_keys_that_do_not_go_together_are_one_sentence(changes: dict[str, dict[str, Value]], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        small.config(**changes)
 
 
 def test_a_configuration_is_found_by_its_path_or_by_a_shipped_stem(tmp_path: Path) -> None:
@@ -62,8 +80,11 @@ def test_a_configuration_that_is_not_there_brings_the_nearest_shipped_one_to_min
         (small.text(trainer={"batch_size": "64"}), '[trainer] batch_size is "64" but must be an integer of at least 1'),
         (small.text(data={"kind": "minst"}), '[data] has no kind "minst"; did you mean "mnist"?'),
         (small.text(objective={"kind": "minimax", "smooth": 1}), '[objective] has no key "smooth"; valid are '),
-        (small.text(objective={"kind": 3}), '[objective] has no kind "3"; valid are "minimax", "non_saturating"'),
-        ('name = "x"\n[data]\npath = "x"', '[data] lacks the key "kind"; valid are "mnist", "digits", "folder"'),
+        (small.text(objective={"kind": 3}), '[objective] has no kind "3"; valid are '),
+        (
+            'name = "x"\n[data]\npath = "x"',
+            '[data] lacks the key "kind"; valid are "mnist", "stacked_mnist", "digits", "folder"',
+        ),
     ],
 )
 def test_a_mistake_names_the_file_the_key_and_what_would_be_valid(tmp_path: Path, wrong: str, sentence: str) -> None:

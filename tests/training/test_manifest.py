@@ -11,6 +11,7 @@ from training.calibration import Calibration, Curve, PiecewiseLinear, Platt
 from training.errors import ExportError
 from training.manifest import SCHEMA_PATH, DiscriminatorFacts, Manifest
 from training.packaging.golden import Tolerance
+from training.packaging.interface import Interface
 
 LINE = Platt(2.0, -1.0)
 CURVE = PiecewiseLinear((-1.0, 0.5, 2.0), (-3.0, 0.0, 0.0))
@@ -24,8 +25,7 @@ def example(curve: Curve = LINE) -> Manifest:
         summary="A GAN.",
         license=None,
         files={"generator.onnx": b"g", "discriminator.onnx": b"dd", "golden.npz": b"zzz"},
-        latent_size=5,
-        image_shape=(3, 9, 7),
+        interface=Interface(sample_shape=(3, 9, 7), latent_size=5),
         generator_opset=18,
         discriminator=DiscriminatorFacts(
             opset=18,
@@ -95,7 +95,7 @@ def test_a_license_stands_there_only_if_stated() -> None:
     ("damaged", "words"),
     [
         (replace(example(), name="No"), r"not be valid: name: 'No' does not match"),
-        (replace(example(), image_shape=(4, 8, 8)), r"not be valid: sample"),
+        (replace(example(), interface=Interface(sample_shape=(4, 8, 8), latent_size=5)), r"not be valid: sample"),
         (replace(example(), tolerances=[]), r"not be valid: golden.tolerances: \[\] should be non-empty"),
         (replace(example(), generator_opset=9), r"not be valid: generator.opset: 9 is less than the minimum"),
         (replace(example(), provenance={}), r"not be valid: provenance: 'objective' is a required property"),

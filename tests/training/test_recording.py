@@ -11,7 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
-from training.recording import METRICS_NAME, Recorder, contact_sheet
+from training.diagnostics.history import METRICS_NAME, Event, events
+from training.recording import Recorder
 
 
 def recorder(run: Path, samples_seen: int = 0) -> Recorder:
@@ -53,6 +54,29 @@ def test_a_row_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
     assert rows(tmp_path) == [{"samples": 10, "loss": 1.0}]
 
 
+def test_a_resumed_recording_keeps_events_up_to_the_checkpoint_and_the_rollbacks_that_it_knows(tmp_path: Path) -> None:
+    collapse, recovery = Event(10, "collapse", "one point"), Event(30, "recovery", "many")
+    known, unknown = Event(20, "rollback", "to 20"), Event(20, "rollback", "written before a crash")
+    with recorder(tmp_path) as recording:
+        for event in (collapse, unknown, recovery):
+            recording.event(event)
+    with Recorder(tmp_path, total_samples=100, samples_seen=20, batch_size=10, rollbacks=[known]):
+        pass
+    assert events(tmp_path) == [collapse, known]
+
+
+def test_rewinding_is_like_resuming_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    back = Event(10, "rollback", "back to sample 10")
+    with recorder(tmp_path) as recording:
+        for samples in (10, 20):
+            recording.means(samples, {"loss": float(samples)})
+        recording.rewind(10, [back])
+        recording.means(20, {"loss": -1.0})
+    assert rows(tmp_path) == [{"samples": 10, "loss": 10.0}, {"samples": 20, "loss": -1.0}]
+    assert events(tmp_path) == [back]
+    assert "sample 10: back to sample 10" in capsys.readouterr().err
+
+
 def test_the_bar_shows_the_losses_of_the_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with recorder(tmp_path) as recording:
         recording.advance(10, {"critic/total": torch.tensor(0.125), "critic/r1": torch.tensor(9.0)})
@@ -61,18 +85,8 @@ def test_the_bar_shows_the_losses_of_the_step(tmp_path: Path, capsys: pytest.Cap
     assert "10.0/100" in shown
 
 
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
-def test_a_sheet_is_laid_out_row_by_row_with_a_line_between(channels: int, mode: str) -> None:
-    samples = torch.linspace(-1, 1, 4)[:, None, None, None].expand(4, channels, 2, 3)
-    sheet = contact_sheet(samples)
-    assert (sheet.mode, sheet.size) == (mode, (2 * 4, 2 * 3))
-    pixels = np.asarray(sheet).reshape(6, 8, channels)[..., 0]
-    assert [pixels[0, 0], pixels[0, 4], pixels[3, 0], pixels[4, 6]] == [0, 85, 170, 255]
-    assert len({*pixels[:, 3].tolist(), *pixels[2].tolist()}) == 1
-
-
 def test_grids_are_named_by_their_time(tmp_path: Path) -> None:
     with recorder(tmp_path) as recording:
-        recording.grid(10, torch.zeros(4, 1, 2, 3))
+        recording.grid(10, torch.zeros(4, 1, 2, 3), np.zeros((1, 1, 2, 3), np.uint8))
     with Image.open(tmp_path / "grids" / "000000000010.png") as image:
         assert image.size == (16, 12)

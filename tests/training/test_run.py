@@ -1,5 +1,6 @@
 """Runs as real processes: killed, stopped, resumed, refused; and equal, bit for bit, to one that nobody touched."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -109,7 +110,7 @@ def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(tmp_pat
     with pytest.raises(DivergenceError):
         run.start(wild, tmp_path / "run", ignore)
     loaded = checkpoint.load_run(tmp_path / "run")
-    for network in (loaded.generator, loaded.ema, loaded.discriminator):
+    for network in (loaded.players.generator_side, loaded.ema, loaded.players.critic_side):
         assert all(weight.isfinite().all() for weight in network.parameters())
 
 
@@ -161,25 +162,32 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_compute_what_one_does_up_to_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"generator": {"norm": "none", "conditional": True}, "augmentation": {"kind": "diffaugment"}}],
+    ids=["R1 and R2", "labels and augmentation"],
+)
+def test_two_processes_have_the_losses_of_one_up_to_rounding(
+    changes: dict[str, dict[str, Value]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Without batch normalisation, whose statistics are each process's own.
-    text = small.text(generator={"norm": "none"}, trainer={"total_samples": 320})
-    (tmp_path / "run.toml").write_text(text)
-    run.start(config.loads(text), tmp_path / "one", ignore)
+    changes = {"generator": {"norm": "none"}, "trainer": {"total_samples": 320, "log_every_samples": 16}, **changes}
+    (tmp_path / "run.toml").write_text(small.text(**changes))
+    run.start(small.config(**changes), tmp_path / "one", ignore)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
-    pair = small.launch(
-        "train",
-        tmp_path / "run.toml",
-        "--out",
-        tmp_path / "two",
-        interpreter=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "training"),
-    )
+    launcher = ("-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1", "--num_processes", "2")
+    plain = ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "training")
+    pair = small.launch("train", tmp_path / "run.toml", "--out", tmp_path / "two", interpreter=launcher + plain)
     _, errors = pair.communicate(timeout=small.PATIENCE_S)
     assert pair.returncode == 0, errors
-    one, two = (checkpoint.read(tmp_path / name)["state"] for name in ("one", "two"))
-    assert one["samples_seen"] == two["samples_seen"]
-    for name, weight in one["ema"].items():
-        assert torch.allclose(weight, two["ema"][name], atol=1e-4), name
+    one, two = (
+        [json.loads(row) for row in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert len(one) == len(two) == 20
+    for alone, together in zip(one, two, strict=True):
+        for loss in ("critic/total", "generator/total", "critic/r1", "critic/r2"):
+            assert together[loss] == pytest.approx(alone[loss], abs=1e-5), (loss, alone["samples"])
 
 
 @pytest.fixture

@@ -11,16 +11,15 @@ from torch import Tensor, nn
 
 from tests.training import small
 from training import config as configuration
-from training import data
 from training.config import Config
-from training.data import DigitsConfig
+from training.data import DigitsConfig, digits
 from training.data.pixels import to_floats
-from training.errors import DivergenceError
+from training.errors import ConfigError, DivergenceError
 from training.schedule import ema_decay
 from training.tables import Value
 from training.trainer import Trainer
 
-DIGITS = data.load(DigitsConfig())
+DIGITS = digits.load(DigitsConfig())
 
 
 def trainer(**changes: dict[str, Value]) -> Trainer:
@@ -64,11 +63,12 @@ def test_the_average_moves_by_the_decay_of_its_schedule_and_copies_buffers() -> 
         training.step()
         decay = ema_decay(16, 500, training.samples_seen)
         expected = [
-            decay * old + (1 - decay) * new for old, new in zip(expected, weights(training.generator), strict=True)
+            decay * old + (1 - decay) * new
+            for old, new in zip(expected, weights(training.players.generator_side), strict=True)
         ]
     for average, by_hand in zip(weights(training.ema), expected, strict=True):
         assert torch.allclose(average, by_hand, atol=1e-6)
-    for copied, buffer in zip(training.ema.buffers(), training.generator.buffers(), strict=True):
+    for copied, buffer in zip(training.ema.buffers(), training.players.generator_side.buffers(), strict=True):
         assert torch.equal(copied, buffer)
 
 
@@ -76,7 +76,8 @@ def test_the_average_is_in_evaluation_mode_so_a_sample_depends_on_its_own_latent
     training = trainer()
     training.step()
     latents = torch.randn(3, 8)
-    assert torch.allclose(training.ema(latents)[:1], training.ema(latents[:1]), atol=1e-6)
+    averaged = training.ema["generator"]
+    assert torch.allclose(averaged(latents)[:1], averaged(latents[:1]), atol=1e-6)
 
 
 @pytest.mark.parametrize("critic_steps", [1, 3])
@@ -87,7 +88,7 @@ def test_the_critic_takes_its_number_of_steps_for_each_of_the_generators(critic_
     state = training.checkpoint()["state"]
     counts = [
         {float(moments["step"]) for moments in state[name]["state"].values()}  # type: ignore[attr-defined]
-        for name in ("discriminator_optimizer", "generator_optimizer")
+        for name in ("critic_optimizer", "generator_optimizer")
     ]
     assert counts == [{2.0 * critic_steps}, {2.0}]
 
@@ -95,11 +96,11 @@ def test_the_critic_takes_its_number_of_steps_for_each_of_the_generators(critic_
 @pytest.mark.parametrize("idle", ["generator", "discriminator"])
 def test_each_players_step_moves_its_own_weights_only(idle: str) -> None:
     training = trainer(trainer={f"learning_rate_{idle}": 1e-60})
-    before = copy.deepcopy((training.generator, training.discriminator))
+    before = copy.deepcopy(training.players)
     training.step()
-    for name, former in zip(("generator", "discriminator"), before, strict=True):
-        now = weights(getattr(training, name))
-        assert same(now, weights(former)) == (name == idle)
+    for name in ("generator", "discriminator"):
+        now, former = weights(getattr(training.players, name)), weights(getattr(before, name))
+        assert same(now, former) == (name == idle)
 
 
 def test_learning_rates_fall_along_a_cosine_to_their_final_fraction() -> None:
@@ -132,8 +133,8 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
     one, again, other = (Trainer(dataclasses.replace(small.config(), seed=seed), DIGITS) for seed in (1, 1, 2))
     for training in (one, again, other):
         training.step()
-    assert same(weights(one.generator), weights(again.generator))
-    assert not same(weights(one.generator), weights(other.generator))
+    assert same(weights(one.players.generator), weights(again.players.generator))
+    assert not same(weights(one.players.generator), weights(other.players.generator))
 
 
 def test_the_generator_learns_from_latents_that_the_critic_has_not_just_seen() -> None:
@@ -162,6 +163,17 @@ RESUMABLE: dict[str, dict[str, dict[str, Value]]] = {
         "discriminator": {"spectral_norm": True},
         "objective": {"kind": "non_saturating", "real_target": 0.9},
     },
+    "conditional": {"generator": {"conditional": True}},
+    "packs and lazy penalties": {
+        "discriminator": {"pack": 2},
+        "objective": {"penalty_every_steps": 3},
+    },
+    "rmsprop and a uniform prior": {
+        "generator": {"prior": "uniform"},
+        "trainer": {"optimizer": "rmsprop", "learning_rate_generator": 1e-4, "learning_rate_discriminator": 1e-4},
+    },
+    "diffaugment": {"augmentation": {"kind": "diffaugment"}},
+    "adaptive augmentation": {"augmentation": {"kind": "ada", "target": 0.01, "adjustment_samples": 160}},
     "minimax without batch norm": {"generator": {"norm": "none"}, "objective": {"kind": "minimax"}},
 }
 
@@ -212,7 +224,7 @@ def test_an_infinite_weight_is_named_even_where_losses_still_look_well() -> None
     training = trainer()
     training.step()
     with torch.no_grad():
-        next(training.discriminator.parameters())[0] = float("inf")
+        next(training.players.discriminator.parameters())[0] = float("inf")
     with pytest.raises(DivergenceError, match="a weight of the discriminator is infinite at sample 16"):
         training.check_finite()
 
@@ -238,9 +250,15 @@ def test_a_short_training_comes_as_near_to_held_out_digits_as_half_as_much_again
     held_out = to_floats(torch.from_numpy(DIGITS.held_out))
     real = energy_distance(to_floats(torch.from_numpy(DIGITS.train[:256])), held_out)
     latents = torch.randn(256, config.generator.latent_size, generator=torch.Generator().manual_seed(0))
-    before = energy_distance(training.ema(latents), held_out)
+    before = energy_distance(training.ema["generator"](latents), held_out)
     while not training.finished:
         training.step()
-    after = energy_distance(training.ema(latents), held_out)
+    after = energy_distance(training.ema["generator"](latents), held_out)
     assert before > 20 * real
     assert after < 1.5 * real
+
+
+def test_labels_that_the_data_does_not_have_cannot_be_told() -> None:
+    bare = dataclasses.replace(DIGITS, train_labels=None, held_out_labels=None, label_names=None)
+    with pytest.raises(ConfigError, match="conditional needs labels, and digits has none; a folder has them with"):
+        Trainer(small.config(generator={"conditional": True}), bare)

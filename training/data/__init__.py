@@ -1,40 +1,87 @@
-"""Sources of images, one a file; `KINDS` is what a configuration may ask for."""
+"""Sources of data, one a file; `KINDS` is what a configuration may ask for."""
 
 from typing import Final, assert_never
 
-from training.data import digits, folder, mnist
+from training.data import digits, folder, interactions, mixtures, mnist, planted, stacked_mnist
 from training.data.digits import DigitsConfig
 from training.data.folder import FolderConfig
-from training.data.image_data import ImageData
+from training.data.image_data import Dataset, ImageData
+from training.data.interaction_data import InteractionData
+from training.data.interactions import InteractionsConfig
+from training.data.mixtures import GaussianMixtureConfig, GridConfig, MixtureConfig, RingConfig
 from training.data.mnist import MnistConfig
+from training.data.planted import PlantedConfig
+from training.data.stacked_mnist import StackedMnistConfig
+from training.data.vector_data import VectorData
 
-DataConfig = MnistConfig | DigitsConfig | FolderConfig
+SelfContained = DigitsConfig | MixtureConfig | PlantedConfig  # lie in no folder: every machine has them
+DataConfig = MnistConfig | StackedMnistConfig | FolderConfig | InteractionsConfig | SelfContained
+Data = ImageData | VectorData | InteractionData
 
-__all__ = ["KINDS", "DataConfig", "DigitsConfig", "FolderConfig", "ImageData", "MnistConfig", "load"]
+__all__ = [
+    "KINDS",
+    "Data",
+    "DataConfig",
+    "Dataset",
+    "DigitsConfig",
+    "FolderConfig",
+    "GaussianMixtureConfig",
+    "GridConfig",
+    "ImageData",
+    "InteractionData",
+    "InteractionsConfig",
+    "MixtureConfig",
+    "MnistConfig",
+    "PlantedConfig",
+    "RingConfig",
+    "SelfContained",
+    "StackedMnistConfig",
+    "VectorData",
+    "load",
+]
 
 KINDS: Final[dict[str, type[DataConfig]]] = {
-    source.kind: source for source in (MnistConfig, DigitsConfig, FolderConfig)
+    source.kind: source
+    for source in (
+        MnistConfig,
+        StackedMnistConfig,
+        DigitsConfig,
+        FolderConfig,
+        RingConfig,
+        GridConfig,
+        GaussianMixtureConfig,
+        InteractionsConfig,
+        PlantedConfig,
+    )
 }
 
 
-def load(config: DataConfig) -> ImageData:
+def load(config: DataConfig) -> Data:  # noqa: PLR0911 - one return a kind
     """Read the data that a configuration asks for into memory.
 
     Args:
         config: the `[data]` table.
 
     Returns:
-        All images, split into those to train on and those held out.
+        All samples, split into those to train on and those held out.
 
     Raises:
-        DataError: if they are missing, damaged or unsuitable.
+        TrainingError: if they are missing, damaged or unsuitable.
     """
     match config:
         case MnistConfig():
             return mnist.load(config)
+        case StackedMnistConfig():
+            return stacked_mnist.load(config)
         case DigitsConfig():
             return digits.load(config)
         case FolderConfig():
             return folder.load(config)
+        case RingConfig() | GridConfig() | GaussianMixtureConfig():
+            return mixtures.load(config)
+        case InteractionsConfig():
+            return interactions.load(config)
+        case PlantedConfig():
+            return planted.load(config)
         case _:
             assert_never(config)

@@ -1,4 +1,4 @@
-"""A folder of images, with everything below it.
+"""A folder of images, with everything below it; if asked, each folder in it is a class.
 
 Images keep their size and mode if all agree; otherwise the configuration says what they become, and they are scaled
 by Lanczos' filter until they cover the wanted size and cropped at the centre. Whether an image is held out depends on
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from training.data.image_data import Bytes, ImageData
+from training.data.image_data import Bytes, ImageData, Labels
 from training.errors import DataError
 from training.tables import Range
 
@@ -39,6 +40,7 @@ class FolderConfig:
         image_size: height and width to bring every image to, or "as_is" where they all agree.
         channels: 1 grey, 3 colour, 4 colour and opacity, or "as_is" where they all agree.
         held_out_fraction: share of the images kept from training, to measure with.
+        labels: "folders" takes the first folder of an image's relative name for its class; "none" knows no classes.
     """
 
     kind: ClassVar[str] = "folder"
@@ -46,6 +48,7 @@ class FolderConfig:
     image_size: tuple[Pixels, Pixels] | Literal["as_is"] = "as_is"
     channels: Literal[1, 3, 4, "as_is"] = "as_is"
     held_out_fraction: Annotated[float, Range(above=0, below=1)] = 0.1
+    labels: Literal["none", "folders"] = "none"
 
 
 def load(config: FolderConfig) -> ImageData:
@@ -55,11 +58,11 @@ def load(config: FolderConfig) -> ImageData:
         config: which, and how.
 
     Returns:
-        Images without labels, in the order of their relative names.
+        Images in the order of their relative names, with labels if asked for.
 
     Raises:
-        DataError: if the folder is missing or has too few images, if an image is damaged, or if images differ and
-            the configuration does not say what to do.
+        DataError: if the folder is missing or has too few images, if an image is damaged, if images differ and the
+            configuration does not say what to do, or if an image or a side of the split has no class.
     """
     root = Path(config.path).expanduser()
     if not root.is_dir():
@@ -84,16 +87,34 @@ def load(config: FolderConfig) -> ImageData:
             f"{root}: held_out_fraction {config.held_out_fraction} of {len(names)} images leaves one side empty"
         )
     pixels = np.stack(images)
+    classes, labels = _classes(root, names, held_out) if config.labels == "folders" else (None, None)
     return ImageData(
         name=root.resolve().name,
         train=pixels[~held_out],
         held_out=pixels[held_out],
-        train_labels=None,
-        held_out_labels=None,
-        label_names=None,
+        train_labels=None if labels is None else labels[~held_out],
+        held_out_labels=None if labels is None else labels[held_out],
+        label_names=classes,
         sha256=digest.hexdigest(),
         attribution=f"images of the folder {root.resolve().name}",
     )
+
+
+def _classes(root: Path, names: list[str], held_out: NDArray[np.bool_]) -> tuple[tuple[str, ...], Labels]:
+    """The names of the classes in alphabetical order, and the class of every image."""
+    loose = next((name for name in names if "/" not in name), None)
+    if loose is not None:
+        raise DataError(f'{root / loose} lies in no folder of a class, as [data] labels = "folders" wants it')
+    of_images = [name.split("/", 1)[0] for name in names]
+    classes = tuple(sorted(set(of_images)))
+    if len(classes) == 1:
+        raise DataError(f"{root} has one class, {classes[0]}; there is nothing to tell apart")
+    labels = np.array([classes.index(name) for name in of_images], np.int64)
+    for side, chosen in (("trained on", ~held_out), ("held out", held_out)):
+        missing = sorted(set(range(len(classes))) - set(labels[chosen].tolist()))
+        if missing:
+            raise DataError(f"{root}: no image of {classes[missing[0]]} is {side}; it needs more images")
+    return classes, labels
 
 
 def _images_below(root: Path) -> Iterator[Path]:

@@ -1,1 +1,74 @@
-"""The players: networks of the sizes that a configuration asks for, free of training and of files."""
+"""The players: networks of the sizes that a configuration asks for, free of training and of files.
+
+`GENERATORS` and `DISCRIMINATORS` are the kinds that `[generator]` and `[discriminator]` may ask for.
+"""
+
+from typing import Final, assert_never
+
+from torch import nn
+
+from training.networks import dcgan, factorization, item_item, mlp
+from training.networks.port import Task
+
+GeneratorConfig = (
+    dcgan.GeneratorConfig | mlp.GeneratorConfig | factorization.GeneratorConfig | item_item.GeneratorConfig
+)
+DiscriminatorConfig = dcgan.DiscriminatorConfig | mlp.DiscriminatorConfig | factorization.DiscriminatorConfig
+
+GENERATORS: Final[dict[str, type[GeneratorConfig]]] = {
+    kind.kind: kind
+    for kind in (
+        dcgan.GeneratorConfig,
+        mlp.GeneratorConfig,
+        factorization.GeneratorConfig,
+        item_item.GeneratorConfig,
+    )
+}
+DISCRIMINATORS: Final[dict[str, type[DiscriminatorConfig]]] = {
+    kind.kind: kind for kind in (dcgan.DiscriminatorConfig, mlp.DiscriminatorConfig, factorization.DiscriminatorConfig)
+}
+DEFAULT_KIND: Final = "dcgan"
+
+
+def generator(config: GeneratorConfig, task: Task) -> nn.Module:
+    """Build the generator of a configuration, with random weights.
+
+    Args:
+        config: the `[generator]` table.
+        task: what it must fit.
+
+    Returns:
+        A `GeneratorNetwork`.
+    """
+    match config:
+        case dcgan.GeneratorConfig():
+            return dcgan.Generator(config, task)
+        case mlp.GeneratorConfig():
+            return mlp.Generator(config, task)
+        case factorization.GeneratorConfig():
+            return factorization.Generator(config, task)
+        case item_item.GeneratorConfig():
+            return item_item.Generator(config, task)
+        case _:
+            assert_never(config)
+
+
+def discriminator(config: DiscriminatorConfig, task: Task) -> nn.Module:
+    """Build the discriminator of a configuration, with random weights.
+
+    Args:
+        config: the `[discriminator]` table.
+        task: what it must fit.
+
+    Returns:
+        A `DiscriminatorNetwork`.
+    """
+    match config:
+        case dcgan.DiscriminatorConfig():
+            return dcgan.Discriminator(config, task)
+        case mlp.DiscriminatorConfig():
+            return mlp.Discriminator(config, task)
+        case factorization.DiscriminatorConfig():
+            return factorization.Discriminator(config, task)
+        case _:
+            assert_never(config)

@@ -1,35 +1,44 @@
 """A convolutional pair for small images of any size from 4 pixels up and any number of channels.
 
     generator      z -> linear -> coarsest map -> [nearest x2, crop, 3x3 convolution, norm, activation] ... -> tanh
-    discriminator  x -> [4x4 convolution of stride 2, leaky ReLU] ... -> linear -> logit
+    discriminator  x -> [4x4 convolution of stride 2, leaky ReLU] ... -> features -> linear -> logit
 
 Both walk the same list of sizes, each the half of the one before rounded up, so odd and oblong images need no padding
 of the data. The generator resizes and convolves instead of transposing a convolution: no checkerboard, and every
 inference runtime has fast kernels for both. The discriminator has no layer that mixes the samples of a batch, so the
 score of an image is its own. `depth` adds residual blocks at every size.
 
-Shapes: B batch, Z latent, C H W channels, height and width.
+A class, given to the generator, moves its coarsest map, and the discriminator projects its features on what it has
+learnt of that class. A latent that belongs to a sample, where pairs are judged, meets its features before a hidden
+layer.
+
+Shapes: B batch, Z latent, C H W channels, height and width, K classes or codes, F features, m samples a logit.
 
 References:
     Radford, Metz and Chintala, Unsupervised Representation Learning with DCGAN (2016).
     Odena, Dumoulin and Olah, Deconvolution and Checkerboard Artifacts (2016).
     Miyato et al., Spectral Normalization for GANs (2018).
+    Miyato and Koyama, cGANs with Projection Discriminator (2018), equation 3 and figure 1.
+    Donahue, Krähenbühl and Darrell, Adversarial Feature Learning (2017): judging pairs.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.nn.utils.parametrizations import spectral_norm
 
+from training.networks.port import DiscriminatorKeys, GeneratorKeys, Task, packed
 from training.tables import Range
 
 LEAKY_SLOPE = 0.2  # DCGAN's
 COARSEST_PIXELS = 7  # where "auto" stops halving: one 4x4 window still sees more than half of such a map
 FINEST_WIDTH = 32  # of "auto", at full resolution
 WIDEST = 256  # of "auto", however often it halves
+JOINT_WIDTH = 256  # of the one hidden layer in which a sample and its latent meet
 
 Size = tuple[int, int]
 Width = Annotated[int, Range(at_least=1)]
@@ -37,11 +46,10 @@ Widths = tuple[Width, ...] | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorConfig:
-    """The `[generator]` table.
+class GeneratorConfig(GeneratorKeys):
+    """The `[generator]` table of kind "dcgan".
 
     Attributes:
-        latent_size: Z; the prior is standard normal.
         widths: channels from the coarsest map to full resolution, one for each size; "auto" halves the image until
             it is at most 7 pixels and doubles the channels with each halving, from 32 to at most 256.
         depth: residual blocks at each size.
@@ -49,7 +57,8 @@ class GeneratorConfig:
         activation: DCGAN's ReLU, or a leaky one.
     """
 
-    latent_size: Annotated[int, Range(at_least=1)] = 64
+    kind: ClassVar[str] = "dcgan"
+
     widths: Widths = "auto"
     depth: Annotated[int, Range(at_least=0)] = 0
     norm: Literal["batch", "none"] = "batch"
@@ -57,8 +66,8 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscriminatorConfig:
-    """The `[discriminator]` table.
+class DiscriminatorConfig(DiscriminatorKeys):
+    """The `[discriminator]` table of kind "dcgan".
 
     Attributes:
         widths: channels after each halving, from fine to coarse; "auto" halves the image until it is at most 7
@@ -66,6 +75,8 @@ class DiscriminatorConfig:
         depth: residual blocks after each halving.
         spectral_norm: divide every weight by its largest singular value.
     """
+
+    kind: ClassVar[str] = "dcgan"
 
     widths: Widths = "auto"
     depth: Annotated[int, Range(at_least=0)] = 0
@@ -136,12 +147,12 @@ class Generator(nn.Module):
 
     Args:
         config: the `[generator]` table.
-        image_shape: C, H, W of the data.
+        task: the images' shape, the number of classes and the width of the codes.
     """
 
-    def __init__(self, config: GeneratorConfig, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, config: GeneratorConfig, task: Task) -> None:
         super().__init__()
-        channels, *size = image_shape
+        channels, *size = task.sample_shape
         full: Size = (size[0], size[1])
         widths = automatic_widths(full)[::-1] if config.widths == "auto" else config.widths
         sizes = halvings(full, len(widths) - 1)[::-1]
@@ -155,48 +166,55 @@ class Generator(nn.Module):
             return [*norm, _activation(config.activation), *blocks]
 
         self.latent_size = config.latent_size
-        self.image_shape = image_shape
+        self.sample_shape = task.sample_shape
         base = (widths[0], *sizes[0])
-        layers: list[nn.Module] = [
-            nn.Linear(config.latent_size, base[0] * base[1] * base[2], bias=bias),
-            nn.Unflatten(1, base),
-            *finish(widths[0]),
-        ]
+        flat = base[0] * base[1] * base[2]
+        self.first = nn.Linear(config.latent_size + task.code_size, flat, bias=bias)
+        self.classes = nn.Embedding(task.classes, flat) if task.classes else None
+        layers: list[nn.Module] = [nn.Unflatten(1, base), *finish(widths[0])]
         for (coarse, fine), target in zip(pairwise(widths), sizes[1:], strict=True):
             layers += [Upsampling(target), nn.Conv2d(coarse, fine, 3, padding=1, bias=bias), *finish(fine)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 3, padding=1), nn.Tanh())
         _initialise(self)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, *conditions: Tensor) -> Tensor:
         """Generate one sample for each latent.
 
         Args:
             latents: [B, Z].
+            conditions: labels [B] if there are classes, then codes [B, K] if there are such.
 
         Returns:
             [B, C, H, W] in (-1, 1).
         """
-        samples: Tensor = self.layers(latents)
+        given = list(conditions)
+        labels = given.pop(0) if self.classes is not None else None
+        start = self.first(torch.cat([latents, *given], dim=1) if given else latents)
+        if self.classes is not None:
+            start = start + self.classes(labels)
+        samples: Tensor = self.layers(start)
         return samples
 
 
 class Discriminator(nn.Module):
-    """Samples [B, C, H, W] to logits [B], each a function of its own sample.
+    """Samples [B, C, H, W] to logits [B / m], each a function of its own samples.
 
     Args:
         config: the `[discriminator]` table.
-        image_shape: C, H, W of the data.
+        task: the images' shape, the number of classes, m, and the width of the latents that belong to samples.
     """
 
-    def __init__(self, config: DiscriminatorConfig, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, config: DiscriminatorConfig, task: Task) -> None:
         super().__init__()
-        channels, *size = image_shape
+        channels, *size = task.sample_shape
         full: Size = (size[0], size[1])
         widths = automatic_widths(full)[1:] if config.widths == "auto" else config.widths
         sizes = halvings(full, len(widths))
-        self.image_shape = image_shape
+        self.pack = task.pack
         layers: list[nn.Module] = []
-        for (before, width), (height, breadth) in zip(pairwise((channels, *widths)), sizes[:-1], strict=True):
+        for (before, width), (height, breadth) in zip(
+            pairwise((channels * task.pack, *widths)), sizes[:-1], strict=True
+        ):
             if height % 2 or breadth % 2:
                 layers.append(nn.ZeroPad2d((0, breadth % 2, 0, height % 2)))
             layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), nn.LeakyReLU(LEAKY_SLOPE)]
@@ -204,25 +222,52 @@ class Discriminator(nn.Module):
                 ResidualBlock(width, nn.LeakyReLU(LEAKY_SLOPE), zero_start=not config.spectral_norm)
                 for _ in range(config.depth)
             ]
-        flat = widths[-1] * sizes[-1][0] * sizes[-1][1]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 1))
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.feature_size = widths[-1] * sizes[-1][0] * sizes[-1][1]
+        last = self.feature_size
+        self.joint: nn.Module | None = None
+        if task.joint_size:
+            self.joint = nn.Sequential(
+                nn.Linear(last + task.joint_size * task.pack, JOINT_WIDTH), nn.LeakyReLU(LEAKY_SLOPE)
+            )
+            last = JOINT_WIDTH
+        self.classes = nn.Embedding(task.classes, last) if task.classes else None
+        self.last = nn.Linear(last, 1)
         _initialise(self)
         if config.spectral_norm:
             for module in list(self.modules()):
-                if isinstance(module, nn.Conv2d | nn.Linear):
+                if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
                     spectral_norm(module)
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """Judge each sample.
+    def features(self, samples: Tensor) -> Tensor:
+        """See each pack of samples.
 
         Args:
             samples: [B, C, H, W].
 
         Returns:
-            Logits [B]; positive means "rather real" for objectives that fix the scale.
+            [B / m, F].
         """
-        logits: Tensor = self.layers(samples)
-        return logits.squeeze(1)
+        seen: Tensor = self.layers(packed(samples, self.pack))
+        return seen
+
+    def forward(self, samples: Tensor, *conditions: Tensor) -> Tensor:
+        """Judge each pack of samples.
+
+        Args:
+            samples: [B, C, H, W].
+            conditions: latents [B, Z] where pairs are judged, then labels [B] if there are classes.
+
+        Returns:
+            Logits [B / m]; positive means "rather real" for objectives that fix the scale.
+        """
+        given, seen = list(conditions), self.features(samples)
+        if self.joint is not None:
+            seen = self.joint(torch.cat([seen, packed(given.pop(0), self.pack)], dim=1))
+        logits: Tensor = self.last(seen).squeeze(1)
+        if self.classes is not None:
+            logits = logits + (self.classes(given.pop(0)) * seen).sum(1)
+        return logits
 
 
 def _activation(name: str) -> nn.Module:
@@ -232,7 +277,8 @@ def _activation(name: str) -> nn.Module:
 def _initialise(network: nn.Module) -> None:
     """Normal weights of variance gain^2/fan-in, which keep the signal's scale through rectifiers; biases at zero.
 
-    The last convolution of a residual branch starts at zero, so that a deep network starts as a shallow one.
+    The last convolution of a residual branch starts at zero, so that a deep network starts as a shallow one. Classes
+    start with unit length: their part of a logit is of its size, and of a map small.
 
     References:
         He et al., Delving Deep into Rectifiers (2015), equation 14. Zhang, Dauphin and Ma, Fixup (2019), section 3.
@@ -247,8 +293,5 @@ def _initialise(network: nn.Module) -> None:
     for block in network.modules():
         if isinstance(block, ResidualBlock) and block.zero_start:
             nn.init.zeros_(block.last.weight)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """How many numbers a network learns."""
-    return sum(parameter.numel() for parameter in network.parameters())
+        if isinstance(block, nn.Embedding):
+            nn.init.normal_(block.weight, std=block.embedding_dim**-0.5)

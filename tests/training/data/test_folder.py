@@ -21,7 +21,7 @@ def fill(
 
 
 def load(folder: Path, **options: object) -> data.ImageData:
-    return data.load(FolderConfig(path=str(folder), **options))  # type: ignore[arg-type]  # each test's own keys
+    return data.folder.load(FolderConfig(path=str(folder), **options))  # type: ignore[arg-type]  # each test's own keys
 
 
 def test_images_keep_their_bytes_size_and_channels(tmp_path: Path) -> None:
@@ -144,3 +144,36 @@ def test_a_split_that_leaves_a_side_empty_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no folder .*absent"):
         load(tmp_path / "absent")
+
+
+def test_folders_are_classes_if_asked(tmp_path: Path) -> None:
+    for name in ("cats", "ants", "bees"):
+        fill(tmp_path / name, 40)
+    assert load(tmp_path).classes == 0
+    images = load(tmp_path, labels="folders")
+    assert images.label_names == ("ants", "bees", "cats")
+    assert images.train_labels is not None
+    assert images.held_out_labels is not None
+    together = np.concatenate([images.train_labels, images.held_out_labels])
+    assert np.bincount(together).tolist() == [40] * 3
+    assert (np.diff(images.train_labels) >= 0).all()  # in the order of the relative names
+
+
+def test_an_image_outside_every_class_is_named(tmp_path: Path) -> None:
+    fill(tmp_path / "cats", 64)
+    fill(tmp_path, 1)
+    with pytest.raises(DataError, match=r"0\.png lies in no folder of a class"):
+        load(tmp_path, labels="folders")
+
+
+def test_one_class_is_none(tmp_path: Path) -> None:
+    fill(tmp_path / "cats", 64)
+    with pytest.raises(DataError, match="has one class, cats; there is nothing to tell apart"):
+        load(tmp_path, labels="folders")
+
+
+def test_a_class_of_one_image_cannot_be_on_both_sides(tmp_path: Path) -> None:
+    fill(tmp_path / "cats", 64)
+    fill(tmp_path / "dogs", 1)
+    with pytest.raises(DataError, match="no image of dogs is held out; it needs more images"):
+        load(tmp_path, labels="folders")

@@ -16,8 +16,8 @@ from training.networks.dcgan import (
     Widths,
     automatic_widths,
     halvings,
-    parameter_count,
 )
+from training.networks.port import Task, parameter_count
 
 SHAPES = [(1, 28, 28), (3, 13, 9), (2, 4, 7)]
 
@@ -32,8 +32,8 @@ SHAPES = [(1, 28, 28), (3, 13, 9), (2, 4, 7)]
 )
 def test_a_pair_fits_any_size_and_channels(channels: int, height: int, width: int, widths: Widths, depth: int) -> None:
     shape = (channels, height, width)
-    generator = Generator(GeneratorConfig(latent_size=3, widths=widths, depth=depth), shape)
-    discriminator = Discriminator(DiscriminatorConfig(widths=widths, depth=depth), shape)
+    generator = Generator(GeneratorConfig(latent_size=3, widths=widths, depth=depth), Task(shape))
+    discriminator = Discriminator(DiscriminatorConfig(widths=widths, depth=depth), Task(shape))
     samples = generator(torch.randn(2, 3))
     assert samples.shape == (2, *shape)
     assert discriminator(samples).shape == (2,)
@@ -49,7 +49,7 @@ def test_auto_halves_until_seven_pixels_are_left_and_widens_as_it_does() -> None
 @pytest.mark.parametrize("spectral", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_samples_logit_is_the_same_alone_and_in_a_batch(shape: tuple[int, int, int], spectral: bool) -> None:
-    discriminator = Discriminator(DiscriminatorConfig(depth=1, spectral_norm=spectral), shape).eval()
+    discriminator = Discriminator(DiscriminatorConfig(depth=1, spectral_norm=spectral), Task(shape)).eval()
     samples = torch.rand(7, *shape)
     together = discriminator(samples)
     alone = torch.cat([discriminator(sample[None]) for sample in samples])
@@ -58,33 +58,33 @@ def test_a_samples_logit_is_the_same_alone_and_in_a_batch(shape: tuple[int, int,
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_samples_stay_within_the_range_of_the_data(shape: tuple[int, int, int]) -> None:
-    samples = Generator(GeneratorConfig(), shape)(100 * torch.randn(4, 64))
+    samples = Generator(GeneratorConfig(), Task(shape))(100 * torch.randn(4, 64))
     assert samples.abs().max() <= 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_pixel_counts_in_the_logit(shape: tuple[int, int, int]) -> None:
     image = torch.rand(1, *shape, requires_grad=True)
-    (gradient,) = torch.autograd.grad(Discriminator(DiscriminatorConfig(), shape)(image).sum(), image)
+    (gradient,) = torch.autograd.grad(Discriminator(DiscriminatorConfig(), Task(shape))(image).sum(), image)
     assert (gradient != 0).all()
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_without_normalisation_there_is_no_batch_statistic(norm: str) -> None:
-    generator = Generator(GeneratorConfig(norm="batch" if norm == "batch" else "none"), (1, 8, 8))
+    generator = Generator(GeneratorConfig(norm="batch" if norm == "batch" else "none"), Task((1, 8, 8)))
     assert any(isinstance(module, nn.BatchNorm2d) for module in generator.modules()) == (norm == "batch")
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 def test_the_activation_is_the_one_asked_for(activation: str) -> None:
     config = GeneratorConfig(activation="relu" if activation == "relu" else "leaky_relu")
-    found = {type(module) for module in Generator(config, (1, 8, 8)).modules()} & {nn.ReLU, nn.LeakyReLU}
+    found = {type(module) for module in Generator(config, Task((1, 8, 8))).modules()} & {nn.ReLU, nn.LeakyReLU}
     assert found == {nn.ReLU if activation == "relu" else nn.LeakyReLU}
 
 
 def test_spectral_norm_leaves_no_weight_with_a_singular_value_above_one() -> None:
     torch.manual_seed(0)
-    discriminator = Discriminator(DiscriminatorConfig(depth=1, spectral_norm=True), (1, 12, 12))
+    discriminator = Discriminator(DiscriminatorConfig(depth=1, spectral_norm=True), Task((1, 12, 12)))
     for _ in range(200):  # power iterations
         discriminator(torch.rand(1, 1, 12, 12))
     discriminator.eval()
@@ -95,11 +95,12 @@ def test_spectral_norm_leaves_no_weight_with_a_singular_value_above_one() -> Non
 
 def test_residual_blocks_start_as_the_identity() -> None:
     torch.manual_seed(0)
-    deep = Discriminator(DiscriminatorConfig(widths=(4, 8), depth=2), (1, 8, 8))
-    shallow = Discriminator(DiscriminatorConfig(widths=(4, 8)), (1, 8, 8))
+    deep = Discriminator(DiscriminatorConfig(widths=(4, 8), depth=2), Task((1, 8, 8)))
+    shallow = Discriminator(DiscriminatorConfig(widths=(4, 8)), Task((1, 8, 8)))
     trunk = [module for module in deep.layers if isinstance(module, nn.Conv2d | nn.Linear)]
     for ours, theirs in zip([m for m in shallow.layers if isinstance(m, nn.Conv2d | nn.Linear)], trunk, strict=True):
         ours.load_state_dict(theirs.state_dict())
+    shallow.last.load_state_dict(deep.last.state_dict())
     images = torch.rand(3, 1, 8, 8)
     assert torch.equal(deep(images), shallow(images))
 
@@ -107,13 +108,59 @@ def test_residual_blocks_start_as_the_identity() -> None:
 @pytest.mark.parametrize("depth", [0, 3])
 def test_signals_keep_their_scale_through_a_fresh_discriminator(depth: int) -> None:
     torch.manual_seed(0)
-    discriminator = Discriminator(DiscriminatorConfig(depth=depth), (1, 32, 32))
+    discriminator = Discriminator(DiscriminatorConfig(depth=depth), Task((1, 32, 32)))
     logits = discriminator(torch.randn(128, 1, 32, 32))
     assert 0.3 < logits.std().item() < 3
 
 
+def test_a_class_moves_the_sample_and_the_logit_of_its_own_row_alone() -> None:
+    task = Task((1, 8, 8), classes=3)
+    generator = Generator(GeneratorConfig(latent_size=4, conditional=True), task).eval()
+    discriminator = Discriminator(DiscriminatorConfig(), task)
+    latents, labels, others = torch.randn(3, 4), torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2])
+    samples, changed = generator(latents, labels), generator(latents, others)
+    assert [torch.equal(a, b) for a, b in zip(samples, changed, strict=True)] == [True, False, True]
+    logits, asked = discriminator(samples, labels), discriminator(samples, others)
+    assert (logits == asked).tolist() == [True, False, True]
+
+
+def test_a_conditional_logit_is_a_plain_one_plus_the_features_projected_on_the_class() -> None:
+    discriminator = Discriminator(DiscriminatorConfig(), Task((1, 8, 8), classes=3))
+    samples, labels = torch.randn(4, 1, 8, 8), torch.tensor([2, 0, 1, 2])
+    features = discriminator.features(samples)
+    assert discriminator.classes is not None
+    by_hand = discriminator.last(features).squeeze(1) + (discriminator.classes(labels) * features).sum(1)
+    assert torch.allclose(discriminator(samples, labels), by_hand, atol=1e-6)
+
+
+def test_a_pack_is_judged_as_one_and_no_other_packs_logit_moves() -> None:
+    discriminator = Discriminator(DiscriminatorConfig(pack=2), Task((1, 8, 8), pack=2))
+    samples = torch.randn(6, 1, 8, 8)
+    changed = samples.clone()
+    changed[3] = 0
+    assert discriminator(samples).shape == (3,)
+    assert torch.isclose(discriminator(samples), discriminator(changed)).tolist() == [True, False, True]
+
+
+def test_a_pair_of_a_sample_and_a_latent_is_judged_by_both() -> None:
+    discriminator = Discriminator(DiscriminatorConfig(), Task((1, 8, 8), joint_size=5))
+    samples, latents = torch.randn(2, 1, 8, 8), torch.randn(2, 5)
+    logits = discriminator(samples, latents)
+    assert logits.shape == (2,)
+    assert not torch.isclose(logits, discriminator(samples.flip(0), latents)).any()
+    assert not torch.isclose(logits, discriminator(samples, latents.flip(0))).any()
+
+
+def test_codes_reach_the_generator_beside_the_latents() -> None:
+    generator = Generator(GeneratorConfig(latent_size=4), Task((1, 8, 8), code_size=3)).eval()
+    latents = torch.randn(2, 4)
+    plain, coded = generator(latents, torch.zeros(2, 3)), generator(latents, torch.eye(3)[:2])
+    assert plain.shape == (2, 1, 8, 8)
+    assert not torch.allclose(plain, coded)
+
+
 def test_parameters_are_counted() -> None:
-    discriminator = Discriminator(DiscriminatorConfig(widths=(4,)), (1, 8, 8))
+    discriminator = Discriminator(DiscriminatorConfig(widths=(4,)), Task((1, 8, 8)))
     assert parameter_count(discriminator) == (16 * 4 + 4) + (4 * 4 * 4 + 1)
 
 
@@ -131,10 +178,10 @@ def through_onnx(network: nn.Module, example: torch.Tensor, others: list[torch.T
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_an_odd_sized_pair_exports_to_a_graph_for_any_batch(player: str) -> None:
     shape = (3, 13, 9)
-    network: nn.Module = Generator(GeneratorConfig(depth=1), shape)
+    network: nn.Module = Generator(GeneratorConfig(depth=1), Task(shape))
     sizes: tuple[int, ...] = (64,)
     if player == "discriminator":
-        network, sizes = Discriminator(DiscriminatorConfig(depth=1), shape), shape
+        network, sizes = Discriminator(DiscriminatorConfig(depth=1), Task(shape)), shape
     network.eval()
     inputs = [torch.randn(count, *sizes) for count in (1, 3)]
     for ours, theirs in zip(inputs, through_onnx(network, torch.randn(2, *sizes), inputs), strict=True):

@@ -1,0 +1,33 @@
+"""Wording: findings as lines for people and as an object for programs."""
+
+import json
+from pathlib import Path
+
+from training.diagnostics.finding import Finding
+from training.diagnostics.wording import as_json, as_text
+
+REPORT = Path("run/report.html")
+COLLAPSE = Finding("collapse", "It draws one point.", ("this", "that"), "variety")
+UNFINISHED = Finding("unfinished", "It is half way.")
+
+
+def test_each_finding_says_what_to_try_and_where_to_look() -> None:
+    assert as_text(REPORT, [COLLAPSE, UNFINISHED]).splitlines() == [
+        "collapse: It draws one point.",
+        "    try  this",
+        "    try  that",
+        "    see  run/report.html#variety",
+        "unfinished: It is half way.",
+    ]
+
+
+def test_without_a_chart_the_page_is_named() -> None:
+    assert as_text(REPORT, [UNFINISHED]).splitlines()[-1] == "see run/report.html"
+
+
+def test_programs_read_the_same() -> None:
+    answer = json.loads(as_json(REPORT, [COLLAPSE]))
+    assert answer["report"] == "run/report.html"
+    assert answer["findings"] == [
+        {"name": "collapse", "words": "It draws one point.", "tries": ["this", "that"], "chart": "variety"}
+    ]

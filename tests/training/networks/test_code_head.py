@@ -1,0 +1,24 @@
+"""The code head: what it says at first, and what it reads."""
+
+import pytest
+import torch
+
+from training.codes import Codes
+from training.networks.code_head import CodeHead, CodeHeadConfig
+
+CODES = Codes(categorical={"digit": 10}, continuous={"slant": (-1.0, 1.0)})
+
+
+@pytest.mark.parametrize("width", [0, 8])
+def test_a_fresh_head_knows_nothing_and_learns_from_the_first_step(width: int) -> None:
+    head = CodeHead(CodeHeadConfig(width=width), 6, CODES)
+    parameters = head(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)))
+    assert parameters.shape == (4, CODES.size)
+    assert not parameters.any()
+    torch.autograd.backward(parameters.sum())
+    assert any(weight.grad is not None and weight.grad.any() for weight in head.parameters())
+
+
+def test_without_a_width_it_is_linear_in_the_features() -> None:
+    assert len(list(CodeHead(CodeHeadConfig(width=0), 6, CODES).parameters())) == 2
+    assert len(list(CodeHead(CodeHeadConfig(width=8), 6, CODES).parameters())) == 4

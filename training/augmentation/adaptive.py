@@ -1,0 +1,174 @@
+"""ADA: invertible augmentations, each with a probability that follows how far the discriminator overfits.
+
+    r = E sign D(x)       1: it knows every training image; 0: it cannot tell them
+    p += sign(r - target) samples / adjustment_samples       within [0, 1]
+
+Pixel blitting, geometry and colour, as the authors recommend ("bgc"): every one is invertible as a mixture with doing
+nothing, as long as p stays below 1, so that the generator cannot learn to imitate them. Where the objective knows only
+differences of logits, r is taken of D(x) - D(G(z)). The authors resample with wavelet filters; here it is bilinear.
+
+Shapes: B batch, C H W channels, height and width.
+
+References:
+    Karras et al., Training Generative Adversarial Networks with Limited Data (2020), sections 2 and 3, equation 1 and
+    appendix B; strengths and the adjustment's speed are those of the authors' code.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+
+from training.augmentation.numbers import Numbers
+from training.augmentation.resampling import resample
+from training.tables import Range
+
+ADJUST_EVERY_STEPS = 4
+TRANSLATION_STD = 1 / 8  # of the side; integer translations go as far at most
+SCALE_STD = 0.2  # of log2
+BRIGHTNESS_STD = 0.2
+CONTRAST_STD = 0.5  # of log2
+SATURATION_STD = 1.0  # of log2
+COLOURS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveConfig:
+    """The `[augmentation]` table of kind "ada".
+
+    Attributes:
+        target: r to be held.
+        adjustment_samples: samples in which p can go from 0 to 1.
+    """
+
+    kind: ClassVar[str] = "ada"
+
+    target: Annotated[float, Range(above=0, below=1)] = 0.6
+    adjustment_samples: Annotated[int, Range(at_least=1)] = 500_000
+
+
+class Adaptive:
+    """The augmentation and its probability.
+
+    Args:
+        config: its table.
+    """
+
+    def __init__(self, config: AdaptiveConfig) -> None:
+        self._config = config
+        self.probability = 0.0
+        self._signs = 0.0  # sum over the steps since the last adjustment
+        self._steps = 0
+
+    def __call__(self, images: Tensor, numbers: Numbers) -> Tensor:
+        """Augment images [B, C, H, W]."""
+        moved = resample(images, geometry(self.probability, numbers, images.shape[2:]))
+        return colour(moved, self.probability, numbers)
+
+    def observe(self, real_sign: Tensor, batch_size: int) -> None:
+        """Take note of one critic step, and adjust the probability when it is time.
+
+        Args:
+            real_sign: mean sign of the logits of real samples, over all processes.
+            batch_size: samples of the step.
+        """
+        self._signs += float(real_sign)
+        self._steps += 1
+        if self._steps == ADJUST_EVERY_STEPS:
+            excess = self._signs / self._steps - self._config.target
+            step = math.copysign(batch_size * self._steps / self._config.adjustment_samples, excess) if excess else 0.0
+            self.probability = min(max(self.probability + step, 0.0), 1.0)
+            self._signs, self._steps = 0.0, 0
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {"probability": self.probability, "signs": self._signs, "steps": self._steps}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from a checkpoint."""
+        self.probability, self._signs, self._steps = state["probability"], state["signs"], int(state["steps"])
+
+
+def geometry(probability: float, numbers: Numbers, size: torch.Size) -> Tensor:
+    """Draw each sample's map: flip, quarter turns, whole-pixel moves, scales, rotations, moves.
+
+    Args:
+        probability: p.
+        numbers: of the step.
+        size: H, W.
+
+    Returns:
+        [B, 2, 3], as `resample` takes it.
+    """
+    height, width = size
+    flip = _sometimes(2 * (numbers.uniform() < 1 / 2).float() - 1, 1.0, probability, numbers)
+    turns = _sometimes((numbers.uniform() * 4).floor() * (math.pi / 2), 0.0, probability, numbers)
+    if height != width:  # a quarter turn would squeeze an oblong image
+        turns = torch.zeros_like(turns)
+    sides = torch.tensor([width, height], device=flip.device)
+    whole = _sometimes((2 * numbers.uniform(2) - 1) * TRANSLATION_STD, 0.0, probability, numbers)
+    whole = (whole * sides).round() / sides
+    scale = _sometimes(2 ** (SCALE_STD * numbers.normal()), 1.0, probability, numbers)
+    turning = 1 - math.sqrt(1 - probability)  # twice, so that together they happen with p
+    before = _sometimes((2 * numbers.uniform() - 1) * math.pi, 0.0, turning, numbers)
+    stretch = _sometimes(2 ** (SCALE_STD * numbers.normal()), 1.0, probability, numbers)
+    after = _sometimes((2 * numbers.uniform() - 1) * math.pi, 0.0, turning, numbers)
+    move = _sometimes(TRANSLATION_STD * numbers.normal(2), 0.0, probability, numbers)
+    linear = (
+        _scaling(flip, torch.ones_like(flip))
+        @ _rotation(turns)
+        @ _scaling(scale, scale)
+        @ _rotation(before)
+        @ _scaling(stretch, 1 / stretch)
+        @ _rotation(after)
+    )
+    return torch.cat([linear, (2 * (whole + move)).unsqueeze(2)], dim=2)  # the side is two half sides
+
+
+def colour(images: Tensor, probability: float, numbers: Numbers) -> Tensor:
+    """Change brightness and contrast, invert the luma, and, of colour images, turn the hue and scale the saturation.
+
+    Args:
+        images: [B, C, H, W].
+        probability: p.
+        numbers: of the step.
+
+    Returns:
+        [B, C, H, W].
+    """
+    brightness = _sometimes(BRIGHTNESS_STD * numbers.normal(), 0.0, probability, numbers)
+    contrast = _sometimes(2 ** (CONTRAST_STD * numbers.normal()), 1.0, probability, numbers)
+    luma = _sometimes(2 * (numbers.uniform() < 1 / 2).float() - 1, 1.0, probability, numbers)
+    hue = _sometimes((2 * numbers.uniform() - 1) * math.pi, 0.0, probability, numbers)
+    saturation = _sometimes(2 ** (SATURATION_STD * numbers.normal()), 1.0, probability, numbers)
+
+    def each(values: Tensor) -> Tensor:
+        return values[:, :, None, None]
+
+    images = (images + each(brightness)) * each(contrast)
+    grey = images.mean(1, keepdim=True)
+    if images.shape[1] != COLOURS:
+        return images + (each(luma) - 1) * grey
+    chroma = images - grey
+    # A rotation about the grey axis (1, 1, 1)/sqrt(3): Rodrigues' formula, whose axial part the luma already is.
+    turned = chroma.roll(1, 1) - chroma.roll(2, 1)  # the cross product with the axis, times sqrt(3)
+    chroma = each(hue.cos()) * chroma + each(hue.sin()) / math.sqrt(COLOURS) * turned
+    return each(luma) * grey + each(saturation) * chroma
+
+
+def _sometimes(values: Tensor, neutral: float, probability: float, numbers: Numbers) -> Tensor:
+    """Values [B, K] where a coin of probability p says so, and the neutral one elsewhere."""
+    return torch.where(numbers.uniform() < probability, values, neutral)
+
+
+def _rotation(angles: Tensor) -> Tensor:
+    """Matrices [B, 2, 2] of angles [B, 1]."""
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)], 1)
+
+
+def _scaling(x: Tensor, y: Tensor) -> Tensor:
+    """Matrices [B, 2, 2] of factors [B, 1]."""
+    return torch.diag_embed(torch.cat([x, y], 1))

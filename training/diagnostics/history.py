@@ -1,0 +1,70 @@
+"""What a run's folder remembers: the rows of its log and what happened to it, in order.
+
+    RUN/metrics.jsonl   {"samples": 6400, "critic/total": …, "theory/diversity": …}
+    RUN/events.jsonl    {"samples": 12800, "event": "collapse", "text": "…"}
+
+An event is something that a person should know and that a number does not say. Those of the alarm follow from the rows;
+those of a rollback are part of the checkpoint. So both files are the same whether or not a run was interrupted.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+METRICS_NAME: Final = "metrics.jsonl"
+EVENTS_NAME: Final = "events.jsonl"
+
+Row = dict[str, float]
+Kind = Literal["collapse", "recovery", "rollback"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run.
+
+    Attributes:
+        samples: training time; of a rollback, that of the checkpoint from which the run went on.
+        event: what kind of thing.
+        text: in words, one sentence.
+    """
+
+    samples: int
+    event: Kind
+    text: str
+
+    def line(self) -> str:
+        """As a line of the file."""
+        return json.dumps(asdict(self)) + "\n"
+
+
+def rows(run: Path) -> list[Row]:
+    """The rows of a run's log.
+
+    Args:
+        run: the run's folder.
+
+    Returns:
+        The complete rows in order; none if there is no log.
+    """
+    found: list[Row] = [json.loads(line) for line in complete_lines(run / METRICS_NAME)]
+    return found
+
+
+def events(run: Path) -> list[Event]:
+    """What happened to a run.
+
+    Args:
+        run: the run's folder.
+
+    Returns:
+        The events in order.
+    """
+    return [Event(**json.loads(line)) for line in complete_lines(run / EVENTS_NAME)]
+
+
+def complete_lines(path: Path) -> list[str]:
+    """The lines of a file that were written to their end; none if there is no file."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

@@ -1,0 +1,74 @@
+"""What the main process of a run does at each measurement: look, write a row, watch the alarm.
+
+It holds no state that the rows do not hold, too: after a resume or a rollback the alarm is where replaying the rows
+that were kept puts it.
+"""
+
+from collections.abc import Iterable
+
+import torch
+
+from training.config import Config
+from training.data.image_data import Dataset
+from training.diagnostics import alarm
+from training.diagnostics.alarm import PREFIX, Alarm
+from training.diagnostics.history import Event, Row
+from training.diagnostics.probe import Probe, can_probe
+from training.networks.players import Players, Side
+from training.networks.port import Task
+
+
+class Monitor:
+    """The diagnostics of one run.
+
+    Args:
+        config: of the run.
+        data: to train on.
+        task: what the networks fit.
+        device: where the networks are.
+    """
+
+    def __init__(self, config: Config, data: Dataset, task: Task, device: torch.device) -> None:
+        measuring = config.diagnostics.every_samples > 0 and can_probe(data)
+        self._probe = Probe(config, data, task, device) if measuring else None
+        self._total_samples = config.trainer.total_samples
+        self._alarm = Alarm()
+
+    def replay(self, rows: Iterable[Row]) -> None:
+        """Put the alarm where these rows lead.
+
+        Args:
+            rows: all rows of the run so far.
+        """
+        self._alarm = Alarm()
+        for row in rows:
+            self.watch(row)
+
+    def measure(self, trained: Players, averaged: Side) -> Row:
+        """Look at the networks.
+
+        Args:
+            trained: both sides as they are trained.
+            averaged: the generator's side with averaged weights.
+
+        Returns:
+            Readings under the names of the log; none for data that cannot be measured so.
+        """
+        found = {} if self._probe is None else self._probe.measure(trained, averaged)
+        return {f"{PREFIX}{name}": figure for name, figure in found.items()}
+
+    def watch(self, row: Row) -> Event | None:
+        """Let the alarm see one more row.
+
+        Args:
+            row: as it is written to the log, with its `samples`.
+
+        Returns:
+            The event if the alarm went on or off.
+        """
+        self._alarm, change = alarm.watch(self._alarm, row, self._total_samples)
+        if change is None:
+            return None
+        if change.raised:
+            return Event(change.samples, "collapse", f"the generator has collapsed: {change.reason}")
+        return Event(change.samples, "recovery", f"the collapse is over: {change.reason}")

@@ -1,0 +1,65 @@
+"""Q(c|x), the code head: reads the codes of a sample from what the discriminator sees in it.
+
+It shares the discriminator's layers up to the last one, so reading codes adds one small layer or two to the game. Its
+output are the parameters of a factorised distribution: logits of each categorical code, and the mean of each continuous
+one, whose standard deviation is one.
+
+Shapes: B batch, F features, K width of all codes together.
+
+References:
+    Chen et al., InfoGAN (2016), section 6 and appendix C.1: Q and D share all layers but the last; 128 units between.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from training.codes import Codes
+from training.networks.dcgan import LEAKY_SLOPE
+from training.tables import Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeHeadConfig:
+    """The `[code_head]` table.
+
+    Attributes:
+        width: units between the discriminator's features and the codes; 0 reads them off the features linearly.
+    """
+
+    width: Annotated[int, Range(at_least=0)] = 128
+
+
+class CodeHead(nn.Module):
+    """Features [B, F] to the parameters of Q [B, K].
+
+    Args:
+        config: the `[code_head]` table.
+        feature_size: F.
+        codes: which codes there are.
+    """
+
+    def __init__(self, config: CodeHeadConfig, feature_size: int, codes: Codes) -> None:
+        super().__init__()
+        last = nn.Linear(config.width or feature_size, codes.size)
+        self.layers = nn.Sequential(last)
+        if config.width:
+            first = nn.Linear(feature_size, config.width)
+            nn.init.kaiming_normal_(first.weight, a=LEAKY_SLOPE)
+            nn.init.zeros_(first.bias)
+            self.layers = nn.Sequential(first, nn.LeakyReLU(LEAKY_SLOPE), last)
+        nn.init.zeros_(last.weight)  # every code is as likely at first: the bound starts at 0
+        nn.init.zeros_(last.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Read the codes.
+
+        Args:
+            features: [B, F] of the discriminator.
+
+        Returns:
+            [B, K]: logits of each categorical code, then means of the continuous ones.
+        """
+        parameters: Tensor = self.layers(features)
+        return parameters

@@ -1,0 +1,123 @@
+"""Pictures of samples: what a person looks at while a run goes, and on a package's card.
+
+    images                    a square sheet, sample beside sample
+    vectors of two numbers    where they lie, over where real ones lie
+    single numbers            their histogram, over that of real ones
+    anything else             nothing worth a look
+
+A picture of numbers keeps the frame of the real samples, so that those of one run can be leafed through; what falls
+outside the frame is not shown.
+
+Shapes: B samples, C H W channels, height and width, N real samples.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn.functional import pad
+
+from training.data.pixels import to_bytes
+
+Values = NDArray[np.floating]
+Colour = tuple[int, int, int]
+
+IMAGE_AXES: Final = 3
+SHEET_SAMPLES: Final = 64  # ten classes several times each, and still a screenful
+DOT_SAMPLES: Final = 2_000  # modes of a few pixels stand out, and what lies between them is still seen
+SHEET_ZOOM: Final = 2  # digits of 28 pixels are small on today's screens
+GAP_SHADE: Final = 96  # of the line between samples: neither the black nor the white of most images
+MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
+SIDE: Final = 400  # pixels: a hundredth of the frame, a usual mode's width, is four
+MARGIN: Final = 0.1  # of the real samples' range, on either side
+BARS: Final = 100
+WHITE: Final[Colour] = (255, 255, 255)
+REAL_COLOUR: Final[Colour] = (200, 200, 200)
+GENERATED_COLOUR: Final[Colour] = (30, 80, 160)
+
+
+def samples_wanted(sample_shape: tuple[int, ...]) -> int:
+    """How many samples a picture of them takes.
+
+    Args:
+        sample_shape: of one.
+
+    Returns:
+        A square number for images.
+    """
+    return SHEET_SAMPLES if len(sample_shape) == IMAGE_AXES else DOT_SAMPLES
+
+
+def picture(samples: Tensor, real: NDArray[np.generic]) -> Image.Image | None:
+    """Draw samples as their kind is best seen.
+
+    Args:
+        samples: [B, ...], images in [-1, 1] with B a square number.
+        real: [N, ...] of the data, for the frame and the background of numbers.
+
+    Returns:
+        One picture, or None for vectors of more than two numbers and for items.
+    """
+    if samples.ndim == 1 + IMAGE_AXES:
+        sheet = contact_sheet(samples)
+        return sheet.resize((sheet.width * SHEET_ZOOM, sheet.height * SHEET_ZOOM), Image.Resampling.NEAREST)
+    if samples.shape[1:] == (2,):
+        return _dots(samples.double().numpy(), real.astype(np.float64))
+    if samples.shape[1:] == (1,):
+        return _bars(samples.double().numpy(), real.astype(np.float64))
+    return None
+
+
+def contact_sheet(samples: Tensor) -> Image.Image:
+    """Lay images out in a square, row by row.
+
+    Args:
+        samples: [B, C, H, W] floats in [-1, 1] with 1, 3 or 4 channels, B a square number.
+
+    Returns:
+        One image, a line of one pixel after each sample.
+    """
+    count, channels, height, width = samples.shape
+    side = math.isqrt(count)
+    framed = pad(to_bytes(samples), (0, 1, 0, 1), value=GAP_SHADE)
+    rows = framed.reshape(side, side, channels, height + 1, width + 1)
+    sheet = rows.permute(0, 3, 1, 4, 2).reshape(side * (height + 1), side * (width + 1), channels)
+    return Image.fromarray(sheet.squeeze(2).numpy() if channels == 1 else sheet.numpy(), MODES[channels])
+
+
+def _dots(samples: Values, real: Values) -> Image.Image:
+    """Every sample a dot; the second number points upwards. As many real ones lie below."""
+    low, high = _frame(real)
+    canvas = np.full((SIDE, SIDE, 3), WHITE, np.uint8)
+    for points, colour in ((real[:: max(1, len(real) // len(samples))], REAL_COLOUR), (samples, GENERATED_COLOUR)):
+        places = np.floor(SIDE * (points - low) / (high - low)).astype(np.int64)
+        across, up = places[((places >= 0) & (places < SIDE)).all(axis=1)].T
+        canvas[SIDE - 1 - up, across] = colour
+    return Image.fromarray(canvas)
+
+
+def _bars(samples: Values, real: Values) -> Image.Image:
+    """The real histogram filled, the generated one a line; both of area 1, the higher one fills the picture."""
+    low, high = _frame(real)
+    edges = np.linspace(low[0], high[0], BARS + 1)
+    densities = [np.histogram(values, edges)[0] / len(values) for values in (real, samples)]
+    highest = max(density.max() for density in densities)
+    heights = [np.rint((SIDE - 1) * (1 - density / highest)) for density in densities]
+    canvas = Image.new("RGB", (SIDE, SIDE), WHITE)
+    pen, width = ImageDraw.Draw(canvas), SIDE // BARS
+    for bar, top in enumerate(heights[0]):
+        pen.rectangle((bar * width, top, (bar + 1) * width - 1, SIDE), fill=REAL_COLOUR)
+    corners = [(x, float(top)) for bar, top in enumerate(heights[1]) for x in (bar * width, (bar + 1) * width - 1)]
+    pen.line(corners, fill=GENERATED_COLOUR, width=2)
+    return canvas
+
+
+def _frame(real: Values) -> tuple[Values, Values]:
+    """Lowest and highest place shown, [D] each, as wide in every direction."""
+    low, high = real.min(axis=0), real.max(axis=0)
+    reach = (high - low).max() * (1 / 2 + MARGIN)
+    centre = (low + high) / 2
+    return centre - reach, centre + reach

@@ -7,6 +7,7 @@
 Nothing appears among the packages before all of it is done.
 """
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,28 +15,40 @@ from typing import Final
 import numpy as np
 import torch
 
-from training import checkpoint, data
+from training import checkpoint
 from training import config as configuration
+from training import data as sources
 from training.calibration import Calibration, calibrate, quantiles
 from training.checkpoint import Run
-from training.data.image_data import ImageData
+from training.data import Data, ImageData, InteractionData
 from training.errors import ExportError
-from training.evaluation import Evaluation, classifier, evaluate, reference_images
-from training.manifest import CARD, DISCRIMINATOR, FILE_NAME, GENERATOR, GOLDEN, PREVIEW, DiscriminatorFacts, Manifest
-from training.packaging import golden, graphs
+from training.evaluation import reference_rows
+from training.manifest import (
+    CARD,
+    DISCRIMINATOR,
+    ENCODER,
+    FILE_NAME,
+    GENERATOR,
+    GOLDEN,
+    PREVIEW,
+    DiscriminatorFacts,
+    Manifest,
+)
+from training.packaging import golden, graphs, quality
 from training.packaging.card import Findings, card, summary
+from training.packaging.catalogue import among_the_unknown
 from training.packaging.draws import Purpose
-from training.packaging.graphs import LOGIT, SAMPLE
-from training.packaging.pair import Pair, Say, build, floats, half_real
+from training.packaging.interface import CONDITION, LATENT, LOGIT, SAMPLE
+from training.packaging.pair import Pair, Samples, Say, Shown, build, half_real
 from training.packaging.parity import depends_on_batch_mates
-from training.packaging.preview import COUNT as PREVIEW_COUNT
 from training.packaging.preview import preview
 from training.packaging.provenance import provenance
 from training.packaging.publish import choose_version, publish
 from training.packaging.runtime import Arrays
+from training.pictures import samples_wanted
 
 IMAGE_CHANNELS: Final = (1, 3)  # of the package format
-FEWEST_HELD_OUT = 64  # images: with fewer, the halves of a calibration say nothing
+FEWEST_HELD_OUT = 64  # samples: with fewer, the halves of a calibration say nothing
 BATCH_MATES = 8  # rows tried together and alone
 NOISE_SAMPLES = 1_000
 NOISE_SEED = 0
@@ -71,34 +84,35 @@ def export_run(
         TrainingError: if the run or its data cannot be read, a graph would not be faithful, or the package cannot be
             published; then nothing is left behind.
     """
-    trained, images = load(run, data_path)
+    trained, data = load(run, data_path)
     name = trained.config.name if name is None else name
     version = choose_version(models_dir, name, version)
-    pair = build(trained, images, say)
-    arrays = _golden_vectors(pair, images)
-    findings, facts = _judge(pair, trained, images, say)
-    shown = pair.generator.output(SAMPLE, pair.latents(Purpose.PREVIEW, PREVIEW_COUNT)).astype(np.float32)
+    pair = build(trained, data, say)
+    arrays = _golden_vectors(pair, data)
+    findings, facts = _judge(pair, trained, data, say)
+    drawn = _preview(pair, data)
     files = {
         GENERATOR: pair.generator_bytes,
         DISCRIMINATOR: pair.discriminator_bytes,
+        **({} if pair.encoder_bytes is None else {ENCODER: pair.encoder_bytes}),
         GOLDEN: golden.pack(arrays),
-        CARD: card(name, version, trained, images, findings, license_text).encode(),
-        PREVIEW: preview(torch.from_numpy(shown)),
+        CARD: card(name, version, trained, data, findings, license_text, drawn=drawn is not None).encode(),
+        **({} if drawn is None else {PREVIEW: drawn}),
     }
     manifest = Manifest(
         name=name,
         version=version,
         created=datetime.now(UTC),
-        summary=summary(trained, images),
+        summary=summary(trained, data),
         license=license_text,
         files=files,
-        latent_size=pair.latent_size,
-        image_shape=images.image_shape,
+        interface=pair.interface,
         generator_opset=graphs.opset_of(pair.generator_bytes),
+        encoder_opset=None if pair.encoder_bytes is None else graphs.opset_of(pair.encoder_bytes),
         discriminator=facts,
         golden_count=golden.COUNT,
         tolerances=golden.tolerances(arrays, pair.parity),
-        provenance=provenance(trained, images, _metrics(findings)),
+        provenance=provenance(trained, data, _metrics(findings)),
     )
     package = publish({**files, FILE_NAME: manifest.to_json()}, models_dir, name, version)
     size = sum(len(content) for content in files.values())
@@ -108,7 +122,7 @@ def export_run(
     return package
 
 
-def load(run: Path, data_path: str | None = None) -> tuple[Run, ImageData]:
+def load(run: Path, data_path: str | None = None) -> tuple[Run, Data]:
     """Read a run and the data it was trained on.
 
     Args:
@@ -123,28 +137,43 @@ def load(run: Path, data_path: str | None = None) -> tuple[Run, ImageData]:
     """
     trained = checkpoint.load_run(run)
     config = trained.config if data_path is None else configuration.with_data_path(trained.config, data_path)
-    images = data.load(config.data)
-    channels, held_out = images.image_shape[0], len(images.held_out)
-    if images.sha256 != trained.data_sha256:
+    data = sources.load(config.data)
+    if data.sha256 != trained.data_sha256:
         raise ExportError(
-            f"{run} was trained on other data: its SHA-256 was {trained.data_sha256} and is {images.sha256}"
+            f"{run} was trained on other data: its SHA-256 was {trained.data_sha256} and is {data.sha256}"
         )
-    if channels not in IMAGE_CHANNELS:
-        raise ExportError(f"{images.name} has {channels} channels; a package's images are grey (1) or colour (3)")
-    if held_out < FEWEST_HELD_OUT:
-        raise ExportError(f"{images.name} holds out {held_out} images; to calibrate takes {FEWEST_HELD_OUT} or more")
-    return trained, images
+    if isinstance(data, ImageData) and data.image_shape[0] not in IMAGE_CHANNELS:
+        channels = data.image_shape[0]
+        raise ExportError(f"{data.name} has {channels} channels; a package's images are grey (1) or colour (3)")
+    if len(data.held_out) < FEWEST_HELD_OUT:
+        raise ExportError(
+            f"{data.name} holds out {len(data.held_out)} samples; to calibrate takes {FEWEST_HELD_OUT} or more"
+        )
+    return trained, data
 
 
-def _golden_vectors(pair: Pair, images: ImageData) -> Arrays:
-    judged = half_real(floats(pair.pixels(Purpose.GOLDEN, golden.COUNT)), images)
-    return golden.vectors(pair.generator, pair.latents(Purpose.GOLDEN, golden.COUNT), pair.discriminator, judged)
+def _preview(pair: Pair, data: Data) -> bytes | None:
+    shown = pair.generator.output(SAMPLE, pair.inputs(Purpose.PREVIEW, samples_wanted(data.sample_shape)))
+    return preview(torch.from_numpy(shown.astype(np.float32)), data.train)
 
 
-def _judge(pair: Pair, run: Run, images: ImageData, say: Say) -> tuple[Findings, DiscriminatorFacts]:
-    """Measure the pair by its quantised samples."""
-    real = reference_images(images)
-    generated = pair.pixels(Purpose.CALIBRATION, len(real))
+def _golden_vectors(pair: Pair, data: Data) -> Arrays:
+    judged = half_real(pair.generated(Purpose.GOLDEN, golden.COUNT), data)
+    vectors = {
+        "generator": (pair.generator, pair.inputs(Purpose.GOLDEN, golden.COUNT)),
+        "discriminator": (pair.discriminator, judged.inputs()),
+    }
+    if pair.encoder is not None:
+        vectors["encoder"] = (pair.encoder, judged.inputs())
+    return golden.vectors(vectors)
+
+
+def _judge(pair: Pair, run: Run, data: Data, say: Say) -> tuple[Findings, DiscriminatorFacts]:
+    """Measure the pair by its samples as they are sent."""
+    chosen = reference_rows(data)
+    labels = None if data.held_out_labels is None else data.held_out_labels[chosen]
+    real = pair.real(data.held_out[chosen], labels)
+    generated = _generated_beside(real, pair, data)
     real_logits, generated_logits = pair.logits(real), pair.logits(generated)
     calibration = calibrate(real_logits, generated_logits)
     say(
@@ -152,11 +181,11 @@ def _judge(pair: Pair, run: Run, images: ImageData, say: Say) -> tuple[Findings,
         f"{calibration.area_under_curve:.4f}, on {calibration.evaluation_samples:,} samples"
     )
     coupled = depends_on_batch_mates(
-        lambda samples: pair.discriminator.run(samples)[LOGIT], floats(generated[:BATCH_MATES])
+        lambda inputs: pair.discriminator.run(inputs)[LOGIT], generated[slice(BATCH_MATES)].inputs()
     )
     facts = DiscriminatorFacts(
         opset=graphs.opset_of(pair.discriminator_bytes),
-        loss_family=run.config.objective.kind,
+        loss_family=run.config.objective.loss_family,
         batch_coupled=coupled,
         calibration=calibration,
         real_quantiles=quantiles(real_logits),
@@ -165,33 +194,45 @@ def _judge(pair: Pair, run: Run, images: ImageData, say: Say) -> tuple[Findings,
     findings = Findings(
         parity=pair.parity,
         calibration=calibration,
-        noise_probability=_noise_probability(pair, calibration, images),
+        noise_probability=_noise_probability(pair, calibration, data),
         noise_samples=NOISE_SAMPLES,
-        evaluation=_evaluation(pair, images, say),
+        quality=quality.measure(pair.generator, pair.interface, run.config, data, say),
     )
     return findings, facts
 
 
-def _evaluation(pair: Pair, images: ImageData, say: Say) -> Evaluation | None:
-    if images.train_labels is None:
-        say(f"evaluation: left out, because {images.name} has no labels to train a classifier with")
-        return None
-    say("evaluation: by a classifier from the cache, or trained now (two minutes on one core for MNIST)")
-    judge = classifier.obtain(images)
-    return evaluate(pair.pixels(Purpose.EVALUATION, len(reference_images(images))), images, judge)
+def _generated_beside(real: Shown, pair: Pair, data: Data) -> Shown:
+    """As many generated samples; items for the same users, and as theirs none that is known to be taken."""
+    if not isinstance(data, InteractionData) or real.labels is None:
+        return pair.generated(Purpose.CALIBRATION, len(real.samples))
+    inputs, known = pair.inputs(Purpose.CALIBRATION, len(real.samples)), data.relevance(data.pairs)
+    unknown = among_the_unknown(inputs[LATENT], real.labels, known)
+    drawn = pair.generator.output(SAMPLE, {LATENT: unknown, CONDITION: real.labels})
+    return Shown(drawn.astype(np.int64), real.labels)
 
 
-def _noise_probability(pair: Pair, calibration: Calibration, images: ImageData) -> float:
-    """Mean P(real) of images whose every byte is uniform noise."""
-    noise = np.random.default_rng(NOISE_SEED).integers(0, 256, (NOISE_SAMPLES, *images.image_shape), dtype=np.uint8)
+def _noise_probability(pair: Pair, calibration: Calibration, data: Data) -> float:
+    """Mean P(real) of samples that are uniform noise over the range of the data."""
+    chance = np.random.default_rng(NOISE_SEED)
+    labels = chance.integers(data.classes, size=NOISE_SAMPLES) if pair.interface.told else None
+    noise = pair.real(_noise(chance, data), labels)
     return float(calibration.probability(pair.logits(noise).astype(np.float64)).mean())
+
+
+def _noise(chance: np.random.Generator, data: Data) -> Samples:
+    shape = (NOISE_SAMPLES, *data.sample_shape)
+    if isinstance(data, ImageData):
+        return chance.integers(0, 256, shape, dtype=np.uint8)
+    if isinstance(data, InteractionData):
+        return chance.integers(data.items, size=shape)
+    return chance.uniform(data.train.min(axis=0), data.train.max(axis=0), shape).astype(np.float32)
 
 
 def _metrics(findings: Findings) -> dict[str, object]:
     """What was measured, as plain values for the manifest's provenance."""
-    calibration, parity, evaluation = findings.calibration, findings.parity, findings.evaluation
+    calibration, parity, found = findings.calibration, findings.parity, findings.quality
     return {
-        "parity": {"sample": parity.sample, "pixels": parity.pixels, "logit": parity.logit},
+        "parity": {key: gap for key, gap in dataclasses.asdict(parity).items() if gap is not None},
         "discriminator": {
             "area_under_curve": calibration.area_under_curve,
             "log_loss": calibration.log_loss,
@@ -200,5 +241,5 @@ def _metrics(findings: Findings) -> dict[str, object]:
             "noise_probability": findings.noise_probability,
             "noise_samples": findings.noise_samples,
         },
-        **({} if evaluation is None else {"images": evaluation.summary()}),
+        **({} if found is None else {found.subject: found.figures}),
     }

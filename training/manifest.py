@@ -4,14 +4,11 @@ The format is `models/manifest.schema.json`, which reader and writer share as da
 it takes every fact once, derives from it whatever else the format repeats (tensors from the latent's size and the
 sample's shape, hashes from the files), and refuses to write what the schema does not allow. How a package is made, and
 where it goes, is the business of others.
-
-Shapes: -1 batch, Z latent, C H W channels, height and width.
 """
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,15 +17,15 @@ from typing import Final
 import jsonschema
 
 from training.calibration import Calibration
-from training.data.pixels import HIGH, LOW
 from training.errors import ExportError
 from training.packaging.golden import Tolerance
-from training.packaging.graphs import LATENT, LOGIT, PIXELS, SAMPLE
+from training.packaging.interface import CONDITION_NAME, Interface, Port
 
 FILE_NAME: Final = "manifest.json"
-GENERATOR, DISCRIMINATOR, GOLDEN, CARD, PREVIEW = (
+GENERATOR, DISCRIMINATOR, ENCODER, GOLDEN, CARD, PREVIEW = (
     "generator.onnx",
     "discriminator.onnx",
+    "encoder.onnx",
     "golden.npz",
     "card.md",
     "preview.png",
@@ -72,9 +69,9 @@ class Manifest:
         summary: one sentence for people.
         license: of the weights; None says nothing.
         files: content by bare name, `GENERATOR`, `DISCRIMINATOR` and `GOLDEN` among them.
-        latent_size: Z.
-        image_shape: C, H, W.
+        interface: what the graphs take and give.
         generator_opset: that the generator's graph uses.
+        encoder_opset: likewise; None without an encoder.
         discriminator: what is known of the discriminator.
         golden_count: rows of the golden file.
         tolerances: of a replay, one a provider and precision.
@@ -87,9 +84,9 @@ class Manifest:
     summary: str
     license: str | None
     files: Mapping[str, bytes]
-    latent_size: int
-    image_shape: tuple[int, int, int]
+    interface: Interface
     generator_opset: int
+    encoder_opset: int | None = None
     discriminator: DiscriminatorFacts
     golden_count: int
     tolerances: list[Tolerance]
@@ -109,7 +106,7 @@ class Manifest:
         return (json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
     def _entries(self) -> Entry:
-        channels, height, width = self.image_shape
+        face = self.interface
         return {
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
@@ -121,37 +118,29 @@ class Manifest:
                 name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
                 for name, content in self.files.items()
             },
-            "latent": {"size": self.latent_size, "prior": "standard_normal"},
-            "sample": {
-                "kind": "image",
-                "layout": "NCHW",
-                "channels": channels,
-                "height": height,
-                "width": width,
-                "range": [LOW, HIGH],
-            },
-            "generator": {
-                "file": GENERATOR,
-                "opset": self.generator_opset,
-                "inputs": [_tensor(LATENT, "FP32", self.latent_size)],
-                "outputs": [self._sample(), _tensor(PIXELS, "UINT8", height, width, channels)],
-            },
+            "latent": {"size": face.latent_size, "prior": face.prior},
+            **({"labels": {"names": list(face.labels)}} if face.labels else {}),
+            **({} if face.codes is None else {"codes": face.codes.entry()}),
+            **({"condition": {"name": CONDITION_NAME, "count": face.conditions}} if face.conditions else {}),
+            "sample": face.sample_entry(),
+            "generator": _graph(GENERATOR, self.generator_opset, face.generator_inputs, face.generator_outputs),
+            **({} if self.encoder_opset is None else {"encoder": self._encoder(self.encoder_opset)}),
             "discriminator": self._discriminator(),
             "golden": {
                 "file": GOLDEN,
                 "count": self.golden_count,
-                "tolerances": [dataclasses.asdict(tolerance) for tolerance in self.tolerances],
+                "tolerances": [tolerance.entry() for tolerance in self.tolerances],
             },
             "provenance": self.provenance,
         }
 
+    def _encoder(self, opset: int) -> Entry:
+        return _graph(ENCODER, opset, self.interface.encoder_inputs, self.interface.encoder_outputs)
+
     def _discriminator(self) -> Entry:
-        facts = self.discriminator
+        facts, face = self.discriminator, self.interface
         return {
-            "file": DISCRIMINATOR,
-            "opset": facts.opset,
-            "inputs": [self._sample()],
-            "outputs": [_tensor(LOGIT, "FP32")],
+            **_graph(DISCRIMINATOR, facts.opset, face.discriminator_inputs, face.discriminator_outputs),
             "pack": 1,
             "loss_family": facts.loss_family,
             "batch_coupled": facts.batch_coupled,
@@ -159,13 +148,14 @@ class Manifest:
             "reference_quantiles": {"real": facts.real_quantiles, "generated": facts.generated_quantiles},
         }
 
-    def _sample(self) -> Entry:
-        return _tensor(SAMPLE, "FP32", *self.image_shape)
 
-
-def _tensor(name: str, datatype: str, *shape: int) -> Entry:
-    """A tensor named after its role, as all of ours are."""
-    return {"name": name, "datatype": datatype, "shape": [-1, *shape], "role": name}
+def _graph(file: str, opset: int, inputs: Sequence[Port], outputs: Sequence[Port]) -> Entry:
+    return {
+        "file": file,
+        "opset": opset,
+        "inputs": [port.entry() for port in inputs],
+        "outputs": [port.entry() for port in outputs],
+    }
 
 
 def _validate(entries: Entry) -> None:

@@ -7,6 +7,6 @@ This room receives images as bytes, the way the service sends them, and never as
 comes with the same figure for real images in the generator's place: that is the floor that sampling noise sets.
 """
 
-from training.evaluation.evaluate import Evaluation, evaluate, reference_images
+from training.evaluation.evaluate import Evaluation, evaluate, reference_rows
 
-__all__ = ["Evaluation", "evaluate", "reference_images"]
+__all__ = ["Evaluation", "evaluate", "reference_rows"]

@@ -4,7 +4,7 @@ Averaging a generator's weights does not average what its layers put out, so the
 gathered in training belong to other networks than the one that is served. They are gathered anew with its own weights,
 as plain averages over many batches.
 
-Shapes: N latents, Z.
+Shapes: N rows.
 
 References:
     Ioffe and Szegedy, Batch Normalization (2015), algorithm 2: population statistics for inference.
@@ -23,12 +23,13 @@ def has_batch_statistics(network: nn.Module) -> bool:
     return bool(_normalisations(network))
 
 
-def reestimate(generator: nn.Module, latents: Tensor) -> None:
+def reestimate(generator: nn.Module, *inputs: Tensor) -> None:
     """Replace the running statistics of every batch normalisation, in place; the network ends in evaluation mode.
 
     Args:
-        generator: maps latents to samples.
-        latents: [N, Z]; a last batch of one is not enough to have a variance and is left out.
+        generator: maps its inputs to samples.
+        inputs: [N, ...] each: latents, and what else it is told; a last batch of one is not enough to have a variance
+            and is left out.
     """
     layers = _normalisations(generator)
     momenta = [layer.momentum for layer in layers]
@@ -38,9 +39,9 @@ def reestimate(generator: nn.Module, latents: Tensor) -> None:
         layer.momentum = None  # torch's word for the plain average over batches
         layer.train()
     with torch.no_grad():
-        for batch in torch.split(latents, BATCH):
-            if len(batch) > 1:
-                generator(batch)
+        for batch in zip(*(torch.split(values, BATCH) for values in inputs), strict=True):
+            if len(batch[0]) > 1:
+                generator(*batch)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     generator.eval()

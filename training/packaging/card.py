@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from training import config as configuration
 from training.calibration import ERROR_BINS, Calibration, Platt
 from training.checkpoint import Run
-from training.data.image_data import ImageData
-from training.evaluation import Evaluation
-from training.evaluation.tables import metrics_table
+from training.data import Data, ImageData, InteractionData
 from training.packaging.parity import Parity
 from training.packaging.provenance import portable
+from training.packaging.quality import NOT_MEASURED, Quality
+from training.pictures import samples_wanted
 
 CHANNEL_WORDS = {1: "grey", 3: "colour"}
 
@@ -30,24 +30,33 @@ class Findings:
         calibration: of the discriminator.
         noise_probability: mean P(real) that it gives to uniform noise.
         noise_samples: how much noise that was.
-        evaluation: of the samples; None where the data has no labels to train a classifier with.
+        quality: of the samples; None where there is nothing to measure with.
     """
 
     parity: Parity
     calibration: Calibration
     noise_probability: float
     noise_samples: int
-    evaluation: Evaluation | None
+    quality: Quality | None
 
 
-def summary(run: Run, data: ImageData) -> str:
+def summary(run: Run, data: Data) -> str:
     """One sentence that says what a package is."""
-    channels, height, width = data.image_shape
-    kind = f"{CHANNEL_WORDS[channels]} images of {height}x{width} pixels"
-    return f"A {run.config.objective.kind.replace('_', '-')} GAN that draws {kind} like those of {data.name}."
+    if isinstance(data, ImageData):
+        channels, height, width = data.image_shape
+        kind = f"{CHANNEL_WORDS[channels]} images of {height}x{width} pixels"
+    elif isinstance(data, InteractionData):
+        kind = f"one of {data.items:,} items for one of {data.users:,} users, by preferences"
+    else:
+        size = data.sample_shape[0]
+        kind = f"vectors of {size} numbers" if size > 1 else "numbers"
+    game = run.config.objective.kind.replace("_", "-")
+    return f"{'An' if game[0] in 'aeiou' else 'A'} {game} GAN that draws {kind} like those of {data.name}."
 
 
-def card(name: str, version: int, run: Run, data: ImageData, findings: Findings, license_text: str | None) -> str:
+def card(
+    name: str, version: int, run: Run, data: Data, findings: Findings, license_text: str | None, *, drawn: bool
+) -> str:
     """Write the card.
 
     Args:
@@ -57,20 +66,24 @@ def card(name: str, version: int, run: Run, data: ImageData, findings: Findings,
         data: that it was trained on.
         findings: what was measured.
         license_text: of the weights, if stated.
+        drawn: whether there is a picture beside it.
 
     Returns:
         Markdown.
     """
     sections = {
-        f"{name} {version}": [summary(run, data), "", "![64 samples, none chosen](preview.png)"],
-        "Use": _use(),
-        "Data": [f"- {data.attribution}", f"- {len(data.train):,} images trained on, {len(data.held_out):,} held out"]
-        + [f"- SHA-256 `{data.sha256}`"]
-        + ([f"- License of these weights: {license_text}"] if license_text else []),
+        f"{name} {version}": [summary(run, data), *(["", _picture(data)] if drawn else [])],
+        "Use": [*_use(data), *_encoder(run)],
+        "Data": [
+            f"- {data.attribution}",
+            f"- {len(data.train):,} {_noun(data)} trained on, {len(data.held_out):,} held out",
+            f"- SHA-256 `{data.sha256}`",
+            *([f"- License of these weights: {license_text}"] if license_text else []),
+        ],
         "Training": _training(run),
-        "Quality": _quality(findings.evaluation),
-        "Scores": _scores(findings),
-        "Limits": _limits(findings.evaluation),
+        "Quality": _quality(findings.quality),
+        "Scores": _scores(findings, data),
+        "Limits": _limits(findings.quality),
     }
     parts = [
         f"{'#' if level == 0 else '##'} {title}\n\n" + "\n".join(lines)
@@ -79,13 +92,27 @@ def card(name: str, version: int, run: Run, data: ImageData, findings: Findings,
     return "\n\n".join(parts) + "\n"
 
 
-def _use() -> list[str]:
+def _encoder(run: Run) -> list[str]:
+    if run.config.codes is not None:
+        return ["", "`encoder.onnx` reads a sample's codes: the probability of each category, then the others' means."]
+    if run.config.encoder is not None:
+        return ["", "`encoder.onnx` finds a sample's latent; `discriminator.onnx` judges the sample together with it."]
+    return []
+
+
+def _use(data: Data) -> list[str]:
+    if isinstance(data, ImageData):
+        samples, genuine = "samples in [-1, 1] and to the pixels that are sent", "an image is genuine"
+    elif isinstance(data, InteractionData):
+        samples, genuine = "an item for a user", "a person likes an item"
+    else:
+        samples, genuine = "samples", "a sample is genuine"
     return [
-        "`generator.onnx` maps standard normal latents to samples in [-1, 1] and to the pixels that are sent; "
+        f"`generator.onnx` maps latents to {samples}; "
         "`discriminator.onnx` maps samples to logits, which the manifest's calibration turns into probabilities.",
         "",
-        "Meant for demonstrations, teaching, tests and research on generative models. Not meant as evidence that an "
-        "image is genuine: the discriminator knows one generator's samples from one data set's, and nothing else.",
+        "Meant for demonstrations, teaching, tests and research on generative models. Not meant as evidence that "
+        f"{genuine}: the discriminator knows one generator's samples from one data set's, and nothing else.",
     ]
 
 
@@ -106,51 +133,45 @@ def _training(run: Run) -> list[str]:
     ]
 
 
-def _quality(evaluation: Evaluation | None) -> list[str]:
-    if evaluation is None:
-        return ["Not measured: the data has no labels, so there is no classifier of its own to measure with."]
-    judge = evaluation.classifier
-    return [
-        f"{evaluation.samples:,} quantised samples of the exported graph against {evaluation.held_out:,} held-out "
-        f"images. Features are the {judge.recipe.features} units before the output of a small classifier trained on "
-        f"the same data ({judge.accuracy:.2%} of the held-out images right, weights SHA-256 `{judge.sha256}`). The "
-        "column *real* has training images in the generator's place and is the floor. Figures compare only under the "
-        "same classifier.",
-        "",
-        *metrics_table(evaluation),
-    ]
+def _quality(found: Quality | None) -> list[str]:
+    return [NOT_MEASURED] if found is None else [found.told, "", *found.table]
 
 
-def _scores(findings: Findings) -> list[str]:
+def _scores(findings: Findings, data: Data) -> list[str]:
     calibration, parity = findings.calibration, findings.parity
     curve = calibration.curve
+    noise = f"{findings.noise_samples:,} {_noun(data)} of uniform noise"
     shape = "a line (Platt)" if isinstance(curve, Platt) else f"a monotone curve of {len(curve.knots)} knots"
     return [
         f"A logit becomes P(real) at even prior by {shape}, fitted on {calibration.fit_samples:,} samples, half of "
-        f"them held-out images and half generated, and judged on {calibration.evaluation_samples:,} others:",
+        f"them held-out {_noun(data)} and half generated, and judged on {calibration.evaluation_samples:,} others:",
         "",
         "| figure | value |",
         "| --- | ---: |",
         f"| area under the ROC curve | {calibration.area_under_curve:.4f} |",
         f"| expected calibration error, {ERROR_BINS} equal bins | {calibration.expected_calibration_error:.4f} |",
         f"| log loss, nats (a coin's is {math.log(2):.4f}) | {calibration.log_loss:.4f} |",
-        f"| mean P(real) of {findings.noise_samples:,} images of uniform noise | {findings.noise_probability:.4f} |",
+        f"| mean P(real) of {noise} | {findings.noise_probability:.4f} |",
         "",
         "What noise scores is reported, not promised: neither density has samples there, so their ratio means nothing.",
         "",
-        f"Between torch and ONNX Runtime samples differ by at most {parity.sample:.1e}, pixels by {parity.pixels}, and "
-        f"logits by {parity.logit:.1e} of the largest.",
+        f"Torch and ONNX Runtime agree: {parity}.",
     ]
 
 
-def _limits(evaluation: Evaluation | None) -> list[str]:
-    lines = [
+def _limits(found: Quality | None) -> list[str]:
+    return [
         "- It draws what its data shows, with the data's bias, and nothing else.",
-        "- A sample may resemble a training image; no search for copies was made.",
+        "- A sample may resemble a training sample; no search for copies was made.",
+        *(f"- {limit}" for limit in (found.limits if found is not None else ())),
     ]
-    if evaluation is not None:
-        doubtful = 1 - evaluation.generated.modes.confident_share
-        lines.append(
-            f"- {doubtful:.1%} of its samples leave the classifier in doubt; some are no clear specimen of any class."
-        )
-    return lines
+
+
+def _picture(data: Data) -> str:
+    return f"![{samples_wanted(data.sample_shape):,} samples, none chosen](preview.png)"
+
+
+def _noun(data: Data) -> str:
+    if isinstance(data, InteractionData):
+        return "pairs of a user and an item"
+    return "images" if isinstance(data, ImageData) else "vectors"

@@ -1,6 +1,6 @@
-"""Which latents an export uses, and what for.
+"""What an export gives its generator, and what for.
 
-Every purpose has a draw of its own from one stream, so that none sees another's latents: the calibration is fitted on
+Every purpose has a draw of its own from each stream, so that none sees another's latents: the calibration is fitted on
 samples that set no batch statistics, and the evaluation judges samples that fitted no calibration. The seed is fixed:
 two exports of one run agree.
 """
@@ -8,9 +8,9 @@ two exports of one run agree.
 from enum import IntEnum
 from typing import Final
 
-from torch import Tensor
-
-from training.batches import EXPORT, latents
+from training.batches import EXPORT, EXPORT_CODES, EXPORT_LABELS, codes, labels, latents
+from training.packaging.interface import CODE, LATENT, Interface
+from training.packaging.runtime import Arrays
 
 SEED: Final = 0
 
@@ -26,15 +26,21 @@ class Purpose(IntEnum):
     PREVIEW = 5
 
 
-def draw(purpose: Purpose, count: int, latent_size: int) -> Tensor:
-    """Latents from the standard normal prior.
+def draw(purpose: Purpose, count: int, interface: Interface) -> Arrays:
+    """What a generator is given.
 
     Args:
         purpose: what for.
         count: how many.
-        latent_size: Z.
+        interface: of the package.
 
     Returns:
-        [count, Z] float32, always the same.
+        [count, ...] by the names of the generator's inputs, always the same.
     """
-    return latents(SEED, EXPORT, purpose, count, latent_size)
+    drawn = latents(SEED, EXPORT, purpose, count, interface.latent_size, interface.prior)
+    inputs: Arrays = {LATENT: drawn.numpy()}
+    if interface.told:
+        inputs[interface.told] = labels(SEED, EXPORT_LABELS, purpose, count, interface.told_count).numpy()
+    if interface.codes is not None:
+        inputs[CODE] = codes(SEED, EXPORT_CODES, purpose, count, interface.codes).numpy()
+    return inputs

@@ -12,21 +12,23 @@ All are far below what a wrong weight or a halved precision does, and below half
 Shapes: G golden vectors.
 """
 
+import dataclasses
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from training.packaging.graphs import LATENT, LOGIT, PIXELS, SAMPLE
-from training.packaging.parity import Parity, logit_scale
+from training.packaging.interface import CODE, LATENT, LOGIT, SAMPLE
+from training.packaging.parity import Parity, magnitude
 from training.packaging.runtime import Arrays, Graph
 
 COUNT: Final = 16  # enough to touch every weight of a convolution many times, small enough for a repository
 SAFETY = 8.0  # against what was measured on one machine only
-SAMPLE_FLOOR = 1e-4  # 1/78 of a step between two bytes
+SAMPLE_FLOOR = 1e-4  # of the largest value; of images, 1/78 of a step between two bytes
 LOGIT_FLOOR = 1e-4  # of the largest logit
+ENCODED_FLOOR = 1e-4  # of the largest value that an encoder reads
 PIXEL_STEPS = 1  # a sample within rounding of a tie may fall on either side
 CUDA_FACTOR = 10.0
 
@@ -41,6 +43,8 @@ class Tolerance:
         sample: largest absolute difference, in the sample's units.
         pixels: largest absolute difference, in steps of 1/255.
         logit: largest absolute difference.
+        latent: likewise, of a latent that an encoder reads; None where none does.
+        code: likewise, of codes.
     """
 
     provider: str
@@ -48,29 +52,27 @@ class Tolerance:
     sample: float
     pixels: int
     logit: float
+    latent: float | None = None
+    code: float | None = None
+
+    def entry(self) -> dict[str, object]:
+        """The manifest's words."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
-def vectors(
-    generator: Graph, latents: NDArray[np.float32], discriminator: Graph, samples: NDArray[np.float32]
-) -> Arrays:
-    """Run both graphs once and keep what went in and came out.
+def vectors(graphs: Mapping[str, tuple[Graph, Arrays]]) -> Arrays:
+    """Run every graph once and keep what went in and came out.
 
     Args:
-        generator: its graph.
-        latents: [G, Z].
-        discriminator: its graph.
-        samples: [G, C, H, W].
+        graphs: by name, each with its inputs [G, ...] by name.
 
     Returns:
         Arrays named `<graph>.<tensor>`.
     """
-    generated, judged = generator.run(latents), discriminator.run(samples)
     return {
-        f"generator.{LATENT}": latents,
-        f"generator.{SAMPLE}": generated[SAMPLE],
-        f"generator.{PIXELS}": generated[PIXELS],
-        f"discriminator.{SAMPLE}": samples,
-        f"discriminator.{LOGIT}": judged[LOGIT],
+        f"{name}.{tensor}": values
+        for name, (graph, inputs) in graphs.items()
+        for tensor, values in {**inputs, **graph.run(inputs)}.items()
     }
 
 
@@ -78,19 +80,25 @@ def tolerances(arrays: Arrays, parity: Parity) -> list[Tolerance]:
     """How far a replay may stray.
 
     Args:
-        arrays: the golden vectors, for the size of their logits.
+        arrays: the golden vectors, for the size of their samples and logits.
         parity: what torch and ONNX Runtime differ by on this machine.
 
     Returns:
         One a provider and precision.
     """
-    scale = logit_scale(arrays[f"discriminator.{LOGIT}"])
-    sample = max(SAFETY * parity.sample, SAMPLE_FLOOR)
-    logit = max(SAFETY * parity.logit, LOGIT_FLOOR) * scale
-    return [
-        Tolerance("CPUExecutionProvider", "fp32", sample, PIXEL_STEPS, logit),
-        Tolerance("CUDAExecutionProvider", "fp32", CUDA_FACTOR * sample, PIXEL_STEPS, CUDA_FACTOR * logit),
-    ]
+    sample = max(SAFETY * parity.sample, SAMPLE_FLOOR) * magnitude(arrays[f"generator.{SAMPLE}"])
+    logit = max(SAFETY * parity.logit, LOGIT_FLOOR) * magnitude(arrays[f"discriminator.{LOGIT}"])
+    encoded = {
+        tensor: max(SAFETY * parity.encoded, ENCODED_FLOOR) * magnitude(arrays[f"encoder.{tensor}"])
+        for tensor in (LATENT, CODE)
+        if parity.encoded is not None and f"encoder.{tensor}" in arrays
+    }
+
+    def tolerance(provider: str, factor: float) -> Tolerance:
+        read = {tensor: factor * value for tensor, value in encoded.items()}
+        return Tolerance(provider, "fp32", factor * sample, PIXEL_STEPS, factor * logit, **read)
+
+    return [tolerance("CPUExecutionProvider", 1), tolerance("CUDAExecutionProvider", CUDA_FACTOR)]
 
 
 def pack(arrays: Arrays) -> bytes:

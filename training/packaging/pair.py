@@ -1,11 +1,11 @@
-"""A generator and a discriminator as graphs, proven to be the networks that were trained.
+"""The graphs of a package, generator and discriminator and perhaps an encoder, proven to be the networks of a run.
 
     run ──▶ batch statistics ──▶ ONNX ──▶ parity ──▶ Pair
 
-From here on nobody asks torch: whatever is calibrated, measured or kept as golden comes from a `Pair`, and samples are
-bytes, because bytes are what a caller receives.
+From here on nobody asks torch: whatever is calibrated, measured or kept as golden comes from a `Pair`. Samples are what
+a caller receives: images are bytes, vectors the numbers themselves.
 
-Shapes: N samples, Z latent, C H W channels, height and width.
+Shapes: N samples, C H W channels, height and width, ... one sample.
 """
 
 from collections.abc import Callable
@@ -16,19 +16,48 @@ import torch
 from numpy.typing import NDArray
 
 from training.checkpoint import Run
-from training.data.image_data import Bytes, ImageData
+from training.data import Data
+from training.data.image_data import Bytes, Labels
 from training.data.pixels import to_floats
-from training.packaging import batch_statistics, graphs, parity
+from training.errors import ExportError
+from training.networks import players
+from training.packaging import batch_statistics, graphs, parity, served
 from training.packaging.draws import Purpose, draw
-from training.packaging.graphs import LOGIT, PIXELS, SAMPLE
+from training.packaging.interface import CONDITION, LABEL, LOGIT, PIXELS, SAMPLE, Interface, interface
 from training.packaging.parity import Parity
-from training.packaging.runtime import Graph
+from training.packaging.runtime import Arrays, Graph
 
 Say = Callable[[str], None]
 Floats = NDArray[np.float32]
+Samples = Bytes | Floats | Labels
 
 # Puts the standard error of a channel's mean at a hundredth of its deviation, even on a map of one pixel.
 STATISTICS_LATENTS = 10_000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Samples as they are sent, and what the discriminator is told of them.
+
+    Attributes:
+        samples: [N, ...], bytes if they are images, integers if they are items.
+        labels: [N] classes, ids where samples are items, or None where neither is told.
+    """
+
+    samples: Samples
+    labels: Labels | None
+
+    def inputs(self) -> Arrays:
+        """What a discriminator's graph is given, by name."""
+        if self.labels is None:
+            return {SAMPLE: floats(self.samples)}
+        if self.samples.dtype == np.int64:
+            return {SAMPLE: self.samples, CONDITION: self.labels}
+        return {SAMPLE: floats(self.samples), LABEL: self.labels}
+
+    def __getitem__(self, rows: slice) -> "Shown":
+        """Some of them."""
+        return Shown(self.samples[rows], None if self.labels is None else self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -36,41 +65,56 @@ class Pair:
     """The two graphs of a package, loaded.
 
     Attributes:
+        interface: what they take and give.
         generator_bytes: serialized.
         discriminator_bytes: serialized.
-        generator: latents to samples and pixels.
-        discriminator: samples to logits.
-        latent_size: Z.
+        generator: latents (and labels) to samples, and pixels where they are images.
+        discriminator: samples (and labels) to logits.
         parity: how far they are from the networks.
+        encoder_bytes: serialized; None where nothing is read from samples.
+        encoder: samples to latents or codes, likewise.
     """
 
+    interface: Interface
     generator_bytes: bytes
     discriminator_bytes: bytes
     generator: Graph
     discriminator: Graph
-    latent_size: int
     parity: Parity
+    encoder_bytes: bytes | None = None
+    encoder: Graph | None = None
 
-    def latents(self, purpose: Purpose, count: int) -> Floats:
-        """Latents [count, Z] for one purpose."""
-        values: Floats = draw(purpose, count, self.latent_size).numpy()
-        return values
+    def inputs(self, purpose: Purpose, count: int) -> Arrays:
+        """What the generator is given for one purpose, [count, ...] by name."""
+        return draw(purpose, count, self.interface)
 
-    def pixels(self, purpose: Purpose, count: int) -> Bytes:
-        """Quantised samples [count, C, H, W]: what is sent, but for the order of the axes."""
-        return draw_pixels(self.generator, self.latent_size, purpose, count)
+    def generated(self, purpose: Purpose, count: int) -> Shown:
+        """Samples as they are sent, with the labels that were asked for."""
+        return draw_samples(self.generator, self.interface, purpose, count)
 
-    def logits(self, pixels: Bytes) -> Floats:
-        """What the discriminator says of images [N, C, H, W]; [N]."""
-        return self.discriminator.output(LOGIT, floats(pixels)).astype(np.float32)
+    def real(self, samples: Samples, labels: Labels | None) -> Shown:
+        """Real samples, with their labels where classes are told.
+
+        Args:
+            samples: [N, ...], bytes if they are images.
+            labels: [N].
+
+        Returns:
+            What the discriminator is shown.
+        """
+        return Shown(samples, labels if self.interface.told else None)
+
+    def logits(self, shown: Shown) -> Floats:
+        """What the discriminator says of samples; [N]."""
+        return self.discriminator.output(LOGIT, shown.inputs()).astype(np.float32)
 
 
-def build(run: Run, images: ImageData, say: Say) -> Pair:
+def build(run: Run, data: Data, say: Say) -> Pair:
     """Export both networks and prove that the graphs are the networks.
 
     Args:
-        run: the trained pair; the batch statistics of its averaged generator are replaced.
-        images: that it was trained on.
+        run: the trained networks; the batch statistics of the averaged generator and encoder are replaced.
+        data: that they were trained on.
         say: told of every stage.
 
     Returns:
@@ -79,48 +123,84 @@ def build(run: Run, images: ImageData, say: Say) -> Pair:
     Raises:
         ExportError: if a graph would not be faithful.
     """
-    latent_size = run.config.generator.latent_size
-    if batch_statistics.has_batch_statistics(run.ema):
+    face = interface(run.config, data)
+    if batch_statistics.has_batch_statistics(run.generator):
         say(f"batch statistics: gathering them anew over {STATISTICS_LATENTS:,} latents")
-        batch_statistics.reestimate(run.ema, draw(Purpose.BATCH_STATISTICS, STATISTICS_LATENTS, latent_size))
+        told = draw(Purpose.BATCH_STATISTICS, STATISTICS_LATENTS, face).values()
+        batch_statistics.reestimate(run.generator, *(torch.from_numpy(values) for values in told))
+    if players.ENCODER in run.ema:
+        batch_statistics.reestimate(run.ema[players.ENCODER], torch.from_numpy(floats(data.train[:STATISTICS_LATENTS])))
     say(f"graphs: writing ONNX, opset {graphs.OPSET}")
-    generator_bytes = graphs.generator_graph(run.ema, latent_size)
-    discriminator_bytes = graphs.discriminator_graph(run.discriminator, images.image_shape)
+    generator_network, discriminator_network = served.generator(run), served.discriminator(run)
+    generator_bytes = graphs.write(generator_network, face.generator_inputs, face.generator_outputs)
+    discriminator_bytes = graphs.write(discriminator_network, face.discriminator_inputs, face.discriminator_outputs)
     generator, discriminator = Graph(generator_bytes), Graph(discriminator_bytes)
-    latents = draw(Purpose.PARITY, parity.INPUTS_NEEDED, latent_size)
-    sample, pixels = parity.check_generator(run.ema, generator, latents)
-    judged = half_real(generator.output(SAMPLE, latents.numpy()).astype(np.float32), images)
-    logit = parity.check_discriminator(run.discriminator, discriminator, torch.from_numpy(judged))
-    say(f"parity: samples within {sample:.1e}, pixels within {pixels}, logits within {logit:.1e} of the largest")
-    found = Parity(sample, pixels, logit)
-    return Pair(generator_bytes, discriminator_bytes, generator, discriminator, latent_size, found)
+    inputs = draw(Purpose.PARITY, parity.INPUTS_NEEDED, face)
+    sample, pixels = parity.check_generator(served.plain(run.generator), generator, inputs)
+    judged = half_real(draw_samples(generator, face, Purpose.PARITY, parity.INPUTS_NEEDED), data)
+    logit = parity.check_discriminator(discriminator_network, discriminator, judged.inputs())
+    encoder_network, encoder_bytes, encoder, encoded = served.encoder(run), None, None, None
+    if encoder_network is not None:
+        encoder_bytes = graphs.write(encoder_network, face.encoder_inputs, face.encoder_outputs)
+        encoder = Graph(encoder_bytes)
+        encoded = parity.check_encoder(encoder_network, encoder, judged.inputs(), face.encoder_outputs[0].name)
+    found = Parity(sample, pixels, logit, encoded)
+    say(f"parity: {found}")
+    return Pair(face, generator_bytes, discriminator_bytes, generator, discriminator, found, encoder_bytes, encoder)
 
 
-def draw_pixels(generator: Graph, latent_size: int, purpose: Purpose, count: int) -> Bytes:
-    """Quantised samples of a generator's graph.
+def draw_samples(generator: Graph, face: Interface, purpose: Purpose, count: int) -> Shown:
+    """Samples of a generator's graph, as they are sent.
 
     Args:
-        generator: latents [N, Z] to pixels [N, H, W, C].
-        latent_size: Z.
+        generator: its inputs to samples, and to pixels [N, H, W, C] where they are images.
+        face: of the package.
         purpose: what for.
         count: how many.
 
     Returns:
-        [count, C, H, W].
+        The samples, with the labels that were asked for.
     """
-    pixels = generator.output(PIXELS, draw(purpose, count, latent_size).numpy())
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.uint8, copy=False)
+    inputs = draw(purpose, count, face)
+    samples: Samples
+    if face.kind == "image":
+        pixels = generator.output(PIXELS, inputs).transpose(0, 3, 1, 2)
+        samples = np.ascontiguousarray(pixels).astype(np.uint8, copy=False)
+    else:
+        drawn = generator.output(SAMPLE, inputs)
+        samples = drawn.astype(np.int64) if face.kind == "item" else drawn.astype(np.float32, copy=False)
+    labels = inputs.get(face.told)
+    return Shown(samples, None if labels is None else labels.astype(np.int64, copy=False))
 
 
-def floats(pixels: Bytes) -> Floats:
-    """Bytes [N, C, H, W] as what a discriminator takes."""
-    values: Floats = to_floats(torch.from_numpy(pixels.copy())).numpy()
+def floats(samples: Samples) -> Floats:
+    """Samples [N, ...] as a discriminator takes them: bytes as what they stand for, floats as they are."""
+    if samples.dtype != np.uint8:
+        return samples.astype(np.float32, copy=False)
+    values: Floats = to_floats(torch.from_numpy(samples.copy())).numpy()
     return values
 
 
-def half_real(generated: Floats, images: ImageData) -> Floats:
-    """Samples [N, C, H, W] of which every second is a held-out image, so that logits of both kinds occur."""
-    mixed = generated.copy()
-    rows = np.arange(len(mixed[::2])) % len(images.held_out)
-    mixed[::2] = floats(images.held_out[rows])
-    return mixed
+def half_real(generated: Shown, data: Data) -> Shown:
+    """Samples of which every second is a held-out one, so that logits of both kinds occur.
+
+    Args:
+        generated: by the pair.
+        data: that it was trained on.
+
+    Returns:
+        As many.
+
+    Raises:
+        ExportError: if classes are told and the held-out samples have none.
+    """
+    samples = generated.samples.copy()
+    rows = np.arange(len(samples[::2])) % len(data.held_out)
+    samples[::2] = data.held_out[rows]
+    if generated.labels is None:
+        return Shown(samples, None)
+    if data.held_out_labels is None:
+        raise ExportError(f"the held-out samples of {data.name} have no labels to ask a conditional discriminator with")
+    labels = generated.labels.copy()
+    labels[::2] = data.held_out_labels[rows]
+    return Shown(samples, labels)

@@ -1,31 +1,31 @@
-"""A picture of 64 samples for people, none of them chosen.
+"""A picture of samples for people, none of them chosen.
 
 The latents are the exporter's own: the service draws a seed's latent in a way of its own, so that this picture is not
 what `/generate` answers to any seed.
 """
 
 import io
-from typing import Final
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from training.recording import GRID_ZOOM, contact_sheet
-
-COUNT: Final = 64
+from training.pictures import picture
 
 
-def preview(samples: Tensor) -> bytes:
-    """Draw a sheet of samples.
+def preview(samples: Tensor, real: NDArray[np.generic]) -> bytes | None:
+    """Draw samples.
 
     Args:
-        samples: [64, C, H, W] floats in [-1, 1].
+        samples: [B, ...], as many as `training.pictures.samples_wanted` says.
+        real: [N, ...] of the data.
 
     Returns:
-        PNG, eight samples by eight.
+        PNG, or None where a picture shows nothing.
     """
-    sheet = contact_sheet(samples)
-    picture = io.BytesIO()
-    zoomed = sheet.resize((sheet.width * GRID_ZOOM, sheet.height * GRID_ZOOM), Image.Resampling.NEAREST)
-    zoomed.save(picture, format="png", optimize=True)
-    return picture.getvalue()
+    drawn = picture(samples, real)
+    if drawn is None:
+        return None
+    content = io.BytesIO()
+    drawn.save(content, format="png", optimize=True)
+    return content.getvalue()

@@ -16,14 +16,14 @@ import torch
 from training import config as configuration
 from training.checkpoint import Run
 from training.config import Config
-from training.data.digits import DigitsConfig
-from training.data.image_data import ImageData
+from training.data import SelfContained
+from training.data.image_data import Dataset
 
 SOURCE: Final = Path(__file__).parents[1]  # the training code, at the top of its checkout
 GIT_TIMEOUT_S = 10.0
 
 
-def provenance(run: Run, data: ImageData, metrics: dict[str, object]) -> dict[str, object]:
+def provenance(run: Run, data: Dataset, metrics: dict[str, object]) -> dict[str, object]:
     """Describe a package's origin.
 
     Args:
@@ -62,7 +62,7 @@ def portable(config: Config) -> Config:
     Returns:
         A configuration with the same hash.
     """
-    return config if isinstance(config.data, DigitsConfig) else configuration.with_data_path(config, "")
+    return config if isinstance(config.data, SelfContained) else configuration.with_data_path(config, "")
 
 
 def commit(source: Path = SOURCE) -> str | None:

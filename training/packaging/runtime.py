@@ -18,39 +18,48 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 class Graph:
-    """A graph with one input.
+    """A graph.
 
     Args:
         model: the serialized graph.
     """
 
     def __init__(self, model: bytes) -> None:
+        self.model = model
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         self._session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
-        self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, values: NDArray[np.float32]) -> Arrays:
+    def run(self, inputs: Arrays) -> Arrays:
         """Compute one batch at once.
 
         Args:
-            values: [B, ...].
+            inputs: [B, ...] by name.
 
         Returns:
             Every output by name.
         """
-        return dict(zip(self._outputs, self._session.run(None, {self._input: values}), strict=True))
+        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
 
-    def output(self, name: str, values: NDArray[np.float32]) -> NDArray[np.generic]:
+    def output(self, name: str, inputs: Arrays) -> NDArray[np.generic]:
         """Compute one output of many rows, batch by batch.
 
         Args:
             name: which output.
-            values: [N, ...].
+            inputs: [N, ...] by name.
 
         Returns:
             [N, ...].
         """
-        batches = [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
-        return np.concatenate([self._session.run([name], {self._input: batch})[0] for batch in batches])
+        rows = len(next(iter(inputs.values())))
+        batches = [
+            self._session.run([name], rows_of(inputs, slice(start, start + BATCH)))[0]
+            for start in range(0, rows, BATCH)
+        ]
+        return np.concatenate(batches)
+
+
+def rows_of(arrays: Arrays, rows: slice) -> Arrays:
+    """The same rows of every array."""
+    return {name: array[rows] for name, array in arrays.items()}

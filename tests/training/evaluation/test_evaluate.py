@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training.data import digits
-from training.evaluation import Evaluation, evaluate, reference_images
+from training.evaluation import Evaluation, evaluate, reference_rows
 from training.evaluation.classifier import Recipe, obtain
 from training.evaluation.tables import metrics_table
 
@@ -32,6 +32,17 @@ def test_the_floor_is_made_of_as_many_training_images(of_held_out: Evaluation) -
     assert of_held_out.samples == of_held_out.held_out == sum(floor.modes.histogram) == 256
     assert floor.frechet_distance > 0.1
     assert floor.neighbourhoods.precision > 0.8
+
+
+def test_images_are_compared_with_the_class_they_were_asked_to_be(of_held_out: Evaluation) -> None:
+    assert of_held_out.generated.label_accuracy is None
+    assert DIGITS.held_out_labels is not None
+    judge, wrong = of_held_out.classifier, DIGITS.held_out_labels.copy()
+    wrong[:64] = (wrong[:64] + 1) % 10
+    right, mistaken = (evaluate(DIGITS.held_out, DIGITS, judge, labels) for labels in (DIGITS.held_out_labels, wrong))
+    assert right.generated.label_accuracy == judge.accuracy == right.real.label_accuracy
+    assert mistaken.generated.label_accuracy == pytest.approx(judge.accuracy - 64 / 256, abs=8 / 256)
+    assert any("of the class asked for" in line for line in metrics_table(right))
 
 
 def test_noise_is_told_from_digits(of_held_out: Evaluation) -> None:
@@ -64,8 +75,8 @@ def test_the_table_has_the_generated_figures_beside_the_real_ones(of_held_out: E
 
 def test_ten_thousand_held_out_images_are_spread_over_more() -> None:
     many = np.arange(25_000, dtype=np.uint32).view(np.uint8).reshape(25_000, 1, 2, 2)
-    chosen = reference_images(replace(DIGITS, held_out=many)).reshape(-1, 4).copy().view(np.uint32).ravel()
+    chosen = reference_rows(replace(DIGITS, held_out=many))
     assert len(chosen) == 10_000
     assert chosen[0] == 0
     assert chosen[-1] > 24_990
-    assert (np.diff(chosen.astype(np.int64)) >= 2).all()
+    assert (np.diff(chosen) >= 2).all()

@@ -36,7 +36,12 @@ def loaded(text: str) -> Graph:
 def example() -> Arrays:
     chance = np.random.default_rng(0)
     latents, samples = chance.standard_normal((2, golden.COUNT, 2), dtype=np.float32)
-    return golden.vectors(loaded(GENERATOR), latents, loaded(DISCRIMINATOR), 30 * samples)
+    return golden.vectors(
+        {
+            "generator": (loaded(GENERATOR), {"latent": latents}),
+            "discriminator": (loaded(DISCRIMINATOR), {"sample": 30 * samples}),
+        }
+    )
 
 
 def test_every_input_and_output_of_both_graphs_is_kept() -> None:

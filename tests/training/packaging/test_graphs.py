@@ -11,10 +11,28 @@ from torch.nn.utils import parametrize
 
 from training.errors import ExportError
 from training.networks.dcgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from training.packaging import graphs, parity
-from training.packaging.runtime import Graph
+from training.networks.port import Task
+from training.packaging import graphs, parity, served
+from training.packaging.interface import Interface
+from training.packaging.runtime import Arrays, Graph
 
 LATENT_SIZE = 6
+
+
+def generator_graph(network: nn.Module, shape: tuple[int, int, int], latent_size: int = LATENT_SIZE) -> bytes:
+    """The graph of a generator of images, quantisation included."""
+    face = Interface(sample_shape=shape, latent_size=latent_size)
+    quantising = served.QuantisingGenerator(served.plain(network))
+    return graphs.write(quantising, face.generator_inputs, face.generator_outputs)
+
+
+def discriminator_graph(network: nn.Module, shape: tuple[int, int, int]) -> bytes:
+    """The graph of a discriminator of images."""
+    face = Interface(sample_shape=shape, latent_size=LATENT_SIZE)
+    return graphs.write(served.plain(network), face.discriminator_inputs, face.discriminator_outputs)
+
+
+CLASSICAL_SHAPE = (3, 12, 8)
 
 
 def transposed() -> nn.Sequential:
@@ -50,12 +68,12 @@ def unlike_at_birth(network: nn.Module) -> nn.Module:
 def classical() -> tuple[nn.Module, bytes]:
     """The transposed generator and its graph."""
     network = unlike_at_birth(transposed())
-    return network, graphs.generator_graph(network, LATENT_SIZE)
+    return network, generator_graph(network, CLASSICAL_SHAPE)
 
 
 def deviation(network: nn.Module, graph: bytes) -> float:
-    latents = torch.randn(parity.INPUTS_NEEDED, LATENT_SIZE)
-    return parity.check_generator(network, Graph(graph), latents)[0]
+    inputs: Arrays = {"latent": torch.randn(parity.INPUTS_NEEDED, LATENT_SIZE).numpy()}
+    return parity.check_generator(network, Graph(graph), inputs)[0]
 
 
 def test_transposed_convolutions_without_bias_are_exported_as_they_are(classical: tuple[nn.Module, bytes]) -> None:
@@ -73,17 +91,50 @@ def test_transposed_convolutions_without_bias_are_exported_as_they_are(classical
 def test_a_generators_graph_is_the_generator_at_every_batch_size(
     config: GeneratorConfig, shape: tuple[int, int, int]
 ) -> None:
-    network = unlike_at_birth(Generator(config, shape))
-    assert deviation(network, graphs.generator_graph(network, LATENT_SIZE)) < 1e-5
+    network = unlike_at_birth(Generator(config, Task(shape)))
+    assert deviation(network, generator_graph(network, shape)) < 1e-5
 
 
 @pytest.mark.parametrize(("spectral_norm", "shape"), [(True, (1, 9, 7)), (False, (3, 8, 8))])
 def test_a_discriminators_graph_is_the_discriminator_at_every_batch_size(
     spectral_norm: bool, shape: tuple[int, int, int]
 ) -> None:
-    network = Discriminator(DiscriminatorConfig(widths=(4, 6), depth=1, spectral_norm=spectral_norm), shape).eval()
-    graph = Graph(graphs.discriminator_graph(network, shape))
-    assert parity.check_discriminator(network, graph, torch.randn(parity.INPUTS_NEEDED, *shape)) < 1e-5
+    config = DiscriminatorConfig(widths=(4, 6), depth=1, spectral_norm=spectral_norm)
+    network = Discriminator(config, Task(shape)).eval()
+    graph = Graph(discriminator_graph(network, shape))
+    inputs: Arrays = {"sample": torch.randn(parity.INPUTS_NEEDED, *shape).numpy()}
+    assert parity.check_discriminator(network, graph, inputs) < 1e-5
+
+
+def test_a_class_reaches_both_graphs_of_a_conditional_pair() -> None:
+    task = Task((1, 8, 8), classes=3)
+    face = Interface(sample_shape=(1, 8, 8), latent_size=LATENT_SIZE, labels=("a", "b", "c"))
+    config = GeneratorConfig(latent_size=LATENT_SIZE, widths=(6, 5), conditional=True)
+    generator = unlike_at_birth(Generator(config, task))
+    discriminator = Discriminator(DiscriminatorConfig(widths=(4,), spectral_norm=True), task).eval()
+    labels = np.arange(parity.INPUTS_NEEDED) % 3
+    latents = torch.randn(parity.INPUTS_NEEDED, LATENT_SIZE).numpy()
+    images = torch.randn(parity.INPUTS_NEEDED, 1, 8, 8).numpy()
+    drawing = Graph(graphs.write(served.QuantisingGenerator(generator), face.generator_inputs, face.generator_outputs))
+    judging = Graph(graphs.write(served.plain(discriminator), face.discriminator_inputs, face.discriminator_outputs))
+    assert parity.check_generator(generator, drawing, {"latent": latents, "label": labels})[0] < 1e-5
+    assert parity.check_discriminator(discriminator, judging, {"sample": images, "label": labels}) < 1e-5
+    asked = [drawing.run({"latent": latents[:1], "label": labels[row : row + 1]})["sample"] for row in range(3)]
+    assert not np.array_equal(asked[0], asked[1])
+    scores = [judging.run({"sample": images[:1], "label": labels[row : row + 1]})["logit"] for row in range(3)]
+    assert len({float(score[0]) for score in scores}) == 3
+
+
+@pytest.mark.parametrize("pack", [2, 3])
+def test_a_packed_discriminator_judges_one_sample_by_copies_of_it(pack: int) -> None:
+    shape = (1, 8, 8)
+    network = Discriminator(DiscriminatorConfig(widths=(4,), pack=pack), Task(shape, pack=pack)).eval()
+    graph = Graph(discriminator_graph(served.CopyingDiscriminator(network, pack), shape))
+    images = torch.randn(5, *shape)
+    copies = images.repeat_interleave(pack, dim=0)
+    with torch.no_grad():
+        expected = network(copies).numpy()
+    assert np.allclose(graph.run({"sample": images.numpy()})["logit"], expected, atol=1e-5)
 
 
 class Unchanged(nn.Module):
@@ -102,7 +153,7 @@ def test_pixels_round_ties_to_even_and_clip_and_put_channels_last() -> None:
     ties = levels[levels % 1 == 0.5]
     assert {0, 1} == {int(tie) % 2 for tie in ties}  # both kinds occur, so that no other rounding passes
 
-    outputs = Graph(graphs.generator_graph(Unchanged(), 256)).run(latents)
+    outputs = Graph(generator_graph(Unchanged(), (1, 2, 128), 256)).run({"latent": latents})
     assert outputs["pixels"].dtype == np.uint8
     assert outputs["pixels"].shape == (10, 2, 128, 1)
     assert np.array_equal(outputs["pixels"].reshape(10, 256), np.rint(levels).astype(np.uint8))
@@ -133,16 +184,16 @@ def test_convolutions_swallow_the_normalisation_behind_them(classical: tuple[nn.
 
 def test_two_exports_of_one_network_are_the_same_bytes(classical: tuple[nn.Module, bytes]) -> None:
     network, content = classical
-    assert graphs.generator_graph(network, LATENT_SIZE) == content
+    assert generator_graph(network, CLASSICAL_SHAPE) == content
 
 
 def test_folding_spectral_norm_leaves_the_original_as_it_was() -> None:
-    network = Discriminator(DiscriminatorConfig(widths=(4,), spectral_norm=True), (1, 4, 4)).eval()
+    network = Discriminator(DiscriminatorConfig(widths=(4,), spectral_norm=True), Task((1, 4, 4))).eval()
     samples = torch.randn(3, 1, 4, 4)
     before = network(samples)
-    served = graphs.plain(network)
-    assert not any(parametrize.is_parametrized(module) for module in served.modules())
-    assert torch.equal(served(samples), before)
+    final = served.plain(network)
+    assert not any(parametrize.is_parametrized(module) for module in final.modules())
+    assert torch.equal(final(samples), before)
     assert torch.equal(network(samples), before)
     assert any(parametrize.is_parametrized(module) for module in network.modules())
 
@@ -178,4 +229,4 @@ class Branching(Judge):
 )
 def test_a_network_that_is_no_function_of_its_input_is_refused(network: nn.Module, words: str) -> None:
     with pytest.raises(ExportError, match=words):
-        graphs.discriminator_graph(network, (1, 4, 4))
+        discriminator_graph(network, (1, 4, 4))

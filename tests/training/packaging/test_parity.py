@@ -9,13 +9,16 @@ from torch import Tensor, nn
 
 from training.errors import ExportError
 from training.networks.dcgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from training.packaging import graphs, parity
-from training.packaging.runtime import Graph
+from training.networks.port import Task
+from training.packaging import graphs, parity, served
+from training.packaging.interface import Interface
+from training.packaging.runtime import Arrays, Graph
 
 SHAPE = (1, 4, 4)
 CHANCE = torch.Generator().manual_seed(0)
-LATENTS = torch.randn(parity.INPUTS_NEEDED, 3, generator=CHANCE)
-SAMPLES = torch.randn(parity.INPUTS_NEEDED, *SHAPE, generator=CHANCE)
+LATENTS: Arrays = {"latent": torch.randn(parity.INPUTS_NEEDED, 3, generator=CHANCE).numpy()}
+SAMPLES: Arrays = {"sample": torch.randn(parity.INPUTS_NEEDED, *SHAPE, generator=CHANCE).numpy()}
+FACE = Interface(sample_shape=SHAPE, latent_size=3)
 
 
 class Tampered(nn.Module):
@@ -32,14 +35,15 @@ class Tampered(nn.Module):
 
 @pytest.fixture(scope="module")
 def generator() -> tuple[nn.Module, Graph]:
-    network = Generator(GeneratorConfig(latent_size=3, widths=(4, 4), norm="none"), SHAPE).eval()
-    return network, Graph(graphs.generator_graph(network, 3))
+    network = Generator(GeneratorConfig(latent_size=3, widths=(4, 4), norm="none"), Task(SHAPE)).eval()
+    quantising = served.QuantisingGenerator(network)
+    return network, Graph(graphs.write(quantising, FACE.generator_inputs, FACE.generator_outputs))
 
 
 @pytest.fixture(scope="module")
 def discriminator() -> tuple[nn.Module, Graph]:
-    network = Discriminator(DiscriminatorConfig(widths=(4,)), SHAPE).eval()
-    return network, Graph(graphs.discriminator_graph(network, SHAPE))
+    network = Discriminator(DiscriminatorConfig(widths=(4,)), Task(SHAPE)).eval()
+    return network, Graph(graphs.write(network, FACE.discriminator_inputs, FACE.discriminator_outputs))
 
 
 @pytest.mark.parametrize("batch_size", parity.BATCH_SIZES)
@@ -93,17 +97,18 @@ def test_pixels_that_are_quantised_otherwise_are_refused() -> None:
 
 
 def test_large_logits_may_differ_in_proportion() -> None:
-    assert parity.logit_scale(np.array([-500.0, 3.0])) == 500
-    assert parity.logit_scale(np.array([0.1])) == 1
+    assert parity.magnitude(np.array([-500.0, 3.0])) == 500
+    assert parity.magnitude(np.array([0.1])) == 1
 
 
 def test_a_score_that_depends_on_its_batch_mates_is_found_out() -> None:
-    values = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+    values: Arrays = {"sample": np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)}
 
-    def alone(rows: NDArray[np.float32]) -> NDArray[np.generic]:
-        return np.square(rows)[:, 0]
+    def alone(inputs: Arrays) -> NDArray[np.generic]:
+        return np.square(inputs["sample"].astype(np.float32))[:, 0]
 
-    def coupled(rows: NDArray[np.float32]) -> NDArray[np.generic]:
+    def coupled(inputs: Arrays) -> NDArray[np.generic]:
+        rows = inputs["sample"].astype(np.float32)
         centred: NDArray[np.float32] = rows - rows.mean(axis=0)
         return centred[:, 0]
 

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
-CONFIG ?= r3gan-mnist
+CONFIG ?= conditional-mnist
 RUN    ?= runs/$(CONFIG)
 NAME   ?= mnist
 
@@ -49,11 +49,11 @@ format: $(VENV)/.develop ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-train: $(VENV)/.develop ## train CONFIG (r3gan-mnist) into RUN
+train: $(VENV)/.develop ## train CONFIG (conditional-mnist) into RUN
 	$(BIN)/python -m training train $(CONFIG) --out $(RUN)
 
-export: $(VENV)/.develop ## export RUN as models/NAME, the next version
-	$(BIN)/python -m training export $(RUN) --models models --name $(NAME)
+export: $(VENV)/.develop ## export RUN as models/NAME, the next version (LICENSE of the weights)
+	$(BIN)/python -m training export $(RUN) --models models --name $(NAME) $(if $(LICENSE),--license "$(LICENSE)")
 
 clean: ## remove the virtual environment and caches (never runs/)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,191 @@
+"""The results of an experiment as files: each seed's figures, and the row of the table that they make.
+
+    OUT/ring/seed-3/result.json    one seed's
+    OUT/ring.json                  the row: all seeds finished so far, and what they sum up to
+    training/results/ring.json     such a row, published: what the README's table shows
+
+Every seed keeps a file of its own, so that a set of seeds can be gone on with and several processes can share it. The
+row says everything that the table shows; what follows from the seeds is written down for people and never read back.
+"""
+
+import dataclasses
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from training.errors import DataError
+from training.experiments.machine import Origin
+from training.experiments.port import Metrics, Target
+from training.files import write_atomically
+
+PUBLISHED: Final = Path(__file__).parents[1] / "results"
+SEED_FILE: Final = "result.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedResult:
+    """What one seed came to.
+
+    Attributes:
+        seed: of all its randomness.
+        metrics: by name.
+        seconds: wall clock of the attempt that finished it, on a machine that may have had other work.
+        origin: the machine and the program.
+    """
+
+    seed: int
+    metrics: Metrics
+    seconds: float
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One metric over the seeds; the deviation is the sample's (n - 1), 0 for a single seed."""
+
+    median: float
+    mean: float
+    standard_deviation: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of the table, with its seeds.
+
+    Attributes:
+        name: of the experiment.
+        system: what was trained.
+        protocol: what was measured and on how many samples.
+        paper: the paper's numbers.
+        targets: what was asked of it.
+        shown: metrics that the table shows beside those of the targets.
+        seeds: one or more.
+    """
+
+    name: str
+    system: str
+    protocol: str
+    paper: str
+    targets: tuple[Target, ...]
+    shown: tuple[str, ...]
+    seeds: tuple[SeedResult, ...]
+
+    def figures(self, metric: str) -> list[float]:
+        """A metric's figure for every seed."""
+        return [result.metrics[metric] for result in self.seeds]
+
+    def summary(self, metric: str) -> Summary:
+        """A metric over the seeds."""
+        figures = self.figures(metric)
+        return Summary(
+            median=statistics.median(figures),
+            mean=statistics.fmean(figures),
+            standard_deviation=statistics.stdev(figures) if len(figures) > 1 else 0.0,
+            min=min(figures),
+            max=max(figures),
+        )
+
+    def meets(self, target: Target) -> bool:
+        """Whether the seeds show what a target asks."""
+        every = target.over == "every_seed"
+        return target.met_by(self.figures(target.metric) if every else [self.summary(target.metric).median])
+
+
+def write_row(path: Path, row: Row) -> None:
+    """Write a row, with everything that follows from its seeds.
+
+    Args:
+        path: of the file.
+        row: what to keep.
+    """
+    entry = dataclasses.asdict(row)
+    entry["targets"] = [{**dataclasses.asdict(target), "met": row.meets(target)} for target in row.targets]
+    entry["summary"] = {metric: dataclasses.asdict(row.summary(metric)) for metric in row.seeds[0].metrics}
+    write_atomically(path, _dump(entry))
+
+
+def read_row(path: Path) -> Row:
+    """Read a row.
+
+    Args:
+        path: of a file that `write_row` wrote.
+
+    Returns:
+        The row.
+
+    Raises:
+        DataError: if the file is no such row.
+    """
+    entry = _load(path)
+    try:
+        targets = [{key: value for key, value in target.items() if key != "met"} for target in entry["targets"]]
+        return Row(
+            name=entry["name"],
+            system=entry["system"],
+            protocol=entry["protocol"],
+            paper=entry["paper"],
+            targets=tuple(Target(**target) for target in targets),
+            shown=tuple(entry["shown"]),
+            seeds=tuple(SeedResult(**seed) for seed in entry["seeds"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is no row of results: {error}") from error
+
+
+def published(folder: Path = PUBLISHED) -> dict[str, Row]:
+    """Read the rows of the published table.
+
+    Args:
+        folder: of their files.
+
+    Returns:
+        Rows by the experiment's name.
+
+    Raises:
+        DataError: if a file is no row.
+    """
+    return {path.stem: read_row(path) for path in sorted(folder.glob("*.json"))}
+
+
+def write_seed(folder: Path, result: SeedResult) -> None:
+    """Keep what a seed came to in its own folder."""
+    write_atomically(folder / SEED_FILE, _dump(dataclasses.asdict(result)))
+
+
+def read_seed(folder: Path) -> SeedResult | None:
+    """Read what a seed came to.
+
+    Args:
+        folder: the seed's own.
+
+    Returns:
+        Its result; None if it has not been finished.
+
+    Raises:
+        DataError: if the file is no result.
+    """
+    path = folder / SEED_FILE
+    if not path.is_file():
+        return None
+    try:
+        return SeedResult(**_load(path))
+    except TypeError as error:
+        raise DataError(f"{path} is no seed's result: {error}") from error
+
+
+def _dump(entry: dict[str, Any]) -> bytes:
+    return (json.dumps(entry, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no results")
+    return content

@@ -1,0 +1,87 @@
+"""One seed's run of a shipped configuration: begun, gone on with, or found complete; and its graphs.
+
+An interrupted attempt is gone on with, to the bit what it would have been. What is measured of the run afterwards is
+each experiment's own.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from training import checkpoint, export, run
+from training import config as configuration
+from training.checkpoint import Run
+from training.config import Config
+from training.data import Data
+from training.experiments.port import Setting
+from training.packaging.pair import Pair, build
+
+
+def trained(name: str, setting: Setting) -> Path:
+    """Train a configuration to its end with a setting's seed.
+
+    Args:
+        name: stem of a shipped configuration.
+        setting: of one seed.
+
+    Returns:
+        The run's folder, `run` within the setting's.
+
+    Raises:
+        TrainingError: as the data, the configuration and the training raise it.
+    """
+    return completed(configured(name, setting), setting.folder / "run", setting)
+
+
+def configured(name: str, setting: Setting) -> Config:
+    """A shipped configuration with a setting's seed and place of the data.
+
+    Args:
+        name: stem of the configuration.
+        setting: of one seed.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: if there is none of that name, or its data lies in no folder and the setting names one.
+    """
+    config = replace(configuration.load(configuration.find(name)), seed=setting.seed)
+    return config if setting.data_path is None else configuration.with_data_path(config, setting.data_path)
+
+
+def completed(config: Config, folder: Path, setting: Setting) -> Path:
+    """Train a configuration to its end, wherever an earlier attempt has left it.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        setting: of one seed.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        TrainingError: as the data and the training raise it.
+    """
+    if checkpoint.latest(folder) is None:
+        run.start(config, folder, setting.say)
+    elif checkpoint.read(folder)["state"]["samples_seen"] < config.trainer.total_samples:
+        run.resume(folder, setting.say, setting.data_path)
+    return folder
+
+
+def exported(folder: Path, setting: Setting) -> tuple[Pair, Run, Data]:
+    """The graphs of a run, as its package would have them.
+
+    Args:
+        folder: of the run.
+        setting: of one seed.
+
+    Returns:
+        The graphs, proven to be the networks; the networks; the data.
+
+    Raises:
+        TrainingError: if the run cannot be read, or a graph would not be faithful.
+    """
+    networks, data = export.load(folder, setting.data_path)
+    return build(networks, data, setting.say), networks, data

@@ -1,0 +1,146 @@
+"""What a toy package looks like: which samples, which inputs, which graphs, and the tensors that follow.
+
+Shapes: B batch, Z latent coordinates, K elements of the code tensor, P samples judged together, C channels, H height,
+W width, D numbers of a vector.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from service.engine.graphs import CodeSpec, Prior, TensorSpec
+
+Kind = Literal["image", "vector", "item"]
+Bounds = tuple[float, float]
+
+
+class ToyOptions(TypedDict, total=False):
+    """What a toy may look like; `Toy` has the defaults."""
+
+    kind: Kind
+    conditional: bool
+    discriminator: bool
+    encoder: bool
+    height: int
+    width: int
+    channels: Literal[1, 3]
+    vector_size: int
+    item_count: int
+    latent_size: int
+    prior: Prior
+    sample_range: Bounds
+    label_count: int
+    categorical: tuple[int, ...]
+    continuous: tuple[Bounds, ...]
+    condition_count: int
+    pack: int
+    batch_coupled: bool
+    golden_count: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toy:
+    """One toy package's shape.
+
+    Attributes:
+        kind: what a sample is.
+        conditional: whether generator and discriminator take a `label`.
+        discriminator: whether there is one.
+        encoder: whether there is one; it reads codes back where there are some, else it gives the latent.
+        height: H of an image.
+        width: W likewise.
+        channels: C likewise.
+        vector_size: D of a vector.
+        item_count: items that an item is one of; Z then, too.
+        latent_size: Z of images and vectors.
+        prior: the latent's distribution.
+        sample_range: (lo, hi) of an image's values.
+        label_count: classes, where conditional.
+        categorical: how many values each categorical code has.
+        continuous: (low, high) of each continuous code.
+        condition_count: ids that generator and discriminator take as `user`; 0 for none.
+        pack: P, samples that one logit judges together, side by side in the channels.
+        batch_coupled: whether the discriminator subtracts the batch's mean.
+        golden_count: golden vectors of each graph.
+        seed: of the weights and of the golden inputs.
+    """
+
+    kind: Kind = "image"
+    conditional: bool = False
+    discriminator: bool = True
+    encoder: bool = False
+    height: int = 8
+    width: int = 8
+    channels: Literal[1, 3] = 1
+    vector_size: int = 2
+    item_count: int = 12
+    latent_size: int = 16
+    prior: Prior = "standard_normal"
+    sample_range: Bounds = (-1.0, 1.0)
+    label_count: int = 10
+    categorical: tuple[int, ...] = ()
+    continuous: tuple[Bounds, ...] = ()
+    condition_count: int = 0
+    pack: int = 1
+    batch_coupled: bool = False
+    golden_count: int = 4
+    seed: int = 0
+
+    @property
+    def noise_size(self) -> int:
+        """Z."""
+        return self.item_count if self.kind == "item" else self.latent_size
+
+    @property
+    def codes(self) -> CodeSpec | None:
+        return CodeSpec(self.categorical, self.continuous) if self.categorical or self.continuous else None
+
+    @property
+    def beside(self) -> tuple[TensorSpec, ...]:
+        """What generator and discriminator are told of a sample."""
+        label = (TensorSpec("label", "INT64", (-1,), "label"),) if self.conditional else ()
+        user = (TensorSpec("user", "INT64", (-1,), "condition"),) if self.condition_count else ()
+        return label + user
+
+    @property
+    def code_tensors(self) -> tuple[TensorSpec, ...]:
+        return () if self.codes is None else (TensorSpec("code", "FP32", (-1, self.codes.width), "code"),)
+
+    @property
+    def latent_tensor(self) -> TensorSpec:
+        return TensorSpec("latent", "FP32", (-1, self.noise_size), "latent")
+
+    def sample_tensor(self, pack: int = 1) -> TensorSpec:
+        """The sample, or `pack` of them side by side."""
+        match self.kind:
+            case "image":
+                return TensorSpec("sample", "FP32", (-1, self.channels * pack, self.height, self.width), "sample")
+            case "vector":
+                return TensorSpec("sample", "FP32", (-1, self.vector_size * pack), "sample")
+            case "item":
+                return TensorSpec("sample", "INT64", (-1,) if pack == 1 else (-1, pack), "sample")
+
+    @property
+    def generator_inputs(self) -> tuple[TensorSpec, ...]:
+        return (self.latent_tensor, *self.beside, *self.code_tensors)
+
+    @property
+    def generator_outputs(self) -> tuple[TensorSpec, ...]:
+        pixels = TensorSpec("pixels", "UINT8", (-1, self.height, self.width, self.channels), "pixels")
+        return (self.sample_tensor(), pixels) if self.kind == "image" else (self.sample_tensor(),)
+
+    @property
+    def discriminator_inputs(self) -> tuple[TensorSpec, ...]:
+        return (self.sample_tensor(self.pack), *self.beside)
+
+    @property
+    def discriminator_outputs(self) -> tuple[TensorSpec, ...]:
+        return (TensorSpec("logit", "FP32", (-1,), "logit"),)
+
+    @property
+    def encoder_inputs(self) -> tuple[TensorSpec, ...]:
+        return (self.sample_tensor(),)
+
+    @property
+    def encoder_outputs(self) -> tuple[TensorSpec, ...]:
+        return self.code_tensors or (self.latent_tensor,)

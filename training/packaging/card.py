@@ -8,6 +8,7 @@ References:
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from training import config as configuration
 from training.calibration import ERROR_BINS, Calibration, Platt
@@ -18,6 +19,13 @@ from training.packaging.provenance import portable
 from training.packaging.quality import NOT_MEASURED, Quality
 from training.pictures import samples_wanted
 
+OWN_NAMES: Final = {  # of the games that are not called "… GAN"
+    "bigan": "A BiGAN",
+    "fgan": "An f-GAN",
+    "infogan": "An InfoGAN",
+    "irgan": "An IRGAN",
+    "wasserstein_gp": "A Wasserstein GAN with gradient penalty",
+}
 CHANNEL_WORDS = {1: "grey", 3: "colour"}
 
 
@@ -50,8 +58,10 @@ def summary(run: Run, data: Data) -> str:
     else:
         size = data.sample_shape[0]
         kind = f"vectors of {size} numbers" if size > 1 else "numbers"
-    game = run.config.objective.kind.replace("_", "-")
-    return f"{'An' if game[0] in 'aeiou' else 'A'} {game} GAN that draws {kind} like those of {data.name}."
+    game = run.config.objective.kind
+    name = OWN_NAMES.get(game, f"A {game.replace('_', '-')} GAN")
+    asked = ", of the class asked for" if run.config.generator.conditional and isinstance(data, ImageData) else ""
+    return f"{name} that draws {kind} like those of {data.name}{asked}."
 
 
 def card(

@@ -178,7 +178,7 @@ def test_images_with_opacity_do_not_fit_a_package(tmp_path: Path) -> None:
 
 def test_too_few_held_out_images_cannot_calibrate(tmp_path: Path) -> None:
     trained = run_on(folder_of_images(tmp_path / "pictures", 100, "L"), tmp_path, held_out_fraction=0.2)
-    with pytest.raises(ExportError, match=r"pictures holds out \d+ images; to calibrate takes 64 or more"):
+    with pytest.raises(ExportError, match=r"pictures holds out \d+ samples; to calibrate takes 64 or more"):
         export_run(trained, tmp_path / "models", None, None, exported.unheard)
 
 

@@ -58,8 +58,9 @@ class FGan(GradientPenalties):
             The loss; f*(g(0)) - g(0) where every logit is 0.
         """
         row, judgement = self.row, self.judge(nets, batch)
-        on_real = row.activation(judgement.real_logits).mean()
-        return critic_terms(row.conjugate_of_activation(judgement.fake_logits).mean() - on_real, judgement)
+        on_real = row.activation(judgement.real_logits)
+        bound = on_real.mean() - row.conjugate_of_activation(judgement.fake_logits).mean()
+        return critic_terms(-bound, judgement, overfitting=on_real - row.threshold)
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """-E_q f*(T) or -E_q T.

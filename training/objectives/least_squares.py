@@ -64,7 +64,8 @@ class LeastSquares(GradientPenalties):
         judgement, target = self.judge(nets, batch), CODINGS[self.coding]
         on_real = (judgement.real_logits - target.real).square().mean()
         on_fake = (judgement.fake_logits - target.generated).square().mean()
-        return critic_terms((on_real + on_fake) / 2, judgement)
+        halfway = (target.real + target.generated) / 2
+        return critic_terms((on_real + on_fake) / 2, judgement, overfitting=judgement.real_logits - halfway)
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """1/2 E (D(G(z)) - c)^2.

@@ -48,7 +48,8 @@ class _HeightDifference(GradientPenalties):
         """
         judgement = self.judge(nets, batch)
         estimate = judgement.real_logits.mean() - judgement.fake_logits.mean()
-        terms = critic_terms(-estimate, judgement)
+        margin = judgement.real_logits - judgement.fake_logits  # the critic's zero is arbitrary
+        terms = critic_terms(-estimate, judgement, overfitting=margin)
         return replace(terms, parts={**terms.parts, "wasserstein_estimate": estimate.detach()})
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:

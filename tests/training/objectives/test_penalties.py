@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.training.objectives.play import OBJECTIVES, batch, curved, linear, players
-from training.objectives import Minimax, NonSaturating, Relativistic
+from training.objectives import FGan, LeastSquares, Minimax, NonSaturating, ObjectiveConfig, Relativistic, Wasserstein
 from training.objectives.penalties import squared_gradient
 from training.objectives.port import Batch, Networks
 
@@ -92,3 +92,22 @@ def test_lazy_penalties_come_every_kth_step_and_add_up_to_the_same() -> None:
     strengths = [(now.gamma_r1, now.gamma_r2) for now in (objective.at(0.0, step) for step in range(8))]
     assert strengths == [(4.0, 8.0), (0, 0), (0, 0), (0, 0)] * 2
     assert "r1" not in objective.at(0.0, 1).judge(players(curved(WEIGHT)), batch()).penalties
+
+
+@pytest.mark.parametrize(
+    ("objective", "shift"),
+    [(Relativistic(), 5.0), (Wasserstein(), 5.0), (LeastSquares(), 0.4), (FGan(divergence="kl"), 0.9), (Minimax(), 0.0)],
+    ids=lambda value: value.kind if not isinstance(value, float) else "",
+)
+def test_the_sign_of_overfitting_is_taken_where_the_game_takes_a_sample_for_real(
+    objective: ObjectiveConfig, shift: float
+) -> None:
+    samples = batch(4)
+    signs = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)  # three of four real samples are above their pair
+
+    def critic(images: torch.Tensor) -> torch.Tensor:
+        real = images.shape == samples.real.shape and torch.equal(images, samples.real)
+        return shift + 0.2 * (signs if real else torch.zeros(4, dtype=torch.float64))
+
+    share = objective.critic_loss(players(critic), samples).parts["real_sign"].item()
+    assert share == pytest.approx(0.5)  # three less one, of four

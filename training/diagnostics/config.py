@@ -1,4 +1,8 @@
-"""What a run is watched for, and what follows: the `[diagnostics]` table."""
+"""What a run is watched for, and what follows: the `[diagnostics]` table.
+
+It stands alone so that a configuration can be read without importing anything that measures. How each thing is measured
+and what its figures mean is said beside the measurement.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -52,7 +52,7 @@ EXPERIMENT: Final = Experiment(
     name="conditional_mnist",
     system="RpGAN + R1 + R2, projection discriminator",
     protocol="10,000 quantised samples of the exported graph, labels drawn evenly; share that our classifier takes for "
-    "the digit asked for",
+    "the digit asked for.",
     paper="none for MNIST; the classifier's own accuracy on held-out digits is the ceiling",
     seeds=1,
     targets=(Target(metric="label_accuracy", bound="at_least", value=ASKED),),

@@ -8,6 +8,7 @@ from typing import Final
 from training.experiments import (
     bigan_mnist,
     conditional_mnist,
+    fgan_mixture,
     grid,
     infogan_mnist,
     irgan_linear,
@@ -25,6 +26,7 @@ ROWS: Final[tuple[Experiment, ...]] = (
     grid.EXPERIMENT,
     stacked_mnist.EXPERIMENT,
     conditional_mnist.EXPERIMENT,
+    fgan_mixture.EXPERIMENT,
     infogan_mnist.EXPERIMENT,
     bigan_mnist.EXPERIMENT,
     irgan_planted.EXPERIMENT,

@@ -19,11 +19,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from training import checkpoint, run
 from training import config as configuration
 from training.data.mixtures import GaussianMixtureConfig, Mixture, mixture
 from training.experiments.port import Experiment, Metrics, Setting, Target
-from training.experiments.trained import exported
+from training.experiments.trained import completed, configured, exported
 from training.objectives import FGan
 from training.objectives.divergences import Name, divergence_named
 
@@ -92,13 +91,8 @@ def learned(name: Name, setting: Setting) -> tuple[float, float]:
     Returns:
         Mean and standard deviation of the generated law.
     """
-    folder = setting.folder / name
-    if checkpoint.latest(folder) is None:
-        shipped = configuration.load(configuration.find(CONFIG))
-        config = replace(shipped, seed=setting.seed, objective=FGan(divergence=name))
-        run.start(config, folder, setting.say)
-    else:
-        run.resume(folder, setting.say)
+    config = replace(configured(CONFIG, setting), objective=FGan(divergence=name))
+    folder = completed(config, setting.folder / name, setting)
     pair, _, _ = exported(folder, setting)
     at_zero, at_one = pair.generator.output("sample", {"latent": LATENTS})[:, 0].tolist()
     return at_zero, abs(at_one - at_zero)

@@ -96,7 +96,13 @@ def test_lazy_penalties_come_every_kth_step_and_add_up_to_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("objective", "shift"),
-    [(Relativistic(), 5.0), (Wasserstein(), 5.0), (LeastSquares(), 0.4), (FGan(divergence="kl"), 0.9), (Minimax(), 0.0)],
+    [
+        (Relativistic(), 5.0),
+        (Wasserstein(), 5.0),
+        (LeastSquares(), 0.4),
+        (FGan(divergence="kl"), 0.9),
+        (Minimax(), 0.0),
+    ],
     ids=lambda value: value.kind if not isinstance(value, float) else "",
 )
 def test_the_sign_of_overfitting_is_taken_where_the_game_takes_a_sample_for_real(

@@ -67,8 +67,8 @@ def exercise() -> None:
     with httpx.Client(base_url=SERVICE, timeout=30) as client:
         for form in ("json", "png", "npy", "zip"):
             client.post(f"/generate?format={form}", json={"n": 16, "scores": form == "json"}).raise_for_status()
-        image = client.post("/generate?format=png", json={"seed": 7}).raise_for_status().content
-        client.post("/score", content=image, headers={"content-type": "image/png"}).raise_for_status()
+        image = client.post("/generate?format=png", json={"seed": 7, "label": 3}).raise_for_status().content
+        client.post("/score?label=3", content=image, headers={"content-type": "image/png"}).raise_for_status()
 
 
 @pytest.fixture(scope="module", autouse=True)

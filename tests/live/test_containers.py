@@ -69,6 +69,10 @@ def exercise() -> None:
             client.post(f"/generate?format={form}", json={"n": 16, "scores": form == "json"}).raise_for_status()
         image = client.post("/generate?format=png", json={"seed": 7, "label": 3}).raise_for_status().content
         client.post("/score?label=3", content=image, headers={"content-type": "image/png"}).raise_for_status()
+        # Every package that is served: an idle one has series, too, and no quantile.
+        items = {"model": "planted-items", "condition": 3}
+        client.post("/generate", json={**items, "n": 4, "scores": True}).raise_for_status()
+        client.post("/score", json={**items, "samples": [[1], [2]]}).raise_for_status()
 
 
 @pytest.fixture(scope="module", autouse=True)

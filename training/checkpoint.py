@@ -26,7 +26,7 @@ from training.networks import players
 from training.networks.players import Players, Side
 from training.networks.port import Task
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 KEPT: Final = 2  # the newest, and the one before in case the newest turns out to be unreadable
 CONFIG_NAME: Final = "config.toml"
 FOLDER: Final = "checkpoints"

@@ -117,7 +117,7 @@ def test_reading_a_checkpoint_runs_no_code_from_it(run: Path) -> None:
 def test_a_file_of_another_format_is_refused(run: Path) -> None:
     (run / "checkpoints").mkdir()
     torch.save({"format": 99}, run / "checkpoints" / "000000000001.pt")
-    with pytest.raises(CheckpointError, match="not a checkpoint of format 2"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of format 3"):
         checkpoint.read(run)
 
 

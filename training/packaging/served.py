@@ -5,18 +5,22 @@
                      with the latent that the encoder finds
     encoder          one sample in, its latent out, or what the code head reads from it
 
-Copies are in evaluation mode, and every parametrized weight (spectral normalisation) is replaced by its value.
+Copies are in evaluation mode, and every parametrized weight (spectral normalisation, a transposed convolution's kernel)
+is replaced by its value. Batch normalisation after a transposed convolution goes into its weights; after a plain one,
+torch's exporter does that.
 
 Shapes: B batch, m samples that one logit judges together, C H W channels, height and width.
 """
 
 import copy
 from collections.abc import Callable
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training.checkpoint import Run
 from training.codes import Codes
@@ -160,6 +164,9 @@ def plain(network: nn.Module) -> nn.Module:
     for module in final.modules():
         if parametrize.is_parametrized(module):
             _fold_parametrizations(module)
+    for module in final.modules():
+        if isinstance(module, nn.Sequential):
+            _fold_normalisation(module)
     return final.requires_grad_(False)
 
 
@@ -174,3 +181,11 @@ def _fold_parametrizations(module: nn.Module) -> None:
     del module.parametrizations
     for name, value in values.items():
         module.register_parameter(name, nn.Parameter(value))
+
+
+def _fold_normalisation(layers: nn.Sequential) -> None:
+    """Let transposed convolutions swallow the batch normalisation that follows them."""
+    for place, (layer, after) in enumerate(pairwise(list(layers))):
+        if isinstance(layer, nn.ConvTranspose2d) and isinstance(after, nn.BatchNorm2d):
+            layers[place] = fuse_conv_bn_eval(layer, after, transpose=True)
+            layers[place + 1] = nn.Identity()

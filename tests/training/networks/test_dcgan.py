@@ -13,6 +13,7 @@ from training.networks.dcgan import (
     DiscriminatorConfig,
     Generator,
     GeneratorConfig,
+    UpsampledConv,
     Widths,
     automatic_widths,
     halvings,
@@ -103,6 +104,17 @@ def test_residual_blocks_start_as_the_identity() -> None:
     shallow.last.load_state_dict(deep.last.state_dict())
     images = torch.rand(3, 1, 8, 8)
     assert torch.equal(deep(images), shallow(images))
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_the_transposed_convolution_is_the_convolution_of_the_doubled_map(odd: bool) -> None:
+    torch.manual_seed(0)
+    layer, weight = UpsampledConv(3, 5, (10 - odd, 14 - odd), bias=True), torch.randn(5, 3, 3, 3)
+    layer.load_state_dict({"parametrizations.weight.original": weight, "bias": torch.randn(5)})
+    coarse = torch.randn(2, 3, 5, 7)
+    doubled = nn.functional.interpolate(coarse, scale_factor=2, mode="nearest")
+    expected = nn.functional.conv2d(doubled, weight, layer.bias, padding=1)[:, :, : 10 - odd, : 14 - odd]
+    assert torch.allclose(layer(coarse), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("depth", [0, 3])

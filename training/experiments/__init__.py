@@ -16,6 +16,7 @@ from training.experiments import (
     irgan_planted,
     ring,
     stacked_mnist,
+    wgan_correlation,
 )
 from training.experiments.port import Experiment
 
@@ -27,6 +28,7 @@ ROWS: Final[tuple[Experiment, ...]] = (
     stacked_mnist.EXPERIMENT,
     conditional_mnist.EXPERIMENT,
     fgan_mixture.EXPERIMENT,
+    wgan_correlation.EXPERIMENT,
     infogan_mnist.EXPERIMENT,
     bigan_mnist.EXPERIMENT,
     irgan_planted.EXPERIMENT,

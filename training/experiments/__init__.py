@@ -15,6 +15,7 @@ from training.experiments import (
     irgan_movielens,
     irgan_planted,
     ring,
+    saturation,
     stacked_mnist,
     wgan_correlation,
 )
@@ -29,6 +30,7 @@ ROWS: Final[tuple[Experiment, ...]] = (
     conditional_mnist.EXPERIMENT,
     fgan_mixture.EXPERIMENT,
     wgan_correlation.EXPERIMENT,
+    saturation.EXPERIMENT,
     infogan_mnist.EXPERIMENT,
     bigan_mnist.EXPERIMENT,
     irgan_planted.EXPERIMENT,

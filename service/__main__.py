@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import difflib
 import os
+import resource
 import socket
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 
 from service import __version__, logs
 from service.app import create_app
+from service.connections import ConnectionLimits, limited
 from service.routes.lifecycle import Lifecycle
 from service.settings import Settings
 
@@ -29,6 +31,8 @@ from service.settings import Settings
 KEEP_ALIVE_S = 65
 # For the server to write what is already answered and close its connections.
 CLOSING_TIMEOUT_S = 5
+# Beside connections: listeners, libraries, packages being read, pipes to the vetting child.
+OTHER_FILES = 256
 CANNOT_START = 1
 BAD_SETTING = 2  # argparse's own code for a mistake on the command line
 PREFIX = "GANYMEDE_"
@@ -98,11 +102,12 @@ def main() -> int:
         logger.warning("unknown setting", name=name, nearest=nearest)
     app = create_app(settings)
     lifecycle: Lifecycle = app.state.lifecycle
+    _allow_files(settings.max_connections + OTHER_FILES)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=limited(ConnectionLimits(settings.max_connections, settings.header_timeout_s, settings.write_timeout_s)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -115,6 +120,16 @@ def main() -> int:
     DrainingServer(config, lifecycle, settings.drain_timeout_s).run()
     logger.info("ended", state=lifecycle.state)
     return CANNOT_START if lifecycle.state == "failed" else 0
+
+
+def _allow_files(count: int) -> None:
+    """Raise this process's own limit of open files to `count`, as far as its user may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < count:
+        logger.warning("fewer connections than set", open_files=allowed, needed=count)
 
 
 def _parser() -> argparse.ArgumentParser:

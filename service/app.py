@@ -2,7 +2,7 @@
 
 `create_app` only wires: nothing is loaded, no thread or session exists before the lifespan starts, and nothing at all
 at import. The lifespan starts the engine, loads the packages in the background (so `/healthz` answers at once and
-`/readyz` when they are ready), and at the end drains.
+`/readyz` when they are ready), goes on looking for others, and at the end drains.
 
     RequestLog → DrainGate → ErrorsToProblems → BodyLimits → Cancellation → routes
 
@@ -27,16 +27,20 @@ from service.engine.local import LocalEngine
 from service.engine.session import Runtime
 from service.errors import GanymedeError
 from service.packages.repository import Repository
-from service.routes import encode, generate, health, models, reconstruct, score
+from service.routes import encode, generate, health, models, reconstruct, samples, score
 from service.routes.body_limits import BodyLimits
 from service.routes.cancellation import Cancellation
 from service.routes.context import Context
-from service.routes.documentation import DocumentedAPI
+from service.routes.documentation import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
 from service.routes.lifecycle import DrainGate, Lifecycle
 from service.routes.offload import Offload
-from service.routes.problems import ErrorsToProblems, ProblemDetails, answer_problem
+from service.routes.problems import ErrorsToProblems, ProblemDetails, answer_error
 from service.routes.request_log import RequestLog
 from service.routes.schemas import GenerateRequest, SamplesRequest
+from service.routes.v2 import infer, repository, server, statistics
+from service.routes.v2 import models as v2_models
+from service.routes.v2 import schemas as v2_schemas
+from service.routes.v2.errors import refusals
 from service.settings import Settings
 from service.telemetry import Telemetry
 
@@ -44,7 +48,9 @@ DESCRIPTION = """\
 Samples from generative adversarial networks, and what their discriminators and encoders say of samples.
 
 A seed is a promise: the same package, seed and parameters give the same bytes, alone or among thousands. Every error
-is RFC 9457 `application/problem+json`; every answer carries `X-Request-ID`.
+is RFC 9457 `application/problem+json`, under `/v2` the inference protocol's `{"error": "…"}`; every answer carries
+`X-Request-ID`. What no operation lists, a connection answers before there is one: 400 to what is not HTTP, 408 and 431
+to headers that come too slowly or do not end, 503 to one connection too many.
 """
 
 # Nothing is in flight when the engine stops: its threads need only end the run they are in.
@@ -65,7 +71,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     """
     telemetry = Telemetry(CollectorRegistry() if registry is None else registry)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
-    lifecycle = Lifecycle()
+    lifecycle = Lifecycle(settings.max_requests)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Context]]:
@@ -85,12 +91,15 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
             Middleware(BodyLimits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
             Middleware(Cancellation, lifecycle=lifecycle),
         ],
-        exception_handlers=dict.fromkeys((GanymedeError, HTTPException, RequestValidationError), answer_problem),
+        exception_handlers=dict.fromkeys((GanymedeError, HTTPException, RequestValidationError), answer_error),
     )
     app.state.lifecycle = lifecycle
-    app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails)
-    for module in (generate, score, encode, reconstruct, models, health):
-        app.include_router(module.router)
+    app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails, *v2_schemas.BODIES)
+    for module in (generate, samples, score, encode, reconstruct, models):
+        app.include_router(module.router, responses=problems(*LAYERS_ANSWER))
+    for module in (server, statistics, v2_models, infer, repository):
+        app.include_router(module.router, responses=refusals(*LAYERS_ANSWER))
+    app.include_router(health.router, responses=problems(*LAYERS_ANSWER_PROBES))
     return app
 
 
@@ -100,9 +109,9 @@ async def _running(settings: Settings, telemetry: Telemetry, lifecycle: Lifecycl
     runtime = Runtime(settings.device, settings.model_threads, settings.reproducibility)
     limits = BatchLimits(settings.max_batch_samples, settings.queue_samples, settings.request_queue_samples)
     engine = LocalEngine(runtime, limits, telemetry)
-    repository = Repository(settings.models_dir, engine, settings, telemetry)
+    repository = Repository(settings.models_dir, engine, settings, telemetry, lifecycle.answered)
     offload = Offload(settings.encoder_threads)
-    loading = asyncio.create_task(_load(repository, lifecycle))
+    loading = asyncio.create_task(_load(repository, lifecycle, settings.rescan_interval_s))
     try:
         yield Context(settings, telemetry, lifecycle, engine, repository, offload)
     finally:
@@ -110,11 +119,13 @@ async def _running(settings: Settings, telemetry: Telemetry, lifecycle: Lifecycl
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading
+        await repository.close()
         await engine.drain(ENGINE_STOP_S)
         offload.close()
 
 
-async def _load(repository: Repository, lifecycle: Lifecycle) -> None:
+async def _load(repository: Repository, lifecycle: Lifecycle, rescan_interval_s: float) -> None:
+    """Load what the folder holds, and then whatever comes to it."""
     try:
         await repository.load_all()
     except GanymedeError as error:
@@ -125,3 +136,5 @@ async def _load(repository: Repository, lifecycle: Lifecycle) -> None:
         lifecycle.failed()
     else:
         logger.info("packages loaded", found=len(repository.statuses()))
+        if rescan_interval_s:
+            await repository.watch(rescan_interval_s)

@@ -3,12 +3,14 @@
     GanymedeError
     ├── RequestError            the caller's fault: say what to change
     │   ├── MalformedRequest        400  cannot be read at all
+    │   ├── Forbidden               403  not for this caller
     │   ├── NotFound                404  no such model, version or path
     │   ├── NotAcceptable           406  no media type that the caller accepts
-    │   ├── BodyTimeout             408  the body came too slowly
+    │   ├── RequestTooSlow          408  the headers or the body came too slowly
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
-    │   └── InvalidRequest          422  well-formed, but not valid; carries the list of places
+    │   ├── InvalidRequest          422  well-formed, but not valid; carries the list of places
+    │   └── HeadersTooLarge         431
     ├── TryAgainError           nobody's fault: the same request may succeed later
     │   ├── QueueFull               429
     │   ├── NotReady                503  loading or draining
@@ -47,6 +49,12 @@ class MalformedRequest(RequestError):
     """The request cannot be read: broken JSON, a broken multipart body."""
 
 
+class Forbidden(RequestError):
+    """The caller may not do this."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
 class NotFound(RequestError):
     """No such model, version or path."""
 
@@ -59,8 +67,8 @@ class NotAcceptable(RequestError):
     status = HTTPStatus.NOT_ACCEPTABLE
 
 
-class BodyTimeout(RequestError):
-    """The body came too slowly."""
+class RequestTooSlow(RequestError):
+    """The headers or the body came too slowly."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
 
@@ -102,6 +110,12 @@ class InvalidRequest(RequestError):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.msg for problem in problems))
         self.problems = problems
+
+
+class HeadersTooLarge(RequestError):
+    """The headers are larger than the limit."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
 class TryAgainError(GanymedeError):

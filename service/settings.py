@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
 
+Control = Literal["loopback", "anyone", "nobody"]
+
 
 class Settings(BaseSettings):
     """Everything an operator may set."""
@@ -23,6 +25,12 @@ class Settings(BaseSettings):
     models_dir: Path = Field(Path("models"), description="folder of packages, NAME/VERSION/manifest.json")
     default_model: str = Field("mnist", description="package that answers when a request names none")
     load_models: str = Field("", description="comma-separated names to load; empty loads every package in the folder")
+    rescan_interval_s: float = Field(
+        5.0, ge=0, description="seconds between looks for packages that came or went; 0 looks at the start only"
+    )
+    repository_control: Control = Field(
+        "loopback", description="who may load and unload models over HTTP: programs on this host, anyone, nobody"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes CUDA where it works, else the CPU; `cuda` refuses to start without it"
     )
@@ -40,7 +48,17 @@ class Settings(BaseSettings):
     timeout_ms: int = Field(30_000, ge=1, description="deadline of a request that sends no X-Timeout-Ms")
     drain_timeout_s: float = Field(30.0, ge=0, description="seconds that SIGTERM leaves for what is being answered")
     max_body_bytes: int = Field(16 * MEBIBYTE, ge=1024, description="largest request body; more is answered 413")
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="seconds the headers of a request may take to arrive; then 408"
+    )
     body_timeout_s: float = Field(30.0, gt=0, description="seconds a request body may take to arrive; then 408")
+    write_timeout_s: float = Field(
+        60.0, gt=0, description="seconds that a client may take nothing of its answer; then the connection is closed"
+    )
+    max_connections: int = Field(4_096, ge=1, description="most open connections; one more is answered 503 and closed")
+    max_requests: int = Field(
+        1_024, ge=1, description="most requests being answered at a time, probes aside; more is answered 429"
+    )
     max_image_pixels: int = Field(
         16_000_000, ge=1, description="largest image to decode, in pixels, checked on its header; more is answered 413"
     )
@@ -48,7 +66,11 @@ class Settings(BaseSettings):
         1_024, ge=1, description="most samples in one /score, /encode or /reconstruct request"
     )
     max_samples: int = Field(4_096, ge=1, description="most samples in one JSON, image or given-latents request")
-    max_streamed_samples: int = Field(50_000, ge=1, description="most samples in one NPY or ZIP request")
+    max_streamed_samples: int = Field(
+        50_000,
+        ge=1,
+        description="most samples in one NPY or ZIP request, and most candidates that one request selects among",
+    )
     encoder_threads: int = Field(2, ge=1, le=64, description="threads that write and read PNG, JPEG and ZIP")
     vetting_timeout_s: float = Field(60.0, gt=0, description="seconds the child process that vets a package may take")
     vetting_memory_bytes: int = Field(

@@ -100,9 +100,17 @@ class Telemetry:
         )
         self.package_ready = Gauge(
             "ganymede_package_ready",
-            "1 when the package is golden-checked and warm, 0 when it is refused.",
+            "1 when the package is golden-checked and warm, 0 when it is loading, refused or unloaded.",
             ["model", "version"],
             registry=registry,
+        )
+        self.package_loads = Counter(
+            "ganymede_package_loads", "Packages that were loaded: ready, refused.", ["result"], registry=registry
+        )
+        for result in ("ready", "refused"):
+            self.package_loads.labels(result)
+        self.package_unloads = Counter(
+            "ganymede_package_unloads", "Packages that were retired and freed.", registry=registry
         )
         self.package_load_seconds = Gauge(
             "ganymede_package_load_seconds", "From files to ready.", ["model", "version"], registry=registry

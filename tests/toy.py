@@ -3,7 +3,8 @@
 They are what a training run would publish, but in milliseconds and of any shape (`toy_shape.py`): images, vectors or
 items; with classes, codes or users; with a plain, a packing or a batch-coupled discriminator; with an encoder. Weights
 come from a seed, so two calls with the same options write the same bytes. Nothing here imports the service but for the
-plain dataclasses of `service/engine/graphs.py`, so a mistake of the reader cannot hide in its own test data.
+plain dataclasses that `service/engine/graphs.py` is made of, so a mistake of the reader cannot hide in its own test
+data.
 
 Shapes: B batch, Z latent coordinates, P samples judged together.
 """
@@ -19,6 +20,7 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engine.density_ratio import DensityRatio, Line
 from service.engine.graphs import GraphSpec, PackageGraphs, PackageKey, TensorSpec, Tolerance
 from tests.toy_models import OPSET, Arrays, discriminator_model, encoder_model, generator_model, replay
 from tests.toy_shape import Toy, ToyOptions
@@ -88,6 +90,14 @@ def spec_of(toy: Toy, graph_index: int) -> GraphSpec:
     return GraphSpec(model, inputs, outputs, fed | replay(model, fed))
 
 
+def judge_of(toy: Toy, generator: GraphSpec) -> GraphSpec:
+    """The discriminator, with what is said of its judgement; its logits are log density ratios as they are."""
+    spec = spec_of(toy, 1)
+    highest = reference_quantiles(toy, generator, spec)["generated"][-1]
+    ratio = DensityRatio(Line(slope=1.0, intercept=0.0), highest)
+    return replace(spec, batch_coupled=toy.batch_coupled, pack=toy.pack, density_ratio=ratio)
+
+
 def toy_graphs(name: str = "toy", version: int = 1, **options: Unpack[ToyOptions]) -> PackageGraphs:
     """Make a toy package as the engine sees it, without a file.
 
@@ -100,12 +110,11 @@ def toy_graphs(name: str = "toy", version: int = 1, **options: Unpack[ToyOptions
         The graphs, their tensors and their golden vectors.
     """
     toy = Toy(**options)
+    generator = spec_of(toy, 0)
     return PackageGraphs(
         key=PackageKey(name, version),
-        generator=spec_of(toy, 0),
-        discriminator=replace(spec_of(toy, 1), batch_coupled=toy.batch_coupled, pack=toy.pack)
-        if toy.discriminator
-        else None,
+        generator=generator,
+        discriminator=judge_of(toy, generator) if toy.discriminator else None,
         encoder=spec_of(toy, 2) if toy.encoder else None,
         latent_size=toy.noise_size,
         prior=toy.prior,

@@ -24,9 +24,10 @@ from typing import Protocol
 import numpy as np
 
 from service.engine.batch_policy import BatchLimits, BatchPolicy, Slice
+from service.engine.meter import Meter
 from service.engine.session import Array, Rows
+from service.engine.statistics import NO_TIME, Stages
 from service.errors import DeadlinePassed, GanymedeError, NotReady, SessionFailed
-from service.telemetry import Telemetry
 
 RowSource = Callable[[int, int], Rows]
 Outputs = dict[str, Array]
@@ -42,19 +43,6 @@ class Runner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class GraphLabels:
-    """Whose metrics these are.
-
-    Attributes:
-        model: a loaded package's name.
-        graph: `generator`, `discriminator` or `encoder`.
-    """
-
-    model: str
-    graph: str
-
-
 @dataclass(eq=False, slots=True)
 class _Request:
     """One request between the two threads.
@@ -65,8 +53,10 @@ class _Request:
         outputs: which outputs it wants.
         future: its answer; touched on the event loop only.
         arrived: on `time.monotonic`.
-        results: output name → [samples, …]; touched on the model thread only, as is `computed`.
+        began: when its first run took it, likewise; touched on the model thread only, as is what follows.
+        results: output name → [samples, …].
         computed: samples that are in `results`.
+        stages: of the runs it was part of.
     """
 
     rows: RowSource
@@ -74,8 +64,10 @@ class _Request:
     outputs: tuple[str, ...]
     future: asyncio.Future[Outputs]
     arrived: float
+    began: float = 0.0
     results: Outputs = field(default_factory=dict)
     computed: int = 0
+    stages: Stages = NO_TIME
 
     def store(self, piece: Slice, batch: Outputs, first_row: int) -> None:
         """Take this request's rows out of a batch."""
@@ -104,24 +96,23 @@ class Batcher:
         runner: the session; only the model thread uses it.
         limits: how much may run and wait.
         buckets: allowed batch sizes, ascending; none runs each request alone and unpadded.
-        telemetry: where it counts.
-        labels: of its metrics.
+        meter: where it counts.
+
+    Attributes:
+        meter: as given.
     """
 
-    def __init__(
-        self, runner: Runner, limits: BatchLimits, buckets: Sequence[int], telemetry: Telemetry, labels: GraphLabels
-    ) -> None:
+    def __init__(self, runner: Runner, limits: BatchLimits, buckets: Sequence[int], meter: Meter) -> None:
         self._runner = runner
         self._policy = BatchPolicy(limits, buckets)
-        self._metrics = _Metrics(telemetry, labels)
+        self.meter = meter
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Condition()
         self._requests: dict[int, _Request] = {}
         self._stopping = False
         self._stopped = asyncio.Event()
         # A daemon: a run that hangs must not keep the process from ending.
-        name = f"{labels.model}-{labels.graph}"
-        threading.Thread(target=self._serve, name=name, daemon=True).start()
+        threading.Thread(target=self._serve, name=meter.name, daemon=True).start()
 
     async def ask(
         self, rows: RowSource, samples: int, outputs: Sequence[str], deadline: float | None = None
@@ -143,22 +134,17 @@ class Batcher:
             NotReady: the batcher was stopped.
             SessionFailed: a run that held some of the samples failed.
         """
-        now = time.monotonic()
-        request = _Request(rows, samples, tuple(outputs), self._loop.create_future(), now)
-        with self._lock:
-            if self._stopping:
-                raise _stopped()
-            ticket = self._policy.admit(samples, deadline, now)
-            self._requests[ticket] = request
-            self._metrics.queue_is(self._policy.queued_samples)
-            self._lock.notify()
+        request = _Request(rows, samples, tuple(outputs), self._loop.create_future(), time.monotonic())
+        results: Outputs | None = None
         try:
-            async with asyncio.timeout(None if deadline is None else deadline - now):
-                return await request.future
-        except TimeoutError:
-            raise _late() from None
+            results = await self._answer(request, deadline)
         finally:
-            self._forget(ticket, request)
+            whole_s = time.monotonic() - request.arrived
+            if results is None:
+                self.meter.failed(whole_s)
+            else:
+                self.meter.answered(samples, request.began - request.arrived, request.stages, whole_s)
+        return results
 
     def stop(self) -> None:
         """Refuse new requests, fail those that wait, and let the thread end after the run in progress."""
@@ -171,6 +157,22 @@ class Batcher:
     async def stopped(self) -> None:
         """Wait until the model thread has let go of the session."""
         await self._stopped.wait()
+
+    async def _answer(self, request: _Request, deadline: float | None) -> Outputs:
+        with self._lock:
+            if self._stopping:
+                raise _stopped()
+            ticket = self._policy.admit(request.samples, deadline, request.arrived)
+            self._requests[ticket] = request
+            self.meter.queue_is(self._policy.queued_samples)
+            self._lock.notify()
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - request.arrived):
+                return await request.future
+        except TimeoutError:
+            raise _late() from None
+        finally:
+            self._forget(ticket, request)
 
     def _settle(self, answers: Sequence[_Answer]) -> None:
         """Answer those who still wait."""
@@ -186,7 +188,7 @@ class Batcher:
         with self._lock:
             self._policy.withdraw(ticket)
             del self._requests[ticket]
-            self._metrics.queue_is(self._policy.queued_samples)
+            self.meter.queue_is(self._policy.queued_samples)
         if request.future.done() and not request.future.cancelled():
             request.future.exception()  # taken notice of, also where its caller was cancelled at the same moment
 
@@ -220,18 +222,22 @@ class Batcher:
                     self._post(self._settle, [(self._requests[ticket], _late()) for ticket in decision.expired])
                 if decision.batch is not None:
                     pieces = [(piece, self._requests[piece.ticket]) for piece in decision.batch.slices]
-                    self._metrics.queue_is(self._policy.queued_samples)
-                    self._metrics.waited([now - request.arrived for piece, request in pieces if piece.start == 0])
+                    self.meter.queue_is(self._policy.queued_samples)
+                    for piece, request in pieces:
+                        if piece.start == 0:
+                            request.began = now
+                            self.meter.waited(now - request.arrived)
                     return pieces, decision.batch.size
                 self._lock.wait()
         return None
 
     def _work(self, pieces: list[_Piece], size: int) -> list[_Answer]:
         """Run one batch; returns the answers of those whom it finished or failed."""
+        started = time.monotonic()
         drawn, rows, failed = _draw(pieces)
         if drawn:
             try:
-                self._run(drawn, rows, size)
+                self._run(drawn, rows, size, started)
             except Exception as error:  # noqa: BLE001 - whatever a session raises, the batcher lives on
                 _log.exception("a session run failed, and with it %d requests", len(drawn))
                 failed += [(piece, request, error) for piece, request in drawn]
@@ -239,18 +245,21 @@ class Batcher:
         answers: list[_Answer] = [(request, _fault(error)) for _, request, error in failed]
         return answers + [(request, request.results) for _, request in drawn if request.computed == request.samples]
 
-    def _run(self, pieces: list[_Piece], rows: list[Rows], size: int) -> None:
+    def _run(self, pieces: list[_Piece], rows: list[Rows], size: int, started: float) -> None:
         outputs = list(dict.fromkeys(name for _, request in pieces for name in request.outputs))
-        started = time.monotonic()
+        drawn = time.monotonic()
         batch = self._runner.run(rows, size, outputs)
-        seconds = time.monotonic() - started
+        ran = time.monotonic()
         samples = 0
         for piece, request in pieces:
             request.store(piece, batch, samples)
             samples += piece.stop - piece.start
-        self._metrics.ran(samples, size, seconds)
+        stages = Stages(drawn - started, ran - drawn, time.monotonic() - ran)
+        for _, request in pieces:
+            request.stages += stages
+        self.meter.ran(samples, size, stages)
         with self._lock:
-            self._policy.measure(samples, seconds)
+            self._policy.measure(samples, stages.run_s)
 
     def _withdraw(self, tickets: list[int]) -> None:
         with self._lock:
@@ -293,32 +302,3 @@ def _late() -> DeadlinePassed:
 
 def _stopped() -> NotReady:
     return NotReady("the model has been stopped")
-
-
-class _Metrics:
-    """A batcher's instruments, their labels bound once."""
-
-    def __init__(self, telemetry: Telemetry, labels: GraphLabels) -> None:
-        names = labels.model, labels.graph
-        self._samples = telemetry.samples.labels(*names)
-        self._queue_samples = telemetry.queue_samples.labels(*names)
-        self._queue_seconds = telemetry.queue_seconds.labels(*names)
-        self._batch_samples = telemetry.batch_samples.labels(*names)
-        self._padding_samples = telemetry.padding_samples.labels(*names)
-        self._run_seconds = telemetry.run_seconds.labels(*names)
-        self._known_queue = 0
-
-    def queue_is(self, samples: int) -> None:
-        """Add the change to the gauge: two versions of a model share it."""
-        self._queue_samples.inc(samples - self._known_queue)
-        self._known_queue = samples
-
-    def waited(self, seconds: Sequence[float]) -> None:
-        for each in seconds:
-            self._queue_seconds.observe(each)
-
-    def ran(self, samples: int, size: int, seconds: float) -> None:
-        self._samples.inc(samples)
-        self._batch_samples.observe(samples)
-        self._padding_samples.inc(size - samples)
-        self._run_seconds.observe(seconds)

@@ -13,9 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engine.density_ratio import DensityRatio
+
 Prior = Literal["standard_normal", "uniform", "gumbel"]
 Role = Literal["latent", "label", "code", "condition", "sample", "pixels", "logit"]
 Datatype = Literal["FP32", "FP16", "UINT8", "INT64"]
+GraphKind = Literal["generator", "discriminator", "encoder"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -109,6 +112,7 @@ class GraphSpec:
         batch_coupled: whether a sample's output depends on its batch-mates (minibatch statistics); such a graph is
             never batched across callers and never padded.
         pack: how many samples one logit judges together (PacGAN); 1 for all others and for generators.
+        density_ratio: what a discriminator's logits say of log p_data/p_g; None where that is not known.
     """
 
     model: bytes = field(repr=False)
@@ -117,6 +121,7 @@ class GraphSpec:
     golden: dict[str, NDArray[np.generic]] = field(repr=False)
     batch_coupled: bool = False
     pack: int = 1
+    density_ratio: DensityRatio | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +167,8 @@ class GraphReport:
         reproducible: whether every sample's bytes are proven equal in all of `buckets` and in every slot.
         largest_deviation: largest absolute difference between any two batch sizes tried, in the output's units.
         golden_deviation: largest absolute difference from the golden outputs.
+        fingerprint: SHA-256 of what computes it: runtime, provider, precision, and the bytes that it answered here to
+            golden rows. Equal wherever the graph gives equal bytes.
     """
 
     provider: str
@@ -169,6 +176,7 @@ class GraphReport:
     reproducible: bool
     largest_deviation: float
     golden_deviation: float
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from service.engine.codes import misfit
 from service.engine.graphs import CodeSpec, Prior, Role
+from service.engine.paths import Curve
 from service.engine.port import EncodeJob, GenerateJob, GivenJob, ScoreJob
-from service.engine.sampler import check_seeds
+from service.engine.sampler import check_redraws, check_seeds
 from service.errors import InvalidRequest, Problem
 
 Array = NDArray[np.generic]
@@ -52,11 +53,11 @@ class Offer:
     largest_group: int | None
 
 
-def check_generate(job: GenerateJob, offer: Offer) -> NDArray[np.uint64] | NDArray[np.float32]:
+def check_generate(job: GenerateJob, offer: Offer) -> Array:
     """Check a job for the generator.
 
     Returns:
-        What its samples are drawn from: seeds [N] or latents [N, Z].
+        What its samples are drawn from: seeds [N], latents [N, Z], or positions [N] on its path.
 
     Raises:
         InvalidRequest: it does not fit.
@@ -65,23 +66,14 @@ def check_generate(job: GenerateJob, offer: Offer) -> NDArray[np.uint64] | NDArr
         raise _invalid("want_pixels", "nothing is wanted")
     if job.want_pixels and offer.pixels_shape is None:
         raise _invalid("want_pixels", "this package's samples are not images and have no pixels")
-    given: NDArray[np.uint64] | NDArray[np.float32]
-    if job.latents is not None and job.seeds is None:
-        given, count = job.latents, _count(job.latents, (offer.latent_size,), "latents")
-        if offer.label_count is not None and job.labels is None:
-            raise _invalid("labels", "given latents need labels; only a seed can draw one")
-        if offer.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
-            raise _invalid("codes", "given latents need every code; only a seed can draw one")
-    elif job.seeds is not None and job.latents is None:
-        given, count = job.seeds, _count(job.seeds, (), "seeds")
-        check_seeds(job.seeds, offer.prior, job.sampler)
-    else:
-        raise _invalid("seeds", "either seeds or latents are needed, not both")
+    given = _check_origin(job, offer)
+    count = len(given)
     if offer.condition_count is not None and job.conditions is None:
         raise _invalid("conditions", "this generator draws for a condition; name it")
     _check_ids("labels", job.labels, count, offer.label_count)
     _check_ids("conditions", job.conditions, count, offer.condition_count)
     _check_codes(job.codes, count, offer.codes)
+    _check_drawings(job, offer, count)
     return given
 
 
@@ -116,7 +108,7 @@ def _check_given(job: GivenJob, offer: Offer, takes: frozenset[Role], graph: str
         given, place, shape = job.pixels, "pixels", offer.pixels_shape
     else:
         raise _invalid("pixels", "either pixels or a sample is needed, not both")
-    count = _count(given, shape, place)
+    count = len(_held(given, shape, place))
     if offer.item_count is not None:
         _check_ids(place, given.astype(np.int64, copy=False), count, offer.item_count)
     fields: tuple[tuple[Role, str, Ids, int | None], ...] = (
@@ -133,14 +125,14 @@ def _check_given(job: GivenJob, offer: Offer, takes: frozenset[Role], graph: str
     return given, beside
 
 
-def _count(rows: Array, shape: tuple[int, ...], place: str) -> int:
-    """N of an array that must be [N, *shape], not empty and finite."""
+def _held(rows: Array, shape: tuple[int, ...], place: str) -> Array:
+    """An array that must be [N, *shape], not empty and finite."""
     if rows.ndim == 0 or rows.shape[1:] != shape or len(rows) == 0:
         wanted = ", ".join(["N", *map(str, shape)])
         raise _invalid(place, f"the shape must be [{wanted}] with N of 1 or more, not {list(rows.shape)}")
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise _invalid(place, "every number must be finite")
-    return len(rows)
+    return rows
 
 
 def _check_ids(place: str, ids: Ids, count: int, known: int | None) -> None:
@@ -165,6 +157,56 @@ def _check_codes(codes: NDArray[np.float64] | None, count: int, spec: CodeSpec |
     place = misfit(codes, spec)
     if place is not None:
         raise _invalid("codes", f"code {place[1]} of sample {place[0]} is not one of its values, or out of its bounds")
+
+
+def _check_origin(job: GenerateJob, offer: Offer) -> Array:
+    """Seeds, latents or a path: one of them, and N of it."""
+    match job.seeds, job.latents, job.path:
+        case seeds, None, None if seeds is not None:
+            check_seeds(seeds, offer.prior, job.sampler)
+            return _held(seeds, (), "seeds")
+        case None, latents, None if latents is not None:
+            if offer.label_count is not None and job.labels is None:
+                raise _invalid("labels", "given latents need labels; only a seed can draw one")
+            if offer.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
+                raise _invalid("codes", "given latents need every code; only a seed can draw one")
+            return _held(latents, (offer.latent_size,), "latents")
+        case None, None, path if path is not None:
+            check_seeds(np.array([path.first, path.last], np.uint64), offer.prior, job.sampler)
+            check_curve(path.curve, offer.prior)
+            positions = _held(path.positions, (), "path")
+            if path.positions.min() < 0 or path.positions.max() > 1:
+                raise _invalid("path", "positions lie between 0 and 1")
+            return positions
+        case _:
+            raise _invalid("seeds", "either seeds, latents or a path are needed, and only one of them")
+
+
+def check_curve(curve: Curve, prior: Prior) -> None:
+    """Refuse an arc where there is none.
+
+    Raises:
+        InvalidRequest: the latents are not normal.
+    """
+    if curve == "slerp" and prior != "standard_normal":
+        words = f"slerp keeps the length of normal latents; this package's are {prior}, for which there is lerp"
+        raise _invalid("path", words)
+
+
+def _check_drawings(job: GenerateJob, offer: Offer, count: int) -> None:
+    """Truncation and candidates: only a seed has more than one drawing."""
+    chosen = job.candidates is not None or job.selection is not None
+    check_redraws(offer.prior, job.sampler, job.truncation, has_candidates=chosen)
+    if job.truncation is not None and job.latents is not None:
+        raise _invalid("truncation", "given latents are as they are; only a seed has other drawings")
+    if chosen and job.seeds is None:
+        raise _invalid("candidates" if job.selection is None else "selection", "only seeds have candidates")
+    if job.candidates is not None and job.selection is not None:
+        raise _invalid("candidates", "a selection has its own")
+    if job.candidates is not None and job.candidates.shape != (count,):
+        raise _invalid("candidates", f"{count} are needed, one for each sample, not {list(job.candidates.shape)}")
+    if job.selection is not None and job.selection.candidates < 1:
+        raise _invalid("selection", "at least one candidate is needed")
 
 
 def _invalid(place: str, message: str) -> InvalidRequest:

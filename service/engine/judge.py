@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engine.density_ratio import DensityRatio
 from service.engine.given import Given
 from service.engine.graphs import Role
 from service.engine.running import RunningGraph
@@ -31,11 +32,13 @@ class Judge:
         graph: it.
         batch_coupled: as in `GraphSpec`.
         pack: P, likewise.
+        density_ratio: likewise.
     """
 
     graph: RunningGraph
     batch_coupled: bool
     pack: int
+    density_ratio: DensityRatio | None
 
     async def together(self, given: Given, deadline: float | None) -> NDArray[np.float32]:
         """Judge samples that belong together.

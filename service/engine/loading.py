@@ -10,6 +10,7 @@ Shapes: C channels, H height, W width.
 from dataclasses import dataclass
 
 from service.engine.batch_policy import BatchLimits
+from service.engine.density_ratio import DensityRatio
 from service.engine.graphs import GraphReport, GraphSpec, PackageGraphs, Role
 from service.engine.job_checks import Offer
 from service.engine.proof import prove
@@ -28,6 +29,7 @@ class ProvenGraph:
         report: what it showed.
         batch_coupled: as in `GraphSpec`.
         pack: likewise.
+        density_ratio: likewise.
     """
 
     session: Session
@@ -36,6 +38,7 @@ class ProvenGraph:
     report: GraphReport
     batch_coupled: bool
     pack: int
+    density_ratio: DensityRatio | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits)
     def proven(name: str, spec: GraphSpec, tensors: tuple[Tensors, Tensors]) -> ProvenGraph:
         session = Session(name, spec, runtime)
         report = prove(session, spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
-        return ProvenGraph(session, *tensors, report, spec.batch_coupled, spec.pack)
+        return ProvenGraph(session, *tensors, report, spec.batch_coupled, spec.pack, spec.density_ratio)
 
     generator = proven("generator", package.generator, generator_tensors(package))
     discriminator = encoder = None

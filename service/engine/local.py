@@ -9,18 +9,21 @@ lets go of its sessions only when its last job is done, and no job waits for ano
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from service.engine import raw
 from service.engine.batch_policy import BatchLimits
-from service.engine.batcher import Batcher, GraphLabels
-from service.engine.graphs import LoadReport, PackageGraphs, PackageKey
+from service.engine.batcher import Batcher
+from service.engine.graphs import GraphKind, LoadReport, PackageGraphs, PackageKey
 from service.engine.judge import Judge
 from service.engine.loading import ProvenGraph, ProvenPackage, prove_package
+from service.engine.meter import Meter
 from service.engine.pipeline import Pipeline
-from service.engine.port import Job, Samples
+from service.engine.port import InferJob, Job, Samples
 from service.engine.running import RunningGraph
-from service.engine.session import Runtime
+from service.engine.session import Array, Runtime
+from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull
 from service.telemetry import Telemetry
 
@@ -32,12 +35,12 @@ class _Loaded:
 
     Args:
         pipeline: the way of its jobs.
-        batchers: where its graphs run.
+        graphs: what it runs, each with its batcher.
     """
 
-    def __init__(self, pipeline: Pipeline, batchers: list[Batcher]) -> None:
+    def __init__(self, pipeline: Pipeline, graphs: Mapping[GraphKind, RunningGraph]) -> None:
         self.pipeline = pipeline
-        self._batchers = batchers
+        self.graphs = graphs
         self._jobs = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -58,13 +61,13 @@ class _Loaded:
         """Wait for the jobs there are, then free the sessions."""
         await self._idle.wait()
         self.stop()
-        for batcher in self._batchers:
-            await batcher.stopped()
+        for graph in self.graphs.values():
+            await graph.batcher.stopped()
 
     def stop(self) -> None:
         """Fail the jobs there are; sessions are free when the runs in progress end."""
-        for batcher in self._batchers:
-            batcher.stop()
+        for graph in self.graphs.values():
+            graph.batcher.stop()
 
 
 class LocalEngine:
@@ -107,14 +110,22 @@ class LocalEngine:
 
     async def submit(self, job: Job) -> Samples:
         """As `Engine.submit`."""
-        deadline = None if job.timeout_s is None else time.monotonic() + job.timeout_s
-        with self._rejections():
-            self._refuse_if_draining()
-            loaded = self._packages.get(job.package)
-            if loaded is None:
-                raise NotFound(f"{job.package} is not loaded")
-            with loaded.busy():
-                return await loaded.pipeline.answer(job, deadline)
+        deadline = _deadline(job)
+        with self._answering(job.package) as loaded:
+            return await loaded.pipeline.answer(job, deadline)
+
+    async def infer(self, job: InferJob) -> Mapping[str, Array]:
+        """As `Engine.infer`."""
+        deadline = _deadline(job)
+        with self._answering(job.package) as loaded:
+            graph = loaded.graphs.get(job.graph)
+            if graph is None:
+                raise NotFound(f"{job.package} has no {job.graph}")
+            return await raw.infer(job, graph, loaded.pipeline.offer, deadline)
+
+    async def statistics(self, key: PackageKey) -> Mapping[GraphKind, GraphStatistics]:
+        """As `Engine.statistics`."""
+        return {kind: graph.batcher.meter.statistics for kind, graph in self._loaded(key).graphs.items()}
 
     async def drain(self, timeout_s: float) -> None:
         """As `Engine.drain`."""
@@ -137,6 +148,21 @@ class LocalEngine:
         finally:
             loaded.stop()
             self._retiring.discard(loaded)
+
+    @contextmanager
+    def _answering(self, key: PackageKey) -> Iterator[_Loaded]:
+        """Hold a package for one job, and count how the job is turned away if it is."""
+        with self._rejections():
+            self._refuse_if_draining()
+            loaded = self._loaded(key)
+            with loaded.busy():
+                yield loaded
+
+    def _loaded(self, key: PackageKey) -> _Loaded:
+        loaded = self._packages.get(key)
+        if loaded is None:
+            raise NotFound(f"{key} is not loaded")
+        return loaded
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
@@ -162,18 +188,23 @@ class LocalEngine:
 
     def _start(self, package: PackageGraphs, proven: ProvenPackage) -> _Loaded:
         """Give each graph its model thread."""
-        batchers: list[Batcher] = []
+        graphs: dict[GraphKind, RunningGraph] = {}
 
-        def run(name: str, graph: ProvenGraph) -> RunningGraph:
-            labels = GraphLabels(package.key.name, name)
-            batcher = Batcher(graph.session, self._limits, graph.report.buckets, self._telemetry, labels)
-            batchers.append(batcher)
-            return RunningGraph(batcher, graph.inputs, graph.outputs)
+        def run(kind: GraphKind, graph: ProvenGraph) -> RunningGraph:
+            meter = Meter(self._telemetry, package.key.name, kind)
+            batcher = Batcher(graph.session, self._limits, graph.report.buckets, meter)
+            graphs[kind] = RunningGraph(batcher, graph.inputs, graph.outputs)
+            return graphs[kind]
 
         judge = encoder = None
         if (graph := proven.discriminator) is not None:
-            judge = Judge(run("discriminator", graph), graph.batch_coupled, graph.pack)
+            judge = Judge(run("discriminator", graph), graph.batch_coupled, graph.pack, graph.density_ratio)
         if proven.encoder is not None:
             encoder = run("encoder", proven.encoder)
         generator = run("generator", proven.generator)
-        return _Loaded(Pipeline(proven.offer, package.sample_range, generator, judge, encoder), batchers)
+        return _Loaded(Pipeline(proven.offer, package.sample_range, generator, judge, encoder), graphs)
+
+
+def _deadline(job: Job | InferJob) -> float | None:
+    """When a job that arrives now is late, on `time.monotonic`."""
+    return None if job.timeout_s is None else time.monotonic() + job.timeout_s

@@ -1,8 +1,9 @@
-"""What the samples of one job are drawn from: given latents, or seeds that become latents, labels and codes.
+"""What the samples of one job are drawn from: given latents, or seeds that become latents, labels and codes, or a path.
 
 It is asked on the model thread for the samples of one batch at a time, so that the event loop draws nothing and a job
 for 50,000 samples holds no more latents than a batch needs. Which slices are asked for does not matter, since a sample
-depends on its own seed alone.
+depends on its own seed alone. Labels and codes belong to a seed, not to one of its candidates; those of a path are its
+first seed's.
 
 Shapes: N samples, Z latent coordinates, Q codes.
 """
@@ -14,6 +15,8 @@ from service.engine import sampler
 from service.engine.codes import code_tensor
 from service.engine.graphs import Role
 from service.engine.job_checks import Offer, check_generate
+from service.engine.paths import between
+from service.engine.philox import Seeds
 from service.engine.port import GenerateJob
 from service.engine.session import Array
 
@@ -56,16 +59,36 @@ class Noise:
 
     def inputs(self, start: int, stop: int) -> dict[Role, Array]:
         """The inputs of samples `start` … `stop` − 1, by role."""
-        given = self._given[start:stop]
-        if given.ndim == 1:
-            seeds = given.astype(np.uint64, copy=False)
-            given = sampler.latents(seeds, self._offer.latent_size, self._offer.prior, self._job.sampler)
-            self._draw(seeds, slice(start, stop))
-        inputs: dict[Role, Array] = {"latent": given}
-        inputs |= {role: values[start:stop] for role, values in self.beside.items()}
+        place = slice(start, stop)
+        inputs: dict[Role, Array] = {"latent": self._latents(place)}
+        inputs |= {role: values[place] for role, values in self.beside.items()}
         if self.codes is not None and self._offer.codes is not None:
-            inputs["code"] = code_tensor(self.codes[start:stop], self._offer.codes)
+            inputs["code"] = code_tensor(self.codes[place], self._offer.codes)
         return inputs
+
+    def _latents(self, place: slice) -> Array:
+        """Latents [N, Z]; labels and codes that were left out are drawn with them."""
+        given, path, candidates = self._given[place], self._job.path, self._job.candidates
+        if self._job.latents is not None:
+            return given
+        if path is not None:
+            self._draw(np.full(len(given), path.first, np.uint64), place)
+            first, last = self._drawn(np.array([path.first, path.last], np.uint64), None)
+            return between(first, last, given.astype(np.float64, copy=False), path.curve)
+        seeds = given.astype(np.uint64, copy=False)
+        self._draw(seeds, place)
+        return self._drawn(seeds, None if candidates is None else candidates[place])
+
+    def _drawn(self, seeds: Seeds, candidates: Seeds | None) -> NDArray[np.float32]:
+        """Latents [N, Z] of seeds."""
+        return sampler.latents(
+            seeds,
+            self._offer.latent_size,
+            self._offer.prior,
+            self._job.sampler,
+            candidates=candidates,
+            truncation=self._job.truncation,
+        )
 
     def _draw(self, seeds: NDArray[np.uint64], place: slice) -> None:
         """Draw what the caller left out."""

@@ -1,6 +1,6 @@
 """The way of a job through one loaded package.
 
-    GenerateJob ─▶ noise ─▶ generator ─▶ pixels or sample ─▶ judge ─▶ Samples
+    GenerateJob ─▶ noise ─▶ generator ─▶ pixels or sample ─▶ judge ─▶ (selector) ─▶ Samples
     ScoreJob ──────────────────────────▶ given ───────────▶ judge ─▶ Samples
     EncodeJob ─────────────────────────▶ given ─────────▶ encoder ─▶ Samples
 
@@ -14,11 +14,12 @@ import numpy as np
 
 from service.engine.given import Given
 from service.engine.graphs import Role
-from service.engine.job_checks import Offer, check_encode, check_score
+from service.engine.job_checks import Offer, check_encode, check_generate, check_score
 from service.engine.judge import Judge
 from service.engine.noise import Noise
 from service.engine.port import EncodeJob, GenerateJob, Job, Samples, ScoreJob, own_values
 from service.engine.running import RunningGraph
+from service.engine.selector import select
 from service.errors import InvalidRequest, Problem
 
 
@@ -61,6 +62,13 @@ class Pipeline:
                 return await self._encode(job, deadline)
 
     async def _generate(self, job: GenerateJob, deadline: float | None) -> Samples:
+        if job.selection is None:
+            return await self._draw(job, deadline)
+        seeds = check_generate(job, self.offer).astype(np.uint64, copy=False)
+        ratio = self._needed_judge().density_ratio
+        return await select(job, seeds, job.selection, ratio, lambda candidates: self._draw(candidates, deadline))
+
+    async def _draw(self, job: GenerateJob, deadline: float | None) -> Samples:
         judge = self._needed_judge() if job.want_logits else None
         noise = Noise(job, self.offer)
         judged: Role = "sample" if self.offer.pixels_shape is None else "pixels"

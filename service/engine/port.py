@@ -5,6 +5,7 @@ or on another host, and a route never learns which. The engine knows nothing of 
 media types: packages arrive as `PackageGraphs` (`service/engine/graphs.py`), requests as jobs.
 
     route ──GenerateJob / ScoreJob / EncodeJob──▶ Engine.submit ──▶ Samples
+    route ──InferJob───────────────────────────▶ Engine.infer ───▶ tensors by name
 
 A deadline crosses as *time left* (`timeout_s`), because monotonic clocks of two processes cannot be compared.
 
@@ -12,15 +13,51 @@ Shapes: N samples, Z latent coordinates, Q codes, K elements of the code tensor,
 is float32 [C, H, W] of an image, float32 [D] of a vector, and int64 [] of an item.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.graphs import LoadReport, PackageGraphs, PackageKey
+from service.engine.graphs import GraphKind, LoadReport, PackageGraphs, PackageKey
+from service.engine.paths import Curve
+from service.engine.statistics import GraphStatistics
 
 SamplerName = Literal["philox-1", "numpy-legacy"]
+SelectionMethod = Literal["best-of", "rejection", "metropolis-hastings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """How the discriminator chooses each sample among its seed's candidates; see `service/engine/choice.py`.
+
+    Attributes:
+        method: the rule.
+        candidates: K, how many there are at most, at least 1.
+        gamma: of `rejection`, in nats: above 0 fewer candidates are accepted, below 0 more; 0 is exact.
+    """
+
+    method: SelectionMethod
+    candidates: int
+    gamma: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """Samples on the way from one seed's latent to another's.
+
+    Attributes:
+        first: the seed at position 0, which also draws the labels and codes that are left out.
+        last: the seed at position 1.
+        positions: [N] float64, each in [0, 1].
+        curve: `slerp`, an arc, for normal latents; or `lerp`, a straight line.
+    """
+
+    first: int
+    last: int
+    positions: NDArray[np.float64]
+    curve: Curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +66,17 @@ class GenerateJob:
 
     Attributes:
         package: which generator.
-        seeds: [N] uint64, one a sample; or None when `latents` are given.
-        latents: [N, Z] float32, finite; or None when `seeds` are given.
+        seeds: [N] uint64, one a sample; None when `latents` or a `path` are given.
+        latents: [N, Z] float32, finite; None when `seeds` or a `path` are given.
+        path: where between two seeds; None when `seeds` or `latents` are given.
         labels: [N] int64 classes of a conditional package; None draws them from the seeds.
         codes: [N, Q] float64: the value of each categorical code, then the number of each continuous one; NaN, or None
             for all, draws it from the seed.
         conditions: [N] int64 ids that the generator draws for; None for a package without a condition.
         sampler: how a seed becomes a latent.
+        candidates: [N] uint64, which of its seed's candidates each sample is; None is the first, 0, of all.
+        truncation: t, at least 0.1: latent coordinates outside ±t are redrawn; None leaves the prior whole.
+        selection: has the discriminator choose among the candidates of each seed; excludes `candidates`.
         want_pixels: answer `pixels`, uint8 [N, H, W, C]; images only.
         want_sample: answer `sample`, [N, …].
         want_logits: answer `logits`: what the discriminator says of the sample, of an image of the *quantised* one, so
@@ -46,10 +87,14 @@ class GenerateJob:
     package: PackageKey
     seeds: NDArray[np.uint64] | None = None
     latents: NDArray[np.float32] | None = None
+    path: Path | None = None
     labels: NDArray[np.int64] | None = None
     codes: NDArray[np.float64] | None = None
     conditions: NDArray[np.int64] | None = None
     sampler: SamplerName = "philox-1"
+    candidates: NDArray[np.uint64] | None = None
+    truncation: float | None = None
+    selection: Selection | None = None
     want_pixels: bool = True
     want_sample: bool = False
     want_logits: bool = False
@@ -90,6 +135,29 @@ class EncodeJob(GivenJob):
 
 
 Job = GenerateJob | ScoreJob | EncodeJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferJob:
+    """Run one of a package's graphs on N samples, past what its tensors mean.
+
+    Attributes:
+        package: whose graph.
+        graph: which.
+        inputs: [N, …] each, by the graph's own names, of the stated types.
+        outputs: names of those wanted.
+        seeds: [N] uint64, from which a generator's inputs that are left out are drawn; None where all are given.
+        sampler: how a seed becomes a latent.
+        timeout_s: as in `GenerateJob`.
+    """
+
+    package: PackageKey
+    graph: GraphKind
+    inputs: Mapping[str, NDArray[np.generic]]
+    outputs: tuple[str, ...]
+    seeds: NDArray[np.uint64] | None = None
+    sampler: SamplerName = "philox-1"
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +218,18 @@ class Engine(Protocol):
             DeadlinePassed: `timeout_s` went by.
             NotReady: the engine is draining.
             SessionFailed: the session failed on the batch that held the job.
+        """
+        ...
+
+    async def infer(self, job: InferJob) -> Mapping[str, NDArray[np.generic]]:
+        """Run one graph; the answer is its outputs [N, …] by name. Batched, cancelled and refused as `submit`."""
+        ...
+
+    async def statistics(self, key: PackageKey) -> Mapping[GraphKind, GraphStatistics]:
+        """Say what each graph of a package has done since it was loaded.
+
+        Raises:
+            NotFound: the package is not loaded.
         """
         ...
 

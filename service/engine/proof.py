@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.graphs import GraphReport, GraphSpec, Role, TensorSpec, Tolerance
-from service.engine.session import CPU, Array, Reproducibility, Session, numpy_type
+from service.engine.session import CPU, RUNTIME, Array, Reproducibility, Session, numpy_type
 from service.errors import GoldenMismatch, GraphRefused
 
 # Golden rows tried in every batch size: in order, then in random company for so many runs and so many rows at least.
@@ -56,14 +56,17 @@ def prove(
 
     Raises:
         GoldenMismatch: the outputs stray from the golden ones.
-        GraphRefused: golden tensors are not the stated ones, or no batch size can serve.
+        GraphRefused: golden tensors are not the stated ones, logits depend on each other although nobody says so, or no
+            batch size can serve.
     """
     count = _golden_count(session.graph, spec)
     tolerance = _stated_tolerance(session, tolerances)
     if spec.batch_coupled:
-        return GraphReport(session.provider, (), False, 0.0, _replay(session, spec, tolerance, count))
+        deviation = _replay(session, spec, tolerance, count)
+        return GraphReport(session.provider, (), False, 0.0, deviation, _fingerprint(session, frozenset()))
     largest = 1 if mode == "strict" and _answers_integers(spec) else max_batch
     trials = [_try_size(session, spec, size, min(count, PROBE_ROWS)) for size in _candidates(largest)]
+    _hold_independent(trials, spec, session, tolerance)
     serving = _agreeing(trials, session) if mode == "strict" else _tolerable(trials, spec, tolerance)
     return GraphReport(
         provider=session.provider,
@@ -71,6 +74,7 @@ def prove(
         reproducible=len({trial.bytes_seen for trial in serving}) == 1 and serving[0].steady,
         largest_deviation=_largest_deviation(trials, spec),
         golden_deviation=_replay(session, spec, tolerance, serving[-1].size),
+        fingerprint=_fingerprint(session, frozenset().union(*(trial.bytes_seen for trial in serving))),
     )
 
 
@@ -173,6 +177,25 @@ def _tolerable(trials: Sequence[_Trial], spec: GraphSpec, tolerance: Tolerance) 
     return [trial for trial in trials if stays_close(trial)] or list(trials[:1])  # whose replay will say what strays
 
 
+def _hold_independent(trials: Sequence[_Trial], spec: GraphSpec, session: Session, tolerance: Tolerance) -> None:
+    """Refuse logits that depend on what is judged beside a sample: the permutation test, which every trial is.
+
+    Other graphs that do so are served one sample at a time; a discriminator was not trained to judge so.
+    """
+    for output in (output.name for output in spec.outputs if output.role == "logit"):
+        change = max(
+            _distance(trial.highest[place], trial.lowest[place])
+            for trial in trials
+            for place in trial.lowest
+            if place[0] == output
+        )
+        if change > _limit(spec, output, tolerance):
+            raise GraphRefused(
+                f"{session.graph}: the {output} of a sample changes by {change:.3g} with what is judged beside it; a "
+                "discriminator with batch statistics must state batch_coupled: true"
+            )
+
+
 def _largest_deviation(trials: Sequence[_Trial], spec: GraphSpec) -> float:
     return max(
         _distance(
@@ -207,6 +230,14 @@ def _replay(session: Session, spec: GraphSpec, tolerance: Tolerance, size: int) 
                 f"the tolerance on {session.provider} at {PRECISION} is {limit:.3g}"
             )
     return max(deviations[output] for output in _measured(spec))
+
+
+def _fingerprint(session: Session, bytes_seen: frozenset[tuple[int, bytes]]) -> str:
+    """Identify what computes a graph by its names and, since they leave the processor open, by its very answers."""
+    seen = hashlib.sha256(f"{RUNTIME}\n{session.provider}\n{PRECISION}\n".encode())
+    for row, answer in sorted(bytes_seen):
+        seen.update(row.to_bytes(2, "big") + answer)
+    return seen.hexdigest()
 
 
 def _distance(left: Array, right: Array) -> float:

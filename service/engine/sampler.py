@@ -2,59 +2,57 @@
 
 Two samplers. `philox-1` is ours and frozen:
 
-    words   Philox4x64-10 with key (seed, domain) and counter (block, 0, 0, 0), block = 0, 1, … along the latent
+    words   Philox4x64-10 (`service/engine/philox.py`), key (seed, domain), counter (block, candidate, redraw, 0)
     u       ((w >> 12) + ½)·2⁻⁵², exact in float64, never 0 or 1
     normal  Box–Muller on consecutive pairs, cosine first; uniform 2u − 1; Gumbel −log(−log u); rounded to float32
 
-`numpy-legacy` is `RandomState(seed).randn(1, Z)`, whose stream NumPy has frozen, so that published seeds reproduce.
+A seed has many candidates, of which the discriminator may choose (`service/engine/selector.py`); the first is what the
+seed means by itself. With truncation a coordinate outside ±t takes its value from the next redraw of the same
+candidate, until one is inside, so that neither depends on the other coordinates.
+
+`numpy-legacy` is `RandomState(seed).randn(1, Z)`, whose stream NumPy has frozen, so that published seeds reproduce. It
+is one stream a seed, without candidates or redraws.
 
 *The same on every machine* is made a property rather than a hope. Logarithm and cosine differ between machines in
 their last bits (vector units, C libraries), so float64 only proposes: where everything within the error bound of the
 proposal rounds to one float32, that float32 is the rounded true value, whatever the machine; where it does not, the
-coordinate is settled in `service/engine/exact.py`. The words come from NumPy's Philox, re-keyed for each seed: the raw
-words of a bit generator are fixed by its algorithm, and NumPy's distributions, whose streams may change, are not used.
+coordinate is settled in `service/engine/exact.py`.
 
 Shapes: N samples, Z latent coordinates, Q codes, W words.
 
 References:
-    Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3 (2011), section 3.3 and table 2.
     Box and Muller, A note on the generation of random normal deviates (1958), equation 1.
+    Brock, Donahue and Simonyan, Large scale GAN training for high fidelity natural image synthesis (2019), section 3.1:
+    values outside a threshold are resampled.
 """
-
-import threading
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.engine import exact
 from service.engine.graphs import CodeSpec, Prior
+from service.engine.philox import Domain, Seeds, uniforms
 from service.engine.port import SamplerName
 from service.errors import InvalidRequest, Problem
 
 # RandomState takes no larger seed.
 LARGEST_LEGACY_SEED = 2**32 - 1
+# At 0.1 a normal coordinate is redrawn 12 times on average; below, it would be for ever nearly the same sample.
+LEAST_TRUNCATION = 0.1
 
 # Far above what any float64 log, sqrt, cos and sin err together (8 units in the last place are 2⁻⁴⁹), and still only
 # 2⁻²¹ of a float32's own spacing.
 ERROR_BOUND = 2.0**-45
 
-_WORDS_PER_BLOCK = 4
-_WORD_MAX = np.iinfo(np.uint64).max
-_DROPPED_BITS = np.uint64(12)
-_U_STEP = 2.0**-52
-
-
-class Domain(IntEnum):
-    """What a stream of words is for; the second half of Philox's key."""
-
-    LATENT = 0
-    LABEL = 1
-    CODES = 2
-
 
 def latents(
-    seeds: NDArray[np.uint64], size: int, prior: Prior, sampler: SamplerName = "philox-1"
+    seeds: Seeds,
+    size: int,
+    prior: Prior,
+    sampler: SamplerName = "philox-1",
+    *,
+    candidates: Seeds | None = None,
+    truncation: float | None = None,
 ) -> NDArray[np.float32]:
     """The latents of some seeds.
 
@@ -63,27 +61,35 @@ def latents(
         size: Z, at least 1.
         prior: the distribution of each coordinate. Rounding may carry a uniform coordinate to −1 or 1 itself.
         sampler: how a seed becomes a latent.
+        candidates: [N], which candidate of its seed each latent is; None is the first, 0, of all.
+        truncation: t, at least 0.1: no coordinate is outside ±t; None leaves the prior whole.
 
     Returns:
-        [N, Z]; row i depends on `seeds[i]` alone.
+        [N, Z]; row i depends on `seeds[i]` and `candidates[i]` alone.
 
     Raises:
-        InvalidRequest: `numpy-legacy` with a prior that is not normal or a seed above 2³² − 1.
+        InvalidRequest: as `check_seeds` and `check_redraws` say.
     """
     check_seeds(seeds, prior, sampler)
+    check_redraws(prior, sampler, truncation, has_candidates=candidates is not None)
     if sampler == "numpy-legacy":
         return _legacy_normal(seeds, size)
-    u = _uniforms(seeds, Domain.LATENT, size + size % 2)
-    match prior:
-        case "standard_normal":
-            return np.ascontiguousarray(_normal(u)[:, :size])
-        case "uniform":
-            return (2 * u[:, :size] - 1).astype(np.float32)
-        case "gumbel":
-            return _gumbel(u[:, :size])
+    drawn = _drawn(seeds, size, prior, candidates, redraw=0)
+    if truncation is None:
+        return drawn
+    redraw = 0
+    rows, outside = np.arange(len(seeds)), _outside(drawn, truncation)
+    while outside.any():
+        redraw += 1
+        left = outside.any(axis=1)
+        rows, outside = rows[left], outside[left]
+        again = _drawn(seeds[rows], size, prior, None if candidates is None else candidates[rows], redraw)
+        drawn[rows] = np.where(outside, again, drawn[rows])
+        outside &= _outside(again, truncation)
+    return drawn
 
 
-def labels(seeds: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+def labels(seeds: Seeds, count: int) -> NDArray[np.int64]:
     """The classes of some seeds, for samples whose caller names none.
 
     Args:
@@ -93,10 +99,10 @@ def labels(seeds: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
     Returns:
         [N], floor(u·K) of the first word of the label's stream.
     """
-    return np.floor(_uniforms(seeds, Domain.LABEL, 1)[:, 0] * count).astype(np.int64)
+    return np.floor(uniforms(seeds, Domain.LABEL, 1)[:, 0] * count).astype(np.int64)
 
 
-def codes(seeds: NDArray[np.uint64], spec: CodeSpec) -> NDArray[np.float64]:
+def codes(seeds: Seeds, spec: CodeSpec) -> NDArray[np.float64]:
     """The codes of some seeds, for samples whose caller names none or not all.
 
     Args:
@@ -107,7 +113,7 @@ def codes(seeds: NDArray[np.uint64], spec: CodeSpec) -> NDArray[np.float64]:
         [N, Q]; code j is made of word j of the codes' stream, whatever the other codes are: floor(u·size) where it is
         categorical, low + (high − low)·u where it is continuous.
     """
-    u = _uniforms(seeds, Domain.CODES, spec.count)
+    u = uniforms(seeds, Domain.CODES, spec.count)
     categories = len(spec.categorical)
     values = np.floor(u[:, :categories] * np.array(spec.categorical, np.float64))
     low, high = np.array(spec.continuous, np.float64).reshape(-1, 2).T
@@ -115,7 +121,7 @@ def codes(seeds: NDArray[np.uint64], spec: CodeSpec) -> NDArray[np.float64]:
     return np.concatenate((values, numbers), axis=1)
 
 
-def check_seeds(seeds: NDArray[np.uint64], prior: Prior, sampler: SamplerName) -> None:
+def check_seeds(seeds: Seeds, prior: Prior, sampler: SamplerName) -> None:
     """Refuse what a sampler cannot do.
 
     Raises:
@@ -132,34 +138,39 @@ def check_seeds(seeds: NDArray[np.uint64], prior: Prior, sampler: SamplerName) -
         raise InvalidRequest(Problem(("seeds", place), message))
 
 
-class _Stream(threading.local):
-    """One re-keyed Philox a thread: a new one for each seed would cost four times as much."""
+def check_redraws(prior: Prior, sampler: SamplerName, truncation: float | None, *, has_candidates: bool) -> None:
+    """Refuse what asks for more of a seed than it has.
 
-    def __init__(self) -> None:
-        self._philox = np.random.Philox(0)
-        self._key = np.zeros(2, np.uint64)
-        # NumPy steps the counter before it makes a block, so that the block before the first is all ones.
-        counter = np.full(_WORDS_PER_BLOCK, _WORD_MAX, np.uint64)
-        self._start = self._philox.state
-        self._start["state"] = {"counter": counter, "key": self._key}
-
-    def words(self, seeds: NDArray[np.uint64], domain: Domain, count: int) -> NDArray[np.uint64]:
-        """The first `count` words of each seed's stream, [N, W]."""
-        words = np.empty((len(seeds), count), np.uint64)
-        self._key[1] = domain
-        for row, seed in zip(words, seeds, strict=True):
-            self._key[0] = seed
-            self._philox.state = self._start
-            row[:] = self._philox.random_raw(count)
-        return words
+    Raises:
+        InvalidRequest: truncation or candidates with `numpy-legacy`, truncation below 0.1 or of Gumbel noise.
+    """
+    if sampler == "numpy-legacy" and (truncation is not None or has_candidates):
+        place = "sampler" if has_candidates else "truncation"
+        raise InvalidRequest(Problem((place,), "numpy-legacy has one drawing a seed and no other; use philox-1"))
+    if truncation is None:
+        return
+    if not truncation >= LEAST_TRUNCATION:
+        raise InvalidRequest(Problem(("truncation",), f"must be {LEAST_TRUNCATION} or more"))
+    if prior == "gumbel":
+        words = "with this package's Gumbel noise an item is an exact draw; truncated, it would be a draw of nothing"
+        raise InvalidRequest(Problem(("truncation",), words))
 
 
-_stream = _Stream()
+def _drawn(seeds: Seeds, size: int, prior: Prior, candidates: Seeds | None, redraw: int) -> NDArray[np.float32]:
+    """[N, Z] by philox-1: one drawing of one candidate of each seed."""
+    u = uniforms(seeds, Domain.LATENT, size + size % 2, candidates, redraw)
+    match prior:
+        case "standard_normal":
+            return np.ascontiguousarray(_normal(u)[:, :size])
+        case "uniform":
+            return (2 * u[:, :size] - 1).astype(np.float32)
+        case "gumbel":
+            return _gumbel(u[:, :size])
 
 
-def _uniforms(seeds: NDArray[np.uint64], domain: Domain, count: int) -> NDArray[np.float64]:
-    """[N, W] numbers inside (0, 1), each an odd multiple of 2⁻⁵³ and so exact."""
-    return ((_stream.words(seeds, domain, count) >> _DROPPED_BITS).astype(np.float64) + 0.5) * _U_STEP
+def _outside(drawn: NDArray[np.float32], truncation: float) -> NDArray[np.bool_]:
+    """Which coordinates lie outside ±t, judged in float64, in which both are exact."""
+    return np.abs(drawn.astype(np.float64)) > truncation
 
 
 def _normal(u: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -192,7 +203,7 @@ def _round(proposal: NDArray[np.float64], error: NDArray[np.float64]) -> tuple[N
     return rounded, np.argwhere(rounded != (proposal + error).astype(np.float32))
 
 
-def _legacy_normal(seeds: NDArray[np.uint64], size: int) -> NDArray[np.float32]:
+def _legacy_normal(seeds: Seeds, size: int) -> NDArray[np.float32]:
     """What StyleGAN's scripts draw for a seed."""
     rows = [np.random.RandomState(int(seed)).randn(1, size) for seed in seeds]
     return np.concatenate(rows).astype(np.float32) if rows else np.empty((0, size), np.float32)

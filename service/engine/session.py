@@ -27,6 +27,7 @@ Reproducibility = Literal["strict", "fast"]
 Array = NDArray[np.generic]
 Rows = Mapping[str, Array]
 
+RUNTIME = f"onnxruntime {ort.__version__}"
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 CUDA_OPTIONS = {

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from service.engine.density_ratio import DensityRatio, Knots, Line
 from service.packages.schema import Discriminator, PiecewiseLinear, Platt
 
 Numbers = NDArray[np.float64]
@@ -37,6 +38,11 @@ class Ranking:
         self._values, first, counts = np.unique(values, return_index=True, return_counts=True)
         # A value that several quantiles share stands in the middle of their probabilities (the mid-rank).
         self._probabilities = (probabilities[first] + probabilities[first + counts - 1]) / 2
+
+    @property
+    def highest(self) -> float:
+        """The largest number of the reference."""
+        return float(self._values[-1])
 
     def percentile(self, numbers: ArrayLike) -> Numbers:
         """Rank numbers [B]: 0 below the whole reference, 100 above it, linear between its quantiles."""
@@ -64,6 +70,17 @@ class Calibration:
         quantiles = discriminator.reference_quantiles
         return cls(discriminator.calibration, Ranking(quantiles.real), Ranking(quantiles.generated))
 
+    @property
+    def density_ratio(self) -> DensityRatio:
+        """The same reading as the engine is told it."""
+        return DensityRatio(self._curve, self.generated.highest)
+
+    @property
+    def _curve(self) -> Line | Knots:
+        if isinstance(self.fit, Platt):
+            return Line(self.fit.slope, self.fit.intercept)
+        return Knots(self.fit.logits, self.fit.log_odds)
+
     def log_density_ratio(self, logits: ArrayLike) -> Numbers:
         """Estimate log p_data/p_g.
 
@@ -73,10 +90,7 @@ class Calibration:
         Returns:
             float64 [B], in nats; never descending in the logit.
         """
-        values = np.asarray(logits, dtype=np.float64)
-        if isinstance(self.fit, Platt):
-            return self.fit.slope * values + self.fit.intercept
-        return np.asarray(np.interp(values, self.fit.logits, self.fit.log_odds))  # constant beyond the knots
+        return self._curve.at(logits)
 
     def probability(self, logits: ArrayLike) -> Numbers:
         """Estimate P(real) at even prior.

@@ -13,10 +13,14 @@ from pathlib import Path
 
 from service.engine.graphs import CodeSpec, GraphSpec, PackageGraphs, PackageKey, TensorSpec, Tolerance
 from service.errors import ManifestRefused
+from service.packages.calibration import Calibration
 from service.packages.files import MANIFEST, read_verified
 from service.packages.golden import Arrays, read_golden
 from service.packages.manifest import parse_manifest, read_manifest_bytes
 from service.packages.schema import Discriminator, Graph, ImageSample, ItemSample, Manifest, Tensor
+
+# Two graphs of 2 GiB, the most that one ONNX file can hold; all files are in memory at once while they are read.
+MAX_PACKAGE_BYTES = 4 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,9 @@ def read_package(folder: Path) -> Package:
     stated, found = f"{manifest.name}/{manifest.version}", f"{folder.parent.name}/{folder.name}"
     if stated != found:
         raise ManifestRefused(f"{MANIFEST}: name and version: are {stated}, but the folder is {found}")
+    size = sum(file.size for file in manifest.files.values())
+    if size > MAX_PACKAGE_BYTES:
+        raise ManifestRefused(f"{MANIFEST}: files: take {size} bytes; at most {MAX_PACKAGE_BYTES} are read")
     files = {name: read_verified(folder, name, file.size, file.sha256) for name, file in manifest.files.items()}
     return Package(
         key=PackageKey(manifest.name, manifest.version),
@@ -102,6 +109,7 @@ def _spec(package: Package, kind: str, graph: Graph) -> GraphSpec:
         golden=package.golden[kind],
         batch_coupled=isinstance(graph, Discriminator) and graph.batch_coupled,
         pack=graph.pack if isinstance(graph, Discriminator) else 1,
+        density_ratio=Calibration.of(graph).density_ratio if isinstance(graph, Discriminator) else None,
     )
 
 

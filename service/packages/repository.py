@@ -1,213 +1,270 @@
-"""The packages of a folder: found, read, vetted, loaded, and answered for by name.
+"""The packages of a folder, as they come and go: found, loaded beside what is served, swapped, retired.
 
-    models_dir/NAME/VERSION ──▶ read_package (thread) ──▶ vet (child process) ──▶ engine.load ──▶ ServedPackage
+    folder ──look──▶ new ones ──load──▶ ready: from the next request on
+                     gone ones ──retire──▶ the requests they have are answered ──▶ freed
 
-A damaged package is refused with its reason and disturbs no other; only a *configured* model (the default, and those
-that the operator named) without a single good version is a reason to stop. It knows neither HTTP nor how a sample is
-computed, and never holds the event loop: files are read in a thread, graphs are vetted in another process, and the
-engine answers for itself. All of its state changes on the event loop, so nothing is locked.
+What the folder holds is what is served, every version of it; the newest that is ready is its model's default. A damaged
+package is refused with its reason and disturbs no other. Only two things are asked of *configured* models (the default,
+and those that the operator named): without one good version the start fails, and a look never takes the last away.
+
+One change is made at a time, in the order asked for; requests wait for none. All state changes on the event loop, so
+nothing is locked. It knows neither HTTP nor how a sample is computed.
 """
 
 import asyncio
-import re
-import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
-from service.engine.graphs import LoadReport, PackageKey
+from service.engine.graphs import PackageKey
 from service.engine.port import Engine
-from service.errors import ManifestRefused, NotFound, NotReady, PackageError
-from service.packages.calibration import Calibration
-from service.packages.package import engine_graphs, read_package
-from service.packages.schema import Manifest
-from service.packages.vetting import VettingLimits, vet
+from service.errors import FileDamaged, ManifestRefused, NotFound, PackageError
+from service.packages.catalogue import MAX_QUOTED, Catalogue, PackageStatus, ServedPackage
+from service.packages.differences import changed_packages, gone_packages, new_packages, state_of
+from service.packages.folder import Stamp, find_packages
+from service.packages.loader import Loader
+from service.packages.retirement import Retirement
+from service.packages.vetting import VettingLimits
+from service.packages.wanted import Wanted
 from service.settings import Settings
 from service.telemetry import Telemetry
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-VERSION = re.compile(r"[1-9][0-9]{0,9}")
-# Loading one package takes about this long; a caller that waits less only asks again.
-RETRY_AFTER_S = 2.0
-MAX_QUOTED = 64  # characters of a caller's own words in a message
-
-State = Literal["loading", "ready", "refused"]
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ServedPackage:
-    """A package that is ready.
-
-    Attributes:
-        key: name and version.
-        manifest: what it says of itself.
-        sha256: what identifies it.
-        calibration: how its discriminator's logits are read; None without a discriminator.
-        report: what loading it showed.
-    """
-
-    key: PackageKey
-    manifest: Manifest
-    sha256: str
-    calibration: Calibration | None
-    report: LoadReport
-
-
-@dataclass(frozen=True, slots=True)
-class PackageStatus:
-    """Where one version of one package stands.
-
-    Attributes:
-        key: name and version.
-        state: `loading` includes waiting for its turn.
-        reason: why it was refused, one sentence for the operator; else None.
-        package: what is served of it; None unless ready.
-    """
-
-    key: PackageKey
-    state: State
-    reason: str | None = None
-    package: ServedPackage | None = None
-
-
-def find_packages(models_dir: Path) -> list[PackageKey]:
-    """Find what looks like a package: a folder `NAME/VERSION`, the version without leading zeros.
-
-    Names that begin with a dot are half-written packages, and are left alone like everything else.
-
-    Args:
-        models_dir: folder of packages; it may be missing.
-
-    Returns:
-        By name, then the newest version first.
-    """
-    keys = [
-        PackageKey(folder.parent.name, int(folder.name))
-        for folder in models_dir.glob("*/*")
-        if NAME.fullmatch(folder.parent.name) and VERSION.fullmatch(folder.name) and folder.is_dir()
-    ]
-    return sorted(keys, key=lambda key: (key.name, -key.version))
-
-
 class Repository:
-    """Loads packages once, and finds them by name and version.
+    """Keeps what is served equal to what the folder holds, and finds it by name and version.
 
     Args:
         models_dir: folder of packages.
         engine: what computes.
         settings: which models to load, and the limits of vetting.
         telemetry: where readiness is shown.
+        answered: waits until every request that is being answered now has been.
     """
 
-    def __init__(self, models_dir: Path, engine: Engine, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        models_dir: Path,
+        engine: Engine,
+        settings: Settings,
+        telemetry: Telemetry,
+        answered: Callable[[], Awaitable[None]],
+    ) -> None:
         self._models_dir = models_dir
-        self._engine = engine
-        self._default = settings.default_model
-        named = [name.strip() for name in settings.load_models.split(",") if name.strip()]
-        self._configured = tuple(dict.fromkeys((self._default, *named)))
-        self._loads_every_package = not named
-        self._vetting = VettingLimits(settings.vetting_timeout_s, settings.vetting_memory_bytes)
         self._telemetry = telemetry
-        self._statuses: dict[PackageKey, PackageStatus] = {}
-        self._scanned = False
+        self._wanted = Wanted(settings)
+        limits = VettingLimits(settings.vetting_timeout_s, settings.vetting_memory_bytes)
+        self._loader = Loader(models_dir, engine, limits, telemetry)
+        self._catalogue = Catalogue(settings.default_model)
+        self._found: Mapping[PackageKey, Stamp] = {}
+        self._tried: dict[PackageKey, Stamp | None] = {}
+        self._retirement = Retirement(engine, answered, self._freed)
+        self._change = asyncio.Lock()
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """The models that the service promises to have, the default first."""
+        return self._wanted.configured
+
+    @property
+    def unready(self) -> list[str]:
+        """The configured models that have no version that is ready."""
+        return [name for name in self._wanted.configured if self._catalogue.newest_ready(name) is None]
 
     @property
     def ready(self) -> bool:
         """Whether every configured model has a version that is ready."""
-        return all(self._newest_ready(name) is not None for name in self._configured)
+        return not self.unready
 
     def statuses(self) -> list[PackageStatus]:
         """Say where every package stands that was found; by name, then the newest version first."""
-        return list(self._statuses.values())
+        return self._catalogue.statuses()
+
+    def find(self, model: str | None = None, version: str | int | None = None) -> ServedPackage:
+        """Find a package that is ready; see `Catalogue.find`.
+
+        Whoever is answering a request may use it to the request's end, whatever becomes of its folder.
+        """
+        return self._catalogue.find(model, version)
 
     async def load_all(self) -> None:
         """Load what the folder holds, configured models first and of each the newest version first.
 
         Raises:
             PackageError: a configured model has no version that can be loaded; the message names the package, the file
-                and the damage of its newest version.
+                and the damage of its newest version; or the folder cannot be read.
         """
-        found = await asyncio.to_thread(find_packages, self._models_dir)
-        wanted = [key for key in found if self._loads_every_package or key.name in self._configured]
-        self._statuses = {key: PackageStatus(key, "loading") for key in wanted}
-        self._scanned = True
-        for name in self._configured:
-            await self._load_configured(name, [key for key in wanted if key.name == name])
-        for key in wanted:
-            if key.name not in self._configured:
-                await self._load(key)
+        async with self._change:
+            await self._look()
+            new = self._new()
+            for key in new:
+                self._note(PackageStatus(key, "loading"))
+            self._catalogue.open()
+            for name in self._wanted.configured:
+                await self._load_configured(name, [key for key in new if key.name == name])
+            await self._load_each([key for key in new if key.name not in self._wanted.configured])
+
+    async def watch(self, interval_s: float) -> None:
+        """Rescan again and again, for ever.
+
+        Args:
+            interval_s: seconds between the end of a rescan and the next.
+        """
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self.rescan()
+            except PackageError as error:
+                log.warning("rescan failed; what is served stays", reason=str(error))
+            except Exception:
+                log.exception("rescan failed; what is served stays")
+
+    async def rescan(self) -> None:
+        """Load what is new in the folder, then retire what is gone from it.
+
+        A refused package is tried again when its folder has changed. One that is ready is not: a version never changes.
+
+        Raises:
+            PackageError: the folder cannot be read; nothing has changed.
+        """
+        async with self._change:
+            await self._look()
+            await self._load_each(self._new())
+            self._retire_gone()
+
+    async def load(self, name: str) -> None:
+        """Load every version of a model that the folder holds, and keep to it from now on.
+
+        Args:
+            name: of the model; what of it is ready stays as it is.
+
+        Raises:
+            NotFound: the folder holds no version of it.
+            PackageError: the newest version was refused, and why, or the folder cannot be read; what is ready answers
+                as before.
+        """
+        async with self._change:
+            await self._look()
+            keys = [key for key in self._found if key.name == name]
+            if not keys:
+                raise NotFound(f"There is no package {name[:MAX_QUOTED]} in the folder of models.")
+            self._wanted.want(name)
+            refused = await self._load_each([key for key in keys if state_of(key, self._catalogue) != "ready"])
+            if (error := refused.get(keys[0])) is not None:
+                raise type(error)(f"{keys[0]}: {error}") from error
+
+    async def unload(self, name: str) -> None:
+        """Retire every version of a model, and leave it alone until it is asked for by `load`.
+
+        No request finds it any more when this returns; those that have it keep it, and then its memory is freed.
+
+        Args:
+            name: of the model.
+
+        Raises:
+            NotFound: nothing is known of it.
+        """
+        async with self._change:
+            known = self._catalogue.statuses(name)
+            if not known:
+                raise NotFound(f"There is no model {name[:MAX_QUOTED]}; GET /models lists what there is.")
+            self._wanted.leave(name)
+            for status in known:
+                if status.package is not None:
+                    self._retire(status.package)
+                elif status.state == "refused":
+                    self._note(PackageStatus(status.key, "unloaded"))
+
+    async def close(self) -> None:
+        """Stop waiting for requests; the engine's own drain frees what is left."""
+        await self._retirement.close()
+
+    async def _look(self) -> None:
+        try:
+            self._found = await asyncio.to_thread(find_packages, self._models_dir)
+        except OSError as error:  # a mount may be gone for a while
+            raise FileDamaged(f"the folder {self._models_dir} cannot be read ({error.strerror})") from error
+        for key in self._found:
+            if key.name not in self._wanted and self._catalogue.get(key) is None:
+                self._note(PackageStatus(key, "unloaded"))
+
+    def _new(self) -> list[PackageKey]:
+        return new_packages(self._found, self._tried, self._catalogue, self._wanted)
 
     async def _load_configured(self, name: str, keys: list[PackageKey]) -> None:
         if not keys:
             raise ManifestRefused(f"{name}: there is no package of this name in the folder {self._models_dir}")
-        errors = [error for key in keys if (error := await self._load(key)) is not None]
-        if len(errors) == len(keys):
-            raise type(errors[0])(f"{keys[0]}: {errors[0]}") from errors[0]
+        refused = await self._load_each(keys)
+        if len(refused) == len(keys):
+            error = refused[keys[0]]
+            raise type(error)(f"{keys[0]}: {error}") from error
+
+    async def _load_each(self, keys: list[PackageKey]) -> dict[PackageKey, PackageError]:
+        """Load packages one after the other; answer why those that were refused were."""
+        refused: dict[PackageKey, PackageError] = {}
+        loading = [PackageStatus(key, "loading") for key in keys]
+        for status in loading:
+            self._note(status)
+        try:
+            for key in keys:
+                error = await self._load(key)
+                if error is not None:
+                    refused[key] = error
+        finally:
+            for status in loading:
+                if self._catalogue.get(status.key) is status:  # cancelled before it was its turn, or in the middle
+                    self._note(PackageStatus(status.key, "unloaded"))
+        return refused
 
     async def _load(self, key: PackageKey) -> PackageError | None:
         """Load one package; answer why it was refused, or None."""
-        labels = (key.name, str(key.version))
-        started = time.monotonic()
+        back = self._retirement.take_back(key)
+        if back is not None:  # it was retired, and the engine has it still
+            self._note(PackageStatus(key, "ready", package=back))
+            return None
+        self._tried[key] = self._found[key]
         try:
-            package = await self._serve(key)
+            package = await self._loader.load(key)
         except PackageError as error:
-            log.error("package refused", package=str(key), reason=str(error))  # noqa: TRY400  (the reason says it all)
-            return self._refuse(key, error)
-        except Exception:
-            # A fault of ours that one package brings to light must not take the others down.
-            log.exception("package refused", package=str(key))
-            return self._refuse(key, PackageError("the service failed while loading it; its log says how"))
-        seconds = time.monotonic() - started
-        self._statuses[key] = PackageStatus(key, "ready", package=package)
-        self._telemetry.package_ready.labels(*labels).set(1)
-        self._telemetry.package_load_seconds.labels(*labels).set(seconds)
-        log.info("package ready", package=str(key), sha256=package.sha256, load_s=round(seconds, 3))
+            self._note(PackageStatus(key, "refused", reason=str(error)))
+            return error
+        self._note(PackageStatus(key, "ready", package=package))
         return None
 
-    def _refuse(self, key: PackageKey, error: PackageError) -> PackageError:
-        self._statuses[key] = PackageStatus(key, "refused", reason=str(error))
-        self._telemetry.package_ready.labels(key.name, str(key.version)).set(0)
-        return error
-
-    async def _serve(self, key: PackageKey) -> ServedPackage:
-        package = await asyncio.to_thread(read_package, self._models_dir / key.name / str(key.version))
-        graphs = engine_graphs(package)
-        manifest = package.manifest
-        await vet([(graph, package.models[kind]) for kind, graph in manifest.graphs.items()], self._vetting)
-        report = await self._engine.load(graphs)
-        calibration = Calibration.of(manifest.discriminator) if manifest.discriminator else None
-        return ServedPackage(key, manifest, package.sha256, calibration, report)
-
-    def find(self, model: str | None = None, version: str | int | None = None) -> ServedPackage:
-        """Find a package that is ready.
-
-        Args:
-            model: its name; None is the default model.
-            version: its version; None is the newest that is ready.
-
-        Returns:
-            The package.
-
-        Raises:
-            NotFound: there is no such package, or it was refused; the message says what there is.
-            NotReady: it is still loading.
-        """
-        name = self._default if model is None else model
-        statuses = [status for status in self._statuses.values() if status.key.name == name]
-        if version is not None:
-            statuses = [status for status in statuses if str(status.key.version) == str(version)]
-        for status in statuses:
+    def _retire_gone(self) -> None:
+        for status in gone_packages(self._found, self._catalogue, self._wanted.configured):
             if status.package is not None:
-                return status.package
-        asked = name[:MAX_QUOTED] + (f", version {str(version)[:MAX_QUOTED]}" if version is not None else "")
-        if not self._scanned or any(status.state == "loading" for status in statuses):
-            raise NotReady(f"The model {asked} is still loading.", RETRY_AFTER_S)
-        there = ", ".join(str(status.key) for status in self._statuses.values() if status.state == "ready")
-        raise NotFound(f"There is no model {asked} that is ready; there are: {there or 'none'}.")
+                self._retire(status.package)
+            elif status.state != "unloading":
+                self._forget(status.key)
+        for key in changed_packages(self._found, self._tried, self._catalogue):
+            self._tried[key] = self._found.get(key)
+            log.warning("a served package's folder changed or went; it is served as it was", package=str(key))
 
-    def _newest_ready(self, name: str) -> ServedPackage | None:
-        packages = (status.package for status in self._statuses.values() if status.key.name == name)
-        return next((package for package in packages if package is not None), None)
+    def _retire(self, package: ServedPackage) -> None:
+        self._note(PackageStatus(package.key, "unloading"))
+        self._retirement.begin(package)
+
+    def _freed(self, key: PackageKey) -> None:
+        self._telemetry.package_unloads.inc()
+        log.info("package unloaded", package=str(key))
+        if state_of(key, self._catalogue) != "unloading":  # it is being loaded anew
+            return
+        if key in self._found:
+            self._note(PackageStatus(key, "unloaded"))
+        else:
+            self._forget(key)
+
+    def _note(self, status: PackageStatus) -> None:
+        self._catalogue.note(status)
+        ready = 1 if status.state == "ready" else 0
+        self._telemetry.package_ready.labels(status.key.name, str(status.key.version)).set(ready)
+
+    def _forget(self, key: PackageKey) -> None:
+        labels = key.name, str(key.version)
+        self._catalogue.forget(key)
+        self._tried.pop(key, None)
+        self._telemetry.package_ready.remove(*labels)
+        self._telemetry.package_load_seconds.remove(*labels)

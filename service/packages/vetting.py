@@ -1,8 +1,8 @@
 """Having graphs vetted: a child process looks inside them, and its word, or its death, is the verdict.
 
 The service itself never parses a graph that has not been vetted. This side starts the child with a bare environment,
-writes the graphs' bytes to it, and waits no longer than it must; `vetting_child.py` says what is checked. The bytes
-that were vetted are the bytes that the engine gets.
+writes the graphs' bytes to it, and waits no longer than it must; `vetting_child.py` says what is checked, and
+`canary.py` how a graph is run there once. The bytes that were vetted are the bytes that the engine gets.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import service
 from service.errors import GraphRefused
-from service.packages.schema import Graph
+from service.packages.schema import Discriminator, Graph
 
 CHILD = "service.packages.vetting_child"
 # -P and -s: no module is taken from the working directory or from a user's own packages.
@@ -53,8 +53,9 @@ def _request(graphs: Sequence[tuple[Graph, bytes]]) -> bytes:
             "file": graph.file,
             "bytes": len(content),
             "opset": graph.opset,
-            "inputs": [tensor.model_dump(exclude={"role"}) for tensor in graph.inputs],
-            "outputs": [tensor.model_dump(exclude={"role"}) for tensor in graph.outputs],
+            "inputs": [tensor.model_dump() for tensor in graph.inputs],
+            "outputs": [tensor.model_dump() for tensor in graph.outputs],
+            "batch_coupled": isinstance(graph, Discriminator) and graph.batch_coupled,
         }
         for graph, content in graphs
     ]
@@ -80,6 +81,7 @@ async def vet(graphs: Sequence[tuple[Graph, bytes]], limits: VettingLimits) -> N
         GraphRefused: a graph is not acceptable, or the child died or ran out of time or memory on it.
     """
     files = ", ".join(graph.file for graph, _ in graphs)
+    request = await asyncio.to_thread(_request, graphs)
     command = (sys.executable, *PYTHON_FLAGS, "-m", CHILD)
     child = await asyncio.create_subprocess_exec(
         *command,
@@ -93,7 +95,7 @@ async def vet(graphs: Sequence[tuple[Graph, bytes]], limits: VettingLimits) -> N
     )
     try:
         async with asyncio.timeout(limits.timeout_s):
-            answer, errors = await child.communicate(_request(graphs))
+            answer, errors = await child.communicate(request)
     except TimeoutError as error:
         raise GraphRefused(f"{files}: vetting took longer than {limits.timeout_s:g} s") from error
     finally:

@@ -4,7 +4,8 @@
 
 A graph is a program from a file, and parsers of such files have had holes. So they are parsed here, in a child process
 that gives up memory, time, files and children before it reads a byte, has nothing worth stealing, and whose death is a
-verdict too. It is the only module that imports `onnx`, and nothing imports it.
+verdict too. What passes is run here once as well (`canary.py`). It is the only module that imports `onnx`, and nothing
+imports it.
 
 The request is one line of JSON, `{"graphs": [{file, bytes, opset, inputs, outputs}, …]}`, and then the graphs' bytes
 one after the other; the verdict is one line of JSON, `{"refusal": null}` or `{"refusal": "…"}`.
@@ -12,7 +13,7 @@ one after the other; the verdict is one line of JSON, `{"refusal": null}` or `{"
 A graph that passes is one file; uses standard operators of the stated opset, of those that inference of MLPs,
 convolutional networks and transformers needs; draws no noise (all of it is an input, else a seed would not say which
 sample it means); has no control flow, functions or training mode; has the tensors that the manifest states, with a
-free batch; and no intermediate tensor beyond reason.
+free batch; no intermediate tensor beyond reason; and survives a run.
 
 References:
     CVE-2022-25882, CVE-2024-5187, CVE-2026-34445: external data of ONNX files.
@@ -21,7 +22,6 @@ References:
 import argparse
 import json
 import math
-import resource
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypedDict
@@ -29,6 +29,13 @@ from typing import Final, TypedDict
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from service.engine.graphs import Datatype, Role, TensorSpec
+from service.errors import GraphRefused
+from service.packages.batch_mixing import ACROSS_AN_AXIS, Step, first_mixing_step
+from service.packages.canary import fly
+from service.packages.confinement import confine
+from service.packages.operators import OPERATORS, RANDOM_OPERATORS
 
 MAX_NODES = 10_000  # StyleGAN2 at 1024×1024 has about a thousand
 MAX_INITIALIZERS = 10_000
@@ -63,40 +70,25 @@ PLAIN_ATTRIBUTES: Final = frozenset(
         AttributeProto.TENSOR,
     }
 )
-RANDOM_OPERATORS: Final = frozenset(
-    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
-OPERATOR_FAMILIES: Final = (
-    "Abs Acos Acosh Add And Asin Asinh Atan Atanh Ceil Clip Cos Cosh Div Equal Erf Exp Floor Greater GreaterOrEqual",
-    "IsInf IsNaN Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Round Sign Sin Sinh Sqrt Sub Sum",
-    "Tan Where Xor",
-    # activations
-    "Celu Elu Gelu HardSigmoid HardSwish Hardmax LeakyRelu LogSoftmax Mish PRelu Relu Selu Shrink Sigmoid Softmax",
-    "Softplus Softsign Swish Tanh ThresholdedRelu",
-    # what has weights
-    "Attention Conv ConvTranspose DeformConv Einsum Gemm MatMul RotaryEmbedding",
-    "BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization LpNormalization",
-    "MeanVarianceNormalization RMSNormalization",
-    # pooling and reduction
-    "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
-    "ArgMax ArgMin CumSum ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd",
-    "ReduceSum ReduceSumSquare TopK",
-    # moving numbers about, and resampling
-    "Cast CastLike Concat Constant ConstantOfShape Expand EyeLike Flatten Gather GatherElements GatherND Identity",
-    "OneHot Pad Range Reshape ScatterElements ScatterND Shape Size Slice Split Squeeze Tile Transpose Trilu Unsqueeze",
-    "AffineGrid CenterCropPad DepthToSpace GridSample Resize SpaceToDepth",
-    # integer arithmetic
-    "ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul QuantizeLinear",
-)
-OPERATORS: Final = frozenset(name for family in OPERATOR_FAMILIES for name in family.split())
+# Operator → the axis that it computes across where it names none; those not listed compute across all.
+DEFAULT_AXES: Final[Mapping[str, int]] = {
+    "ArgMax": 0,
+    "ArgMin": 0,
+    "Hardmax": -1,
+    "LogSoftmax": -1,
+    "LpNormalization": -1,
+    "Softmax": -1,
+    "TopK": -1,
+}
 
 
 class StatedTensor(TypedDict):
     """What the manifest says of one input or output."""
 
     name: str
-    datatype: str
+    datatype: Datatype
     shape: list[int]
+    role: Role
 
 
 class StatedGraph(TypedDict):
@@ -107,6 +99,7 @@ class StatedGraph(TypedDict):
     opset: int
     inputs: list[StatedTensor]
     outputs: list[StatedTensor]
+    batch_coupled: bool
 
 
 class Refused(Exception):
@@ -122,6 +115,7 @@ def vet(content: bytes, stated: StatedGraph) -> None:
 
     Raises:
         Refused: with the reason.
+        GraphRefused: ONNX Runtime cannot load or run it.
     """
     try:
         model = ModelProto.FromString(content)
@@ -136,6 +130,14 @@ def vet(content: bytes, stated: StatedGraph) -> None:
     check_tensors("input", inferred.input, stated["inputs"])
     check_tensors("output", inferred.output, stated["outputs"])
     check_sizes(inferred)
+    if not stated["batch_coupled"] and any(tensor["role"] == "logit" for tensor in stated["outputs"]):
+        check_scores(inferred)
+    fly(content, specs(stated["inputs"]), specs(stated["outputs"]))
+
+
+def specs(stated: list[StatedTensor]) -> tuple[TensorSpec, ...]:
+    """Word stated tensors as the engine does."""
+    return tuple(TensorSpec(each["name"], each["datatype"], tuple(each["shape"]), each["role"]) for each in stated)
 
 
 def check_model(model: ModelProto, opset: int) -> None:
@@ -251,17 +253,48 @@ def check_sizes(graph: GraphProto) -> None:
             )
 
 
-def confine(memory_bytes: int, cpu_s: int) -> None:
-    """Give up whatever this program does not need; it cannot be taken back."""
-    for limit, value in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 0),  # what is open stays open; nothing else opens
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
+def check_scores(graph: GraphProto) -> None:
+    """Refuse a discriminator whose scores depend on what is scored beside a sample, which the manifest denies."""
+    mixing = first_mixing_step(steps(graph), (value.name for value in graph.input))
+    if mixing is not None:
+        raise Refused(
+            f"node {mixing} ({graph.node[mixing].op_type}): computes across the first axis, where the samples of a "
+            "batch stand; state batch_coupled: true, or export it with another axis first"
+        )
+
+
+def steps(graph: GraphProto) -> Iterator[Step]:
+    """Word the nodes as plain data."""
+    integers = {tensor.name: tensor for tensor in graph.initializer}
+    ranks = {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+    for node in graph.node:
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type == "Constant" and "value" in attributes:
+            integers[node.output[0]] = attributes["value"].t
+        axes: tuple[int, ...] | None = ()
+        if node.op_type in ACROSS_AN_AXIS:
+            axes = axes_across(node, attributes, integers)
+            rank = ranks.get(node.input[0], 0)
+            axes = None if axes is None else tuple(axis + rank if axis < 0 else axis for axis in axes)
+        yield Step(node.op_type, tuple(node.input), tuple(node.output), axes)
+
+
+def axes_across(
+    node: NodeProto, attributes: Mapping[str, AttributeProto], integers: Mapping[str, TensorProto]
+) -> tuple[int, ...] | None:
+    """Axes that a node computes across, by whichever way of its operator's versions it names them; None for all."""
+    if "axes" in attributes:
+        return tuple(attributes["axes"].ints)
+    if "axis" in attributes:
+        return (attributes["axis"].i,)
+    if node.op_type in DEFAULT_AXES:
+        return (DEFAULT_AXES[node.op_type],)
+    named = integers.get(node.input[1]) if len(node.input) > 1 else None
+    return None if named is None else tuple(onnx.numpy_helper.to_array(named).ravel().tolist())
 
 
 def main() -> None:
@@ -276,7 +309,7 @@ def main() -> None:
     for stated in graphs:
         try:
             vet(sys.stdin.buffer.read(stated["bytes"]), stated)
-        except Refused as error:
+        except (Refused, GraphRefused) as error:
             refusal = f"{stated['file']}: {error}"
             break
     sys.stdout.write(json.dumps({"refusal": refusal}) + "\n")

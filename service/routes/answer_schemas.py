@@ -32,7 +32,7 @@ class DrawnFrom(BaseModel):
     """What a sample was drawn from, and what the discriminator says of it."""
 
     seed: int | None = Field(
-        None, description="what gives the same sample again; absent for given latents", examples=[7]
+        None, description="what gives the same sample again; absent for given latents and on paths", examples=[7]
     )
     label: int | None = Field(
         None, description="class, given or drawn; absent for unconditional packages", examples=[3]

@@ -12,9 +12,9 @@ from contextlib import aclosing
 from starlette.responses import Response
 
 from service.engine.port import Samples
-from service.media.encoders import picture
+from service.media.encoders import npy, picture
 from service.media.negotiation import Media
-from service.packages.repository import ServedPackage
+from service.packages.catalogue import ServedPackage
 from service.routes.answer_schemas import GenerateAnswer, GeneratedSample
 from service.routes.columns import columns_of
 from service.routes.context import Context
@@ -38,22 +38,22 @@ async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBud
         parts: the running service.
         budget: what the engine may take.
     """
-    encoding = Encoding(parts, media)
     match media.name:
         case "json":
-            return await _json(drawing, media, parts, budget, encoding)
+            return await _json(drawing, media, parts, budget)
         case "npy":
             header = npy_file_header(drawing)
             length = len(header) + drawing.count * drawing.sample_bytes
             return SampleStream(
-                npy_pieces(header, drawing, parts, budget, encoding),
+                npy_pieces(header, drawing, parts, budget, Encoding(parts, media)),
                 media.media_type,
                 _provenance(drawing) | {"content-length": str(length)},
             )
         case "zip":
-            return SampleStream(zip_pieces(drawing, parts, budget, encoding), media.media_type, _provenance(drawing))
+            pieces = zip_pieces(drawing, parts, budget, Encoding(parts, media))
+            return SampleStream(pieces, media.media_type, _provenance(drawing))
         case _:
-            return await _image(drawing, media, parts, budget, encoding)
+            return await answer_file(drawing, media, parts, budget)
 
 
 async def _whole(drawing: Drawing, parts: Context, budget: TimeBudget) -> Samples:
@@ -61,9 +61,14 @@ async def _whole(drawing: Drawing, parts: Context, budget: TimeBudget) -> Sample
         return await anext(chunks)
 
 
-async def _image(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget, encoding: Encoding) -> Response:
+async def answer_file(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    """Draw samples and write them as one file that is whole before its first byte: an image, or an NPY array."""
+    encoding = Encoding(parts, media)
     samples = await _whole(drawing, parts, budget)
-    body = await encoding.run(picture, pixels_of(samples), media.name)
+    if media.name == "npy":
+        body = await encoding.run(npy, rows_of(samples))
+    else:
+        body = await encoding.run(picture, pixels_of(samples), media.name)
     headers = _provenance(drawing)
     if samples.labels is not None:
         headers |= list_header("x-labels", ",".join(map(str, samples.labels.tolist())))
@@ -71,7 +76,8 @@ async def _image(drawing: Drawing, media: Media, parts: Context, budget: TimeBud
     return Response(body, media_type=media.media_type, headers=headers)
 
 
-async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget, encoding: Encoding) -> Response:
+async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    encoding = Encoding(parts, media)
     samples = await _whole(drawing, parts, budget)
     written: list[GeneratedSample] = []
     for place, part in slices_of(samples):
@@ -79,7 +85,7 @@ async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudg
     answered = GenerateAnswer(
         model=drawing.package.key.name,
         version=str(drawing.package.key.version),
-        sampler=None if drawing.seeds is None else drawing.sampler,
+        sampler=drawing.sampler,
         package_sha256=drawing.package.sha256,
         samples=written,
     )
@@ -108,8 +114,9 @@ def package_headers(package: ServedPackage) -> dict[str, str]:
 
 def _provenance(drawing: Drawing) -> dict[str, str]:
     headers = package_headers(drawing.package)
-    if drawing.seeds is not None:
+    if drawing.sampler is not None:
         headers["x-sampler"] = drawing.sampler
+    if drawing.seeds is not None:
         headers |= list_header("x-seeds", write_ranges(drawing.seeds))
     return headers
 

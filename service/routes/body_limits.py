@@ -10,7 +10,7 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTimeout, BodyTooLarge
+from service.errors import BodyTooLarge, RequestTooSlow
 
 
 class BodyLimits:
@@ -32,7 +32,7 @@ class BodyLimits:
 
         Raises:
             BodyTooLarge: the body states or has more bytes than the limit.
-            BodyTimeout: the body took too long.
+            RequestTooSlow: the body took too long.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -43,7 +43,7 @@ class BodyLimits:
             async with asyncio.timeout(self._timeout_s):
                 body = await self._read(receive)
         except TimeoutError as error:
-            raise BodyTimeout(f"the body did not arrive within {self._timeout_s:g} s") from error
+            raise RequestTooSlow(f"the body did not arrive within {self._timeout_s:g} s") from error
         if body is None:
             return
         unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

@@ -65,6 +65,7 @@ def time_budget(
             le=MAX_TIMEOUT_MS,
             description="deadline for queueing and computing the whole request, in milliseconds; past it the answer is "
             "504, or a stream ends incomplete",
+            examples=[5000],
         ),
     ] = None,
 ) -> TimeBudget:

@@ -6,27 +6,32 @@ stated here from the same pydantic types, and `DocumentedAPI` puts their schemas
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.routes.problems import MEDIA_TYPE, ProblemDetails
+from service.routes.reading import JSON
 
 REF = "#/components/schemas/{model}"
 BINARY: Mapping[str, object] = {"schema": {"type": "string", "format": "binary"}}
 # Errors whose answer says when to come back.
 RETRYABLE = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+# What a layer may answer before any route is asked: body limits, faults; and, of all but probes, the gate.
+LAYERS_ANSWER_PROBES: Final = (408, 413, 500)
+LAYERS_ANSWER: Final = (*LAYERS_ANSWER_PROBES, 429, 503)
 WORDS: Mapping[int, str] = {
     400: "The request cannot be read.",
+    403: "The caller may not do this.",
     404: "No such model or version.",
     406: "No form of the answer that the caller accepts.",
     408: "The body came too slowly.",
     413: "The body, or an image in it, is too large.",
     415: "A body of this media type is not read.",
     422: "The request reads but is not valid; `errors` names every place.",
-    429: "The queue is full.",
+    429: "The queue is full, or the service is answering as many requests as it may.",
     500: "A fault of the service; the request id leads its operator to the cause.",
     503: "The model is loading, or the service is shutting down.",
     504: "The request's deadline passed before its samples were computed.",
@@ -43,6 +48,7 @@ class DocumentedAPI(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             _drop_defaults(document)
+            _put_json_first(document)
             _, definitions = models_json_schema([(model, "validation") for model in self.referenced], ref_template=REF)
             document["components"]["schemas"] |= definitions["$defs"]
         return super().openapi()
@@ -52,10 +58,19 @@ def _drop_defaults(document: dict[str, Any]) -> None:
     """Drop what FastAPI says of validation errors: ours have another form, and stand where they can happen."""
     for path in document["paths"].values():
         for operation in path.values():
-            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+            if JSON in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
+
+
+def _put_json_first(document: dict[str, Any]) -> None:
+    """Name the form that who asks for none is answered before the others; readers take the first they know."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            for response in operation["responses"].values():
+                if JSON in (content := response.get("content", {})):
+                    response["content"] = {JSON: content.pop(JSON)} | content
 
 
 def request_body(
@@ -68,8 +83,25 @@ def request_body(
         required: whether there must be one.
         others: what else it may be, by media type.
     """
-    content = {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}} | dict(others or {})
+    content = {JSON: {"schema": {"$ref": REF.format(model=model.__name__)}}} | dict(others or {})
     return {"requestBody": {"required": required, "content": content}}
+
+
+def link(operation_id: str, description: str, *, body: object = None, **parameters: str) -> dict[str, object]:
+    """Describe how an answer leads to the next request.
+
+    Args:
+        operation_id: of the next.
+        description: what it gives.
+        body: of the next, with runtime expressions for what the answer says.
+        **parameters: of the next, likewise.
+    """
+    described: dict[str, object] = {"operationId": operation_id, "description": description}
+    if parameters:
+        described["parameters"] = parameters
+    if body is not None:
+        described["requestBody"] = body
+    return described
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, object]]:

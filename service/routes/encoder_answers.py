@@ -16,7 +16,7 @@ import numpy as np
 
 from service.engine.port import Samples
 from service.errors import InvalidRequest, Problem
-from service.packages.repository import ServedPackage
+from service.packages.catalogue import ServedPackage
 from service.packages.schema import Graph
 from service.routes.answer_schemas import EncodeAnswer, Encoding
 from service.routes.codes import name_readings

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from service.engine.port import Samples
 from service.errors import ServiceFault
 from service.media.negotiation import Media
-from service.packages.repository import ServedPackage
+from service.packages.catalogue import ServedPackage
 from service.routes.context import Context
 
 # About a millisecond of small PNGs: short enough that a lone sample's caller does not notice who encodes before them.

@@ -15,7 +15,7 @@ from service.routes.answer_schemas import GenerateAnswer
 from service.routes.answers import answer
 from service.routes.context import Parts
 from service.routes.deadlines import Budget
-from service.routes.documentation import BINARY, problems, request_body
+from service.routes.documentation import BINARY, link, problems, request_body
 from service.routes.drawing import plan_drawing
 from service.routes.reading import read_json
 from service.routes.sample_kinds import kind_of
@@ -40,6 +40,26 @@ _PROVENANCE = ("X-Model", "X-Model-Version", "X-Package-Sha256", "X-Sampler", "X
             "content": dict.fromkeys((media.media_type for media in MEDIA if media.name != "json"), BINARY),
             "headers": {
                 name: {"schema": {"type": "string"}, "description": "with every form but JSON"} for name in _PROVENANCE
+            },
+            "links": {
+                "url": link(
+                    "get_sample",
+                    "the first sample as a resource",
+                    name="$response.body#/model",
+                    version="$response.body#/version",
+                    seed="$response.body#/samples/0/seed",
+                    form="npy",
+                ),
+                "score": link(
+                    "score",
+                    "what the discriminator says of the first sample",
+                    body={"model": "$response.body#/model", "images": ["$response.body#/samples/0/image"]},
+                ),
+                "reconstruct": link(
+                    "reconstruct",
+                    "what the encoder makes of the first sample",
+                    body={"model": "$response.body#/model", "images": ["$response.body#/samples/0/image"]},
+                ),
             },
         },
         **problems(400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),

@@ -1,19 +1,27 @@
 """GET /healthz, /readyz and /metrics: what orchestrators and Prometheus ask.
 
-Alive is not ready: a process that loads or drains lives and must not be restarted, but should get no requests.
+Alive is not ready: a process that loads or drains lives and must not be restarted, but should get no requests. Nor
+should one whose device has stopped answering, which nothing but a sample can tell.
 """
 
+import asyncio
 from typing import Literal
 
+import numpy as np
 from fastapi import APIRouter, Request
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from service.errors import NotReady
+from service.engine.port import Engine, GenerateJob
+from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull, SessionFailed
+from service.packages.catalogue import ServedPackage
 from service.routes.context import Parts
 from service.routes.documentation import problems
 from service.routes.lifecycle import RETRY_AFTER_S
+
+# One sample takes milliseconds, behind the batch in progress at most; a device that hangs never gives it.
+DEVICE_TIMEOUT_S = 5.0
 
 router = APIRouter(tags=["operation"])
 
@@ -40,11 +48,36 @@ async def healthz() -> Alive:
 
 @router.get("/readyz", operation_id="readyz", summary="Can it answer requests?", responses={**problems(503)})
 async def readyz(parts: Parts) -> Ready:
-    """Answer once every configured model is loaded, golden-checked and warm, and until the process drains."""
-    parts.lifecycle.check_serving()
-    if not parts.repository.ready:
-        raise NotReady("a configured model is still loading", RETRY_AFTER_S)
+    """Answer while every configured model is golden-checked and warm, its device draws, and the process stays."""
+    with parts.lifecycle.request():
+        unready = parts.repository.unready
+        if unready:
+            raise NotReady(f"a configured model is still loading, or was unloaded: {', '.join(unready)}", RETRY_AFTER_S)
+        packages = [parts.repository.find(name) for name in parts.repository.configured]
+        await asyncio.gather(*(_draw_one(package, parts.engine) for package in packages))
     return Ready()
+
+
+async def _draw_one(package: ServedPackage, engine: Engine) -> None:
+    """Have a package's device draw one sample.
+
+    Raises:
+        NotReady: it fails, or takes too long.
+    """
+    job = GenerateJob(
+        package=package.key,
+        seeds=np.zeros(1, np.uint64),
+        conditions=None if package.manifest.condition is None else np.zeros(1, np.int64),
+        want_pixels=False,
+        want_sample=True,
+        timeout_s=DEVICE_TIMEOUT_S,
+    )
+    try:
+        await engine.submit(job)
+    except QueueFull:
+        return  # it has all it can do, and does it
+    except (DeadlinePassed, SessionFailed, NotFound) as error:
+        raise NotReady(f"the device does not answer for {package.key}", RETRY_AFTER_S) from error
 
 
 @router.get(

@@ -18,7 +18,7 @@ from service.engine.graphs import PackageKey
 from service.engine.port import GivenJob, own_values
 from service.errors import InvalidRequest, Problem
 from service.media.decoders import decode_base64, decode_image
-from service.packages.repository import ServedPackage
+from service.packages.catalogue import ServedPackage
 from service.packages.schema import Graph
 from service.routes.conditions import read_conditions
 from service.routes.labels import read_labels

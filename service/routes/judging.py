@@ -10,7 +10,7 @@ import numpy as np
 from service.engine.port import Samples, ScoreJob
 from service.errors import InvalidRequest, Problem
 from service.packages.calibration import Calibration
-from service.packages.repository import ServedPackage
+from service.packages.catalogue import ServedPackage
 from service.routes.answer_schemas import Score, ScoreAnswer
 from service.routes.encoding import logits_of
 from service.routes.held_samples import hold

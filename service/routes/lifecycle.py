@@ -9,6 +9,7 @@ neither signals nor models: `app.py` and `__main__.py` move the state.
 """
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
@@ -17,13 +18,12 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import NotReady
-from service.routes.exchange import exchange_of
-from service.routes.problems import problem_response
+from service.errors import NotReady, QueueFull, TryAgainError
+from service.routes.problems import error_response
 
 State = Literal["serving", "draining", "failed"]
 # What orchestrators and Prometheus ask every few seconds; it still answers while the process drains.
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 # Long enough for an orchestrator to route around this replica, short enough not to be noticed by a person.
 RETRY_AFTER_S = 2.0
 # For what is cut off to be told so.
@@ -33,13 +33,16 @@ logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Lifecycle:
-    """Where the process stands, and how many requests it is answering."""
+    """Where the process stands, and how many requests it is answering.
 
-    def __init__(self) -> None:
+    Args:
+        max_requests: how many it may answer at a time.
+    """
+
+    def __init__(self, max_requests: int = sys.maxsize) -> None:
+        self._max_requests = max_requests
         self._state: State = "serving"
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._requests: set[asyncio.Future[None]] = set()
         self._failed = asyncio.Event()
         self._cut_off: asyncio.Future[None] | None = None
 
@@ -51,7 +54,7 @@ class Lifecycle:
     @property
     def in_flight(self) -> int:
         """How many requests are being answered."""
-        return self._in_flight
+        return len(self._requests)
 
     @property
     def cut_off(self) -> asyncio.Future[None]:
@@ -79,15 +82,20 @@ class Lifecycle:
         if self._state == "serving":
             self._state = "draining"
         await self._wait_idle(timeout_s)
-        if self._in_flight and not self.cut_off.done():
-            logger.warning("drain timed out", cut_off=self._in_flight, after_s=timeout_s)
+        if self._requests and not self.cut_off.done():
+            logger.warning("drain timed out", cut_off=self.in_flight, after_s=timeout_s)
             self.cut_off.set_result(None)
             await self._wait_idle(LAST_WORDS_S)
 
     async def _wait_idle(self, timeout_s: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                await self.answered()
+
+    async def answered(self) -> None:
+        """Wait until every request that is being answered now has been; who comes later is not waited for."""
+        if self._requests:
+            await asyncio.wait(set(self._requests))
 
     def check_serving(self) -> None:
         """Pass while the process takes requests.
@@ -109,16 +117,18 @@ class Lifecycle:
 
         Raises:
             NotReady: the process is ending.
+            QueueFull: it is answering as many as it may.
         """
         self.check_serving()
-        self._in_flight += 1
-        self._idle.clear()
+        if len(self._requests) >= self._max_requests:
+            raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
+        answered = asyncio.get_running_loop().create_future()
+        self._requests.add(answered)
         try:
             yield
         finally:
-            self._in_flight -= 1
-            if self._in_flight == 0:
-                self._idle.set()
+            self._requests.discard(answered)
+            answered.set_result(None)
 
 
 class DrainGate:
@@ -147,5 +157,5 @@ class DrainGate:
         try:
             with self._lifecycle.request():
                 await self._app(scope, receive, closing_send)
-        except NotReady as error:
-            await problem_response(error, exchange_of(scope).request_id)(scope, receive, closing_send)
+        except TryAgainError as error:
+            await error_response(error, scope)(scope, receive, closing_send)

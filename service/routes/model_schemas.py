@@ -8,14 +8,17 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from service.engine.graphs import Prior
+from service.packages.catalogue import State
 
 
 class VersionState(BaseModel):
     """Where one version of a model stands."""
 
     version: str = Field(description="its version", examples=["1"])
-    state: Literal["loading", "ready", "refused"] = Field(description="only a ready one answers requests")
-    reason: str | None = Field(None, description="why it was refused")
+    state: State = Field(description="only a ready one answers new requests", examples=["ready"])
+    reason: str | None = Field(
+        None, description="why it was refused", examples=["generator.onnx: its SHA-256 is not the manifest's"]
+    )
 
 
 class Model(BaseModel):
@@ -23,7 +26,9 @@ class Model(BaseModel):
 
     name: str = Field(description="its name", examples=["mnist"])
     default: bool = Field(description="whether it answers requests that name none")
-    versions: list[VersionState] = Field(description="the newest first; it answers requests that name no version")
+    versions: list[VersionState] = Field(
+        description="the newest first; the newest that is ready answers requests that name none"
+    )
 
 
 class ModelList(BaseModel):
@@ -36,7 +41,7 @@ class LatentInput(BaseModel):
     """What the generator turns into samples."""
 
     size: int = Field(description="numbers of one latent", examples=[128])
-    prior: Prior = Field(description="their distribution; `uniform` is U(-1, 1)")
+    prior: Prior = Field(description="their distribution; `uniform` is U(-1, 1)", examples=["standard_normal"])
 
 
 class ImageOutput(BaseModel):
@@ -112,22 +117,40 @@ class GraphOnDevice(BaseModel):
     """What loading a graph showed on this machine."""
 
     provider: str = Field(description="ONNX Runtime's name of what runs it", examples=["CPUExecutionProvider"])
-    buckets: list[int] = Field(description="batch sizes in use; empty where requests are never batched together")
+    buckets: list[int] = Field(
+        description="batch sizes in use; empty where requests are never batched together", examples=[[1, 2, 4, 8]]
+    )
     reproducible: bool = Field(description="whether a sample's bytes were proven equal in all of them")
-    largest_deviation: float = Field(description="largest absolute difference between any two batch sizes tried")
-    golden_deviation: float = Field(description="largest absolute difference from the exporter's own outputs")
+    largest_deviation: float = Field(
+        description="largest absolute difference between any two batch sizes tried", examples=[1.2e-07]
+    )
+    golden_deviation: float = Field(
+        description="largest absolute difference from the exporter's own outputs", examples=[3.6e-07]
+    )
 
 
 class VersionDetails(VersionState):
     """One version of a model; the rest is there once it is ready."""
 
     name: str = Field(description="its model", examples=["mnist"])
-    package_sha256: str | None = Field(None, description="SHA-256 of the manifest, which holds every file's hash")
+    package_sha256: str | None = Field(
+        None,
+        description="SHA-256 of the manifest, which holds every file's hash",
+        examples=["9c781c6be0fddd2fad85cdbccb52e8ef35e7b2735de7620207bed4f78ecaf2de"],
+    )
+    stack: str | None = Field(
+        None,
+        description="what the bytes of its samples depend on here: package, runtime, provider, precision, encoders; a "
+        "sample's URL that names it never changes",
+        examples=["5f0c1e9a7b3d2468"],
+    )
     created: str | None = Field(None, description="when it was exported, UTC", examples=["2026-01-01T00:00:00Z"])
-    summary: str | None = Field(None, description="one sentence for people")
-    license: str | None = Field(None, description="of the weights")
+    summary: str | None = Field(None, description="one sentence for people", examples=["Handwritten digits."])
+    license: str | None = Field(None, description="of the weights", examples=["MIT"])
     latent: LatentInput | None = Field(None, description="what the generator takes")
-    labels: list[str] | None = Field(None, description="classes in the order of their integers, where there are some")
+    labels: list[str] | None = Field(
+        None, description="classes in the order of their integers, where there are some", examples=[["zero", "one"]]
+    )
     codes: CodesInput | None = Field(None, description="codes that the generator takes, where there are some")
     condition: ConditionInput | None = Field(None, description="what the generator draws for, where there is such")
     sample: ImageOutput | VectorOutput | ItemOutput | None = Field(None, description="what the generator makes")
@@ -138,5 +161,9 @@ class VersionDetails(VersionState):
     generator_on_device: GraphOnDevice | None = Field(None, description="what loading the generator showed")
     discriminator_on_device: GraphOnDevice | None = Field(None, description="what loading the discriminator showed")
     encoder_on_device: GraphOnDevice | None = Field(None, description="what loading the encoder showed")
-    load_s: float | None = Field(None, description="seconds from bytes to ready, golden replay and warm-up included")
-    provenance: dict[str, object] | None = Field(None, description="echoed from the package: objective, data, metrics")
+    load_s: float | None = Field(
+        None, description="seconds from bytes to ready, golden replay and warm-up included", examples=[1.4]
+    )
+    provenance: dict[str, object] | None = Field(
+        None, description="echoed from the package: objective, data, metrics", examples=[{"objective": "minimax"}]
+    )

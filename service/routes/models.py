@@ -5,15 +5,15 @@ comes from the engine's report.
 """
 
 from itertools import groupby
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
 
 from service.engine.graphs import GraphReport
 from service.errors import NotFound
-from service.packages.repository import PackageStatus, ServedPackage
+from service.packages.catalogue import PackageStatus, ServedPackage
 from service.routes.context import Parts
-from service.routes.documentation import problems
+from service.routes.documentation import link, problems
 from service.routes.model_schemas import (
     CodesInput,
     ConditionInput,
@@ -30,13 +30,43 @@ from service.routes.model_schemas import (
     VersionState,
 )
 from service.routes.sample_kinds import Images, Items, Kind, Vectors, kind_of
+from service.routes.stacks import stack_id
 
 router = APIRouter(prefix="/models", tags=["models"])
 
 Name = Annotated[str, Path(description="package", examples=["mnist"])]
 
 
-@router.get("", operation_id="list_models", summary="What is served", response_model_exclude_none=True)
+_NEXT: Final = {
+    "versions": link("get_model", "the first model", name="$response.body#/models/0/name"),
+    "details": link(
+        "get_version",
+        "the newest version of the first model",
+        name="$response.body#/models/0/name",
+        version="$response.body#/models/0/versions/0/version",
+    ),
+}
+_SAMPLES: Final = {
+    operation_id: link(
+        operation_id,
+        "a sample that may be kept for ever",
+        name="$response.body#/name",
+        version="$response.body#/version",
+        seed="7",
+        form="npy",
+        stack="$response.body#/stack",
+    )
+    for operation_id in ("get_sample", "head_sample")
+}
+
+
+@router.get(
+    "",
+    operation_id="list_models",
+    summary="What is served",
+    response_model_exclude_none=True,
+    responses={200: {"links": _NEXT}},
+)
 async def list_models(parts: Parts) -> ModelList:
     """List every model in the folder, ready or not and why."""
     return ModelList(models=_models(parts.repository.statuses(), parts.settings.default_model))
@@ -62,7 +92,7 @@ async def get_model(name: Name, parts: Parts) -> Model:
     operation_id="get_version",
     summary="One version of a model",
     response_model_exclude_none=True,
-    responses={**problems(404)},
+    responses={200: {"links": _SAMPLES}, **problems(404)},
 )
 async def get_version(
     name: Name, version: Annotated[str, Path(description="its version", examples=["1"])], parts: Parts
@@ -70,7 +100,7 @@ async def get_version(
     """Show what one version takes and makes, what loading it showed, and where it comes from."""
     for status in parts.repository.statuses():
         if (status.key.name, str(status.key.version)) == (name, version):
-            return _details(status)
+            return await parts.offload.run(_details, status)  # the first stack of a process costs some pictures
     raise NotFound("There is no such version of this model; GET /models lists what there is.")
 
 
@@ -97,6 +127,7 @@ def _of_package(package: ServedPackage) -> dict[str, object]:
     judge, encoder = manifest.discriminator, manifest.encoder
     return {
         "package_sha256": package.sha256,
+        "stack": stack_id(package),
         "created": manifest.created,
         "summary": manifest.summary,
         "license": manifest.license,

@@ -1,4 +1,4 @@
-"""Errors as the caller reads them: RFC 9457 `application/problem+json`, from one table of cases.
+"""Errors as the caller reads them: RFC 9457 `application/problem+json`, or the inference protocol's `{"error": "…"}`.
 
 Whatever goes wrong, in a layer or in a route, becomes a response here and nowhere else. A caller's mistake is
 answered with the sentence that says what to change; a fault of the service is answered with nothing but the request
@@ -6,10 +6,12 @@ id, and its stack goes to the log.
 
 References:
     Nottingham, Wilde, Dalal, "Problem Details for HTTP APIs", RFC 9457, 2023.
+    Open Inference Protocol, Required API, "Inference Response JSON Error Object".
 """
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
 
@@ -19,16 +21,16 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
-    BodyTimeout,
     DeadlinePassed,
     GanymedeError,
     InvalidRequest,
     PackageError,
     Problem,
+    RequestTooSlow,
     ServiceFault,
     TryAgainError,
 )
@@ -41,6 +43,9 @@ MAX_PROBLEMS = 32
 DEFAULT_RETRY_AFTER_S = 1.0
 # Marks a union's branch in an error's location (see schemas.py); no caller wrote it, so none reads it.
 BRANCH_PREFIX = "branch:"
+
+# Clients of the inference protocol read nothing but its own error object.
+PROTOCOL_PATH = "/v2"
 
 logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -83,42 +88,52 @@ def validation_problems(error: ValidationError) -> InvalidRequest:
     return invalid_request(error.errors(include_url=False, include_context=False, include_input=False), "body")
 
 
+def error_response(error: Exception, scope: Scope) -> Response:
+    """Word an error for the caller of a request, in the form that its path promises.
+
+    Args:
+        error: anything that was raised while answering.
+        scope: the request's.
+    """
+    path = scope["path"]
+    if path == PROTOCOL_PATH or path.startswith(PROTOCOL_PATH + "/"):
+        return protocol_error_response(error)
+    return problem_response(error, exchange_of(scope).request_id)
+
+
 def problem_response(error: Exception, request_id: str) -> Response:
-    """Word an error for its caller.
+    """Word an error as a problem document.
 
     Args:
         error: anything that was raised while answering.
         request_id: the request's id.
     """
-    headers: dict[str, str] = {}
-    problems: tuple[Problem, ...] = ()
-    match error:
-        case RequestValidationError():
-            return problem_response(invalid_request(error.errors()), request_id)
-        case HTTPException():
-            status, detail = HTTPStatus(error.status_code), _routing_detail(error)
-            headers.update(error.headers or {})
-        case ServiceFault() | PackageError():
-            status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
-        case GanymedeError():
-            status, detail = error.status, str(error)
-        case _:
-            status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
-    if isinstance(error, InvalidRequest):
-        problems = error.problems
-        detail = _summary(problems)
-    if isinstance(error, TryAgainError):
-        headers |= _retry_after(error)
-    if isinstance(error, BodyTimeout):
-        headers["connection"] = "close"  # the rest of a body that never comes must not hold the connection
-    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("request failed", exc_info=error)
-    return _response(status, detail, problems, headers, request_id)
+    told = _tell(error)
+    body = ProblemDetails(
+        title=told.status.phrase,
+        status=told.status,
+        detail=_sentence(told.detail) + _others(told.problems),
+        errors=[ProblemPlace(loc=list(problem.loc), msg=_sentence(problem.msg)) for problem in told.problems] or None,
+        request_id=request_id,
+    )
+    return Response(
+        body.model_dump_json(exclude_none=True),
+        status_code=int(told.status),
+        headers=told.headers,
+        media_type=MEDIA_TYPE,
+    )
 
 
-async def answer_problem(request: Request, error: Exception) -> Response:
+def protocol_error_response(error: Exception) -> Response:
+    """Word an error as the inference protocol does; it has one status for every request that is not valid."""
+    told = _tell(error)
+    status = HTTPStatus.BAD_REQUEST if told.status is HTTPStatus.UNPROCESSABLE_ENTITY else told.status
+    return JSONResponse({"error": _sentence(told.detail)}, int(status), told.headers)
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
     """Answer an error that a route raised: FastAPI's exception handler for every class of the table."""
-    return problem_response(error, exchange_of(request.scope).request_id)
+    return error_response(error, request.scope)
 
 
 class ErrorsToProblems:
@@ -144,7 +159,7 @@ class ErrorsToProblems:
             await self._app(scope, receive, watching_send)
         except Exception as error:  # noqa: BLE001  (the border of the service: every fault ends here)
             exchange = exchange_of(scope)
-            response = problem_response(error, exchange.request_id)
+            response = error_response(error, scope)
             if started:
                 # The status went out with the first byte. Returning with the answer incomplete makes the server
                 # close the connection, which no client can mistake for the end of the data.
@@ -154,19 +169,41 @@ class ErrorsToProblems:
                 await response(scope, receive, send)
 
 
-def _response(
-    status: HTTPStatus, detail: str, problems: tuple[Problem, ...], headers: Mapping[str, str], request_id: str
-) -> Response:
-    body = ProblemDetails(
-        title=status.phrase,
-        status=status,
-        detail=_sentence(detail),
-        errors=[ProblemPlace(loc=list(problem.loc), msg=_sentence(problem.msg)) for problem in problems] or None,
-        request_id=request_id,
-    )
-    return Response(
-        body.model_dump_json(exclude_none=True), status_code=int(status), headers=dict(headers), media_type=MEDIA_TYPE
-    )
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a caller is told of an error, in whatever form."""
+
+    status: HTTPStatus
+    detail: str
+    problems: tuple[Problem, ...]
+    headers: Mapping[str, str]
+
+
+def _tell(error: Exception) -> _Told:
+    headers: dict[str, str] = {}
+    problems: tuple[Problem, ...] = ()
+    match error:
+        case RequestValidationError():
+            return _tell(invalid_request(error.errors()))
+        case HTTPException():
+            status, detail = HTTPStatus(error.status_code), _routing_detail(error)
+            headers.update(error.headers or {})
+        case ServiceFault() | PackageError():
+            status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
+        case GanymedeError():
+            status, detail = error.status, str(error)
+        case _:
+            status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
+    if isinstance(error, InvalidRequest):
+        problems = error.problems
+        detail = _first(problems)
+    if isinstance(error, TryAgainError):
+        headers |= _retry_after(error)
+    if isinstance(error, RequestTooSlow):
+        headers["connection"] = "close"  # the rest of a request that never comes must not hold the connection
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("request failed", exc_info=error)
+    return _Told(status, detail, problems, headers)
 
 
 def _retry_after(error: TryAgainError) -> dict[str, str]:
@@ -177,11 +214,14 @@ def _retry_after(error: TryAgainError) -> dict[str, str]:
     return {"retry-after": str(max(1, math.ceil(seconds)))}
 
 
-def _summary(problems: tuple[Problem, ...]) -> str:
-    first, *others = problems
+def _first(problems: tuple[Problem, ...]) -> str:
+    first = problems[0]
     place = ".".join(map(str, first.loc[1:]))  # without `body` or `query`
-    words = f"`{place}`: {_sentence(first.msg)}" if place else first.msg
-    return f"{words} There are {len(others)} more; `errors` names each place." if others else words
+    return f"`{place}`: {_sentence(first.msg)}" if place else first.msg
+
+
+def _others(problems: tuple[Problem, ...]) -> str:
+    return f" There are {len(problems) - 1} more; `errors` names each place." if len(problems) > 1 else ""
 
 
 def _sentence(text: str) -> str:

@@ -52,6 +52,16 @@ def read_json(schema: type[M], body: bytes, headers: Headers) -> M:
         )
     elif media_type != JSON and not media_type.endswith("+json"):
         raise UnsupportedMediaType(f"The body must be {JSON}.")
+    return validate_json(schema, body)
+
+
+def validate_json(schema: type[M], body: bytes) -> M:
+    """Validate a body that is JSON, whatever its headers say.
+
+    Raises:
+        MalformedRequest: it is not JSON.
+        InvalidRequest: it is not what `schema` describes.
+    """
     try:
         return schema.model_validate_json(body)
     except ValidationError as error:

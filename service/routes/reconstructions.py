@@ -22,7 +22,7 @@ from service.errors import InvalidRequest, Problem, ServiceFault
 from service.media.archive import ZipStream
 from service.media.encoders import npy, picture
 from service.media.negotiation import Media
-from service.packages.repository import ServedPackage
+from service.packages.catalogue import ServedPackage
 from service.packages.schema import Graph, ImageSample
 from service.routes.answer_schemas import ReconstructAnswer, Reconstruction
 from service.routes.answer_sizes import check_size

@@ -113,7 +113,7 @@ def read_given(body: bytes, headers: Headers, query: SamplesQuery, max_images: i
 
 
 def _with_query(samples: ImageFiles | NpyFile, query: SamplesQuery) -> Given:
-    labels, conditions = [_label_of(text) for text in query.label], query.condition
+    labels, conditions = [label_of(text) for text in query.label], query.condition
     return Given(
         model=query.model,
         version=query.version,
@@ -125,8 +125,8 @@ def _with_query(samples: ImageFiles | NpyFile, query: SamplesQuery) -> Given:
     )
 
 
-def _label_of(text: str) -> int | str:
-    """A query has only text; what looks like a class's integer is one."""
+def label_of(text: str) -> int | str:
+    """Read a class from a query, which has only text: what looks like a class's integer is one."""
     return int(text) if text.isascii() and text.isdigit() else text
 
 

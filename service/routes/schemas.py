@@ -3,7 +3,7 @@
 Bodies are strict: a bool is not an integer, a string is not a number, and a field that is not listed is refused,
 never ignored. Of a list only the first mistake is named: describing a million would cost more than serving them.
 What depends on the package that answers (its latent size, its labels, its codes) or on the form of the answer is judged
-in `drawing.py` and `held_samples.py`, which know them.
+in `origins.py`, `drawing.py` and `held_samples.py`, which know them.
 """
 
 import math
@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from service.engine.port import SamplerName
 from service.routes.problems import BRANCH_PREFIX
 from service.routes.sample_kinds import DtypeName
-from service.routes.seed_ranges import MAX_SEED
+from service.routes.sampling_schemas import Interpolate, Seed, Select, Truncation
 
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 # No package can have a longer name, a higher version or a class of a longer name.
@@ -61,7 +61,6 @@ def _version_text(value: object) -> str:
     raise PydanticCustomError("version", 'Input should be a positive integer, such as 1 or "1"')
 
 
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Seeds = Annotated[
     Annotated[list[Seed], Tag(_LIST), Field(min_length=1, fail_fast=True)] | Annotated[str, Tag(_RANGES)],
     Discriminator(
@@ -101,13 +100,17 @@ class GenerateRequest(BaseModel):
                 {"seeds": "0-15,99", "scores": True},
                 {"model": "infogan", "n": 10, "seed": 7, "codes": {"digit": 3}},
                 {"model": "films", "n": 5, "condition": 42},
+                {"n": 16, "seed": 7, "select": {"method": "rejection"}},
+                {"interpolate": {"from": 7, "to": 8, "steps": 16}, "truncation": 1.0},
             ]
         },
     )
 
     model: ModelName | None = Field(None, description="package; left out: the configured default", examples=["mnist"])
     version: Version | None = Field(None, description="its version; left out: the newest ready one", examples=["1"])
-    n: int = Field(1, ge=1, description="how many samples; excluded by `seeds` and `latents`", examples=[64])
+    n: int = Field(
+        1, ge=1, description="how many samples; excluded by `seeds`, `latents` and `interpolate`", examples=[64]
+    )
     seed: Seed | None = Field(
         None,
         description="sample i has seed `seed + i`; left out: drawn below 2^53 and returned",
@@ -115,12 +118,14 @@ class GenerateRequest(BaseModel):
     )
     seeds: Seeds | None = Field(
         None,
-        description="one seed a sample: a list, or ranges such as `0-15,99`; excludes `n`, `seed` and `latents`",
+        description="one seed a sample: a list, or ranges such as `0-15,99`; excludes `n`, `seed`, `latents` and "
+        "`interpolate`",
         examples=["0-15,99"],
     )
     latents: Rows | None = Field(
         None,
-        description="given latents, one list of the package's latent size a sample; excludes `n`, `seed` and `seeds`",
+        description="given latents, one list of the package's latent size a sample; excludes `n`, `seed`, "
+        "`seeds` and `interpolate`",
         examples=[[[0.3, -1.2]]],
     )
     sampler: SamplerName = Field(
@@ -139,6 +144,24 @@ class GenerateRequest(BaseModel):
         description="codes of an InfoGAN package by name, a categorical one by its integer: one object for all "
         "samples, or a list of one a sample; a code left out is drawn from the seed",
         examples=[{"digit": 3, "slant": 0.7}],
+    )
+    truncation: Truncation | None = Field(
+        None,
+        description="t: latent coordinates outside ±t are redrawn from the same seed's stream, for plainer samples of "
+        "less variety; not with given latents, Gumbel noise or `numpy-legacy`",
+        examples=[1.0],
+    )
+    interpolate: Interpolate | None = Field(
+        None,
+        description="samples along a path between two seeds' latents; excludes `n`, `seed`, `seeds`, `latents` and "
+        "`select`",
+        examples=[{"from": 7, "to": 8, "steps": 16, "path": "slerp"}],
+    )
+    select: Select | None = Field(
+        None,
+        description="the discriminator chooses each sample among candidates of its seed; a class or a code that is "
+        "drawn is the same for all of them; not with `numpy-legacy`",
+        examples=[{"method": "rejection", "candidates": 64, "gamma": 0.0}],
     )
     condition: Condition | None = Field(
         None,
@@ -179,10 +202,12 @@ class SamplesQuery(BaseModel):
     label: list[Annotated[str, Field(max_length=MAX_LABEL_CHARACTERS)]] = Field(
         default_factory=list,
         description="where the graph takes the class: every sample's, or the parameter repeated, one a sample",
+        examples=[["3"]],
     )
     condition: list[int] = Field(
         default_factory=list,
         description="where the graph takes a condition: every sample's id, or the parameter repeated, one a sample",
+        examples=[[42]],
     )
 
 
@@ -208,7 +233,10 @@ class SamplesRequest(BaseModel):
     model: ModelName | None = Field(None, description="package; left out: the configured default", examples=["mnist"])
     version: Version | None = Field(None, description="its version; left out: the newest ready one", examples=["1"])
     images: list[str] | None = Field(
-        None, min_length=1, description="PNG, JPEG or WebP files in base64, or as data URIs"
+        None,
+        min_length=1,
+        description="PNG, JPEG or WebP files in base64, or as data URIs",
+        examples=[["iVBORw0KGgo="]],
     )
     samples: Rows | None = Field(
         None,

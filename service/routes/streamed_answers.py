@@ -77,11 +77,13 @@ def _end(archive: ZipStream, drawing: Drawing, index: Columns) -> bytes:
         "model": drawing.package.key.name,
         "version": str(drawing.package.key.version),
         "package_sha256": drawing.package.sha256,
-        "samples": [dict(zip(index, row, strict=True)) for row in zip(*index.values(), strict=True)],
     }
-    if drawing.seeds is not None:
+    if drawing.sampler is not None:
         described["sampler"] = drawing.sampler
-    return archive.entry(INDEX, json.dumps(described).encode()) + archive.end()
+    # A row at a time: one call for all of them would hold the interpreter, and everybody else, for most of a second.
+    rows = ", ".join(json.dumps(dict(zip(index, row, strict=True))) for row in zip(*index.values(), strict=True))
+    text = json.dumps(described).removesuffix("}") + f', "samples": [{rows}]}}'
+    return archive.entry(INDEX, text.encode()) + archive.end()
 
 
 def _entry_names(drawing: Drawing) -> list[object]:

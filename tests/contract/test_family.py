@@ -16,7 +16,9 @@ from service.engine.batch_policy import BatchLimits
 from service.engine.local import LocalEngine
 from service.engine.port import EncodeJob, GenerateJob, Samples, ScoreJob
 from service.engine.session import Runtime
-from service.packages.repository import Repository, ServedPackage
+from service.packages.catalogue import ServedPackage
+from service.packages.repository import Repository
+from service.routes.lifecycle import Lifecycle
 from service.settings import Settings
 from service.telemetry import Telemetry
 from tests.training import exported, small
@@ -92,7 +94,7 @@ async def serve(models_dir: Path, name: str) -> Served:
     settings = Settings(models_dir=models_dir, default_model=name, load_models=name)
     telemetry = Telemetry(CollectorRegistry())
     engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=4), telemetry)
-    repository = Repository(models_dir, engine, settings, telemetry)
+    repository = Repository(models_dir, engine, settings, telemetry, Lifecycle().answered)
     await repository.load_all()
     served = Served()
     served.package = repository.find(name)

@@ -17,6 +17,7 @@ from service.engine.port import EncodeJob, GenerateJob, Job, Samples
 from service.engine.session import Runtime
 from service.packages.repository import Repository
 from service.packages.schema import PiecewiseLinear, Platt
+from service.routes.lifecycle import Lifecycle
 from service.settings import Settings
 from service.telemetry import Telemetry
 
@@ -29,7 +30,7 @@ async def load_and_ask(models_dir: Path, name: str, *jobs: Job) -> tuple[Reposit
     telemetry = Telemetry(CollectorRegistry())
     engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=2), telemetry)
     settings = Settings(models_dir=models_dir, default_model=name, load_models=name)
-    repository = Repository(models_dir, engine, settings, telemetry)
+    repository = Repository(models_dir, engine, settings, telemetry, Lifecycle().answered)
     try:
         await repository.load_all()
         return repository, [await engine.submit(job) for job in jobs]

@@ -17,8 +17,10 @@ from service.engine.pixels import dequantise
 from service.engine.port import GenerateJob, Samples, ScoreJob
 from service.engine.session import Runtime
 from service.packages import calibration as reading
+from service.packages.catalogue import ServedPackage
 from service.packages.package import read_package
-from service.packages.repository import Repository, ServedPackage
+from service.packages.repository import Repository
+from service.routes.lifecycle import Lifecycle
 from service.settings import Settings
 from service.telemetry import Telemetry
 from tests.training import exported
@@ -51,7 +53,7 @@ async def serve(models_dir: Path) -> tuple[ServedPackage, Samples, Samples]:
     settings = Settings(models_dir=models_dir, default_model=exported.NAME)
     telemetry = Telemetry(CollectorRegistry())
     engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=4), telemetry)
-    repository = Repository(models_dir, engine, settings, telemetry)
+    repository = Repository(models_dir, engine, settings, telemetry, Lifecycle().answered)
     await repository.load_all()
     served = repository.find(None, None)
     generated = await engine.submit(GenerateJob(package=served.key, seeds=SEEDS, want_logits=True))

@@ -60,6 +60,23 @@ def test_a_seed_gives_the_same_bytes_alone_in_a_batch_among_many_callers_and_aft
         assert draw(again, seed=SEEDS[0], n=len(SEEDS)) == together
 
 
+def test_a_chosen_or_truncated_sample_is_the_same_among_many_callers(
+    service: ServiceProcess, client: httpx.Client
+) -> None:
+    ways: list[dict[str, object]] = [
+        {"select": {"method": "rejection", "candidates": 16}},
+        {"select": {"method": "metropolis-hastings", "candidates": 8}, "truncation": 1.5},
+        {"truncation": 0.5},
+        {},
+    ]
+    alone = [draw(client, seed=seed, **way)[0] for way in ways for seed in SEEDS[:8]]
+    shuffle = np.random.default_rng(7)
+    asked = [(way, shuffle.choice(8, 3).tolist()) for way in shuffle.integers(0, len(ways), CALLERS // 4).tolist()]
+    bodies = [{"seeds": [SEEDS[seed] for seed in seeds], "scores": True, **ways[way]} for way, seeds in asked]
+    answers = asyncio.run(ask_at_once(service.port, bodies))
+    assert answers == [[alone[8 * way + seed] for seed in seeds] for way, seeds in asked]
+
+
 def test_callers_of_different_models_do_not_meet(service: ServiceProcess, client: httpx.Client) -> None:
     names = ["toy", "classes", "colour", "blind", "uniform"]
     alone = {name: samples_of(client.post("/generate", json={"model": name, "seed": 5, "n": 3})) for name in names}

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from service.engine.batch_policy import BatchLimits
-from service.engine.batcher import Batcher, GraphLabels, Outputs
+from service.engine.batcher import Batcher, Outputs
+from service.engine.meter import Meter
 from service.errors import DeadlinePassed, NotReady, QueueFull, SessionFailed
 from service.telemetry import Telemetry
 from tests.service.engine.gate import PATIENCE_S, Gate, Run, toy_latents, toy_session
@@ -27,7 +28,7 @@ class Bench:
     def __init__(self, limits: BatchLimits = LIMITS, buckets: tuple[int, ...] = BUCKETS) -> None:
         self.gate = Gate()
         self.registry = CollectorRegistry()
-        self.batcher = Batcher(self.gate, limits, buckets, Telemetry(self.registry), GraphLabels("toy", "generator"))
+        self.batcher = Batcher(self.gate, limits, buckets, Meter(Telemetry(self.registry), "toy", "generator"))
 
     async def ask(
         self, name: str, first: int, count: int, outputs: tuple[str, ...] = OUTPUTS, timeout_s: float | None = None

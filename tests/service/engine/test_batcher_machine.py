@@ -22,7 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from prometheus_client import CollectorRegistry
 
 from service.engine.batch_policy import BatchLimits
-from service.engine.batcher import Batcher, GraphLabels, Outputs
+from service.engine.batcher import Batcher, Outputs
+from service.engine.meter import Meter
 from service.errors import DeadlinePassed, GanymedeError, NotReady, QueueFull, SessionFailed
 from service.telemetry import Telemetry
 from tests.service.engine.gate import PATIENCE_S, Gate, Run, toy_latents, toy_session
@@ -82,7 +83,7 @@ class BatcherMachine(RuleBasedStateMachine):
         self.batcher = self.loop.run_until_complete(self.make_batcher())
 
     async def make_batcher(self) -> Batcher:
-        return Batcher(self.gate, LIMITS, BUCKETS, Telemetry(self.registry), GraphLabels("toy", "generator"))
+        return Batcher(self.gate, LIMITS, BUCKETS, Meter(Telemetry(self.registry), "toy", "generator"))
 
     @rule(first=first_samples, count=counts)
     def ask(self, first: int, count: int) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.engine.graphs import CodeSpec, PackageKey, Role
 from service.engine.job_checks import Offer, check_encode, check_generate, check_score
-from service.engine.port import EncodeJob, GenerateJob, ScoreJob
+from service.engine.port import EncodeJob, GenerateJob, Path, ScoreJob, Selection
 from service.errors import InvalidRequest
 
 KEY = PackageKey("toy", 1)
@@ -46,6 +46,8 @@ LABELS = np.arange(5)
 PIXELS = np.zeros((5, 4, 5, 1), np.uint8)
 SAMPLE = np.zeros((5, 1, 4, 5), np.float32)
 CODES = np.array([[3, 0.5]] * 5)
+ARC = Path(first=1, last=2, positions=np.linspace(0, 1, 5), curve="slerp")
+CHOSEN = Selection(method="best-of", candidates=3)
 FOR_USERS = GenerateJob(package=KEY, seeds=SEEDS, conditions=np.arange(5), want_pixels=False, want_sample=True)
 
 
@@ -69,17 +71,24 @@ def not_finite(values: NDArray[np.float32], value: float) -> NDArray[np.float32]
         (GenerateJob(package=KEY, seeds=SEEDS, codes=CODES * np.nan), CODED),
         (GenerateJob(package=KEY, latents=LATENTS, codes=CODES), CODED),
         (FOR_USERS, ITEMS),
+        (GenerateJob(package=KEY, seeds=SEEDS, truncation=0.1), PLAIN),
+        (GenerateJob(package=KEY, seeds=SEEDS, candidates=SEEDS), PLAIN),
+        (GenerateJob(package=KEY, seeds=SEEDS, selection=CHOSEN), PLAIN),
+        (GenerateJob(package=KEY, path=ARC, truncation=1.0), CONDITIONAL),
+        (GenerateJob(package=KEY, path=ARC, codes=CODES), CODED),
+        (GenerateJob(package=KEY, path=replace(ARC, curve="lerp")), replace(PLAIN, prior="uniform")),
     ],
 )
 def test_a_job_that_fits_gives_back_what_its_samples_are_drawn_from(job: GenerateJob, offer: Offer) -> None:
-    assert check_generate(job, offer) is (job.latents if job.seeds is None else job.seeds)
+    given = check_generate(job, offer)
+    assert any(given is each for each in (job.seeds, job.latents, None if job.path is None else job.path.positions))
 
 
 @pytest.mark.parametrize(
     ("job", "offer", "place", "complaint"),
     [
-        (GenerateJob(package=KEY), PLAIN, "seeds", "either seeds or latents"),
-        (GenerateJob(package=KEY, seeds=SEEDS, latents=LATENTS), PLAIN, "seeds", "either seeds or latents"),
+        (GenerateJob(package=KEY), PLAIN, "seeds", "either seeds, latents or a path"),
+        (GenerateJob(package=KEY, seeds=SEEDS, latents=LATENTS), PLAIN, "seeds", "either seeds, latents or a path"),
         (GenerateJob(package=KEY, seeds=SEEDS[:0]), PLAIN, "seeds", "N of 1 or more"),
         (GenerateJob(package=KEY, seeds=SEEDS + 2**32, sampler="numpy-legacy"), PLAIN, "seeds", "numpy-legacy"),
         (GenerateJob(package=KEY, latents=LATENTS[:, :2]), PLAIN, "latents", r"\[N, 3\] .* not \[5, 2\]"),
@@ -100,6 +109,20 @@ def test_a_job_that_fits_gives_back_what_its_samples_are_drawn_from(job: Generat
         (replace(FOR_USERS, conditions=None), ITEMS, "conditions", "draws for a condition; name it"),
         (replace(FOR_USERS, conditions=np.arange(2, 7)), ITEMS, "conditions", "0 to 5"),
         (GenerateJob(package=KEY, seeds=SEEDS, conditions=LABELS), PLAIN, "conditions", "no conditions"),
+        (GenerateJob(package=KEY, seeds=SEEDS, path=ARC), PLAIN, "seeds", "only one of them"),
+        (GenerateJob(package=KEY, path=replace(ARC, positions=ARC.positions + 0.1)), PLAIN, "path", "between 0 and 1"),
+        (GenerateJob(package=KEY, path=replace(ARC, positions=ARC.positions[:0])), PLAIN, "path", "N of 1 or more"),
+        (GenerateJob(package=KEY, path=replace(ARC, positions=ARC.positions * np.nan)), PLAIN, "path", "finite"),
+        (GenerateJob(package=KEY, path=ARC), replace(PLAIN, prior="uniform"), "path", "lerp"),
+        (GenerateJob(package=KEY, path=replace(ARC, last=2**32), sampler="numpy-legacy"), PLAIN, "seeds", "4294967295"),
+        (GenerateJob(package=KEY, path=ARC, selection=CHOSEN), PLAIN, "selection", "only seeds"),
+        (GenerateJob(package=KEY, path=ARC, candidates=SEEDS), PLAIN, "candidates", "only seeds"),
+        (GenerateJob(package=KEY, latents=LATENTS, selection=CHOSEN), PLAIN, "selection", "only seeds"),
+        (GenerateJob(package=KEY, latents=LATENTS, truncation=1.0), PLAIN, "truncation", "as they are"),
+        (GenerateJob(package=KEY, seeds=SEEDS, truncation=0.0), PLAIN, "truncation", "0.1 or more"),
+        (GenerateJob(package=KEY, seeds=SEEDS, truncation=1.0), replace(PLAIN, prior="gumbel"), "truncation", "Gumbel"),
+        (GenerateJob(package=KEY, seeds=SEEDS, candidates=SEEDS[:4]), PLAIN, "candidates", "5 are needed"),
+        (GenerateJob(package=KEY, seeds=SEEDS, candidates=SEEDS, selection=CHOSEN), PLAIN, "candidates", "its own"),
     ],
 )
 def test_a_generate_job_that_does_not_fit_names_the_field(

@@ -12,7 +12,8 @@ from service.engine.batch_policy import BatchLimits
 from service.engine.codes import code_tensor
 from service.engine.graphs import PackageGraphs, PackageKey
 from service.engine.local import LocalEngine
-from service.engine.port import EncodeJob, GenerateJob, Job, Samples, ScoreJob
+from service.engine.paths import Curve, between
+from service.engine.port import EncodeJob, GenerateJob, Job, Path, Samples, ScoreJob
 from service.engine.sampler import codes, labels, latents
 from service.engine.session import Runtime
 from service.errors import InvalidRequest
@@ -107,6 +108,38 @@ def test_given_latents_and_codes_are_what_a_seed_would_have_drawn() -> None:
     z, drawn = latents(SEEDS, INFOGAN.latent_size, INFOGAN.prior), codes(SEEDS, INFOGAN.codes)
     by_seed, by_latent = ask(INFOGAN, drawing(INFOGAN), replace(drawing(INFOGAN), seeds=None, latents=z, codes=drawn))
     assert bytes_of(by_latent) == bytes_of(by_seed)
+
+
+@pytest.mark.parametrize("curve", ["slerp", "lerp"])
+def test_a_path_has_the_latents_between_its_seeds_and_the_first_seeds_codes(curve: Curve) -> None:
+    assert INFOGAN.codes is not None
+    positions = np.linspace(0, 1, 40)
+    job = replace(drawing(INFOGAN), seeds=None, path=Path(first=3, last=9, positions=positions, curve=curve))
+    first, last = latents(SEEDS[[3, 9]], INFOGAN.latent_size, INFOGAN.prior)
+    points = between(first, last, positions, curve)
+    drawn = np.repeat(codes(SEEDS[3:4], INFOGAN.codes), 40, axis=0)
+    walked, middle, given, seeds = ask(
+        INFOGAN,
+        job,
+        replace(job, path=Path(first=3, last=9, positions=positions[17:18], curve=curve)),
+        replace(job, path=None, latents=points, codes=drawn),
+        drawing(INFOGAN),
+    )
+    assert bytes_of(walked) == bytes_of(given)
+    assert bytes_of(middle) == bytes_of(walked)[17:18]
+    assert bytes_of(walked)[0] == bytes_of(seeds)[3]
+
+
+def test_truncation_bounds_seeds_and_the_ends_of_paths() -> None:
+    job = replace(drawing(BIGAN), truncation=0.5)
+    positions = np.array([0.0, 1.0])
+    path = Path(first=3, last=9, positions=positions, curve="slerp")
+    z = latents(SEEDS, BIGAN.latent_size, BIGAN.prior, truncation=0.5)
+    truncated, given, walked = ask(
+        BIGAN, job, replace(drawing(BIGAN), seeds=None, latents=z), replace(job, seeds=None, path=path)
+    )
+    assert bytes_of(truncated) == bytes_of(given)
+    assert bytes_of(walked) == [bytes_of(truncated)[3], bytes_of(truncated)[9]]
 
 
 def test_an_item_is_the_best_of_a_users_scores_and_the_seeds_gumbel_noise() -> None:

@@ -30,7 +30,19 @@ def proof(spec: GraphSpec, mode: Reproducibility = "strict", max_batch: int = 16
 
 
 def test_sizes_that_agree_all_serve() -> None:
-    assert proof(identity()) == GraphReport("CPUExecutionProvider", (1, 2, 4, 8, 16), True, 0.0, 0.0)
+    report = proof(identity())
+    expected = GraphReport("CPUExecutionProvider", (1, 2, 4, 8, 16), True, 0.0, 0.0, report.fingerprint)
+    assert report == expected
+
+
+def test_a_fingerprint_is_that_of_the_bytes_that_are_served() -> None:
+    """The sizes that serve differ, and with them what is answered; which sizes were tried does not matter."""
+    tall, small = proof(shifted_from(batch=4, shift=TINY)), proof(shifted_from(batch=4, shift=TINY), max_batch=8)
+    assert (tall.buckets, small.buckets) == ((4, 8, 16), (1, 2))
+    assert tall.fingerprint != small.fingerprint == proof(identity()).fingerprint
+    assert proof(identity(), max_batch=4).fingerprint == proof(identity()).fingerprint
+    coupled = proof(replace(identity(), batch_coupled=True))
+    assert len({coupled.fingerprint, small.fingerprint, tall.fingerprint}) == 3
 
 
 def test_the_largest_allowed_batch_is_a_size_even_if_no_power_of_two() -> None:
@@ -164,6 +176,15 @@ def test_a_batch_coupled_graph_is_replayed_whole_and_has_no_sizes() -> None:
     assert report.buckets == ()
     assert not report.reproducible
     assert report.golden_deviation < TOLERANCE.sample
+
+
+@pytest.mark.parametrize("mode", ["strict", "fast"])
+def test_a_discriminator_that_denies_its_batch_statistics_is_found_out_by_its_answers(mode: Reproducibility) -> None:
+    package = toy_graphs(batch_coupled=True)
+    assert package.discriminator is not None
+    assert prove_toy(package, package.discriminator, mode).buckets == ()
+    with pytest.raises(GraphRefused, match=r"logit of a sample changes by .*must state batch_coupled: true"):
+        prove_toy(package, replace(package.discriminator, batch_coupled=False), mode)
 
 
 def prove_toy(package: PackageGraphs, spec: GraphSpec | None, mode: Reproducibility = "strict") -> GraphReport:

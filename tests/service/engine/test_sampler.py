@@ -1,11 +1,12 @@
 """The seed's promise: the same latent on every machine, alone or in any company.
 
-The golden values come from a second implementation below, in Python's integers and its `math`, written from the papers.
+The golden values come from a second implementation in `tests/service/engine/second_sampler.py`.
 """
 
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypedDict
 
 import numpy as np
 import pytest
@@ -14,73 +15,43 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.engine.graphs import CodeSpec, Prior
+from service.engine.port import SamplerName
 from service.engine.sampler import codes, labels, latents
 from service.errors import InvalidRequest
+from tests.service.engine.second_sampler import second_latent, second_uniforms
 
 LARGEST_SEED = 2**63 - 1
-WORD = 2**64
+CANDIDATE = ["0xbf0e6b27", "0xbebb78af", "0x3eae2960"]
+TRUNCATED = ["0x3d70fa47", "0xbebb78af", "0x3eae2960"]
 PRIORS: tuple[Prior, ...] = ("standard_normal", "uniform", "gumbel")
+
+
+class Options(TypedDict, total=False):
+    """What may be asked of `latents` beyond its seeds."""
+
+    candidates: NDArray[np.uint64]
+    truncation: float
+
 
 some_seeds = st.lists(st.integers(0, LARGEST_SEED), min_size=1, max_size=8)
 any_prior = st.sampled_from(PRIORS)
 any_size = st.integers(1, 40)
 
 
-def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """One block of Philox4x64-10 (Salmon et al. 2011, figure 2 and table 2)."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(10):
-        high0, low0 = divmod(0xD2E7470EE14C6C93 * c0, WORD)
-        high1, low1 = divmod(0xCA5A826395121157 * c2, WORD)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + 0x9E3779B97F4A7C15) % WORD, (k1 + 0xBB67AE8584CAA73B) % WORD
-    return c0, c1, c2, c3
-
-
-def uniforms(seed: int, domain: int, count: int) -> list[float]:
-    words = [word for block in range(-(-count // 4)) for word in philox((block, 0, 0, 0), (seed, domain))]
-    return [((word >> 12) + 0.5) * 2.0**-52 for word in words[:count]]
-
-
-def expected_latent(seed: int, size: int, prior: Prior) -> NDArray[np.float32]:
-    u = uniforms(seed, 0, size + size % 2)
-    match prior:
-        case "uniform":
-            values = [2 * each - 1 for each in u]
-        case "gumbel":
-            values = [-math.log(-math.log(each)) for each in u]
-        case "standard_normal":
-            values = []
-            for u1, u2 in zip(u[0::2], u[1::2], strict=True):
-                radius, angle = math.sqrt(-2 * math.log(u1)), 2 * math.pi * u2
-                values += [radius * math.cos(angle), radius * math.sin(angle)]
-    return np.array(values[:size]).astype(np.float32)
-
-
 def array(*seeds: int) -> NDArray[np.uint64]:
     return np.array(seeds, np.uint64)
-
-
-def test_the_second_implementation_makes_the_authors_own_words() -> None:
-    """Known answers published with Random123."""
-    ones = WORD - 1
-    zeros_give = (0x16554D9ECA36314C, 0xDB20FE9D672D0FDC, 0xD7E772CEE186176B, 0x7E68B68AEC7BA23B)
-    ones_give = (0x87B092C3013FE90B, 0x438C3C67BE8D0224, 0x9CC7D7C69CD777B6, 0xA09CAEBF594F0BA0)
-    assert philox((0, 0, 0, 0), (0, 0)) == zeros_give
-    assert philox((ones, ones, ones, ones), (ones, ones)) == ones_give
 
 
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 64, 129])
 @pytest.mark.parametrize("seed", [0, 1, 7, 2**32, 2**53 + 1, LARGEST_SEED])
 def test_a_latent_equals_the_second_implementations(seed: int, size: int, prior: Prior) -> None:
-    assert latents(array(seed), size, prior).tobytes() == expected_latent(seed, size, prior).tobytes()
+    assert latents(array(seed), size, prior).tobytes() == second_latent(seed, size, prior).tobytes()
 
 
 @given(seed=st.integers(0, LARGEST_SEED), size=any_size, prior=any_prior)
 def test_any_latent_equals_the_second_implementations(seed: int, size: int, prior: Prior) -> None:
-    assert latents(array(seed), size, prior).tobytes() == expected_latent(seed, size, prior).tobytes()
+    assert latents(array(seed), size, prior).tobytes() == second_latent(seed, size, prior).tobytes()
 
 
 def test_published_latents_never_change() -> None:
@@ -90,6 +61,69 @@ def test_published_latents_never_change() -> None:
         ["0x3faea2c3", "0xbfde524d", "0xbf154f1d"],
         ["0x3e07e0a6", "0x3ffa9630", "0x3f9ac46d"],
     ]
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, LARGEST_SEED), st.integers(0, LARGEST_SEED)), min_size=1, max_size=4),
+    size=st.integers(1, 9),
+    prior=st.sampled_from(("standard_normal", "uniform")),
+    truncation=st.none() | st.floats(0.1, 3),
+)
+def test_any_candidate_under_any_truncation_equals_the_second_implementations(
+    rows: list[tuple[int, int]], size: int, prior: Prior, truncation: float | None
+) -> None:
+    seeds, candidates = (array(*column) for column in zip(*rows, strict=True))
+    drawn = latents(seeds, size, prior, candidates=candidates, truncation=truncation)
+    expected = [second_latent(seed, size, prior, candidate, truncation) for seed, candidate in rows]
+    assert drawn.tobytes() == np.stack(expected).tobytes()
+
+
+def test_published_candidates_and_truncated_latents_never_change() -> None:
+    """Written down once, in bits: candidate 1 of a seed, and its coordinates within ±0.5."""
+    candidate = latents(array(2023), 3, "standard_normal", candidates=array(1))
+    truncated = latents(array(2023), 3, "standard_normal", candidates=array(1), truncation=0.5)
+    assert [hex(bits) for bits in candidate.view(np.uint32)[0].tolist()] == CANDIDATE
+    assert [hex(bits) for bits in truncated.view(np.uint32)[0].tolist()] == TRUNCATED
+
+
+def test_the_first_candidate_is_the_seeds_own_latent() -> None:
+    seeds = np.arange(20, dtype=np.uint64)
+    first = latents(seeds, 7, "standard_normal", candidates=np.zeros(20, np.uint64))
+    assert first.tobytes() == latents(seeds, 7, "standard_normal").tobytes()
+
+
+@given(seeds=some_seeds, size=any_size, truncation=st.floats(0.1, 3))
+def test_truncation_redraws_what_is_outside_and_leaves_the_rest(seeds: list[int], size: int, truncation: float) -> None:
+    whole = latents(array(*seeds), size, "standard_normal").astype(np.float64)
+    inside = latents(array(*seeds), size, "standard_normal", truncation=truncation).astype(np.float64)
+    assert np.abs(inside).max() <= truncation
+    kept = np.abs(whole) <= truncation
+    assert (inside[kept] == whole[kept]).all()
+    assert (inside[~kept] != whole[~kept]).all()
+    longer = latents(array(*seeds), size + 5, "standard_normal", truncation=truncation)
+    assert (longer[:, :size] == inside).all()
+
+
+def test_many_truncated_coordinates_have_the_truncated_priors_deviation() -> None:
+    values = latents(np.arange(1000, dtype=np.uint64), 64, "standard_normal", truncation=0.5).astype(np.float64)
+    density, inside = math.exp(-(0.5**2) / 2) / math.sqrt(2 * math.pi), math.erf(0.5 / math.sqrt(2))
+    assert values.mean() == pytest.approx(0, abs=5 * 0.3 / math.sqrt(values.size))
+    assert values.std() == pytest.approx(math.sqrt(1 - 2 * 0.5 * density / inside), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("prior", "sampler", "options", "words"),
+    [
+        ("standard_normal", "numpy-legacy", {"truncation": 1.0}, "one drawing"),
+        ("standard_normal", "numpy-legacy", {"candidates": np.zeros(1, np.uint64)}, "one drawing"),
+        ("gumbel", "philox-1", {"truncation": 1.0}, "Gumbel"),
+        ("standard_normal", "philox-1", {"truncation": 0.09}, "0.1 or more"),
+        ("standard_normal", "philox-1", {"truncation": math.nan}, "0.1 or more"),
+    ],
+)
+def test_what_a_seed_has_not_is_refused(prior: Prior, sampler: SamplerName, options: Options, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        latents(array(1), 4, prior, sampler, **options)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +205,7 @@ def test_threads_do_not_mix_up_their_streams() -> None:
 
 @given(seeds=some_seeds, count=st.integers(1, 65_536))
 def test_a_drawn_label_is_a_class_and_equals_the_second_implementations(seeds: list[int], count: int) -> None:
-    expected = [math.floor(uniforms(seed, 1, 1)[0] * count) for seed in seeds]
+    expected = [math.floor(second_uniforms(seed, 1, 1)[0] * count) for seed in seeds]
     drawn = labels(array(*seeds), count)
     assert drawn.dtype == np.int64
     assert drawn.tolist() == expected
@@ -192,7 +226,7 @@ def test_drawn_codes_fit_and_equal_the_second_implementations(seeds: list[int], 
     assert drawn.shape == (len(seeds), spec.count)
     categories = len(spec.categorical)
     for seed, row in zip(seeds, drawn.tolist(), strict=True):
-        u = uniforms(seed, 2, spec.count)
+        u = second_uniforms(seed, 2, spec.count)
         assert row[:categories] == [math.floor(u[i] * size) for i, size in enumerate(spec.categorical)]
         for value, (low, high), each in zip(row[categories:], spec.continuous, u[categories:], strict=True):
             assert value == min(low + (high - low) * each, high)

@@ -101,3 +101,13 @@ def test_each_percentile_is_of_its_own_reference() -> None:
     calibration = Calibration(platt(1, 0).fit, Ranking([0.0, 10.0]), Ranking([-10.0, 0.0]))
     assert calibration.percentile_real([1.0])[0] == 10
     assert calibration.percentile_generated([-1.0])[0] == 90
+
+
+@CALIBRATIONS
+@given(logits=LOGITS)
+def test_the_engine_is_told_the_same_ratio_and_the_highest_generated_logit(
+    calibration: Calibration, logits: list[float]
+) -> None:
+    told = calibration.density_ratio
+    assert told.curve.at(logits).tolist() == calibration.log_density_ratio(logits).tolist()
+    assert told.ceiling == calibration.log_density_ratio([1.0])[0]  # of REFERENCE

@@ -1,11 +1,13 @@
 """From a folder to the engine's words."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from service.errors import ManifestRefused
 from service.packages.package import Package, engine_graphs, read_package
 from tests.toy import toy_graphs, write_toy_package
 from tests.toy_shape import ToyOptions
@@ -52,3 +54,14 @@ def test_every_member_of_the_family_is_told_as_it_was_written(tmp_path: Path, op
             assert graph.golden.keys() == expected.golden.keys()
     bare = replace(told, generator=written.generator, discriminator=None, encoder=None)
     assert bare == replace(written, discriminator=None, encoder=None)
+
+
+def test_a_package_that_states_more_bytes_than_a_process_should_hold_is_refused_unread(tmp_path: Path) -> None:
+    folder = write_toy_package(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] |= {f"part{i}.bin": {"size": 2**31 - 1, "sha256": "0" * 64} for i in range(3)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        ManifestRefused, match=r"^manifest.json: files: take 64\d{8} bytes; at most 4294967296 are read$"
+    ):
+        read_package(folder)

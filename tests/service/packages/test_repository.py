@@ -5,8 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,39 +19,14 @@ from service.engine.local import LocalEngine
 from service.engine.port import GenerateJob
 from service.engine.session import Runtime
 from service.errors import FileDamaged, GoldenMismatch, GraphRefused, ManifestRefused, NotFound, NotReady, PackageError
-from service.packages.repository import Repository, find_packages
+from service.packages.repository import Repository
+from service.routes.lifecycle import Lifecycle
 from service.settings import Settings
 from service.telemetry import Telemetry
+from tests.service.packages.served import MAX_BATCH, Served, loaded
 from tests.toy import republish, toy_files, toy_graphs, write_toy_package
 from tests.toy_models import generator_model
 from tests.toy_shape import Toy
-
-MAX_BATCH = 4  # the fewest batch sizes to prove at load
-
-
-class Served:
-    """A repository over a folder, with its own engine and registry."""
-
-    def __init__(self, models_dir: Path, **settings: str) -> None:
-        self.registry = CollectorRegistry()
-        telemetry = Telemetry(self.registry)
-        runtime = Runtime(device="cpu", threads=1)
-        self.engine = LocalEngine(runtime, BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
-        values = Settings(models_dir=models_dir, **{"default_model": "toy", **settings})  # type: ignore[arg-type]
-        self.repository = Repository(models_dir, self.engine, values, telemetry)
-
-    def metric(self, name: str, model: str, version: int) -> float | None:
-        return self.registry.get_sample_value(name, {"model": model, "version": str(version)})
-
-
-@asynccontextmanager
-async def loaded(models_dir: Path, **settings: str) -> AsyncIterator[Served]:
-    served = Served(models_dir, **settings)
-    try:
-        await served.repository.load_all()
-        yield served
-    finally:
-        await served.engine.drain(timeout_s=5)
 
 
 def test_a_good_package_is_found_by_default_by_name_and_by_version(tmp_path: Path) -> None:
@@ -267,7 +241,7 @@ def test_a_configured_model_that_is_not_in_the_folder_stops_the_start(tmp_path: 
         asyncio.run(scenario(tmp_path / "models", default_model="mnist"))
     with pytest.raises(ManifestRefused, match=r"^faces: there is no package"):
         asyncio.run(scenario(tmp_path / "models", load_models="faces"))
-    with pytest.raises(ManifestRefused, match=r"^toy: there is no package"):
+    with pytest.raises(FileDamaged, match=r"^the folder .*nowhere cannot be read \(No such file or directory\)$"):
         asyncio.run(scenario(tmp_path / "nowhere"))
 
 
@@ -288,9 +262,9 @@ def test_damage_elsewhere_is_shown_and_disturbs_nothing(tmp_path: Path) -> None:
                 "fine": None,
                 "toy": None,
             }
-            assert served.metric("ganymede_package_ready", "toy", 1) == 1
-            assert served.metric("ganymede_package_ready", "broken", 1) == 0
-            assert (served.metric("ganymede_package_load_seconds", "fine", 1) or 0) > 0
+            assert served.metric("ganymede_package_ready", model="toy", version="1") == 1
+            assert served.metric("ganymede_package_ready", model="broken", version="1") == 0
+            assert (served.metric("ganymede_package_load_seconds", model="fine", version="1") or 0) > 0
 
     asyncio.run(scenario())
 
@@ -308,12 +282,13 @@ def test_a_fault_of_the_service_on_one_package_does_not_take_the_others_down(tmp
     async def scenario() -> None:
         telemetry = Telemetry(CollectorRegistry())
         engine = FaultyEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
-        repository = Repository(tmp_path, engine, Settings(models_dir=tmp_path, default_model="toy"), telemetry)
+        settings = Settings(models_dir=tmp_path, default_model="toy")
+        repository = Repository(tmp_path, engine, settings, telemetry, Lifecycle().answered)
         try:
             await repository.load_all()
             assert repository.ready
             reasons = {str(status.key): status.reason for status in repository.statuses()}
-            assert reasons == {"toy/1": None, "odd/1": "the service failed while loading it; its log says how"}
+            assert reasons == {"odd/1": "the service failed while loading it; its log says how", "toy/1": None}
         finally:
             await engine.drain(timeout_s=5)
 
@@ -326,28 +301,9 @@ def test_only_the_named_models_and_the_default_are_loaded_when_some_are_named(tm
 
     async def scenario() -> None:
         async with loaded(tmp_path, load_models=" named , toy") as served:
-            assert [str(status.key) for status in served.repository.statuses()] == ["named/1", "toy/1"]
+            states = [(str(status.key), status.state) for status in served.repository.statuses()]
+            assert states == [("named/1", "ready"), ("other/1", "unloaded"), ("toy/1", "ready")]
             with pytest.raises(NotFound):
                 served.repository.find("other")
 
     asyncio.run(scenario())
-
-
-def test_only_folders_named_name_and_version_are_packages(tmp_path: Path) -> None:
-    for folder in (
-        "toy/1",
-        "toy/20",
-        "toy/3",
-        "b/2",
-        "toy/01",
-        "toy/0",
-        "toy/.4.tmp",
-        "toy/v5",
-        ".git/1",
-        "UP/1",
-        "a.b/1",
-    ):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "toy/6").write_text("a file")
-    (tmp_path / "README.md").write_text("a file")
-    assert [str(key) for key in find_packages(tmp_path)] == ["b/2", "toy/20", "toy/3", "toy/1"]

@@ -251,6 +251,18 @@ def test_a_graph_whose_tensors_are_not_the_manifests_is_refused(
         asyncio.run(vet([(stated, content)], LIMITS))
 
 
+def test_a_discriminator_that_denies_its_batch_statistics_is_found_out_by_its_graph(tmp_path: Path) -> None:
+    package = read_package(write_toy_package(tmp_path, batch_coupled=True))
+    honest = package.manifest.discriminator
+    assert honest is not None
+    content = package.models["discriminator"]
+    assert verdict((honest, content)) is None
+    refusal = verdict((honest.model_copy(update={"batch_coupled": False}), content))
+    assert refusal is not None
+    assert "(ReduceMean): computes across the first axis" in refusal
+    assert "state batch_coupled: true" in refusal
+
+
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08" * 1000])
 def test_bytes_that_are_no_graph_are_refused(toy: dict[str, tuple[Graph, bytes]], content: bytes) -> None:
     assert (verdict((toy["generator"][0], content)) or "").startswith("generator.onnx: ")
@@ -280,6 +292,63 @@ def test_a_child_that_needs_too_much_memory_is_a_refusal(
     assert verdict((graph, model.SerializeToString()), limits=limits) == (
         f"generator.onnx: the vetting child needed more than its {memory_mebibytes} MiB of memory"
     )
+
+
+def another_class(model: ModelProto, *nodes: onnx.NodeProto, **constants: list[int]) -> None:
+    """Let the class that the generator looks up be `class`, which these nodes make."""
+    lookup = next(node for node in model.graph.node if node.op_type == "Gather")
+    lookup.input[1] = "class"
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+
+
+def least_integer_divided_by_minus_one(model: ModelProto) -> None:
+    another_class(
+        model,
+        helper.make_node("Add", ["label", "least"], ["sum"]),
+        helper.make_node("Div", ["sum", "minus_one"], ["class"]),
+        least=[-(2**63)],
+        minus_one=[-1],
+    )
+
+
+def class_beyond_the_last(model: ModelProto) -> None:
+    another_class(model, helper.make_node("Add", ["label", "offset"], ["class"]), offset=[10])
+
+
+def as_large_as_the_class_says(model: ModelProto) -> None:
+    """Class 0 asks for 2³³ elements; no shape inference can know."""
+    another_class(
+        model,
+        helper.make_node("ReduceSum", ["label"], ["total"]),
+        helper.make_node("Reshape", ["total", "one"], ["flat"]),
+        helper.make_node("Add", ["flat", "enormous"], ["size"]),
+        helper.make_node("ConstantOfShape", ["size"], ["bomb"]),
+        helper.make_node("ReduceMax", ["bomb"], ["largest"]),
+        helper.make_node("Cast", ["largest"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Add", ["label", "whole"], ["class"]),
+        one=[1],
+        enormous=[2**33],
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (least_integer_divided_by_minus_one, "the vetting child was killed by SIGFPE"),
+        (as_large_as_the_class_says, "the vetting child needed more than its 1024 MiB of memory"),
+        (class_beyond_the_last, "the canary run's session failed: .*Gather"),
+    ],
+)  # fmt: skip
+def test_a_graph_that_reads_well_but_breaks_its_first_run_is_refused(
+    toy: dict[str, tuple[Graph, bytes]], damage: Damage, words: str
+) -> None:
+    graph, content = toy["generator"]
+    model = onnx.load_from_string(content)
+    damage(model)
+    with pytest.raises(GraphRefused, match=f"^generator.onnx: .*{words}"):
+        asyncio.run(vet([(graph, model.SerializeToString())], LIMITS))
 
 
 def children() -> set[int]:

@@ -283,7 +283,6 @@ def test_a_zip_of_given_latents_numbers_its_files(client: httpx.Client) -> None:
         ({"model": "films", "condition": [0, 1]}, ["body", "condition"]),
         ({"model": "films", "condition": [0, "1"], "n": 2}, ["body", "condition", 1]),
         ({"model": "films", "condition": [0, -1], "n": 2}, ["body", "condition", 1]),
-        ({"truncation": 0.7}, ["body", "truncation"]),
         ({"sed": 7}, ["body", "sed"]),
         ([], ["body"]),
         (7, ["body"]),

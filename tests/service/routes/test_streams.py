@@ -1,14 +1,16 @@
 """What feeds a stream: one chunk ahead, patient once accepted, within one budget, and gone when its reader is."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from service.engine.graphs import LoadReport, PackageGraphs, PackageKey
-from service.engine.port import GenerateJob, Job, Samples
+from service.engine.graphs import GraphKind, LoadReport, PackageGraphs, PackageKey
+from service.engine.port import GenerateJob, InferJob, Job, Samples
+from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, GanymedeError, QueueFull
 from service.routes.deadlines import TimeBudget
 from service.routes.streams import draw
@@ -48,6 +50,12 @@ class ScriptedEngine:
         raise NotImplementedError
 
     async def unload(self, key: PackageKey) -> None:
+        raise NotImplementedError
+
+    async def infer(self, job: InferJob) -> Mapping[str, NDArray[np.generic]]:
+        raise NotImplementedError
+
+    async def statistics(self, key: PackageKey) -> Mapping[GraphKind, GraphStatistics]:
         raise NotImplementedError
 
     async def drain(self, timeout_s: float) -> None:

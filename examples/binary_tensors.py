@@ -1,0 +1,61 @@
+"""Ask for samples over the Open Inference Protocol with binary tensors, by Python's standard library and NumPy alone.
+
+    python examples/binary_tensors.py [127.0.0.1:8000] [mnist]
+
+It makes four inputs as the model's metadata describes them and prints the shape of the four samples. What an SDK does
+is all here: JSON and bytes in one body, and a header that says where the one ends.
+"""
+
+import http.client
+import json
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+SAMPLES = 4
+LENGTH = "Inference-Header-Content-Length"
+DTYPES = {"FP32": "<f4", "UINT8": "|u1", "INT64": "<i8"}
+DATATYPES = {np.dtype(dtype): datatype for datatype, dtype in DTYPES.items()}
+
+
+def infer(server: http.client.HTTPConnection, model: str, inputs: dict[str, Array], output: str) -> Array:
+    """Run a model; answer one of its outputs."""
+    described = [
+        {
+            "name": name,
+            "shape": array.shape,
+            "datatype": DATATYPES[array.dtype],
+            "parameters": {"binary_data_size": array.nbytes},
+        }
+        for name, array in inputs.items()
+    ]
+    wanted = {"name": output, "parameters": {"binary_data": True}}
+    head = json.dumps({"inputs": described, "outputs": [wanted]}).encode()
+    body = b"".join([head, *(array.tobytes() for array in inputs.values())])
+    server.request("POST", f"/v2/models/{model}/infer", body, {LENGTH: str(len(head))})
+    answer = server.getresponse()
+    if answer.status != http.HTTPStatus.OK:
+        raise SystemExit(json.load(answer)["error"])
+    (told,) = json.loads(answer.read(int(answer.headers[LENGTH])))["outputs"]
+    return np.frombuffer(answer.read(), DTYPES[told["datatype"]]).reshape(told["shape"])
+
+
+def main(address: str = "127.0.0.1:8000", model: str = "mnist") -> None:
+    """Draw inputs, run the model, print the shape."""
+    server = http.client.HTTPConnection(address)
+    server.request("GET", f"/v2/models/{model}")
+    inputs: dict[str, Array] = {}
+    for tensor in json.load(server.getresponse())["inputs"]:
+        shape = [SAMPLES, *tensor["shape"][1:]]
+        if tensor["datatype"] == "INT64":  # one class a sample
+            inputs[tensor["name"]] = np.arange(SAMPLES).reshape(shape)
+        else:
+            inputs[tensor["name"]] = np.random.default_rng(7).standard_normal(shape, np.float32)
+    sys.stdout.write(f"{infer(server, model, inputs, 'pixels').shape}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

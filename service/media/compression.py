@@ -1,0 +1,102 @@
+"""Compressed bodies, both ways: gzip and deflate, never unpacked beyond a limit.
+
+A kilobyte of gzip can hold a gigabyte of zeros, so a body is unpacked no further than one byte past what is allowed,
+whatever it says of itself. Pure functions of bytes and header values; which routes read or write compressed bodies is
+theirs to say.
+
+References:
+    RFC 9110, HTTP Semantics: §8.4.1 (deflate is zlib's format), §12.5.3 (Accept-Encoding).
+"""
+
+import gzip
+import math
+import zlib
+from typing import Final, Literal
+
+from service.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+
+Coding = Literal["gzip", "deflate"]
+# In order of preference where the caller has none.
+CODINGS: Final[tuple[Coding, ...]] = ("gzip", "deflate")
+# zlib's window bits for a gzip member; the same bits without the 16 are zlib's own format.
+_WINDOW_BITS: Final[dict[Coding, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+# Samples are noise to a packer: higher levels take several times as long and save next to nothing.
+_LEVEL = 1
+
+
+def decompress(content: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Unpack a body.
+
+    Args:
+        content: the body as it came.
+        encoding: its `Content-Encoding`; empty or `identity` means that it is not packed.
+        max_bytes: most bytes to unpack.
+
+    Returns:
+        The body as it was before it was packed.
+
+    Raises:
+        UnsupportedMediaType: it is packed in a way that is not read.
+        MalformedRequest: it is cut short or damaged, or something follows it.
+        BodyTooLarge: it would unpack to more.
+    """
+    coding = _coding(encoding)
+    if coding is None:
+        return content
+    unpacker = zlib.decompressobj(_WINDOW_BITS[coding])
+    try:
+        unpacked = unpacker.decompress(content, max_bytes + 1)
+    except zlib.error as error:
+        raise MalformedRequest(f"The body is not {coding}, or damaged.") from error
+    if len(unpacked) > max_bytes:
+        raise BodyTooLarge(f"A body may unpack to at most {max_bytes} bytes.")
+    if not unpacker.eof or unpacker.unused_data:
+        raise MalformedRequest(f"The body is more or less than one {coding} stream.")
+    return unpacked
+
+
+def compress(content: bytes, coding: Coding) -> bytes:
+    """Pack a body, fast rather than small."""
+    if coding == "gzip":
+        return gzip.compress(content, _LEVEL, mtime=0)  # without the time, equal answers have equal bytes
+    return zlib.compress(content, _LEVEL)
+
+
+def accepted_coding(accept_encoding: str) -> Coding | None:
+    """Choose how to pack an answer.
+
+    Args:
+        accept_encoding: the request's header; empty accepts nothing but the plain body.
+
+    Returns:
+        The coding that the caller prefers among those there are; None for the plain body. A `*` asks for nothing.
+    """
+    qualities: dict[str, float] = {}
+    for item in accept_encoding.split(","):
+        name, *parameters = item.split(";")
+        qualities[name.strip().lower()] = _quality(parameters)
+    best = max(CODINGS, key=lambda coding: qualities.get(coding, 0.0))  # the first of equals
+    return best if qualities.get(best, 0.0) > 0 else None
+
+
+def _coding(encoding: str) -> Coding | None:
+    name = encoding.strip().lower()
+    if name in {"", "identity"}:
+        return None
+    for coding in CODINGS:
+        if name == coding:
+            return coding
+    raise UnsupportedMediaType(f"Compressed bodies are read as {' or '.join(CODINGS)}.")
+
+
+def _quality(parameters: list[str]) -> float:
+    """The `q` among an item's parameters, 1 where there is none, 0 where it is no number."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                return 0.0
+            return quality if math.isfinite(quality) else 0.0
+    return 1.0

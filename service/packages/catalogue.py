@@ -1,0 +1,123 @@
+"""What is served: where every version of every package stands, and which of them answers a request.
+
+    unloaded ──▶ loading ──▶ ready ──▶ unloading ──▶ unloaded
+                    └──────▶ refused
+
+It is a book with answers, and nothing happens here: `repository.py` writes it, the routes read it. A version answers
+from the moment it is ready to the moment it is not, so that between two versions of a model there is never none.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.engine.graphs import LoadReport, PackageKey
+from service.errors import NotFound, NotReady
+from service.packages.calibration import Calibration
+from service.packages.schema import Manifest
+
+# Loading one package takes about this long; a caller that waits less only asks again.
+RETRY_AFTER_S = 2.0
+MAX_QUOTED = 64  # characters of a caller's own words in a message
+
+State = Literal["loading", "ready", "refused", "unloading", "unloaded"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPackage:
+    """A package that is ready.
+
+    Attributes:
+        key: name and version.
+        manifest: what it says of itself.
+        sha256: what identifies it.
+        calibration: how its discriminator's logits are read; None without a discriminator.
+        report: what loading it showed.
+    """
+
+    key: PackageKey
+    manifest: Manifest
+    sha256: str
+    calibration: Calibration | None
+    report: LoadReport
+
+
+@dataclass(frozen=True, slots=True)
+class PackageStatus:
+    """Where one version of one package stands.
+
+    Attributes:
+        key: name and version.
+        state: `loading` includes waiting for its turn; `unloading` answers the requests it has, and no new ones.
+        reason: why it was refused, one sentence for the operator; else None.
+        package: what is served of it; None unless ready.
+    """
+
+    key: PackageKey
+    state: State
+    reason: str | None = None
+    package: ServedPackage | None = None
+
+
+class Catalogue:
+    """Where every package stands.
+
+    Args:
+        default: name of the model that answers when a request names none.
+    """
+
+    def __init__(self, default: str) -> None:
+        self._default = default
+        self._statuses: dict[PackageKey, PackageStatus] = {}
+        self._opened = False
+
+    def open(self) -> None:
+        """Say that the folder has been looked at: from now on a package that is not here does not exist."""
+        self._opened = True
+
+    def note(self, status: PackageStatus) -> None:
+        """Write down where a package stands now."""
+        self._statuses[status.key] = status
+
+    def forget(self, key: PackageKey) -> None:
+        """Strike a package out."""
+        del self._statuses[key]
+
+    def get(self, key: PackageKey) -> PackageStatus | None:
+        """Say where a package stands; None where nothing is known of it."""
+        return self._statuses.get(key)
+
+    def statuses(self, name: str | None = None) -> list[PackageStatus]:
+        """Say where every package stands, or every version of one; by name, then the newest version first."""
+        statuses = [status for status in self._statuses.values() if name in {None, status.key.name}]
+        return sorted(statuses, key=lambda status: (status.key.name, -status.key.version))
+
+    def newest_ready(self, name: str) -> ServedPackage | None:
+        """Answer the newest version of a model that is ready; None where there is none."""
+        return next((status.package for status in self.statuses(name) if status.package is not None), None)
+
+    def find(self, model: str | None = None, version: str | int | None = None) -> ServedPackage:
+        """Find a package that is ready.
+
+        Args:
+            model: its name; None is the default model.
+            version: its version; None is the newest that is ready.
+
+        Returns:
+            The package.
+
+        Raises:
+            NotFound: there is no such package, or it is not served; the message says what there is.
+            NotReady: it is still loading.
+        """
+        name = self._default if model is None else model
+        statuses = self.statuses(name)
+        if version is not None:
+            statuses = [status for status in statuses if str(status.key.version) == str(version)]
+        for status in statuses:
+            if status.package is not None:
+                return status.package
+        asked = name[:MAX_QUOTED] + (f", version {str(version)[:MAX_QUOTED]}" if version is not None else "")
+        if not self._opened or any(status.state == "loading" for status in statuses):
+            raise NotReady(f"The model {asked} is still loading.", RETRY_AFTER_S)
+        there = ", ".join(str(status.key) for status in self.statuses() if status.state == "ready")
+        raise NotFound(f"There is no model {asked} that is ready; there are: {there or 'none'}.")

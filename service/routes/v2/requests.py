@@ -1,0 +1,187 @@
+"""What one inference request comes to: a body held against the graph that answers it.
+
+    unpack → part the JSON from the blobs → validate → read each tensor as the graph states it → InferJob
+
+Everything that this package's manifest can tell is judged here, before the engine hears of the request. Pure, so that a
+route may run it on a thread.
+
+Shapes: N samples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.datastructures import Headers
+
+from service.engine.port import InferJob
+from service.errors import InvalidRequest, MalformedRequest, Problem
+from service.media.compression import decompress
+from service.media.tensors import JSON_DATATYPES, Array, Loc, read_blob, read_numbers, split_blobs, split_body
+from service.packages.schema import Tensor
+from service.routes.answer_sizes import MAX_JSON_NUMBERS
+from service.routes.reading import JSON, validate_json
+from service.routes.seed_ranges import MAX_SEED
+from service.routes.v2.graphs import ServedGraph, row_size, wire_shape
+from service.routes.v2.schemas import InferParameters, InferRequest, InputTensor
+from service.settings import Settings
+
+# Where the JSON ends and the blobs begin; one name, in both directions.
+LENGTH_HEADER: Final = "Inference-Header-Content-Length"
+_US_PER_S: Final = 1_000_000
+_INPUTS: Final[Loc] = ("body", "inputs")
+_OUTPUTS: Final[Loc] = ("body", "outputs")
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """An inference, with nothing left to decide.
+
+    Attributes:
+        graph: whose tensors these are.
+        job: what the engine is asked, with the deadline that the body states.
+        binary: output name → whether it is answered as bytes; in the order asked for.
+        id: to echo.
+    """
+
+    graph: ServedGraph
+    job: InferJob
+    binary: Mapping[str, bool]
+    id: str | None
+
+
+def read_inference(body: bytes, headers: Headers, graph: ServedGraph, settings: Settings) -> Inference:
+    """Read a request.
+
+    Args:
+        body: as it came.
+        headers: the request's.
+        graph: which is asked.
+        settings: the limits.
+
+    Raises:
+        MalformedRequest: it cannot be taken apart, or is not JSON.
+        InvalidRequest: it does not fit the graph; every place is named.
+        BodyTooLarge: it would unpack to more than the limit.
+        UnsupportedMediaType: it is packed in a way that is not read.
+    """
+    unpacked = decompress(body, headers.get("content-encoding", ""), settings.max_body_bytes)
+    length = headers.get(LENGTH_HEADER)
+    text, blobs = split_body(unpacked, length)
+    if length is not None and not text:
+        if headers.get("content-type", "").startswith(JSON):
+            raise MalformedRequest(f"a body without JSON is not {JSON}; send it as application/octet-stream")
+        return _raw(blobs, graph)
+    asked = validate_json(InferRequest, text)
+    limit = graph.largest_request(settings)
+    inputs = _read_inputs(asked, blobs, graph, limit)
+    seeds = _seeds(asked.parameters, inputs, limit)
+    # All have as many rows as the others, or the engine will say so.
+    count = max(len(rows) for rows in (*inputs.values(), seeds if seeds is not None else ()))
+    binary = _read_outputs(asked, graph, count)
+    job = InferJob(
+        package=graph.package.key,
+        graph=graph.kind,
+        inputs=inputs,
+        outputs=tuple(binary),
+        seeds=seeds,
+        sampler=asked.parameters.sampler,
+        timeout_s=asked.parameters.timeout / _US_PER_S or None,
+    )
+    return Inference(graph, job, binary, asked.id)
+
+
+def _raw(blob: memoryview, graph: ServedGraph) -> Inference:
+    """One sample of a graph with one input, as nothing but its bytes; everything is answered as bytes."""
+    if len(graph.spec.inputs) > 1:
+        raise _invalid(_INPUTS, "a body without JSON can only be the one input of a model that has no other")
+    tensor = graph.spec.inputs[0]
+    row = read_blob(blob, tensor.datatype, (1, *tensor.shape[1:]), _INPUTS)
+    outputs = {output.name: True for output in graph.spec.outputs}
+    job = InferJob(package=graph.package.key, graph=graph.kind, inputs={tensor.name: row}, outputs=tuple(outputs))
+    return Inference(graph, job, outputs, None)
+
+
+def _read_inputs(asked: InferRequest, blobs: memoryview, graph: ServedGraph, limit: int) -> dict[str, Array]:
+    stated = {tensor.name: tensor for tensor in graph.spec.inputs}
+    sizes = [tensor.parameters.binary_data_size for tensor in asked.inputs]
+    parts = iter(split_blobs(blobs, [size for size in sizes if size is not None]))
+    inputs: dict[str, Array] = {}
+    for index, given in enumerate(asked.inputs):
+        loc: Loc = (*_INPUTS, index)
+        if given.name not in stated:
+            raise _invalid((*loc, "name"), f"the inputs of {graph.name} are {', '.join(stated)}; there are no others")
+        if given.name in inputs:
+            raise _invalid((*loc, "name"), "this input is given twice")
+        _check_stated(given, stated[given.name], limit, loc)
+        blob = None if given.parameters.binary_data_size is None else next(parts)
+        inputs[given.name] = _read(given, blob, loc).reshape(-1, *stated[given.name].shape[1:])
+    return inputs
+
+
+def _check_stated(given: InputTensor, stated: Tensor, limit: int, loc: Loc) -> None:
+    """Hold what a tensor says of itself to what the graph takes."""
+    if given.datatype != stated.datatype:
+        raise _invalid((*loc, "datatype"), f"`{given.name}` is {stated.datatype}")
+    rows, *sizes = given.shape or [0]
+    if rows == 0 or sizes not in (wire_shape(stated)[1:], list(stated.shape[1:])):
+        words = f"the shape of `{given.name}` is {wire_shape(stated)} with 1 or more in place of -1, not {given.shape}"
+        raise _invalid((*loc, "shape"), words)
+    if rows > limit:
+        raise _invalid((*loc, "shape"), f"at most {limit} samples in one request to this model")
+
+
+def _read(given: InputTensor, blob: memoryview | None, loc: Loc) -> Array:
+    match given.data, blob:
+        case list(numbers), None:
+            return read_numbers(numbers, given.datatype, given.shape, (*loc, "data"))
+        case None, memoryview():
+            return read_blob(blob, given.datatype, given.shape, loc)
+        case _:
+            raise _invalid(loc, "a tensor has either `data` or the parameter `binary_data_size`")
+
+
+def _seeds(parameters: InferParameters, inputs: Mapping[str, Array], limit: int) -> NDArray[np.uint64] | None:
+    """Seeds [N], where the request has one to draw from."""
+    loc: Loc = ("body", "parameters")
+    if parameters.seed is None:
+        if parameters.n is not None:
+            raise _invalid((*loc, "n"), "`n` needs a `seed` to draw samples from")
+        return None
+    count = parameters.n or max(map(len, inputs.values()), default=1)
+    if count > limit:
+        raise _invalid((*loc, "n"), f"at most {limit} samples in one request to this model")
+    if parameters.seed + count - 1 > MAX_SEED:
+        raise _invalid((*loc, "seed"), f"`seed` + {count - 1} would pass {MAX_SEED}")
+    return np.uint64(parameters.seed) + np.arange(count, dtype=np.uint64)
+
+
+def _read_outputs(asked: InferRequest, graph: ServedGraph, count: int) -> dict[str, bool]:
+    """Which outputs are wanted, each binary or not."""
+    stated = {tensor.name: tensor for tensor in graph.spec.outputs}
+    default = asked.parameters.binary_data_output
+    if not asked.outputs:
+        binary = dict.fromkeys(stated, default)
+    else:
+        binary = {}
+        for index, output in enumerate(asked.outputs):
+            loc: Loc = (*_OUTPUTS, index, "name")
+            if output.name not in stated:
+                raise _invalid(loc, f"the outputs of {graph.name} are {', '.join(stated)}; there are no others")
+            if output.name in binary:
+                raise _invalid(loc, "this output is asked for twice")
+            own = output.parameters.binary_data
+            binary[output.name] = default if own is None else own
+    numbers = [stated[name] for name, is_binary in binary.items() if not is_binary]
+    for tensor in numbers:
+        if tensor.datatype not in JSON_DATATYPES:
+            raise _invalid(_OUTPUTS, f"{tensor.datatype} has no JSON form; ask for `{tensor.name}` as binary data")
+    if count * sum(row_size(tensor) for tensor in numbers) > MAX_JSON_NUMBERS:
+        raise _invalid(_OUTPUTS, f"at most {MAX_JSON_NUMBERS} numbers in one JSON answer; ask for them as binary data")
+    return binary
+
+
+def _invalid(loc: Loc, message: str) -> InvalidRequest:
+    return InvalidRequest(Problem(loc, message))

@@ -1,0 +1,65 @@
+"""A repository over a folder, with a real engine, as the application would put them together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
+
+from service.engine.batch_policy import BatchLimits
+from service.engine.local import LocalEngine
+from service.engine.port import GenerateJob
+from service.engine.session import Runtime
+from service.packages.catalogue import ServedPackage, State
+from service.packages.repository import Repository
+from service.routes.lifecycle import Lifecycle
+from service.settings import Settings
+from service.telemetry import Telemetry
+
+MAX_BATCH = 4  # few batch sizes to prove at load
+
+
+class Served:
+    """A repository over a folder, with its own engine, registry and requests in flight."""
+
+    def __init__(self, models_dir: Path, **settings: str) -> None:
+        self.registry = CollectorRegistry()
+        telemetry = Telemetry(self.registry)
+        runtime = Runtime(device="cpu", threads=1)
+        self.engine = LocalEngine(runtime, BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
+        self.lifecycle = Lifecycle()
+        values = Settings(models_dir=models_dir, **{"default_model": "toy", **settings})  # type: ignore[arg-type]
+        self.repository = Repository(models_dir, self.engine, values, telemetry, self.lifecycle.answered)
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    def states(self) -> dict[str, State]:
+        """Where every package stands, newest version first."""
+        return {str(status.key): status.state for status in self.repository.statuses()}
+
+    async def pixels(self, package: ServedPackage, seed: int = 7) -> NDArray[np.uint8]:
+        """Ask the engine for a sample, as a request does that found this package."""
+        samples = await self.engine.submit(GenerateJob(package=package.key, seeds=np.array([seed], np.uint64)))
+        assert samples.pixels is not None
+        return samples.pixels
+
+    async def until(self, key: str, state: State | None) -> None:
+        """Wait until a package stands there, or is forgotten."""
+        while self.states().get(key) != state:  # noqa: ASYNC110  (nobody but the operator waits for it)
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def loaded(models_dir: Path, **settings: str) -> AsyncIterator[Served]:
+    """Serve a folder."""
+    served = Served(models_dir, **settings)
+    try:
+        await served.repository.load_all()
+        yield served
+    finally:
+        await served.repository.close()
+        await served.engine.drain(timeout_s=5)

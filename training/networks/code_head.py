@@ -11,7 +11,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
@@ -26,9 +26,11 @@ class CodeHeadConfig:
 
     Attributes:
         width: units between the discriminator's features and the codes; 0 reads them off the features linearly.
+        norm: batch normalisation of these units, or none.
     """
 
     width: Annotated[int, Range(at_least=0)] = 128
+    norm: Literal["batch", "none"] = "none"
 
 
 class CodeHead(nn.Module):
@@ -48,7 +50,8 @@ class CodeHead(nn.Module):
             first = nn.Linear(feature_size, config.width)
             nn.init.kaiming_normal_(first.weight, a=LEAKY_SLOPE)
             nn.init.zeros_(first.bias)
-            self.layers = nn.Sequential(first, nn.LeakyReLU(LEAKY_SLOPE), last)
+            norm = [nn.BatchNorm1d(config.width)] if config.norm == "batch" else []
+            self.layers = nn.Sequential(first, *norm, nn.LeakyReLU(LEAKY_SLOPE), last)
         nn.init.zeros_(last.weight)  # every code is as likely at first: the bound starts at 0
         nn.init.zeros_(last.bias)
 

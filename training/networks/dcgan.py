@@ -5,8 +5,10 @@
 
 Both walk the same list of sizes, each the half of the one before rounded up, so odd and oblong images need no padding
 of the data. The generator resizes and convolves, so that no pixel gets more than another and no checkerboard appears;
-the two are computed as one (`UpsampledConv`). The discriminator has no layer that mixes the samples of a batch, so the
-score of an image is its own. `depth` adds residual blocks at every size.
+the two are computed as one (`UpsampledConv`). The discriminator mixes the samples of a batch nowhere, unless asked for
+batch normalisation, and then in training only: what is exported has fixed statistics, and the score of an image is its
+own. `depth` adds residual blocks at every size, `dense` a fully connected layer on the other side of the coarsest
+map, where one decision is made for the whole image.
 
 A class, given to the generator, moves its coarsest map, and the discriminator projects its features on what it has
 learnt of that class. A latent that belongs to a sample, where pairs are judged, meets its features before a hidden
@@ -55,6 +57,7 @@ class GeneratorConfig(GeneratorKeys):
         widths: channels from the coarsest map to full resolution, one for each size; "auto" halves the image until
             it is at most 7 pixels and doubles the channels with each halving, from 32 to at most 256.
         depth: residual blocks at each size.
+        dense: units of a fully connected layer before the coarsest map; 0 for none.
         norm: batch normalisation as in DCGAN, or none.
         activation: DCGAN's ReLU, or a leaky one.
     """
@@ -63,6 +66,7 @@ class GeneratorConfig(GeneratorKeys):
 
     widths: Widths = "auto"
     depth: Annotated[int, Range(at_least=0)] = 0
+    dense: Annotated[int, Range(at_least=0)] = 0
     norm: Literal["batch", "none"] = "batch"
     activation: Literal["relu", "leaky_relu"] = "relu"
 
@@ -75,6 +79,8 @@ class DiscriminatorConfig(DiscriminatorKeys):
         widths: channels after each halving, from fine to coarse; "auto" halves the image until it is at most 7
             pixels, with 64 channels after the first and twice as many after each further one, at most 256.
         depth: residual blocks after each halving.
+        dense: units of a fully connected layer after the coarsest map; 0 for none.
+        norm: batch normalisation of all layers but the first, as in DCGAN, or none.
         spectral_norm: divide every weight by its largest singular value.
     """
 
@@ -82,6 +88,8 @@ class DiscriminatorConfig(DiscriminatorKeys):
 
     widths: Widths = "auto"
     depth: Annotated[int, Range(at_least=0)] = 0
+    dense: Annotated[int, Range(at_least=0)] = 0
+    norm: Literal["batch", "none"] = "none"
     spectral_norm: bool = False
 
 
@@ -201,9 +209,13 @@ class Generator(nn.Module):
         self.sample_shape = task.sample_shape
         base = (widths[0], *sizes[0])
         flat = base[0] * base[1] * base[2]
-        self.first = nn.Linear(config.latent_size + task.code_size, flat, bias=bias)
-        self.classes = nn.Embedding(task.classes, flat) if task.classes else None
-        layers: list[nn.Module] = [nn.Unflatten(1, base), *finish(widths[0])]
+        self.first = nn.Linear(config.latent_size + task.code_size, config.dense or flat, bias=bias)
+        self.classes = nn.Embedding(task.classes, config.dense or flat) if task.classes else None
+        layers: list[nn.Module] = []
+        if config.dense:
+            layers += [nn.BatchNorm1d(config.dense)] if config.norm == "batch" else []
+            layers += [_activation(config.activation), nn.Linear(config.dense, flat, bias=bias)]
+        layers += [nn.Unflatten(1, base), *finish(widths[0])]
         for (coarse, fine), target in zip(pairwise(widths), sizes[1:], strict=True):
             layers += [UpsampledConv(coarse, fine, target, bias=bias), *finish(fine)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 3, padding=1), nn.Tanh())
@@ -249,13 +261,21 @@ class Discriminator(nn.Module):
         ):
             if height % 2 or breadth % 2:
                 layers.append(nn.ZeroPad2d((0, breadth % 2, 0, height % 2)))
-            layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), nn.LeakyReLU(LEAKY_SLOPE)]
+            normalised = config.norm == "batch" and len(layers) > 1  # never the first: colours are absolute
+            layers += [nn.Conv2d(before, width, 4, stride=2, padding=1, bias=not normalised)]
+            layers += [*([nn.BatchNorm2d(width)] if normalised else []), nn.LeakyReLU(LEAKY_SLOPE)]
             layers += [
                 ResidualBlock(width, nn.LeakyReLU(LEAKY_SLOPE), zero_start=not config.spectral_norm)
                 for _ in range(config.depth)
             ]
-        self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.feature_size = widths[-1] * sizes[-1][0] * sizes[-1][1]
+        flat = widths[-1] * sizes[-1][0] * sizes[-1][1]
+        layers.append(nn.Flatten())
+        if config.dense:
+            layers.append(nn.Linear(flat, config.dense, bias=config.norm == "none"))
+            layers += [nn.BatchNorm1d(config.dense)] if config.norm == "batch" else []
+            layers.append(nn.LeakyReLU(LEAKY_SLOPE))
+        self.layers = nn.Sequential(*layers)
+        self.feature_size = config.dense or flat
         last = self.feature_size
         self.joint: nn.Module | None = None
         if task.joint_size:

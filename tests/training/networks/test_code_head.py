@@ -22,3 +22,11 @@ def test_a_fresh_head_knows_nothing_and_learns_from_the_first_step(width: int) -
 def test_without_a_width_it_is_linear_in_the_features() -> None:
     assert len(list(CodeHead(CodeHeadConfig(width=0), 6, CODES).parameters())) == 2
     assert len(list(CodeHead(CodeHeadConfig(width=8), 6, CODES).parameters())) == 4
+
+
+def test_its_units_can_be_normalised_over_the_batch_while_it_trains() -> None:
+    head = CodeHead(CodeHeadConfig(width=8, norm="batch"), 6, CODES)
+    assert any(isinstance(module, torch.nn.BatchNorm1d) for module in head.modules())
+    assert not any(
+        isinstance(module, torch.nn.BatchNorm1d) for module in CodeHead(CodeHeadConfig(), 6, CODES).modules()
+    )

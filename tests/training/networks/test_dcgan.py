@@ -171,6 +171,28 @@ def test_codes_reach_the_generator_beside_the_latents() -> None:
     assert not torch.allclose(plain, coded)
 
 
+def test_a_dense_layer_stands_on_the_far_side_of_the_coarsest_map_of_either_player() -> None:
+    generator = Generator(GeneratorConfig(latent_size=4, widths=(8, 4), dense=12), Task((1, 8, 8), classes=3))
+    discriminator = Discriminator(DiscriminatorConfig(widths=(4,), dense=12), Task((1, 8, 8)))
+    assert generator.first.out_features == 12
+    assert generator(torch.randn(5, 4), torch.arange(5) % 3).shape == (5, 1, 8, 8)
+    assert discriminator.features(torch.rand(5, 1, 8, 8)).shape == (5, 12) == (5, discriminator.feature_size)
+
+
+def test_batch_normalisation_of_a_discriminator_leaves_out_the_first_layer_and_ends_with_training() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(DiscriminatorConfig(widths=(4, 8, 8), dense=12, norm="batch"), Task((1, 13, 16)))
+    kinds = [type(module) for module in discriminator.layers if not isinstance(module, nn.ZeroPad2d)]
+    assert kinds[:2] == [nn.Conv2d, nn.LeakyReLU]
+    assert kinds.count(nn.BatchNorm2d) == 2
+    assert kinds.count(nn.BatchNorm1d) == 1
+    images = torch.rand(6, 1, 13, 16)
+    together = discriminator(images)
+    assert not torch.allclose(discriminator(images[:3]), together[:3], atol=1e-4)
+    discriminator.eval()
+    assert torch.allclose(discriminator(images[:3]), discriminator(images)[:3], atol=1e-6)
+
+
 def test_parameters_are_counted() -> None:
     discriminator = Discriminator(DiscriminatorConfig(widths=(4,)), Task((1, 8, 8)))
     assert parameter_count(discriminator) == (16 * 4 + 4) + (4 * 4 * 4 + 1)

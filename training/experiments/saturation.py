@@ -181,8 +181,8 @@ EXPERIMENT: Final = Experiment(
     name="saturation",
     system="DCGAN on 8x8 digits, the generator kept after 1, 3 and 5 epochs, a new discriminator of packs of eight",
     protocol="orders of magnitude by which the norm of the generator's gradient falls over 4,000 discriminator steps "
-    "of 128 samples, on 256 latents; the ratio of the norm before the first step and the median of the last three of 81 "
-    "looks, by the least favourable of the three generators",
+    "of 128 samples, on 256 latents; the ratio of the norm before the first step and the median of the last three of "
+    "81 looks, by the least favourable of the three generators",
     paper="Arjovsky and Bottou 2017, figures 2 and 3, ages 1, 10 and 25: log(1 - D) falls by up to 5 orders in 4,000 "
     "steps, -log D grows",
     seeds=3,

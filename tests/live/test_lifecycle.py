@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import socket
 import threading
@@ -18,6 +19,8 @@ import pytest
 from tests.serving import TIMEOUT_S, ServiceProcess, metric
 from tests.toy import write_toy_package
 
+# What asyncio's pool for work off the event loop may still grow by; a thread left by each reload would be a hundred.
+POOL_THREADS = min(32, (os.cpu_count() or 1) + 4)
 RELOADS = 100
 BAD_EVERY = 10  # of so many publications one is bad
 SETTLED = 20  # reloads after which the service has all the memory that it needs
@@ -152,7 +155,7 @@ def test_a_hundred_reloads_fail_no_request_change_no_byte_and_leave_nothing_behi
                 settled = {name: of_process(process, name) for name in ("VmRSS", "Threads")}
         assert metric(client, "ganymede_package_loads_total", result="refused") == RELOADS / BAD_EVERY
         assert metric(client, "ganymede_package_ready") == 1
-        assert of_process(process, "Threads") <= settled["Threads"]
+        assert of_process(process, "Threads") <= settled["Threads"] + POOL_THREADS
         assert (of_process(process, "VmRSS") - settled["VmRSS"]) * 1024 < MAX_GROWTH_BYTES
 
 

@@ -159,7 +159,7 @@ def draw(curves: Mapping[str, Curve], path: Path) -> None:
         estimate = panel.plot(curve.samples, curve.estimates, color="C0", label=title)
         other = panel.twinx()
         distance = other.semilogy(curve.samples, curve.distances, color="C1", label="Fréchet distance")
-        panel.set(title=f"{title}: rank correlation {curve.correlation:.2f}", xlabel="real samples seen")
+        panel.set(title=f"{name.upper()}: rank correlation {curve.correlation:.2f}", xlabel="real samples seen")
         panel.legend(handles=[*estimate, *distance])
     figure.savefig(path)
 

@@ -27,7 +27,7 @@ from service.engine.local import LocalEngine
 from service.engine.session import Runtime
 from service.errors import GanymedeError
 from service.packages.repository import Repository
-from service.routes import encode, generate, health, models, reconstruct, samples, score
+from service.routes import docs, encode, generate, health, models, reconstruct, samples, score
 from service.routes.body_limits import BodyLimits
 from service.routes.cancellation import Cancellation
 from service.routes.context import Context
@@ -83,6 +83,8 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # ours fetches nothing from other hosts
+        redoc_url=None,
         redirect_slashes=False,  # a redirect would name a host, which behind a proxy is the wrong one
         middleware=[
             Middleware(RequestLog, telemetry=telemetry),
@@ -100,6 +102,8 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     for module in (server, statistics, v2_models, infer, repository):
         app.include_router(module.router, responses=refusals(*LAYERS_ANSWER))
     app.include_router(health.router, responses=problems(*LAYERS_ANSWER_PROBES))
+    app.include_router(docs.router)
+    app.mount(docs.ASSETS, docs.assets())
     return app
 
 

@@ -1,6 +1,7 @@
 """What operators see: health, metrics whose number of series does not grow, a log line a request, the document."""
 
 import json
+import re
 
 import httpx
 import pytest
@@ -154,3 +155,6 @@ def test_every_error_that_a_route_answers_is_documented(
 def test_the_document_has_a_page(client: httpx.Client) -> None:
     page = client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
+    named = re.findall(r"""(?:src|href|url)=?:?\s*["']([^"']+)""", page.text)
+    assert len(named) == 4  # script, style, icon, document
+    assert all(client.get(f"/{name}").status_code == 200 for name in named)

@@ -9,11 +9,11 @@ References:
 """
 
 import gzip
-import math
 import zlib
 from typing import Final, Literal
 
 from service.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+from service.media.negotiation import quality_of
 
 Coding = Literal["gzip", "deflate"]
 # In order of preference where the caller has none.
@@ -74,7 +74,7 @@ def accepted_coding(accept_encoding: str) -> Coding | None:
     qualities: dict[str, float] = {}
     for item in accept_encoding.split(","):
         name, *parameters = item.split(";")
-        qualities[name.strip().lower()] = _quality(parameters)
+        qualities[name.strip().lower()] = quality_of(parameters) or 0.0
     best = max(CODINGS, key=lambda coding: qualities.get(coding, 0.0))  # the first of equals
     return best if qualities.get(best, 0.0) > 0 else None
 
@@ -87,16 +87,3 @@ def _coding(encoding: str) -> Coding | None:
         if name == coding:
             return coding
     raise UnsupportedMediaType(f"Compressed bodies are read as {' or '.join(CODINGS)}.")
-
-
-def _quality(parameters: list[str]) -> float:
-    """The `q` among an item's parameters, 1 where there is none, 0 where it is no number."""
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "q":
-            try:
-                quality = float(value)
-            except ValueError:
-                return 0.0
-            return quality if math.isfinite(quality) else 0.0
-    return 1.0

@@ -45,7 +45,7 @@ def _known(among: Sequence[Media]) -> str:
     return ", ".join(f"{media.media_type} ({media.name})" for media in among)
 
 
-def _quality(parameters: list[str]) -> float | None:
+def quality_of(parameters: list[str]) -> float | None:
     """The `q` among a range's parameters, 1 where there is none, None where it is not a number in [0, 1]."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
@@ -63,7 +63,7 @@ def _ranges(accept: str) -> dict[str, float]:
     ranges: dict[str, float] = {}
     for item in accept.split(","):
         name, *parameters = item.split(";")
-        quality = _quality(parameters)
+        quality = quality_of(parameters)
         if quality is not None and name.strip():
             ranges[name.strip().lower()] = quality
     return ranges

@@ -71,9 +71,9 @@ class LimitedConnection(HttpToolsProtocol):
             return
         if self._is_answered():
             self._wait_for_headers()
-        waited = self._headers_due
+        waited, read_body = self._headers_due, self._reads_body
         super().data_received(data)
-        if waited is not None and self._headers_due is waited and not self._reads_body:
+        if waited is not None and self._headers_due is waited and not (read_body or self._reads_body):
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._end_with(HeadersTooLarge(f"the headers of a request may have at most {MAX_HEADER_BYTES} bytes"))

@@ -16,7 +16,9 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from training.codes import Codes
+from training.networks import weights
 from training.networks.dcgan import LEAKY_SLOPE
+from training.networks.weights import InitialWeights
 from training.tables import Range
 
 
@@ -27,10 +29,12 @@ class CodeHeadConfig:
     Attributes:
         width: units between the discriminator's features and the codes; 0 reads them off the features linearly.
         norm: batch normalisation of these units, or none.
+        initial_weights: of these units; see `training.networks.weights`.
     """
 
     width: Annotated[int, Range(at_least=0)] = 128
     norm: Literal["batch", "none"] = "none"
+    initial_weights: InitialWeights = "he"
 
 
 class CodeHead(nn.Module):
@@ -48,8 +52,7 @@ class CodeHead(nn.Module):
         self.layers = nn.Sequential(last)
         if config.width:
             first = nn.Linear(feature_size, config.width)
-            nn.init.kaiming_normal_(first.weight, a=LEAKY_SLOPE)
-            nn.init.zeros_(first.bias)
+            weights.draw(first, config.initial_weights, LEAKY_SLOPE)
             norm = [nn.BatchNorm1d(config.width)] if config.norm == "batch" else []
             self.layers = nn.Sequential(first, *norm, nn.LeakyReLU(LEAKY_SLOPE), last)
         nn.init.zeros_(last.weight)  # every code is as likely at first: the bound starts at 0

@@ -5,10 +5,10 @@
 
 Both walk the same list of sizes, each the half of the one before rounded up, so odd and oblong images need no padding
 of the data. The generator resizes and convolves, so that no pixel gets more than another and no checkerboard appears;
-the two are computed as one (`UpsampledConv`). The discriminator mixes the samples of a batch nowhere, unless asked for
-batch normalisation, and then in training only: what is exported has fixed statistics, and the score of an image is its
-own. `depth` adds residual blocks at every size, `dense` a fully connected layer on the other side of the coarsest
-map, where one decision is made for the whole image.
+the two are computed as one (`UpsampledConv`). DCGAN's own transposed convolutions can be had instead. The discriminator
+mixes the samples of a batch nowhere, unless asked for batch normalisation, and then in training only: what is exported
+has fixed statistics, and the score of an image is its own. `depth` adds residual blocks at every size, `dense` a fully
+connected layer on the other side of the coarsest map, where one decision is made for the whole image.
 
 A class, given to the generator, moves its coarsest map, and the discriminator projects its features on what it has
 learnt of that class. A latent that belongs to a sample, where pairs are judged, meets its features before a hidden
@@ -26,15 +26,17 @@ References:
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized, register_parametrization
+from torch.nn.utils.parametrize import register_parametrization
 
+from training.networks import weights
 from training.networks.port import DiscriminatorKeys, GeneratorKeys, Task, packed
+from training.networks.weights import InitialWeights
 from training.tables import Range
 
 LEAKY_SLOPE = 0.2  # DCGAN's
@@ -47,6 +49,7 @@ JOINT_WIDTH = 256  # of the one hidden layer in which a sample and its latent me
 Size = tuple[int, int]
 Width = Annotated[int, Range(at_least=1)]
 Widths = tuple[Width, ...] | Literal["auto"]
+Upsampling = Literal["nearest", "transposed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,21 +57,28 @@ class GeneratorConfig(GeneratorKeys):
     """The `[generator]` table of kind "dcgan".
 
     Attributes:
-        widths: channels from the coarsest map to full resolution, one for each size; "auto" halves the image until
-            it is at most 7 pixels and doubles the channels with each halving, from 32 to at most 256.
+        upsampling: "nearest" doubles a map by nearest neighbours and convolves it; "transposed" is DCGAN's own, whose
+            last layer makes the image from the map of half its size.
+        widths: channels from the coarsest map to full resolution, one for each size (of "transposed" to half of it);
+            "auto" halves the image until it is at most 7 pixels and doubles the channels with each halving, from 32 at
+            full resolution to at most 256.
         depth: residual blocks at each size.
-        dense: units of a fully connected layer before the coarsest map; 0 for none.
+        dense: units of a fully connected layer before the coarsest map, which is then normalised as such a layer is,
+            unit by unit; 0 for none.
         norm: batch normalisation as in DCGAN, or none.
         activation: DCGAN's ReLU, or a leaky one.
+        initial_weights: see `training.networks.weights`.
     """
 
     kind: ClassVar[str] = "dcgan"
 
+    upsampling: Upsampling = "nearest"
     widths: Widths = "auto"
     depth: Annotated[int, Range(at_least=0)] = 0
     dense: Annotated[int, Range(at_least=0)] = 0
     norm: Literal["batch", "none"] = "batch"
     activation: Literal["relu", "leaky_relu"] = "relu"
+    initial_weights: InitialWeights = "he"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +92,7 @@ class DiscriminatorConfig(DiscriminatorKeys):
         dense: units of a fully connected layer after the coarsest map; 0 for none.
         norm: batch normalisation of all layers but the first, as in DCGAN, or none.
         spectral_norm: divide every weight by its largest singular value.
+        initial_weights: see `training.networks.weights`.
     """
 
     kind: ClassVar[str] = "dcgan"
@@ -91,6 +102,7 @@ class DiscriminatorConfig(DiscriminatorKeys):
     dense: Annotated[int, Range(at_least=0)] = 0
     norm: Literal["batch", "none"] = "none"
     spectral_norm: bool = False
+    initial_weights: InitialWeights = "he"
 
 
 def halvings(size: Size, stages: int) -> list[Size]:
@@ -159,11 +171,8 @@ class SumOfShifts(nn.Module):
         return kernel.new_zeros(fine, coarse, CONV_KERNEL, CONV_KERNEL)
 
 
-class UpsampledConv(nn.ConvTranspose2d):
-    """A 3x3 convolution of the doubled map, cropped where the target is odd; what is learnt is its 3x3 weight.
-
-    Computed as the transposed convolution that it equals, it takes 4/9 of the multiplications and needs no large map in
-    between: it trains twice as fast, and its graph runs 1.4 times as fast.
+class TransposedConv(nn.ConvTranspose2d):
+    """A 4x4 convolution, transposed, that doubles the map; cropped where the target is odd.
 
     Args:
         coarse: channels of the map.
@@ -175,11 +184,22 @@ class UpsampledConv(nn.ConvTranspose2d):
     def __init__(self, coarse: int, fine: int, target: Size, *, bias: bool) -> None:
         super().__init__(coarse, fine, CONV_KERNEL + 1, stride=2, padding=1, bias=bias)
         self.height, self.width = target
-        register_parametrization(self, "weight", SumOfShifts())
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Shape [B, coarse, ceil(H/2), ceil(W/2)] to [B, fine, H, W]."""
         return super().forward(x, output_size)[:, :, : self.height, : self.width]
+
+
+class UpsampledConv(TransposedConv):
+    """A 3x3 convolution of the doubled map; what is learnt is its 3x3 weight.
+
+    Computed as the transposed convolution that it equals, it takes 4/9 of the multiplications and needs no large map in
+    between: it trains twice as fast, and its graph runs 1.4 times as fast.
+    """
+
+    def __init__(self, coarse: int, fine: int, target: Size, *, bias: bool) -> None:
+        super().__init__(coarse, fine, target, bias=bias)
+        register_parametrization(self, "weight", SumOfShifts())
 
 
 class Generator(nn.Module):
@@ -194,16 +214,21 @@ class Generator(nn.Module):
         super().__init__()
         channels, *size = task.sample_shape
         full: Size = (size[0], size[1])
-        widths = automatic_widths(full)[::-1] if config.widths == "auto" else config.widths
-        sizes = halvings(full, len(widths) - 1)[::-1]
+        direct = config.upsampling == "transposed"  # from half the resolution to the image
+        automatic = automatic_widths(full)[int(direct) :][::-1]
+        widths = automatic if config.widths == "auto" else config.widths
+        sizes = halvings(full, len(widths) - 1 + int(direct))[::-1]
         bias = config.norm == "none"  # batch normalisation subtracts it anyway
 
         def finish(width: int) -> list[nn.Module]:
             norm = [nn.BatchNorm2d(width)] if config.norm == "batch" else []
+            return [*norm, *passed_on(width)]
+
+        def passed_on(width: int) -> list[nn.Module]:
             blocks = [
                 ResidualBlock(width, _activation(config.activation), zero_start=True) for _ in range(config.depth)
             ]
-            return [*norm, _activation(config.activation), *blocks]
+            return [_activation(config.activation), *blocks]
 
         self.latent_size = config.latent_size
         self.sample_shape = task.sample_shape
@@ -215,11 +240,20 @@ class Generator(nn.Module):
         if config.dense:
             layers += [nn.BatchNorm1d(config.dense)] if config.norm == "batch" else []
             layers += [_activation(config.activation), nn.Linear(config.dense, flat, bias=bias)]
-        layers += [nn.Unflatten(1, base), *finish(widths[0])]
-        for (coarse, fine), target in zip(pairwise(widths), sizes[1:], strict=True):
-            layers += [UpsampledConv(coarse, fine, target, bias=bias), *finish(fine)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 3, padding=1), nn.Tanh())
-        _initialise(self)
+            layers += [nn.BatchNorm1d(flat)] if config.norm == "batch" else []
+            layers += [nn.Unflatten(1, base), *passed_on(widths[0])]
+        else:
+            layers += [nn.Unflatten(1, base), *finish(widths[0])]
+        doubled = TransposedConv if direct else UpsampledConv
+        for (coarse, fine), target in zip(pairwise(widths), sizes[1:], strict=False):
+            layers += [doubled(coarse, fine, target, bias=bias), *finish(fine)]
+        last = (
+            TransposedConv(widths[-1], channels, full, bias=True)
+            if direct
+            else nn.Conv2d(widths[-1], channels, CONV_KERNEL, padding=1)
+        )
+        self.layers = nn.Sequential(*layers, last, nn.Tanh())
+        _initialise(self, config.initial_weights)
 
     def forward(self, latents: Tensor, *conditions: Tensor) -> Tensor:
         """Generate one sample for each latent.
@@ -285,7 +319,7 @@ class Discriminator(nn.Module):
             last = JOINT_WIDTH
         self.classes = nn.Embedding(task.classes, last) if task.classes else None
         self.last = nn.Linear(last, 1)
-        _initialise(self)
+        _initialise(self, config.initial_weights)
         if config.spectral_norm:
             for module in list(self.modules()):
                 if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
@@ -326,33 +360,23 @@ def _activation(name: str) -> nn.Module:
     return nn.ReLU() if name == "relu" else nn.LeakyReLU(LEAKY_SLOPE)
 
 
-def _initialise(network: nn.Module) -> None:
-    """Normal weights of variance gain^2/fan-in, which keep the signal's scale through rectifiers; biases at zero.
+def _initialise(network: nn.Module, how: InitialWeights) -> None:
+    """Draw all weights; nothing rectifies the last layer's output.
 
     The last convolution of a residual branch starts at zero, so that a deep network starts as a shallow one. Classes
     start with unit length: their part of a logit is of its size, and of a map small.
 
     References:
-        He et al., Delving Deep into Rectifiers (2015), equation 14. Zhang, Dauphin and Ma, Fixup (2019), section 3.
+        Zhang, Dauphin and Ma, Fixup (2019), section 3.
     """
-    weighted = [
+    *rectified, last = [
         module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
     ]
-    for module in weighted[:-1]:
-        nn.init.kaiming_normal_(_learnt_weight(module), a=LEAKY_SLOPE)
-    nn.init.kaiming_normal_(_learnt_weight(weighted[-1]), nonlinearity="linear")  # nothing rectifies the output
-    for module in weighted:
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+    for layer in rectified:
+        weights.draw(layer, how, LEAKY_SLOPE)
+    weights.draw(last, how, None)
     for block in network.modules():
         if isinstance(block, ResidualBlock) and block.zero_start:
             nn.init.zeros_(block.last.weight)
         if isinstance(block, nn.Embedding):
             nn.init.normal_(block.weight, std=block.embedding_dim**-0.5)
-
-
-def _learnt_weight(module: nn.Module) -> Tensor:
-    """A layer's weight, or what it is computed from."""
-    if is_parametrized(module, "weight"):
-        return cast("Tensor", cast("nn.ModuleDict", module.parametrizations)["weight"].original)
-    return cast("Tensor", module.weight)

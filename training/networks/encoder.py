@@ -19,6 +19,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from torch import Tensor, nn
 
+from training.networks import weights
 from training.networks.dcgan import LEAKY_SLOPE, Size, Widths, automatic_widths, halvings
 from training.networks.port import Task
 from training.tables import Range
@@ -132,10 +133,6 @@ def _perceptron(config: PerceptronConfig, task: Task) -> tuple[list[nn.Module], 
 
 
 def _initialise(encoder: Encoder) -> None:
-    """Normal weights of variance gain^2/fan-in, biases at zero; nothing rectifies the output."""
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    nn.init.kaiming_normal_(encoder.last.weight, nonlinearity="linear")
+            weights.draw(module, "he", None if module is encoder.last else LEAKY_SLOPE)

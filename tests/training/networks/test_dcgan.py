@@ -13,7 +13,9 @@ from training.networks.dcgan import (
     DiscriminatorConfig,
     Generator,
     GeneratorConfig,
+    TransposedConv,
     UpsampledConv,
+    Upsampling,
     Widths,
     automatic_widths,
     halvings,
@@ -30,10 +32,14 @@ SHAPES = [(1, 28, 28), (3, 13, 9), (2, 4, 7)]
     width=st.integers(4, 40),
     widths=st.one_of(st.just("auto"), st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)),
     depth=st.integers(0, 1),
+    upsampling=st.sampled_from(["nearest", "transposed"]),
 )
-def test_a_pair_fits_any_size_and_channels(channels: int, height: int, width: int, widths: Widths, depth: int) -> None:
+def test_a_pair_fits_any_size_and_channels(
+    channels: int, height: int, width: int, widths: Widths, depth: int, upsampling: Upsampling
+) -> None:
     shape = (channels, height, width)
-    generator = Generator(GeneratorConfig(latent_size=3, widths=widths, depth=depth), Task(shape))
+    config = GeneratorConfig(latent_size=3, upsampling=upsampling, widths=widths, depth=depth)
+    generator = Generator(config, Task(shape))
     discriminator = Discriminator(DiscriminatorConfig(widths=widths, depth=depth), Task(shape))
     samples = generator(torch.randn(2, 3))
     assert samples.shape == (2, *shape)
@@ -115,6 +121,22 @@ def test_the_transposed_convolution_is_the_convolution_of_the_doubled_map(odd: b
     doubled = nn.functional.interpolate(coarse, scale_factor=2, mode="nearest")
     expected = nn.functional.conv2d(doubled, weight, layer.bias, padding=1)[:, :, : 10 - odd, : 14 - odd]
     assert torch.allclose(layer(coarse), expected, atol=1e-5)
+
+
+def test_dcgans_own_generator_makes_the_image_from_the_map_of_half_its_size() -> None:
+    generator = Generator(GeneratorConfig(upsampling="transposed", widths=(6, 4)), Task((3, 28, 28)))
+    layers = [module for module in generator.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
+    assert [(type(layer), layer.in_channels, layer.out_channels) for layer in layers] == [
+        (TransposedConv, 6, 4),
+        (TransposedConv, 4, 3),
+    ]
+    assert generator.first.out_features == 6 * 7 * 7
+
+
+def test_behind_a_dense_layer_the_coarsest_map_is_normalised_unit_by_unit() -> None:
+    generator = Generator(GeneratorConfig(widths=(6, 4), dense=5), Task((1, 8, 8)))
+    units = [module.num_features for module in generator.modules() if isinstance(module, nn.BatchNorm1d)]
+    assert units == [5, 6 * 4 * 4]
 
 
 @pytest.mark.parametrize("depth", [0, 3])

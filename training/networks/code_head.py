@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from training.codes import Codes
 from training.networks import weights
-from training.networks.dcgan import LEAKY_SLOPE
+from training.networks.dcgan import LEAKY_SLOPE, LeakySlope
 from training.networks.weights import InitialWeights
 from training.tables import Range
 
@@ -29,11 +29,13 @@ class CodeHeadConfig:
     Attributes:
         width: units between the discriminator's features and the codes; 0 reads them off the features linearly.
         norm: batch normalisation of these units, or none.
+        leaky_slope: of their leaky ReLU below zero.
         initial_weights: of these units; see `training.networks.weights`.
     """
 
     width: Annotated[int, Range(at_least=0)] = 128
     norm: Literal["batch", "none"] = "none"
+    leaky_slope: LeakySlope = LEAKY_SLOPE
     initial_weights: InitialWeights = "he"
 
 
@@ -52,9 +54,9 @@ class CodeHead(nn.Module):
         self.layers = nn.Sequential(last)
         if config.width:
             first = nn.Linear(feature_size, config.width)
-            weights.draw(first, config.initial_weights, LEAKY_SLOPE)
+            weights.draw(first, config.initial_weights, config.leaky_slope)
             norm = [nn.BatchNorm1d(config.width)] if config.norm == "batch" else []
-            self.layers = nn.Sequential(first, *norm, nn.LeakyReLU(LEAKY_SLOPE), last)
+            self.layers = nn.Sequential(first, *norm, nn.LeakyReLU(config.leaky_slope), last)
         nn.init.zeros_(last.weight)  # every code is as likely at first: the bound starts at 0
         nn.init.zeros_(last.bias)
 

@@ -50,6 +50,7 @@ Size = tuple[int, int]
 Width = Annotated[int, Range(at_least=1)]
 Widths = tuple[Width, ...] | Literal["auto"]
 Upsampling = Literal["nearest", "transposed"]
+LeakySlope = Annotated[float, Range(at_least=0, at_most=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ class DiscriminatorConfig(DiscriminatorKeys):
         dense: units of a fully connected layer after the coarsest map; 0 for none.
         norm: batch normalisation of all layers but the first, as in DCGAN, or none.
         spectral_norm: divide every weight by its largest singular value.
+        leaky_slope: of the leaky ReLUs below zero; DCGAN's, while InfoGAN's authors took 0.1.
         initial_weights: see `training.networks.weights`.
     """
 
@@ -102,6 +104,7 @@ class DiscriminatorConfig(DiscriminatorKeys):
     dense: Annotated[int, Range(at_least=0)] = 0
     norm: Literal["batch", "none"] = "none"
     spectral_norm: bool = False
+    leaky_slope: LeakySlope = LEAKY_SLOPE
     initial_weights: InitialWeights = "he"
 
 
@@ -253,7 +256,7 @@ class Generator(nn.Module):
             else nn.Conv2d(widths[-1], channels, CONV_KERNEL, padding=1)
         )
         self.layers = nn.Sequential(*layers, last, nn.Tanh())
-        _initialise(self, config.initial_weights)
+        _initialise(self, config.initial_weights, LEAKY_SLOPE)
 
     def forward(self, latents: Tensor, *conditions: Tensor) -> Tensor:
         """Generate one sample for each latent.
@@ -297,9 +300,9 @@ class Discriminator(nn.Module):
                 layers.append(nn.ZeroPad2d((0, breadth % 2, 0, height % 2)))
             normalised = config.norm == "batch" and len(layers) > 1  # never the first: colours are absolute
             layers += [nn.Conv2d(before, width, 4, stride=2, padding=1, bias=not normalised)]
-            layers += [*([nn.BatchNorm2d(width)] if normalised else []), nn.LeakyReLU(LEAKY_SLOPE)]
+            layers += [*([nn.BatchNorm2d(width)] if normalised else []), nn.LeakyReLU(config.leaky_slope)]
             layers += [
-                ResidualBlock(width, nn.LeakyReLU(LEAKY_SLOPE), zero_start=not config.spectral_norm)
+                ResidualBlock(width, nn.LeakyReLU(config.leaky_slope), zero_start=not config.spectral_norm)
                 for _ in range(config.depth)
             ]
         flat = widths[-1] * sizes[-1][0] * sizes[-1][1]
@@ -307,19 +310,19 @@ class Discriminator(nn.Module):
         if config.dense:
             layers.append(nn.Linear(flat, config.dense, bias=config.norm == "none"))
             layers += [nn.BatchNorm1d(config.dense)] if config.norm == "batch" else []
-            layers.append(nn.LeakyReLU(LEAKY_SLOPE))
+            layers.append(nn.LeakyReLU(config.leaky_slope))
         self.layers = nn.Sequential(*layers)
         self.feature_size = config.dense or flat
         last = self.feature_size
         self.joint: nn.Module | None = None
         if task.joint_size:
             self.joint = nn.Sequential(
-                nn.Linear(last + task.joint_size * task.pack, JOINT_WIDTH), nn.LeakyReLU(LEAKY_SLOPE)
+                nn.Linear(last + task.joint_size * task.pack, JOINT_WIDTH), nn.LeakyReLU(config.leaky_slope)
             )
             last = JOINT_WIDTH
         self.classes = nn.Embedding(task.classes, last) if task.classes else None
         self.last = nn.Linear(last, 1)
-        _initialise(self, config.initial_weights)
+        _initialise(self, config.initial_weights, config.leaky_slope)
         if config.spectral_norm:
             for module in list(self.modules()):
                 if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
@@ -360,7 +363,7 @@ def _activation(name: str) -> nn.Module:
     return nn.ReLU() if name == "relu" else nn.LeakyReLU(LEAKY_SLOPE)
 
 
-def _initialise(network: nn.Module, how: InitialWeights) -> None:
+def _initialise(network: nn.Module, how: InitialWeights, leaky_slope: float) -> None:
     """Draw all weights; nothing rectifies the last layer's output.
 
     The last convolution of a residual branch starts at zero, so that a deep network starts as a shallow one. Classes
@@ -373,7 +376,7 @@ def _initialise(network: nn.Module, how: InitialWeights) -> None:
         module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
     ]
     for layer in rectified:
-        weights.draw(layer, how, LEAKY_SLOPE)
+        weights.draw(layer, how, leaky_slope)
     weights.draw(last, how, None)
     for block in network.modules():
         if isinstance(block, ResidualBlock) and block.zero_start:

@@ -139,6 +139,14 @@ def test_behind_a_dense_layer_the_coarsest_map_is_normalised_unit_by_unit() -> N
     assert units == [5, 6 * 4 * 4]
 
 
+def test_the_discriminators_rectifiers_leak_as_much_as_asked() -> None:
+    config = DiscriminatorConfig(widths=(4, 8), depth=1, dense=6, leaky_slope=0.1)
+    discriminator = Discriminator(config, Task((1, 8, 8), joint_size=2))
+    slopes = [module.negative_slope for module in discriminator.modules() if isinstance(module, nn.LeakyReLU)]
+    assert set(slopes) == {0.1}
+    assert len(slopes) == 2 + 2 + 2
+
+
 @pytest.mark.parametrize("depth", [0, 3])
 def test_signals_keep_their_scale_through_a_fresh_discriminator(depth: int) -> None:
     torch.manual_seed(0)

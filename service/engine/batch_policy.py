@@ -10,20 +10,22 @@ behind 1,024 goes into the next batch; equal requests are served in the order th
 together, which under overload would lose every deadline at once; and nobody is done later than with equal shares, but
 for the batch in progress.
 
-*Never waiting for more.* Whatever is queued when the runner is free goes out at once, in the largest allowed bucket
-that it fills; a bucket is padded only where no smaller one is allowed. Under load batches grow by themselves.
+*Never waiting for more.* Whatever is queued when a lane is free goes out at once, shared out between the lanes that
+are free (`service/engine/run_sizes.py` says in what sizes); a bucket is padded only where no smaller one is allowed.
+Under load batches grow by themselves.
 
 References:
-    Demers, Keshav and Shenker, Analysis and simulation of a fair queueing algorithm (1989), section 2: ideal finish.
     Friedman and Henderson, Fairness and efficiency in web server protocols (2003): never later than equal shares.
 """
 
 import bisect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from operator import attrgetter
+from typing import NamedTuple
 
+from service.engine.equal_shares import EqualShares
+from service.engine.run_sizes import RunSizes
 from service.errors import DeadlinePassed, QueueFull
 
 # Weight of the newest run in the moving average of the service rate: ten runs to follow a change, so that one slow run
@@ -47,8 +49,7 @@ class BatchLimits:
     request_queue_samples: int = 1_024
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """Samples `start` … `stop` − 1 of the request with this ticket."""
 
     ticket: int
@@ -56,22 +57,22 @@ class Slice:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What to run now.
 
     Attributes:
         slices: of distinct requests; together at most `size` samples.
         size: rows of the session run; those beyond the slices are padding.
+        wide: whether it runs on all cores, as the only run.
     """
 
     slices: tuple[Slice, ...]
     size: int
+    wide: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do now that the runner is free.
+class Decision(NamedTuple):
+    """What a lane that is free does now.
 
     Attributes:
         batch: what to run; None to wait for the next arrival.
@@ -102,18 +103,20 @@ class BatchPolicy:
 
     Args:
         limits: how much may wait.
-        buckets: allowed batch sizes, ascending; none means that each request runs alone, whole and unpadded.
+        sizes: of the runs; None means that each request runs alone, whole and unpadded.
+        lanes: how many runs there may be at a time.
     """
 
-    def __init__(self, limits: BatchLimits, buckets: Sequence[int]) -> None:
+    def __init__(self, limits: BatchLimits, sizes: RunSizes | None, lanes: int = 1) -> None:
         self._limits = limits
-        self._buckets = tuple(buckets)
+        self._sizes = sizes
+        self._lanes = lanes
         self._tickets = count()
         self._queue: list[_Waiting] = []  # by ideal finish, then by arrival
         self._by_ticket: dict[int, _Waiting] = {}
         self._queued_samples = 0
-        self._samples_per_s: float | None = None
-        self._ideal = _EqualShares()
+        self._lane_samples_per_s: float | None = None
+        self._ideal = EqualShares()
 
     @property
     def queued_samples(self) -> int:
@@ -139,8 +142,7 @@ class BatchPolicy:
             raise DeadlinePassed("the deadline passed before the request could be queued")
         overflow = self._queued_samples + self._held(samples) - self._limits.queue_samples
         if overflow > 0:
-            retry_after_s = overflow / self._samples_per_s if self._samples_per_s else None
-            raise QueueFull("the queue is full; try again later or ask for fewer samples", retry_after_s)
+            raise QueueFull("the queue is full; try again later or ask for fewer samples", self._time_to_run(overflow))
         waiting = _Waiting(next(self._tickets), samples, deadline, self._ideal.arrive(samples))
         bisect.insort(self._queue, waiting, key=attrgetter("ideal_finish"))
         self._by_ticket[waiting.ticket] = waiting
@@ -154,19 +156,21 @@ class BatchPolicy:
             self._remove(waiting)
             self._ideal.leave(waiting.ideal_finish)
 
-    def take(self, now: float) -> Decision:
-        """Choose what a free runner does.
+    def take(self, now: float, free: int = 1, *, alone: bool = False) -> Decision:
+        """Choose what a free lane does.
 
         Args:
             now: the time in seconds.
+            free: how many lanes are, the asking one among them.
+            alone: whether no other run is in progress.
 
         Returns:
             A batch that has left the queue, unless nothing waits; and the late requests met on the way.
         """
-        ready, expired = self._in_time(now)
+        ready, expired = self._in_time(now, free)
         for waiting in expired:
             self.withdraw(waiting.ticket)
-        batch = self._fill(ready) if ready else None
+        batch = self._fill(ready, free, alone) if ready else None
         return Decision(batch, tuple(waiting.ticket for waiting in expired))
 
     def measure(self, samples: int, seconds: float) -> None:
@@ -174,22 +178,26 @@ class BatchPolicy:
 
         Args:
             samples: that left the queue for it, padding left out.
-            seconds: that it took.
+            seconds: that it took of one lane; of a wide run, of all of them.
         """
         if seconds <= 0:  # a coarse clock has not moved
             return
         measured = samples / seconds
-        known = measured if self._samples_per_s is None else self._samples_per_s
-        self._samples_per_s = known + RATE_WEIGHT * (measured - known)
+        known = measured if self._lane_samples_per_s is None else self._lane_samples_per_s
+        self._lane_samples_per_s = known + RATE_WEIGHT * (measured - known)
+
+    def _time_to_run(self, samples: int) -> float | None:
+        """Seconds until so many samples have left a full queue; None where nothing was measured."""
+        return samples / (self._lane_samples_per_s * self._lanes) if self._lane_samples_per_s else None
 
     def _held(self, samples: int) -> int:
         return min(samples, self._limits.request_queue_samples, self._limits.queue_samples)
 
-    def _in_time(self, now: float) -> tuple[list[_Waiting], list[_Waiting]]:
-        """The first requests that can fill the largest batch, and the late ones among them."""
+    def _in_time(self, now: float, free: int) -> tuple[list[_Waiting], list[_Waiting]]:
+        """The first requests that can fill every free lane, and the late ones among them."""
         ready: list[_Waiting] = []
         expired: list[_Waiting] = []
-        room = self._buckets[-1] if self._buckets else 1
+        room = free * self._sizes.largest if self._sizes else 1
         for waiting in self._queue:
             if room <= 0:
                 break
@@ -200,9 +208,9 @@ class BatchPolicy:
                 room -= waiting.left
         return ready, expired
 
-    def _fill(self, ready: list[_Waiting]) -> Batch:
+    def _fill(self, ready: list[_Waiting], free: int, alone: bool) -> Batch:
         available = sum(waiting.left for waiting in ready)
-        size = self._bucket(available) if self._buckets else available
+        size, wide = self._sizes.choose(available, free, alone=alone) if self._sizes else (available, False)
         slices = []
         room = size
         for waiting in ready:
@@ -211,7 +219,7 @@ class BatchPolicy:
             slices.append(self._take_from(waiting, min(waiting.left, room)))
             room -= slices[-1].stop - slices[-1].start
         self._ideal.serve(size - room)
-        return Batch(tuple(slices), size)
+        return Batch(tuple(slices), size, wide)
 
     def _take_from(self, waiting: _Waiting, samples: int) -> Slice:
         start = waiting.taken
@@ -221,45 +229,10 @@ class BatchPolicy:
             self._remove(waiting)
         return Slice(waiting.ticket, start, waiting.taken)
 
-    def _bucket(self, available: int) -> int:
-        """The largest bucket that is full, else the smallest."""
-        return self._buckets[max(bisect.bisect_right(self._buckets, available) - 1, 0)]
-
     def _remove(self, waiting: _Waiting) -> None:
         place = bisect.bisect_left(self._queue, waiting.ideal_finish, key=attrgetter("ideal_finish"))
         del self._queue[self._queue.index(waiting, place)]
         del self._by_ticket[waiting.ticket]
         self._queued_samples -= self._held(waiting.left)
         if not self._queue:  # what the ideal server has left is of requests that were withdrawn or are done
-            self._ideal = _EqualShares()
-
-
-class _EqualShares:
-    """The ideal server. Its time is how many samples each request that waits has been given so far."""
-
-    def __init__(self) -> None:
-        self._time = 0.0
-        self._finishes: list[float] = []  # ascending
-
-    def arrive(self, samples: int) -> float:
-        """Note a request; returns its ideal finish."""
-        finish = self._time + samples
-        bisect.insort(self._finishes, finish)
-        return finish
-
-    def leave(self, finish: float) -> None:
-        """Forget a request that will not be finished, unless the ideal server has finished it already."""
-        place = bisect.bisect_left(self._finishes, finish)
-        if self._finishes[place : place + 1] == [finish]:
-            del self._finishes[place]
-
-    def serve(self, samples: int) -> None:
-        """Share `samples` out equally."""
-        left = float(samples)
-        while self._finishes:
-            until_the_next_finish = (self._finishes[0] - self._time) * len(self._finishes)
-            if left < until_the_next_finish:
-                self._time += left / len(self._finishes)
-                return
-            self._time = self._finishes.pop(0)
-            left -= until_the_next_finish
+            self._ideal = EqualShares()

@@ -1,20 +1,23 @@
 """Samples that somebody gives to a graph, as its inputs: pixels become a sample, labels and conditions stand beside it.
 
 Callers give pixels or floats, and `/generate` gives its own pixels to the discriminator; here all of them become the
-one tensor that a graph takes. Pixels are dequantised when a batch asks, on the model thread, so that no job holds more
+one tensor that a graph takes. Pixels are dequantised when a batch asks, on a model thread, so that no job holds more
 floats than one batch needs.
 
 Shapes: N samples, C channels, H height, W width.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from service.engine.draws import Draw
 from service.engine.graphs import Role
 from service.engine.pixels import dequantise
-from service.engine.session import Array
+from service.engine.runners import Array
+from service.engine.running import RoleRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,22 @@ class Given:
         beside = {role: values[place] for role, values in self.beside.items()}
         return replace(self, rows=self.rows[place], beside=beside)
 
-    def inputs(self, start: int, stop: int) -> dict[Role, Array]:
-        """The inputs of samples `start` … `stop` − 1, by role."""
-        part = self.part(slice(start, stop))
-        sample = part.rows
+    def write(self, start: int, stop: int, rows: RoleRows) -> Sequence[Draw]:
+        """Write samples `start` … `stop` − 1 where the graph takes them.
+
+        Args:
+            start: the first sample.
+            stop: behind the last.
+            rows: by role, [n, …] each; a packing discriminator's samples [n, P·C, H, W], [n, P·D], or [n, P] of items.
+
+        Returns:
+            Nothing to draw.
+        """
+        sample = self.rows[start:stop]
         if self.sample_range is not None and sample.dtype == np.uint8:
             sample = dequantise(sample.astype(np.uint8, copy=False), self.sample_range)
-        return {"sample": sample, **part.beside}
+        # Of a row of P samples side by side, each is this one.
+        rows["sample"].reshape(len(sample), -1, math.prod(sample.shape[1:]))[:] = sample.reshape(len(sample), 1, -1)
+        for role in rows.keys() & self.beside.keys():
+            rows[role][:] = self.beside[role][start:stop]
+        return ()

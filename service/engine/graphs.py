@@ -7,6 +7,7 @@ is what is loaded.
 Shapes: B batch, Z latent coordinates, Q codes, K elements of the code tensor, C channels, H height, W width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,11 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.density_ratio import DensityRatio
+from service.engine.pixel_difference import PixelDifference
+from service.engine.runtime import Precision
 
 Prior = Literal["standard_normal", "uniform", "gumbel"]
 Role = Literal["latent", "label", "code", "condition", "sample", "pixels", "logit"]
 Datatype = Literal["FP32", "FP16", "UINT8", "INT64"]
 GraphKind = Literal["generator", "discriminator", "encoder"]
+
+_NUMPY_TYPES: Mapping[Datatype, type[np.generic]] = {
+    "FP32": np.float32,
+    "FP16": np.float16,
+    "UINT8": np.uint8,
+    "INT64": np.int64,
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,13 +63,18 @@ class TensorSpec:
     shape: tuple[int, ...]
     role: Role
 
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The element type of its arrays."""
+        return np.dtype(_NUMPY_TYPES[self.datatype])
+
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
     """How far a replay may stray from the golden outputs, on one provider at one precision.
 
     Attributes:
-        provider: ONNX Runtime's name, as in `CPUExecutionProvider`.
+        provider: ONNX Runtime's name, as in `CPUExecutionProvider`, or `OpenVINO`.
         precision: `fp32`, `tf32`, `fp16` or `bf16`.
         sample: largest absolute difference of a sample's value, in the sample's units.
         pixels: largest absolute difference of a pixel, in steps of 1/255.
@@ -162,13 +177,16 @@ class GraphReport:
     """What loading one graph showed on this machine.
 
     Attributes:
-        provider: the provider that really runs it.
+        provider: what really runs it: ONNX Runtime's name of its provider, or `OpenVINO`.
         buckets: batch sizes in use, ascending.
         reproducible: whether every sample's bytes are proven equal in all of `buckets` and in every slot.
         largest_deviation: largest absolute difference between any two batch sizes tried, in the output's units.
         golden_deviation: largest absolute difference from the golden outputs.
         fingerprint: SHA-256 of what computes it: runtime, provider, precision, and the bytes that it answered here to
             golden rows. Equal wherever the graph gives equal bytes.
+        runtime: the library that computes it and its version, as in `onnxruntime 1.31.1`.
+        precision: of the arithmetic.
+        pixel_difference: of its pixels from the golden ones; None where it makes none.
     """
 
     provider: str
@@ -177,6 +195,9 @@ class GraphReport:
     largest_deviation: float
     golden_deviation: float
     fingerprint: str
+    runtime: str
+    precision: Precision
+    pixel_difference: PixelDifference | None
 
 
 @dataclass(frozen=True, slots=True)

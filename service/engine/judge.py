@@ -1,7 +1,7 @@
 """How a package's discriminator is asked: packs, and who may share a batch.
 
-- A packing discriminator (PacGAN) judges `pack` samples together, side by side in the channels. A sample is repeated
-  `pack` times, so that its score is a function of it alone.
+- A packing discriminator (PacGAN) judges P samples together, side by side in the channels. A sample is repeated P
+  times (`service/engine/given.py` writes it so), so that its score is a function of it alone.
 - A batch-coupled one (minibatch statistics) never shares a batch with another request and is never padded. `together`
   judges a group as one batch, the way it was trained; `each` judges samples one by one, so that a score follows from
   its sample and equals the score of that sample's PNG.
@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 
 from service.engine.density_ratio import DensityRatio
 from service.engine.given import Given
-from service.engine.graphs import Role
 from service.engine.running import RunningGraph
-from service.engine.session import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +29,11 @@ class Judge:
     Attributes:
         graph: it.
         batch_coupled: as in `GraphSpec`.
-        pack: P, likewise.
         density_ratio: likewise.
     """
 
     graph: RunningGraph
     batch_coupled: bool
-    pack: int
     density_ratio: DensityRatio | None
 
     async def together(self, given: Given, deadline: float | None) -> NDArray[np.float32]:
@@ -54,12 +50,7 @@ class Judge:
             TryAgainError: as `Batcher.ask` says.
             SessionFailed: likewise.
         """
-
-        def inputs(start: int, stop: int) -> dict[Role, Array]:
-            by_role = given.inputs(start, stop)
-            return {**by_role, "sample": self._packed(by_role["sample"])}
-
-        outputs = await self.graph.ask(inputs, len(given), {"logit"}, deadline)
+        outputs = await self.graph.ask(given.write, len(given), {"logit"}, deadline)
         return outputs["logit"].astype(np.float32, copy=False)
 
     async def each(self, given: Given, deadline: float | None) -> NDArray[np.float32]:
@@ -68,10 +59,3 @@ class Judge:
             return await self.together(given, deadline)
         alone = [await self.together(given.part(slice(i, i + 1)), deadline) for i in range(len(given))]
         return np.concatenate(alone)
-
-    def _packed(self, sample: Array) -> Array:
-        """Each sample P times side by side: [N, P·C, H, W], [N, P·D], or [N, P] of items."""
-        if self.pack == 1:
-            return sample
-        rows = sample[:, np.newaxis] if sample.ndim == 1 else sample
-        return np.concatenate([rows] * self.pack, axis=1)

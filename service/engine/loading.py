@@ -1,21 +1,25 @@
 """From a package's bytes to graphs that may serve: roles held, sessions made, everything proven.
 
-    PackageGraphs ─▶ roles ─▶ Session ─▶ prove ─▶ ProvenPackage
+    PackageGraphs ─▶ roles ─▶ ONNX Runtime or OpenVINO ─▶ proven runners ─▶ ProvenPackage
 
 It takes seconds and runs on a thread of its own, so it knows nothing of the event loop, of queues or of jobs.
 
 Shapes: C channels, H height, W width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.engine.batch_policy import BatchLimits
 from service.engine.density_ratio import DensityRatio
 from service.engine.graphs import GraphReport, GraphSpec, PackageGraphs, Role
 from service.engine.job_checks import Offer
-from service.engine.proof import prove
+from service.engine.onnxruntime_runners import onnxruntime_runners
+from service.engine.proof import Examination
 from service.engine.roles import Tensors, discriminator_tensors, encoder_tensors, generator_tensors
-from service.engine.session import Runtime, Session
+from service.engine.runners import Runners
+from service.engine.runtime import Runtime
+from service.errors import GraphRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class ProvenGraph:
     """A graph that showed what it must.
 
     Attributes:
-        session: loaded and warm.
+        runners: loaded and warm.
         inputs: by role.
         outputs: by role.
         report: what it showed.
@@ -32,7 +36,7 @@ class ProvenGraph:
         density_ratio: likewise.
     """
 
-    session: Session
+    runners: Runners
     inputs: Tensors
     outputs: Tensors
     report: GraphReport
@@ -67,14 +71,14 @@ def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits)
         limits: how many samples may run together.
 
     Raises:
-        GraphRefused: ONNX Runtime cannot load a graph, or its tensors are not the stated ones.
+        GraphRefused: the backend cannot load a graph, or its tensors are not the stated ones.
         GoldenMismatch: a graph does not reproduce what its exporter saw.
     """
 
     def proven(name: str, spec: GraphSpec, tensors: tuple[Tensors, Tensors]) -> ProvenGraph:
-        session = Session(name, spec, runtime)
-        report = prove(session, spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
-        return ProvenGraph(session, *tensors, report, spec.batch_coupled, spec.pack, spec.density_ratio)
+        examination = Examination(spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
+        runners, report = _backend(runtime)(name, runtime, examination)
+        return ProvenGraph(runners, *tensors, report, spec.batch_coupled, spec.pack, spec.density_ratio)
 
     generator = proven("generator", package.generator, generator_tensors(package))
     discriminator = encoder = None
@@ -83,6 +87,16 @@ def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits)
     if (spec := package.encoder) is not None:
         encoder = proven("encoder", spec, encoder_tensors(package, spec))
     return ProvenPackage(_offer(package, generator, discriminator, encoder, limits), generator, discriminator, encoder)
+
+
+def _backend(runtime: Runtime) -> Callable[[str, Runtime, Examination], tuple[Runners, GraphReport]]:
+    if runtime.backend == "onnxruntime":
+        return onnxruntime_runners
+    try:
+        from service.engine.openvino_runners import openvino_runners  # noqa: PLC0415  (an optional extra)
+    except ModuleNotFoundError as error:
+        raise GraphRefused("OpenVINO is asked for and not installed: pip install 'ganymede-gan[openvino]'") from error
+    return openvino_runners
 
 
 def _offer(

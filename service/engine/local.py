@@ -1,4 +1,4 @@
-"""The engine in this process: `Engine` of `port.py`, with a session, a batcher and a model thread for each graph.
+"""The engine in this process: `Engine` of `port.py`, with a batcher and its lanes for each graph.
 
     load ──▶ sessions made and proven on a thread ──▶ batchers, pipeline ◀── submit
 
@@ -19,13 +19,22 @@ from service.engine.graphs import GraphKind, LoadReport, PackageGraphs, PackageK
 from service.engine.judge import Judge
 from service.engine.loading import ProvenGraph, ProvenPackage, prove_package
 from service.engine.meter import Meter
+from service.engine.occupancy import Occupancy
 from service.engine.pipeline import Pipeline
 from service.engine.port import InferJob, Job, Samples
+from service.engine.runners import Array
 from service.engine.running import RunningGraph
-from service.engine.session import Array, Runtime
+from service.engine.runtime import Runtime
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull
 from service.telemetry import Telemetry
+
+_REASONS: Mapping[type[BaseException], str] = {
+    QueueFull: "queue_full",
+    DeadlinePassed: "deadline",
+    NotReady: "draining",
+    asyncio.CancelledError: "cancelled",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -45,17 +54,16 @@ class _Loaded:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Count a job while it lasts."""
+    def begin_job(self) -> None:
+        """Count a job that begins."""
         self._jobs += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self._jobs -= 1
-            if self._jobs == 0:
-                self._idle.set()
+
+    def end_job(self) -> None:
+        """Count a job that ended, however it did."""
+        self._jobs -= 1
+        if self._jobs == 0:
+            self._idle.set()
 
     async def finish(self) -> None:
         """Wait for the jobs there are, then free the sessions."""
@@ -83,6 +91,7 @@ class LocalEngine:
         self._runtime = runtime
         self._limits = limits
         self._telemetry = telemetry
+        self._occupancy = Occupancy()
         self._packages: dict[PackageKey, _Loaded] = {}
         self._retiring: set[_Loaded] = set()
         self._draining = False
@@ -152,11 +161,18 @@ class LocalEngine:
     @contextmanager
     def _answering(self, key: PackageKey) -> Iterator[_Loaded]:
         """Hold a package for one job, and count how the job is turned away if it is."""
-        with self._rejections():
+        loaded = None
+        try:
             self._refuse_if_draining()
             loaded = self._loaded(key)
-            with loaded.busy():
-                yield loaded
+            loaded.begin_job()
+            yield loaded
+        except (QueueFull, DeadlinePassed, NotReady, asyncio.CancelledError) as error:
+            self._telemetry.rejected.labels(_REASONS[type(error)]).inc()
+            raise
+        finally:
+            if loaded is not None:
+                loaded.end_job()
 
     def _loaded(self, key: PackageKey) -> _Loaded:
         loaded = self._packages.get(key)
@@ -168,37 +184,20 @@ class LocalEngine:
         if self._draining:
             raise NotReady("the service is stopping")
 
-    @contextmanager
-    def _rejections(self) -> Iterator[None]:
-        """Count the jobs that are turned away, by reason."""
-        try:
-            yield
-        except QueueFull:
-            self._telemetry.rejected.labels("queue_full").inc()
-            raise
-        except DeadlinePassed:
-            self._telemetry.rejected.labels("deadline").inc()
-            raise
-        except NotReady:
-            self._telemetry.rejected.labels("draining").inc()
-            raise
-        except asyncio.CancelledError:
-            self._telemetry.rejected.labels("cancelled").inc()
-            raise
-
     def _start(self, package: PackageGraphs, proven: ProvenPackage) -> _Loaded:
-        """Give each graph its model thread."""
+        """Give each graph its lanes."""
         graphs: dict[GraphKind, RunningGraph] = {}
 
         def run(kind: GraphKind, graph: ProvenGraph) -> RunningGraph:
             meter = Meter(self._telemetry, package.key.name, kind)
-            batcher = Batcher(graph.session, self._limits, graph.report.buckets, meter)
+            inputs = list(graph.inputs.values())
+            batcher = Batcher(graph.runners, inputs, graph.report.buckets, self._limits, meter, self._occupancy)
             graphs[kind] = RunningGraph(batcher, graph.inputs, graph.outputs)
             return graphs[kind]
 
         judge = encoder = None
         if (graph := proven.discriminator) is not None:
-            judge = Judge(run("discriminator", graph), graph.batch_coupled, graph.pack, graph.density_ratio)
+            judge = Judge(run("discriminator", graph), graph.batch_coupled, graph.density_ratio)
         if proven.encoder is not None:
             encoder = run("encoder", proven.encoder)
         generator = run("generator", proven.generator)

@@ -18,6 +18,7 @@ References:
 
 import threading
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ Seeds = NDArray[np.uint64]
 _WORDS_PER_BLOCK = 4
 _DROPPED_BITS = np.uint64(12)
 _U_STEP = 2.0**-52
+# Of a lone seed the counter's arithmetic would cost more than its words. Redraws beyond this are rare.
+_REDRAWS_KEPT = 16
 
 
 class Domain(IntEnum):
@@ -51,15 +54,20 @@ class _Philox(threading.local):
     def words(self, seeds: Seeds, domain: Domain, count: int, candidates: Seeds | None, redraw: int) -> Seeds:
         """As `uniforms`, before the words become numbers."""
         words = np.empty((len(seeds), count), np.uint64)
-        starts = _counters(np.zeros(1, np.uint64) if candidates is None else candidates, redraw)
-        self._key[1] = domain
-        self._counter[:] = starts[0]
-        for row, seed in enumerate(seeds):
-            self._key[0] = seed
-            if candidates is not None:
-                self._counter[:] = starts[row]
-            self._philox.state = self._start
-            words[row] = self._philox.random_raw(count)
+        philox, start, key, counter = self._philox, self._start, self._key, self._counter
+        key[1] = domain
+        if candidates is None:
+            counter[:] = _first_counter(redraw)
+            for row, seed in enumerate(seeds.tolist()):
+                key[0] = seed
+                philox.state = start
+                words[row] = philox.random_raw(count)
+            return words
+        for row, (seed, before) in enumerate(zip(seeds.tolist(), _counters(candidates, redraw), strict=True)):
+            key[0] = seed
+            counter[:] = before
+            philox.state = start
+            words[row] = philox.random_raw(count)
         return words
 
 
@@ -76,6 +84,12 @@ def _counters(candidates: Seeds, redraw: int) -> Seeds:
         word[borrows] -= np.uint64(1)  # from 0 to the largest word: it borrows from the next
         borrows &= is_zero
     return counters
+
+
+@lru_cache(maxsize=_REDRAWS_KEPT)
+def _first_counter(redraw: int) -> Seeds:
+    """[4], of candidate 0."""
+    return _counters(np.zeros(1, np.uint64), redraw).reshape(_WORDS_PER_BLOCK)
 
 
 def uniforms(

@@ -74,8 +74,8 @@ class Pipeline:
         judged: Role = "sample" if self.offer.pixels_shape is None else "pixels"
         wants: dict[Role, bool] = {"pixels": job.want_pixels, "sample": job.want_sample}
         wants[judged] |= job.want_logits
-        wanted = {role for role, is_wanted in wants.items() if is_wanted}
-        outputs = await self.generator.ask(noise.inputs, len(noise), wanted, deadline)
+        wanted = [role for role, is_wanted in wants.items() if is_wanted]
+        outputs = await self.generator.ask(noise.write, len(noise), wanted, deadline)
         logits = None
         if judge is not None:
             logits = await judge.each(Given(outputs[judged], noise.beside, self.sample_range), deadline)
@@ -96,7 +96,7 @@ class Pipeline:
         if self.encoder is None:
             raise InvalidRequest(Problem(("package",), "this package has no encoder"))
         given = Given(*check_encode(job, self.offer), self.sample_range)
-        outputs = await self.encoder.ask(given.inputs, len(given), set(self.encoder.outputs), deadline)
+        outputs = await self.encoder.ask(given.write, len(given), list(self.encoder.outputs), deadline)
         floats = {role: values.astype(np.float32, copy=False) for role, values in outputs.items()}
         return Samples(latents=floats.get("latent"), readings=floats.get("code"), labels=job.labels)
 

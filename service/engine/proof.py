@@ -4,172 +4,190 @@
                  └─ replay in a size that serves ──────────────────────────────▶ within the tolerance, or refused
 
 Kernels may compute a row differently in another batch size, and the promise of the same bytes for the same seed would
-break with the load. So the sizes that serve are chosen by trial, here and once. The runs are the warm-up as well: no
-size serves its first request cold. The choice depends on nothing but the graph, the provider and this module, so that
-replicas of one stack choose alike.
+break with the load. So the sizes that serve are chosen by trial, here and once. The choice depends on nothing but the
+graph, what runs it and this module, so that replicas of one stack choose alike. Every further runner of the graph, be
+it on other threads or on more of them, has to repeat the bytes of the first.
 
 A graph that answers integers alone (an item, the argmax of scores that nobody sees) can hide from the trial: two batch
 sizes whose scores differ in the last bit agree on every probe, and part at a seed whose two best items are nearly tied.
 So strict serves it one sample at a time, where there is nothing to differ from.
 
-Shapes: B batch, G golden rows, P ≤ G probe rows.
+Shapes: B batch.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from service.engine.graphs import GraphReport, GraphSpec, Role, TensorSpec, Tolerance
-from service.engine.session import CPU, RUNTIME, Array, Reproducibility, Session, numpy_type
-from service.errors import GoldenMismatch, GraphRefused
+from service.engine.golden_replay import Replay, golden_count, replay
+from service.engine.graphs import GraphReport, GraphSpec, Tolerance
+from service.engine.runners import LoadedGraph, Runner
+from service.engine.runtime import CUDA, Reproducibility
+from service.engine.tolerances import distance, limit_of, measured, tolerance_of
+from service.engine.trials import Trial, try_size
+from service.errors import GraphRefused
 
-# Golden rows tried in every batch size: in order, then in random company for so many runs and so many rows at least.
-# For 1, 2, … 64 that is some 500 samples.
-PROBE_ROWS = 7
+# In every batch size golden rows are tried in random company for so many runs and so many rows at least; for 1, 2, … 64
+# that is some 500 samples. A further runner of the same graph has its mates' independence from the first.
 RANDOM_RUNS = 2
 RANDOM_ROWS = 32
-# TF32 is off and no graph is converted, so that each runs as it was exported.
-PRECISION = "fp32"
+RANDOM_RUNS_OF_A_REPETITION = 1
+# Threads that do not spin are woken for each operator of a run, some ten of them at some ten microseconds each.
+WORTH_SPREADING_S = 200e-6
 INTEGERS = frozenset({"UINT8", "INT64"})
 
 
-def prove(
-    session: Session, spec: GraphSpec, tolerances: Sequence[Tolerance], max_batch: int, mode: Reproducibility
-) -> GraphReport:
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a graph is examined on.
+
+    Attributes:
+        spec: its stated tensors and golden vectors.
+        tolerances: the package's.
+        max_batch: the largest batch size to try.
+        mode: `strict` keeps the most sizes that agree bit for bit; `fast` those within the tolerance.
+    """
+
+    spec: GraphSpec
+    tolerances: Sequence[Tolerance]
+    max_batch: int
+    mode: Reproducibility
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch sizes to try, ascending: 1, 2, 4, … and the largest itself; none of a batch-coupled graph."""
+        if self.spec.batch_coupled:
+            return ()
+        largest = 1 if self.mode == "strict" and _answers_integers(self.spec) else self.max_batch
+        return tuple(sorted({min(2**power, largest) for power in range(largest.bit_length() + 1)}))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a graph showed.
+
+    Attributes:
+        report: of the whole.
+        trials: of the batch sizes that serve, ascending; none of a batch-coupled graph.
+    """
+
+    report: GraphReport
+    trials: tuple[Trial, ...]
+
+    @property
+    def run_s(self) -> Mapping[int, float]:
+        """Fewest seconds that a run took, by batch size."""
+        return {trial.size: trial.run_s for trial in self.trials}
+
+    @property
+    def thread_s(self) -> Mapping[int, float]:
+        """Fewest seconds of the processor that a run took on the calling thread, by batch size."""
+        return {trial.size: trial.thread_s for trial in self.trials}
+
+    def sizes_to_spread(self, cores: int) -> tuple[int, ...]:
+        """Batch sizes, ascending, that could be done sooner on all cores together than shared out between them.
+
+        With as many samples as cores each core has one of its own; up to twice as many, some would have two and some
+        one. A run that is over before other cores are awake is spread in no size.
+
+        Args:
+            cores: that there are.
+        """
+        if cores == 1 or not self.trials or self.trials[0].thread_s < WORTH_SPREADING_S:
+            return ()
+        return tuple(trial.size for trial in self.trials if trial.size < 2 * cores)
+
+    def repeat(self, runner: Runner, spec: GraphSpec, sizes: Collection[int]) -> Mapping[int, float]:
+        """Hold another runner of the same graph to the bytes that were seen.
+
+        Args:
+            runner: takes batches of the sizes.
+            spec: as in the examination.
+            sizes: some of those that serve.
+
+        Returns:
+            Fewest seconds that its runs took, by batch size; nothing if it answered any other bytes.
+        """
+        seconds = {}
+        for before in (trial for trial in self.trials if trial.size in sizes):
+            again = try_size(runner, spec, before.size, RANDOM_RUNS_OF_A_REPETITION)
+            if again.bytes_seen != before.bytes_seen:
+                return {}
+            seconds[again.size] = again.run_s
+        return seconds
+
+
+def prove(session: LoadedGraph, examination: Examination) -> Proof:
     """Choose the batch sizes that serve, and replay the golden vectors in one of them.
 
     A batch-coupled graph has no sizes to choose: its golden rows are replayed together, as they were exported.
 
     Args:
-        session: the graph, loaded.
-        spec: its stated tensors and golden vectors.
-        tolerances: the package's.
-        max_batch: the largest batch size to try.
-        mode: `strict` keeps the most sizes that agree bit for bit; `fast` those within the tolerance.
-
-    Returns:
-        The report; its buckets are empty for a batch-coupled graph.
+        session: the graph, loaded for every size of the examination.
+        examination: what it must show.
 
     Raises:
         GoldenMismatch: the outputs stray from the golden ones.
         GraphRefused: golden tensors are not the stated ones, logits depend on each other although nobody says so, or no
             batch size can serve.
     """
-    count = _golden_count(session.graph, spec)
-    tolerance = _stated_tolerance(session, tolerances)
+    spec, mode = examination.spec, examination.mode
+    count = golden_count(session.graph, spec)
+    tolerance = tolerance_of(session, examination.tolerances)
     if spec.batch_coupled:
-        deviation = _replay(session, spec, tolerance, count)
-        return GraphReport(session.provider, (), False, 0.0, deviation, _fingerprint(session, frozenset()))
-    largest = 1 if mode == "strict" and _answers_integers(spec) else max_batch
-    trials = [_try_size(session, spec, size, min(count, PROBE_ROWS)) for size in _candidates(largest)]
+        return Proof(_report(session, spec, [], [], replay(session, spec, tolerance, count)), ())
+    trials = [try_size(session, spec, size, max(RANDOM_RUNS, RANDOM_ROWS // size)) for size in examination.sizes]
     _hold_independent(trials, spec, session, tolerance)
     serving = _agreeing(trials, session) if mode == "strict" else _tolerable(trials, spec, tolerance)
+    shown = replay(session, spec, tolerance, serving[-1].size)
+    return Proof(_report(session, spec, trials, serving, shown), tuple(serving))
+
+
+def _report(
+    session: LoadedGraph, spec: GraphSpec, trials: Sequence[Trial], serving: Sequence[Trial], shown: Replay
+) -> GraphReport:
     return GraphReport(
         provider=session.provider,
         buckets=tuple(trial.size for trial in serving),
         reproducible=len({trial.bytes_seen for trial in serving}) == 1 and serving[0].steady,
         largest_deviation=_largest_deviation(trials, spec),
-        golden_deviation=_replay(session, spec, tolerance, serving[-1].size),
-        fingerprint=_fingerprint(session, frozenset().union(*(trial.bytes_seen for trial in serving))),
+        golden_deviation=shown.deviation,
+        fingerprint=_fingerprint(session, serving),
+        runtime=session.runtime,
+        precision=session.precision,
+        pixel_difference=shown.pixel_difference,
     )
-
-
-@dataclass(slots=True)
-class _Trial:
-    """What one batch size did with the probe rows, over all slots and companies.
-
-    Attributes:
-        size: the batch size.
-        hashes: per probe row, one hash for each different answer.
-        lowest: by (output, probe row), elementwise over all answers.
-        highest: likewise.
-    """
-
-    size: int
-    hashes: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
-    lowest: dict[tuple[str, int], Array] = field(default_factory=dict)
-    highest: dict[tuple[str, int], Array] = field(default_factory=dict)
-
-    def see(self, row: int, answer: dict[str, Array]) -> None:
-        """Note what the size answered for a probe row."""
-        content = b"".join(values.tobytes() for values in answer.values())
-        self.hashes[row].add(hashlib.sha256(content).digest())
-        for output, values in answer.items():
-            place = output, row
-            self.lowest[place] = np.minimum(self.lowest.get(place, values), values)
-            self.highest[place] = np.maximum(self.highest.get(place, values), values)
-
-    @property
-    def bytes_seen(self) -> frozenset[tuple[int, bytes]]:
-        """Every answer, by row: equal for two sizes that agree."""
-        return frozenset((row, answer) for row, answers in self.hashes.items() for answer in answers)
-
-    @property
-    def steady(self) -> bool:
-        """Whether each row had one answer only, whatever its slot and company."""
-        return all(len(answers) == 1 for answers in self.hashes.values())
 
 
 def _answers_integers(spec: GraphSpec) -> bool:
     return all(output.datatype in INTEGERS for output in spec.outputs)
 
 
-def _candidates(max_batch: int) -> list[int]:
-    """1, 2, 4, … and the largest itself."""
-    return sorted({min(2**power, max_batch) for power in range(max_batch.bit_length() + 1)})
-
-
-def _try_size(session: Session, spec: GraphSpec, size: int, probes: int) -> _Trial:
-    trial = _Trial(size)
-    outputs = [output.name for output in spec.outputs]
-    # Behind the probe rows stands a row of zeros: it is what padding is, and company for a lone golden row.
-    pool = {
-        tensor.name: np.concatenate((golden := spec.golden[tensor.name][:probes], np.zeros_like(golden[:1])))
-        for tensor in spec.inputs
-    }
-    for arrangement in _arrangements(size, probes):
-        results = session.run([{name: rows[arrangement] for name, rows in pool.items()}], size, outputs)
-        for slot, row in enumerate(arrangement.tolist()):
-            if row < probes:
-                trial.see(row, {output: results[output][slot] for output in outputs})
-    return trial
-
-
-def _arrangements(size: int, probes: int) -> Iterator[NDArray[np.int64]]:
-    """Which row of the pool stands in which slot, [B]: every row and every slot in turn, then random companies."""
-    for start in range(0, probes, size):
-        yield np.arange(start, start + size) % probes
-    rng = np.random.default_rng(size)
-    for _ in range(max(RANDOM_RUNS, RANDOM_ROWS // size)):
-        yield rng.integers(0, probes + 1, size)
-
-
-def _agreeing(trials: Sequence[_Trial], session: Session) -> list[_Trial]:
-    """The most sizes that give a row the same bytes; between equally many, those that suit the provider.
+def _agreeing(trials: Sequence[Trial], session: LoadedGraph) -> list[Trial]:
+    """The most sizes that give a row the same bytes; between equally many, those that suit the device.
 
     A CPU computes small batches about as cheaply as large ones, so the smaller sizes win and pad least; a GPU hardly
     notices the batch, so the larger ones win.
     """
-    groups: dict[frozenset[tuple[int, bytes]], list[_Trial]] = defaultdict(list)
+    groups: dict[frozenset[tuple[int, bytes]], list[Trial]] = defaultdict(list)
     for trial in trials:
         if trial.steady:
             groups[trial.bytes_seen].append(trial)
     if not groups:
         raise GraphRefused(f"{session.graph}: no batch size gives the same sample twice; only `fast` could serve it")
-    toward = -1 if session.provider == CPU else 1
+    toward = 1 if session.provider == CUDA else -1
     return max(groups.values(), key=lambda group: (len(group), toward * group[-1].size))
 
 
-def _tolerable(trials: Sequence[_Trial], spec: GraphSpec, tolerance: Tolerance) -> list[_Trial]:
+def _tolerable(trials: Sequence[Trial], spec: GraphSpec, tolerance: Tolerance) -> list[Trial]:
     """The sizes whose answers stay within the golden tolerance, whatever the company."""
 
-    def stays_close(trial: _Trial) -> bool:
+    def stays_close(trial: Trial) -> bool:
         return all(
-            _distance(bound, spec.golden[output][row]) <= _limit(spec, output, tolerance)
+            distance(bound, spec.golden[output][row]) <= limit_of(spec, output, tolerance)
             for bounds in (trial.lowest, trial.highest)
             for (output, row), bound in bounds.items()
         )
@@ -177,122 +195,41 @@ def _tolerable(trials: Sequence[_Trial], spec: GraphSpec, tolerance: Tolerance) 
     return [trial for trial in trials if stays_close(trial)] or list(trials[:1])  # whose replay will say what strays
 
 
-def _hold_independent(trials: Sequence[_Trial], spec: GraphSpec, session: Session, tolerance: Tolerance) -> None:
+def _hold_independent(trials: Sequence[Trial], spec: GraphSpec, session: LoadedGraph, tolerance: Tolerance) -> None:
     """Refuse logits that depend on what is judged beside a sample: the permutation test, which every trial is.
 
     Other graphs that do so are served one sample at a time; a discriminator was not trained to judge so.
     """
     for output in (output.name for output in spec.outputs if output.role == "logit"):
         change = max(
-            _distance(trial.highest[place], trial.lowest[place])
+            distance(trial.highest[place], trial.lowest[place])
             for trial in trials
             for place in trial.lowest
             if place[0] == output
         )
-        if change > _limit(spec, output, tolerance):
+        if change > limit_of(spec, output, tolerance):
             raise GraphRefused(
                 f"{session.graph}: the {output} of a sample changes by {change:.3g} with what is judged beside it; a "
                 "discriminator with batch statistics must state batch_coupled: true"
             )
 
 
-def _largest_deviation(trials: Sequence[_Trial], spec: GraphSpec) -> float:
+def _largest_deviation(trials: Sequence[Trial], spec: GraphSpec) -> float:
+    if not trials:
+        return 0.0
     return max(
-        _distance(
+        distance(
             np.max([trial.highest[place] for trial in trials], axis=0),
             np.min([trial.lowest[place] for trial in trials], axis=0),
         )
         for place in trials[0].lowest
-        if place[0] in _measured(spec)
+        if place[0] in measured(spec)
     )
 
 
-def _replay(session: Session, spec: GraphSpec, tolerance: Tolerance, size: int) -> float:
-    """Run all golden rows in batches of `size`; returns the largest deviation of the measured outputs.
-
-    Raises:
-        GoldenMismatch: an output strays.
-    """
-    outputs = [output.name for output in spec.outputs]
-    deviations = dict.fromkeys(outputs, 0.0)
-    for start in range(0, len(spec.golden[outputs[0]]), size):
-        part = slice(start, start + size)
-        results = session.run([{tensor.name: spec.golden[tensor.name][part] for tensor in spec.inputs}], size, outputs)
-        for output in outputs:
-            golden = spec.golden[output][part]
-            deviation = _distance(results[output][: len(golden)], golden)
-            deviations[output] = float(np.maximum(deviations[output], deviation))  # unlike max, it keeps a NaN
-    for output, deviation in deviations.items():
-        limit = _limit(spec, output, tolerance)
-        if not deviation <= limit:
-            raise GoldenMismatch(
-                f"{session.graph}: {output} strays from the golden outputs by {deviation:.3g}; "
-                f"the tolerance on {session.provider} at {PRECISION} is {limit:.3g}"
-            )
-    return max(deviations[output] for output in _measured(spec))
-
-
-def _fingerprint(session: Session, bytes_seen: frozenset[tuple[int, bytes]]) -> str:
+def _fingerprint(session: LoadedGraph, serving: Sequence[Trial]) -> str:
     """Identify what computes a graph by its names and, since they leave the processor open, by its very answers."""
-    seen = hashlib.sha256(f"{RUNTIME}\n{session.provider}\n{PRECISION}\n".encode())
-    for row, answer in sorted(bytes_seen):
+    seen = hashlib.sha256(f"{session.runtime}\n{session.provider}\n{session.precision}\n".encode())
+    for row, answer in sorted(frozenset().union(*(trial.bytes_seen for trial in serving))):
         seen.update(row.to_bytes(2, "big") + answer)
     return seen.hexdigest()
-
-
-def _distance(left: Array, right: Array) -> float:
-    """Largest absolute difference; NaN where either has one."""
-    return float(np.max(np.abs(left.astype(np.float64) - right.astype(np.float64))))
-
-
-def _measured(spec: GraphSpec) -> list[str]:
-    """Outputs that a report's deviations are about: not pixels, whose unit is another."""
-    return [output.name for output in spec.outputs if output.role != "pixels"]
-
-
-def _limit(spec: GraphSpec, output: str, tolerance: Tolerance) -> float:
-    tensor = next(tensor for tensor in spec.outputs if tensor.name == output)
-    if tensor.datatype == "INT64":
-        return 0.0  # of two items, none is nearly the other
-    limits: dict[Role, float | None] = {
-        "sample": tolerance.sample,
-        "pixels": tolerance.pixels,
-        "logit": tolerance.logit,
-        "latent": tolerance.latent,
-        "code": tolerance.code,
-    }
-    limit = limits[tensor.role]
-    return tolerance.sample if limit is None else limit
-
-
-def _stated_tolerance(session: Session, tolerances: Sequence[Tolerance]) -> Tolerance:
-    for tolerance in tolerances:
-        if (tolerance.provider, tolerance.precision) == (session.provider, PRECISION):
-            return tolerance
-    raise GoldenMismatch(f"{session.graph}: the package states no tolerance for {session.provider} at {PRECISION}")
-
-
-def _golden_count(graph: str, spec: GraphSpec) -> int:
-    """G, after a check that golden tensors are the stated ones.
-
-    Raises:
-        GraphRefused: they are not.
-    """
-    tensors = (*spec.inputs, *spec.outputs)
-    for tensor in tensors:
-        if not _is_stated(spec.golden.get(tensor.name), tensor):
-            raise GraphRefused(f"{graph}: golden {tensor.name} is missing, or has not the stated type and shape")
-    counts = {len(spec.golden[tensor.name]) for tensor in tensors}
-    if len(counts) != 1:
-        raise GraphRefused(f"{graph}: golden tensors have different numbers of rows: {sorted(counts)}")
-    return counts.pop()
-
-
-def _is_stated(golden: Array | None, tensor: TensorSpec) -> bool:
-    return (
-        golden is not None
-        and golden.dtype == numpy_type(tensor)
-        and golden.ndim == len(tensor.shape)
-        and golden.shape[1:] == tensor.shape[1:]
-        and len(golden) > 0
-    )

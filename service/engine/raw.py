@@ -1,7 +1,7 @@
 """One graph asked by its tensors' own names: the way of an `InferJob`, past pixels and judges.
 
     given tensors ──┐
-    seeds ──drawn───┴▶ rows by name ─▶ the graph's batcher, with everybody else's ─▶ outputs by name
+    seeds ──drawn───┴▶ rows by name ─▶ the graph's lanes, with everybody else's ─▶ outputs by name
 
 What a caller gives is computed as it stands: of a latent that is not finite come samples that mean nothing, and they
 are nobody else's. Only ids are held to their range, since one that does not exist would fail the whole run. What a
@@ -10,22 +10,25 @@ caller leaves out of the generator's inputs is drawn from the seeds as a `Genera
 Shapes: N samples.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
 from service.engine import sampler
-from service.engine.batcher import RowSource
 from service.engine.codes import code_tensor
+from service.engine.draws import Draw, Recipe
 from service.engine.graphs import Role, TensorSpec
+from service.engine.inputs import Rows
 from service.engine.job_checks import Offer
 from service.engine.port import InferJob
+from service.engine.recipes import CodeRecipe, LabelRecipe, LatentRecipe
+from service.engine.request import RowSource
 from service.engine.roles import Tensors
+from service.engine.runners import Array
 from service.engine.running import RunningGraph
-from service.engine.session import Array, Rows, numpy_type
 from service.errors import InvalidRequest, Problem
 
-Drawers = Mapping[str, Callable[[slice], Array]]
+Recipes = dict[str, Recipe]
 
 
 async def infer(job: InferJob, graph: RunningGraph, offer: Offer, deadline: float | None) -> dict[str, Array]:
@@ -59,7 +62,7 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tupl
         offer: of the package.
 
     Returns:
-        N, and what makes the rows of some of the samples.
+        N, and what writes the rows of some of the samples.
 
     Raises:
         InvalidRequest: a tensor is unknown, missing or not the stated one; an id does not exist.
@@ -68,13 +71,13 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tupl
     _check_known("outputs", job.outputs, outputs)
     if not job.outputs or len(set(job.outputs)) < len(job.outputs):
         raise _invalid("outputs", "name at least one output, and each only once")
-    drawers = _drawers(job, inputs, offer)
+    recipes = _recipes(job, inputs, offer)
     counts = {} if job.seeds is None else {"seeds": len(job.seeds)}
     for tensor in inputs.values():
         if tensor.name in job.inputs:
             counts[tensor.name] = _count(job.inputs[tensor.name], tensor)
             _check_ids(job.inputs[tensor.name], tensor, offer)
-        elif tensor.name not in drawers:
+        elif tensor.name not in recipes:
             raise _invalid("inputs", f"`{tensor.name}` is missing")
     if len(set(counts.values())) > 1:
         raise _invalid("inputs", f"each input needs as many rows as the others, not {counts}")
@@ -83,15 +86,19 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tupl
         words = f"this discriminator judges samples together, at most {offer.largest_group} at a time"
         raise _invalid("inputs", words)
 
-    def rows(start: int, stop: int) -> Rows:
-        given = {name: values[start:stop] for name, values in job.inputs.items()}
-        return given | {name: draw(slice(start, stop)) for name, draw in drawers.items()}
+    def write(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+        for name, values in job.inputs.items():
+            rows[name][:] = values[start:stop]
+        if job.seeds is None:
+            return ()
+        seeds = job.seeds[start:stop]
+        return [Draw(recipe, seeds, None, _taker(recipe, rows[name])) for name, recipe in recipes.items()]
 
-    return count, rows
+    return count, write
 
 
-def _drawers(job: InferJob, inputs: Tensors, offer: Offer) -> Drawers:
-    """By name, how what is left out of the inputs is drawn for some of the samples.
+def _recipes(job: InferJob, inputs: Tensors, offer: Offer) -> Recipes:
+    """By name, how what is left out of the inputs is drawn.
 
     Raises:
         InvalidRequest: the sampler cannot draw from these seeds, or nothing is left to draw.
@@ -102,18 +109,29 @@ def _drawers(job: InferJob, inputs: Tensors, offer: Offer) -> Drawers:
     if not len(seeds):
         raise _invalid("seeds", "at least one seed is needed")
     sampler.check_seeds(seeds, offer.prior, job.sampler)
-    by_role: dict[Role, Callable[[slice], Array]] = {
-        "latent": lambda place: sampler.latents(seeds[place], offer.latent_size, offer.prior, job.sampler)
-    }
+    by_role: dict[Role, Recipe] = {"latent": LatentRecipe(offer.latent_size, offer.prior, job.sampler)}
     if classes is not None:
-        by_role["label"] = lambda place: sampler.labels(seeds[place], classes)
+        by_role["label"] = LabelRecipe(classes)
     if codes is not None:
-        by_role["code"] = lambda place: code_tensor(sampler.codes(seeds[place], codes), codes)
+        by_role["code"] = CodeRecipe(codes)
     left_out = {role: tensor.name for role, tensor in inputs.items() if tensor.name not in job.inputs}
-    drawers = {name: by_role[role] for role, name in left_out.items() if role in by_role}
-    if "latent" not in inputs or not drawers:
+    recipes = {name: by_role[role] for role, name in left_out.items() if role in by_role}
+    if "latent" not in inputs or not recipes:
         raise _invalid("seeds", "there is nothing that a seed would draw: only a generator's inputs are, if left out")
-    return drawers
+    return recipes
+
+
+def _taker(recipe: Recipe, rows: Array) -> Callable[[Array], None]:
+    """Writes what a recipe drew as the graph takes it."""
+
+    def take(drawn: Array) -> None:
+        match recipe:
+            case CodeRecipe(spec):
+                rows[:] = code_tensor(drawn.astype(np.float64, copy=False), spec)
+            case _:
+                rows[:] = drawn
+
+    return take
 
 
 def _check_known(place: str, names: Collection[str], tensors: Tensors) -> None:
@@ -125,7 +143,7 @@ def _check_known(place: str, names: Collection[str], tensors: Tensors) -> None:
 def _count(values: Array, tensor: TensorSpec) -> int:
     """How many rows a given input has, if it is the stated one."""
     fits = values.ndim == len(tensor.shape) and values.shape[1:] == tensor.shape[1:] and len(values) > 0
-    if values.dtype != numpy_type(tensor) or not fits:
+    if values.dtype != tensor.dtype or not fits:
         stated = f"{tensor.datatype} {list(tensor.shape)} with 1 or more in place of -1"
         raise _invalid("inputs", f"`{tensor.name}` is {stated}, not {values.dtype} {list(values.shape)}")
     return len(values)

@@ -4,15 +4,19 @@ It stands between jobs, which speak of roles (latent, sample, logit), and the ba
 knows no meaning. Nothing else translates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.engine.batcher import Batcher
+from service.engine.draws import Draw
 from service.engine.graphs import Role
+from service.engine.inputs import Rows
 from service.engine.roles import Tensors
-from service.engine.session import Array, Rows
+from service.engine.runners import Array
 
-RolesSource = Callable[[int, int], Mapping[Role, Array]]
+RoleRows = Mapping[Role, Array]
+# Writes the inputs of samples `start` … `stop` − 1 by role; as `RowSource` otherwise.
+RoleSource = Callable[[int, int, RoleRows], Sequence[Draw]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +34,19 @@ class RunningGraph:
     outputs: Tensors
 
     async def ask(
-        self, source: RolesSource, samples: int, wanted: set[Role], deadline: float | None
+        self, source: RoleSource, samples: int, wanted: Collection[Role], deadline: float | None
     ) -> dict[Role, Array]:
         """Have samples computed; as `Batcher.ask`, but by role.
 
         Args:
-            source: the inputs of samples `start` … `stop` − 1; called on the model thread.
+            source: writes the inputs of samples `start` … `stop` − 1; called on a model thread.
             samples: how many.
             wanted: outputs to fetch.
             deadline: on `time.monotonic`; None never.
         """
 
-        def rows(start: int, stop: int) -> Rows:
-            by_role = source(start, stop)
-            return {tensor.name: by_role[role] for role, tensor in self.inputs.items()}
+        def write(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+            return source(start, stop, {role: rows[tensor.name] for role, tensor in self.inputs.items()})
 
-        names = {role: self.outputs[role].name for role in sorted(wanted)}
-        results = await self.batcher.ask(rows, samples, list(names.values()), deadline)
-        return {role: results[name] for role, name in names.items()}
+        results = await self.batcher.ask(write, samples, [self.outputs[role].name for role in wanted], deadline)
+        return {role: results[self.outputs[role].name] for role in wanted}

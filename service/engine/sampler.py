@@ -44,6 +44,9 @@ LEAST_TRUNCATION = 0.1
 # 2⁻²¹ of a float32's own spacing.
 ERROR_BOUND = 2.0**-45
 
+# One coordinate in about a million must be settled: looking for its place costs more than asking whether it exists.
+_NOWHERE = np.empty((0, 0), np.intp)
+
 
 def latents(
     seeds: Seeds,
@@ -177,7 +180,9 @@ def _normal(u: NDArray[np.float64]) -> NDArray[np.float32]:
     """Box–Muller: [N, W] uniform to [N, W] normal, W even."""
     radius = np.sqrt(-2 * np.log(u[:, 0::2]))[..., np.newaxis]
     angle = 2 * np.pi * u[:, 1::2]
-    proposal = radius * np.stack((np.cos(angle), np.sin(angle)), axis=-1)
+    proposal = np.empty((*angle.shape, 2))
+    proposal[..., 0], proposal[..., 1] = np.cos(angle), np.sin(angle)
+    proposal *= radius
     rounded, unsure = _round(proposal, radius * ERROR_BOUND)
     for row, pair, which in unsure:
         rounded[row, pair, which] = exact.normal(u[row, 2 * pair], u[row, 2 * pair + 1])[which]
@@ -197,10 +202,11 @@ def _round(proposal: NDArray[np.float64], error: NDArray[np.float64]) -> tuple[N
     """Round to float32, and say where the error decides the rounding.
 
     Returns:
-        The rounded proposal, and the indices [M, proposal.ndim] of the M coordinates that must be settled exactly.
+        The rounded proposal, and the indices of the coordinates that must be settled exactly.
     """
     rounded = (proposal - error).astype(np.float32)
-    return rounded, np.argwhere(rounded != (proposal + error).astype(np.float32))
+    differs = rounded != (proposal + error).astype(np.float32)
+    return rounded, np.argwhere(differs) if np.count_nonzero(differs) else _NOWHERE
 
 
 def _legacy_normal(seeds: Seeds, size: int) -> NDArray[np.float32]:

@@ -3,14 +3,13 @@
 It stands beside the metrics because it answers another question: those are for charts over many models and processes,
 these are counters of one graph that a load generator reads before and after, whose differences must add up. A request
 is counted once, when it ends; a run when it ends. Durations are nanoseconds, each summed over requests as its caller
-lived through them: of a batch, every request in it waited for the whole run.
+lived through them: of a batch, every request in it waited for the whole run. Runs of one request that were side by side
+are all counted, so that its stages may be longer together than its whole.
 
     arrival ──queue──▶ taken ──inputs──▶ ──run──▶ ──outputs──▶ answered
 """
 
 from dataclasses import dataclass, field
-
-_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +23,6 @@ class Total:
 
     count: int = 0
     ns: int = 0
-
-    def plus(self, seconds: float) -> "Total":
-        """Add one more."""
-        return Total(self.count + 1, self.ns + round(seconds * _NS_PER_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +59,6 @@ class StageTotals:
     inputs: Total = Total()
     run: Total = Total()
     outputs: Total = Total()
-
-    def plus(self, stages: Stages) -> "StageTotals":
-        """Add one more."""
-        return StageTotals(
-            self.inputs.plus(stages.inputs_s), self.run.plus(stages.run_s), self.outputs.plus(stages.outputs_s)
-        )
 
 
 @dataclass(frozen=True, slots=True)

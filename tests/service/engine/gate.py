@@ -1,19 +1,27 @@
 """A real session behind a gate that a test opens: it decides when a run ends, and whether it fails.
 
-Shapes: n samples of a slice, Z latent coordinates.
+Shapes: B rows of a batch, n samples of a slice, Z latent coordinates.
 """
 
+import math
 import queue
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.batcher import Outputs, RowSource
-from service.engine.session import Rows, Runtime, Session
+from service.engine.draws import Draw
+from service.engine.inputs import Rows
+from service.engine.request import RowSource
+from service.engine.runners import Feeds, Outputs, Runners
+from service.engine.session import Session
 from tests.toy import toy_graphs
+
+Verdict = Literal["pass", "fail"]
 
 PATIENCE_S = 20.0  # for what must happen: long enough for a busy machine, and never spent when all is well
 LATENT_SIZE = 4
@@ -21,7 +29,7 @@ TOY = toy_graphs(latent_size=LATENT_SIZE, height=4, width=4)
 
 
 def toy_session() -> Session:
-    return Session("generator", TOY.generator, Runtime(device="cpu", threads=1))
+    return Session("generator", TOY.generator, device="cpu", threads=1)
 
 
 def toy_latents(first: int, count: int) -> NDArray[np.float32]:
@@ -37,44 +45,97 @@ class Run:
         slices: (request, start, stop) of each, by the names that `Gate.rows` was given.
         size: rows of the run.
         outputs: what it fetches.
+        wide: whether it is on all cores.
+        verdict: how it ends, as soon as that is known.
     """
 
     slices: tuple[tuple[str, int, int], ...]
     size: int
     outputs: tuple[str, ...]
+    wide: bool = False
+    verdict: queue.Queue[Verdict] = field(default_factory=queue.Queue, compare=False, repr=False)
+
+
+class Asked(threading.local):
+    """The slices whose rows one model thread asked for since its last run."""
+
+    def __init__(self) -> None:
+        self.slices: list[tuple[str, int, int]] = []
 
 
 class Gate:
-    """A runner that stops before each run until the test says how it ends."""
+    """Runners that stop before each run until the test says how it ends."""
 
     def __init__(self) -> None:
         self._session = toy_session()
-        self._asked: list[tuple[str, int, int]] = []
+        self._asked = Asked()
         self._begun: queue.Queue[Run] = queue.Queue()
-        self._verdicts: queue.Queue[Literal["pass", "fail"]] = queue.Queue()
+        self._lock = threading.Lock()
+        self._held: deque[Run] = deque()
+        self._early: deque[Verdict] = deque()
+
+    def runners(self, lanes: int = 1, wide_s: Mapping[int, float] | None = None) -> Runners:
+        """Runners of this gate, of unknown costs; or so that larger batches pay, with wide ones of these costs."""
+        if wide_s is None:
+            return Runners(_Gated(self, wide=False), None, lanes, {}, {})
+        narrow_s = {size: math.sqrt(size) for size in wide_s}
+        return Runners(_Gated(self, wide=False), _Gated(self, wide=True), lanes, narrow_s, wide_s)
 
     def rows(self, request: str, latents: NDArray[np.float32]) -> RowSource:
-        """A request's rows, noted when the model thread asks for them."""
+        """A request's rows, noted when a model thread asks for them."""
 
-        def source(start: int, stop: int) -> Rows:
-            self._asked.append((request, start, stop))
-            return {"latent": latents[start:stop]}
+        def source(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+            self._asked.slices.append((request, start, stop))
+            rows["latent"][:] = latents[start:stop]
+            return ()
 
         return source
 
-    def run(self, rows: Sequence[Rows], batch: int, outputs: Sequence[str]) -> Outputs:
-        slices, self._asked = tuple(self._asked), []
-        self._begun.put(Run(slices, batch, tuple(outputs)))
-        if self._verdicts.get(timeout=PATIENCE_S) == "fail":
+    def compute(self, feeds: Feeds, outputs: Sequence[str], *, wide: bool) -> Outputs:
+        """Note a run, and wait for the verdict."""
+        slices, self._asked.slices = tuple(self._asked.slices), []
+        run = Run(slices, len(feeds["latent"]), tuple(outputs), wide)
+        with self._lock:
+            if self._early:
+                run.verdict.put(self._early.popleft())
+            else:
+                self._held.append(run)
+        self._begun.put(run)
+        if run.verdict.get(timeout=PATIENCE_S) == "fail":
             raise RuntimeError("the device is gone")
-        return self._session.run(rows, batch, outputs)
+        return self._session.compute(feeds, outputs)
 
     def next_run(self) -> Run:
         """Wait for a run to begin."""
         return self._begun.get(timeout=PATIENCE_S)
 
-    def let_pass(self) -> None:
-        self._verdicts.put("pass")
+    def let_pass(self, run: Run | None = None) -> None:
+        """Let a run end; without one, that which has been held longest, or the next to begin."""
+        self._decide("pass", run)
 
-    def let_fail(self) -> None:
-        self._verdicts.put("fail")
+    def let_fail(self, run: Run | None = None) -> None:
+        """As `let_pass`, but it raises."""
+        self._decide("fail", run)
+
+    def let_all_pass(self) -> None:
+        """Let the runs end that are held; no other begins."""
+        while self._held:
+            self.let_pass(self._held[0])
+
+    def _decide(self, verdict: Verdict, run: Run | None) -> None:
+        with self._lock:
+            if run is None and not self._held:
+                self._early.append(verdict)
+                return
+            decided = self._held[0] if run is None else run
+            self._held.remove(decided)
+        decided.verdict.put(verdict)
+
+
+@dataclass(frozen=True)
+class _Gated:
+    gate: Gate
+    wide: bool
+
+    def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
+        return self.gate.compute(feeds, outputs, wide=self.wide)

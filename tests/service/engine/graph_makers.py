@@ -6,7 +6,7 @@ Shapes: B batch.
 import numpy as np
 
 from service.engine.graphs import GraphSpec, TensorSpec, Tolerance
-from service.engine.session import Array
+from service.engine.runners import Array
 from tests.toy_models import GraphWriter
 
 WIDTH = 3

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.batch_policy import Batch, BatchLimits, BatchPolicy, Slice
+from service.engine.run_sizes import RunSizes
 from service.errors import DeadlinePassed, QueueFull
 
 POWERS = (1, 2, 4, 8, 16, 32, 64)
@@ -16,7 +17,7 @@ NOW = 100.0
 
 
 def policy(buckets: tuple[int, ...] = POWERS, **limits: int) -> BatchPolicy:
-    return BatchPolicy(BatchLimits(**{"max_batch_samples": 64, **limits}), buckets)
+    return BatchPolicy(BatchLimits(**{"max_batch_samples": 64, **limits}), RunSizes(buckets) if buckets else None)
 
 
 def admit(queue: BatchPolicy, *samples: int) -> list[int]:
@@ -227,8 +228,10 @@ steps = st.lists(sizes | st.none(), max_size=40)  # a request of so many samples
 some_buckets = st.sampled_from([(1, 2, 4, 8), (4,), (1,), (2, 3, 8)])
 
 
-@given(steps=steps, buckets=some_buckets)
-def test_nobody_is_done_later_than_with_equal_shares(steps: list[int | None], buckets: tuple[int, ...]) -> None:
+@given(steps=steps, buckets=some_buckets, free=st.integers(1, 3))
+def test_nobody_is_done_later_than_with_equal_shares(
+    steps: list[int | None], buckets: tuple[int, ...], free: int
+) -> None:
     queue, ideal = policy(buckets), EqualShares()
     left: dict[int, int] = {}
     for step in steps + [None] * 200:
@@ -236,7 +239,7 @@ def test_nobody_is_done_later_than_with_equal_shares(steps: list[int | None], bu
             ticket = queue.admit(step, None, NOW)
             left[ticket] = step
             ideal.left[ticket] = Fraction(step)
-        elif (batch := queue.take(NOW).batch) is not None:
+        elif (batch := queue.take(NOW, free).batch) is not None:
             for piece in batch.slices:
                 left[piece.ticket] -= piece.stop - piece.start
             ideal.serve(Fraction(sum(piece.stop - piece.start for piece in batch.slices)))
@@ -311,3 +314,26 @@ def test_the_same_calls_give_the_same_batches(arrivals: list[int], buckets: tupl
         return [take(queue) for _ in range(math.ceil(sum(arrivals) / buckets[-1]))]
 
     assert batches() == batches()
+
+
+def test_what_waits_is_shared_out_between_the_lanes_that_are_free() -> None:
+    queue = policy()
+    (ticket,) = admit(queue, 16)
+    assert queue.take(NOW, free=2).batch == Batch((Slice(ticket, 0, 8),), 8)
+    assert queue.take(NOW, free=1).batch == Batch((Slice(ticket, 8, 16),), 8)
+
+
+def test_a_lone_sample_runs_wide_only_where_nothing_else_runs() -> None:
+    for alone in (True, False):
+        queue = BatchPolicy(BatchLimits(), RunSizes((1, 2), {1: 1.0, 2: 2.0}, {1: 0.5}), lanes=2)
+        (ticket,) = admit(queue, 1)
+        assert queue.take(NOW, free=2, alone=alone).batch == Batch((Slice(ticket, 0, 1),), 1, wide=alone)
+
+
+def test_a_refusal_counts_on_every_lane() -> None:
+    queue = BatchPolicy(BatchLimits(queue_samples=10), RunSizes(POWERS), lanes=2)
+    admit(queue, 10)
+    queue.measure(8, 2.0)
+    with pytest.raises(QueueFull) as refusal:
+        admit(queue, 4)
+    assert refusal.value.retry_after_s == pytest.approx(4 / (2 * 8 / 2.0))

@@ -1,21 +1,26 @@
 """Requests share runs and nothing else: a real session on a real thread, its runs held and let go by the test."""
 
 import asyncio
+import gc
 import threading
 import time
-from collections.abc import Awaitable, Callable
+import weakref
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from service.engine.batch_policy import BatchLimits
-from service.engine.batcher import Batcher, Outputs
+from service.engine.batcher import Batcher
+from service.engine.draws import Draw
+from service.engine.inputs import Rows
 from service.engine.meter import Meter
+from service.engine.occupancy import Occupancy
+from service.engine.runners import Outputs
 from service.errors import DeadlinePassed, NotReady, QueueFull, SessionFailed
 from service.telemetry import Telemetry
-from tests.service.engine.gate import PATIENCE_S, Gate, Run, toy_latents, toy_session
+from tests.service.engine.gate import PATIENCE_S, TOY, Gate, Run, toy_latents, toy_session
 
 LIMITS = BatchLimits(max_batch_samples=4, queue_samples=64, request_queue_samples=16)
 BUCKETS = (1, 2, 4)
@@ -25,10 +30,19 @@ OUTPUTS = ("sample", "pixels")
 class Bench:
     """A batcher over a gate, and requests by name."""
 
-    def __init__(self, limits: BatchLimits = LIMITS, buckets: tuple[int, ...] = BUCKETS) -> None:
+    def __init__(
+        self,
+        limits: BatchLimits = LIMITS,
+        buckets: tuple[int, ...] = BUCKETS,
+        lanes: int = 1,
+        wide_s: Mapping[int, float] | None = None,
+    ) -> None:
         self.gate = Gate()
         self.registry = CollectorRegistry()
-        self.batcher = Batcher(self.gate, limits, buckets, Meter(Telemetry(self.registry), "toy", "generator"))
+        self.occupancy = Occupancy()
+        meter = Meter(Telemetry(self.registry), "toy", "generator")
+        runners = self.gate.runners(lanes, wide_s)
+        self.batcher = Batcher(runners, TOY.generator.inputs, buckets, limits, meter, self.occupancy)
 
     async def ask(
         self, name: str, first: int, count: int, outputs: tuple[str, ...] = OUTPUTS, timeout_s: float | None = None
@@ -37,7 +51,8 @@ class Bench:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         rows = self.gate.rows(name, toy_latents(first, count))
         task = asyncio.create_task(self.batcher.ask(rows, count, outputs, deadline))
-        await asyncio.sleep(0)  # a turn of the event loop for the task
+        await asyncio.sleep(0)  # a turn of the event loop for the task,
+        await asyncio.sleep(0)  # and one for a lane to be woken
         return task
 
     async def hold_the_thread(self) -> asyncio.Task[Outputs]:
@@ -48,7 +63,7 @@ class Bench:
 
     async def finish(self) -> None:
         self.batcher.stop()
-        self.gate.let_pass()
+        self.gate.let_all_pass()
         await asyncio.wait_for(self.batcher.stopped(), PATIENCE_S)
 
     def metric(self, name: str) -> float:
@@ -58,10 +73,14 @@ class Bench:
 
 
 def on_a_bench(
-    scenario: Callable[[Bench], Awaitable[None]], limits: BatchLimits = LIMITS, buckets: tuple[int, ...] = BUCKETS
+    scenario: Callable[[Bench], Awaitable[None]],
+    limits: BatchLimits = LIMITS,
+    buckets: tuple[int, ...] = BUCKETS,
+    lanes: int = 1,
+    wide_s: Mapping[int, float] | None = None,
 ) -> None:
     async def run() -> None:
-        bench = Bench(limits, buckets)
+        bench = Bench(limits, buckets, lanes, wide_s)
         try:
             await asyncio.wait_for(scenario(bench), 3 * PATIENCE_S)
         finally:
@@ -70,14 +89,40 @@ def on_a_bench(
     asyncio.run(run())
 
 
+def model_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("toy-generator-")]
+
+
+async def eventually(happened: Callable[[], bool]) -> None:
+    """Give the event loop turns until something has happened on another thread."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not happened():  # noqa: ASYNC110  (no other thread sets an event for a test)
+            await asyncio.sleep(0)
+
+
 def same(answer: Outputs, first: int, count: int) -> bool:
     """Whether an answer has the bytes of the same samples computed one by one by another session."""
     session = toy_session()
-    alone = [session.run([{"latent": toy_latents(i, 1)}], 1, ["sample", "pixels"]) for i in range(first, first + count)]
+    alone = [session.compute({"latent": toy_latents(i, 1)}, ["sample", "pixels"]) for i in range(first, first + count)]
     return all(
         answer[name].tobytes() == np.concatenate([each[name] for each in alone]).tobytes()
         for name in ("sample", "pixels")
     )
+
+
+def test_what_comes_in_one_turn_of_the_event_loop_shares_a_run_though_the_lane_was_idle() -> None:
+    async def scenario(bench: Bench) -> None:
+        asks = [
+            asyncio.ensure_future(bench.batcher.ask(bench.gate.rows(name, toy_latents(first, 2)), 2, OUTPUTS))
+            for first, name in enumerate(("one", "other"))
+        ]
+        await asyncio.sleep(0)  # a turn of the event loop for the tasks,
+        await asyncio.sleep(0)  # and one for a lane to be woken
+        assert bench.gate.next_run().slices == (("one", 0, 2), ("other", 0, 2))
+        bench.gate.let_pass()
+        await asyncio.gather(*asks)
+
+    on_a_bench(scenario)
 
 
 def test_requests_that_wait_share_a_run_and_get_the_bytes_they_would_get_alone() -> None:
@@ -222,7 +267,7 @@ def test_each_request_of_a_failed_run_gets_an_error_of_its_own() -> None:
 
 
 def test_a_request_whose_inputs_cannot_be_made_fails_alone() -> None:
-    def broken(start: int, stop: int) -> dict[str, NDArray[np.float32]]:
+    def broken(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
         raise ValueError(f"no rows {start} to {stop}")
 
     async def scenario(bench: Bench) -> None:
@@ -273,7 +318,7 @@ def test_a_model_thread_ends_quietly_when_its_event_loop_is_gone() -> None:
         bench = Bench()
         task = await bench.hold_the_thread()
         task.cancel()
-        (thread,) = (each for each in threading.enumerate() if each.name == "toy-generator")
+        (thread,) = model_threads()
         return bench.gate, thread
 
     gate, thread = asyncio.run(abandon())
@@ -299,3 +344,123 @@ def test_waiting_times_and_batch_sizes_are_counted() -> None:
         assert bench.metric("batch_padding_samples_total") == 0
 
     on_a_bench(scenario)
+
+
+WIDE_S = {1: 0.6, 2: 0.9, 4: 1.3}  # beside the gate's narrow costs: whatever is alone is sooner done on all cores
+
+
+def test_a_lone_request_is_shared_out_between_the_free_lanes() -> None:
+    async def scenario(bench: Bench) -> None:
+        lone = await bench.ask("lone", 0, 4)
+        runs = [bench.gate.next_run(), bench.gate.next_run()]
+        assert {run.slices for run in runs} == {(("lone", 0, 2),), (("lone", 2, 4),)}
+        for run in sorted(runs, key=lambda run: run.slices, reverse=True):  # the last samples first
+            bench.gate.let_pass(run)
+        assert same(await lone, 0, 4)
+
+    on_a_bench(scenario, lanes=2)
+
+
+def test_what_comes_while_one_lane_runs_is_taken_by_another() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.ask("first", 0, 1)
+        held = bench.gate.next_run()
+        second = await bench.ask("second", 1, 1)
+        bench.gate.let_pass(bench.gate.next_run())
+        assert same(await second, 1, 1)
+        assert not first.done()
+        bench.gate.let_pass(held)
+        assert same(await first, 0, 1)
+
+    on_a_bench(scenario, lanes=2)
+
+
+def test_who_is_alone_runs_on_all_cores_and_who_comes_beside_it_on_one() -> None:
+    async def scenario(bench: Bench) -> None:
+        alone = await bench.ask("alone", 0, 2)
+        wide = bench.gate.next_run()
+        assert (wide.slices, wide.wide) == ((("alone", 0, 2),), True)
+        beside = await bench.ask("beside", 2, 1)
+        narrow = bench.gate.next_run()
+        assert not narrow.wide
+        bench.gate.let_pass(wide)
+        assert same(await alone, 0, 2)
+        bench.gate.let_pass(narrow)
+        assert same(await beside, 2, 1)
+
+    on_a_bench(scenario, lanes=2, wide_s=WIDE_S)
+
+
+def test_a_run_of_another_graph_keeps_a_lone_request_from_taking_all_cores() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.occupancy.enter()
+        beside = await bench.ask("beside", 0, 1)
+        assert not bench.gate.next_run().wide
+        bench.gate.let_pass()
+        await beside
+        bench.occupancy.leave()
+        alone = await bench.ask("alone", 1, 1)
+        assert bench.gate.next_run().wide
+        bench.gate.let_pass()
+        await alone
+
+    on_a_bench(scenario, lanes=2, wide_s=WIDE_S)
+
+
+def test_a_slice_that_fails_fails_its_request_and_no_other_slice_matters() -> None:
+    async def scenario(bench: Bench) -> None:
+        unlucky = await bench.ask("unlucky", 0, 4)
+        runs = [bench.gate.next_run(), bench.gate.next_run()]
+        bench.gate.let_fail(runs[0])
+        with pytest.raises(SessionFailed):
+            await unlucky
+        later = await bench.ask("later", 4, 1)
+        bench.gate.let_pass(bench.gate.next_run())
+        assert same(await later, 4, 1)
+        bench.gate.let_pass(runs[1])
+
+    on_a_bench(scenario, lanes=2)
+
+
+def test_the_graph_is_let_go_of_when_the_last_lane_has_ended() -> None:
+    async def scenario(bench: Bench) -> None:
+        asked = await bench.ask("asked", 0, 2)
+        runs = [bench.gate.next_run(), bench.gate.next_run()]
+        threads = model_threads()
+        bench.batcher.stop()
+        with pytest.raises(NotReady):
+            await asked
+        ended = asyncio.create_task(bench.batcher.stopped())
+        bench.gate.let_pass(runs[0])
+        await eventually(lambda: [thread.is_alive() for thread in threads].count(True) == 1)
+        for _ in range(3):  # turns of the event loop: what the ended lane said, who waits for it, and its task
+            await asyncio.sleep(0)
+        assert not ended.done()
+        bench.gate.let_pass(runs[1])
+        await asyncio.wait_for(ended, PATIENCE_S)
+
+    on_a_bench(scenario, lanes=2)
+
+
+def test_idle_lanes_hold_nothing_of_what_they_ran() -> None:
+    async def scenario(bench: Bench) -> None:
+        sources = []
+
+        def ask(first: int) -> Awaitable[Outputs]:
+            rows = bench.gate.rows("caller", toy_latents(first, 1))
+            sources.append(weakref.ref(rows))
+            return bench.batcher.ask(rows, 1, OUTPUTS)
+
+        answers = asyncio.gather(*(ask(first) for first in range(40)))
+        while not answers.done():
+            bench.gate.let_pass()
+            await asyncio.sleep(0)  # a turn of the event loop for the callers
+        del answers
+
+        def let_go() -> bool:
+            gc.collect()
+            return all(source() is None for source in sources)
+
+        await eventually(let_go)
+
+    on_a_bench(scenario, lanes=2)

@@ -15,8 +15,10 @@ from service.engine.batch_policy import BatchLimits
 from service.engine.graphs import GraphSpec, PackageGraphs, PackageKey, Prior, TensorSpec
 from service.engine.local import LocalEngine
 from service.engine.port import Engine, GenerateJob, Samples, ScoreJob
+from service.engine.runners import Array
+from service.engine.runtime import Runtime
 from service.engine.sampler import labels, latents
-from service.engine.session import Array, Runtime, Session
+from service.engine.session import Session
 from service.errors import DeadlinePassed, GoldenMismatch, InvalidRequest, NotFound, NotReady, QueueFull
 from service.telemetry import Telemetry
 from tests.service.engine.gate import PATIENCE_S
@@ -29,6 +31,7 @@ KEY = PackageKey("toy", 1)
 AGES = 100_000  # samples that take seconds: whoever waits for so many waits long
 MANY = 20_000  # samples that take longer than loading a toy
 PLAIN = toy_graphs()
+SLOW = toy_graphs("slow", height=64, width=64, golden_count=64)
 
 JUDGES = {
     "plain": toy_graphs(),
@@ -42,14 +45,15 @@ JUDGES = {
 class Bench:
     """An engine with packages, and what it counted."""
 
-    def __init__(self, limits: BatchLimits) -> None:
+    def __init__(self, limits: BatchLimits, runtime: Runtime) -> None:
         self.registry = CollectorRegistry()
-        self.engine: Engine = LocalEngine(ON_CPU, limits, Telemetry(self.registry))
+        self.engine: Engine = LocalEngine(runtime, limits, Telemetry(self.registry))
 
     async def start(self, job: GenerateJob | ScoreJob) -> asyncio.Task[Samples]:
         """Submit, and come back when the job is under way."""
         task = asyncio.create_task(self.engine.submit(job))
-        await asyncio.sleep(0)  # a turn of the event loop for the task
+        await asyncio.sleep(0)  # a turn of the event loop for the task,
+        await asyncio.sleep(0)  # and one for a lane to be woken
         return task
 
     def rejected(self, reason: str) -> float:
@@ -57,10 +61,13 @@ class Bench:
 
 
 def with_engine(
-    scenario: Callable[[Bench], Awaitable[None]], *packages: PackageGraphs, limits: BatchLimits = SMALL_QUEUE
+    scenario: Callable[[Bench], Awaitable[None]],
+    *packages: PackageGraphs,
+    limits: BatchLimits = SMALL_QUEUE,
+    runtime: Runtime = ON_CPU,
 ) -> None:
     async def run() -> None:
-        bench = Bench(limits)
+        bench = Bench(limits, runtime)
         for package in packages:
             await bench.engine.load(package)
         try:
@@ -121,6 +128,33 @@ def test_a_seed_gives_the_same_bytes_alone_in_a_batch_and_among_200_callers(pack
     with_engine(scenario, package, limits=BatchLimits())
 
 
+@pytest.mark.parametrize("package", [JUDGES["conditional"], SLOW], ids=["small", "large"])
+def test_bytes_do_not_depend_on_how_many_cores_compute_them(package: PackageGraphs) -> None:
+    answers: list[list[Samples]] = []
+
+    async def scenario(bench: Bench) -> None:
+        lone = [await bench.engine.submit(of_seeds(seed, 1)) for seed in range(3)]
+        together = [bench.engine.submit(of_seeds(3 * caller, 1 + caller % 5)) for caller in range(40)]
+        answers.append(lone + await asyncio.gather(*together))
+
+    def of_seeds(first: int, count: int) -> GenerateJob:
+        return replace(everything(first, count), package=package.key)
+
+    for cores in (1, 2):
+        with_engine(scenario, package, limits=BatchLimits(), runtime=Runtime(device="cpu", threads=cores))
+    on_one, on_two = answers
+    assert all(same(ours, theirs, 0) for ours, theirs in zip(on_one, on_two, strict=True))
+
+
+def test_each_graph_worth_it_has_a_lane_a_core() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.engine.submit(replace(everything(0, 1), package=SLOW.key))
+        names = sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("slow-generator"))
+        assert names == ["slow-generator-1", "slow-generator-2"]
+
+    with_engine(scenario, SLOW, limits=BatchLimits(), runtime=Runtime(device="cpu", threads=2))
+
+
 @pytest.mark.parametrize("package", JUDGES.values(), ids=JUDGES.keys())
 def test_a_generated_logit_equals_the_score_of_the_samples_own_pixels_bit_for_bit(package: PackageGraphs) -> None:
     async def scenario(bench: Bench) -> None:
@@ -140,7 +174,9 @@ def test_a_generated_logit_equals_the_score_of_the_samples_own_pixels_bit_for_bi
 def test_samples_are_the_generators_answer_to_the_seeds_latents(prior: Prior) -> None:
     package = toy_graphs(prior=prior)
     z = latents(seeds(3, 6), package.latent_size, prior)
-    expected = Session("generator", package.generator, ON_CPU).run([{"latent": z}], 6, ["sample", "pixels"])
+    expected = Session("generator", package.generator, device="cpu", threads=1).compute(
+        {"latent": z}, ["sample", "pixels"]
+    )
 
     async def scenario(bench: Bench) -> None:
         for noise in (
@@ -200,8 +236,8 @@ def test_a_batch_coupled_score_is_of_the_callers_own_group_only() -> None:
     assert package.discriminator is not None
     spec = package.discriminator
     groups = [np.random.default_rng(i).uniform(-1, 1, (i + 2, 1, 8, 8)).astype(np.float32) for i in range(6)]
-    session = Session("discriminator", spec, ON_CPU)
-    expected = [session.run([{"sample": group}], len(group), ["logit"])["logit"] for group in groups]
+    session = Session("discriminator", spec, "cpu", threads=1)
+    expected = [session.compute({"sample": group}, ["logit"])["logit"] for group in groups]
 
     async def scenario(bench: Bench) -> None:
         jobs = [bench.engine.submit(ScoreJob(package=KEY, sample=group)) for group in groups]
@@ -358,10 +394,8 @@ def test_a_package_that_is_refused_disturbs_nothing() -> None:
 
 
 def test_jobs_are_answered_while_another_package_loads() -> None:
-    slow = toy_graphs("slow", height=64, width=64, golden_count=64)
-
     async def scenario(bench: Bench) -> None:
-        load = asyncio.create_task(bench.engine.load(slow))
+        load = asyncio.create_task(bench.engine.load(SLOW))
         await bench.engine.submit(everything(0, 1))
         assert not load.done()
         report = await load
@@ -392,7 +426,8 @@ def test_draining_finishes_what_is_there_and_refuses_what_comes() -> None:
         threads = model_threads()
         job = await bench.start(everything(0, 300))
         drain = asyncio.create_task(bench.engine.drain(timeout_s=60))
-        await asyncio.sleep(0)  # a turn of the event loop for the task
+        await asyncio.sleep(0)  # a turn of the event loop for the task,
+        await asyncio.sleep(0)  # and one for a lane to be woken
         with pytest.raises(NotReady):
             await bench.engine.submit(everything(0, 1))
         with pytest.raises(NotReady):
@@ -432,6 +467,6 @@ def test_jobs_packages_and_answers_can_go_to_another_process() -> None:
 def test_each_graph_has_a_model_thread_of_its_own() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.engine.submit(everything(0, 1))
-        assert sorted(thread.name for thread in model_threads()) == ["toy-discriminator", "toy-generator"]
+        assert sorted(thread.name for thread in model_threads()) == ["toy-discriminator-1", "toy-generator-1"]
 
     with_engine(scenario, PLAIN)

@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry
 from service.engine.batch_policy import BatchLimits
 from service.engine.batcher import Batcher
 from service.engine.meter import Meter
+from service.engine.occupancy import Occupancy
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, QueueFull, SessionFailed
 from service.telemetry import Telemetry
-from tests.service.engine.gate import PATIENCE_S, Gate, toy_latents
+from tests.service.engine.gate import PATIENCE_S, TOY, Gate, toy_latents
 
 LIMITS = BatchLimits(max_batch_samples=4, queue_samples=16, request_queue_samples=16)
 BUCKETS = (2, 4)
@@ -25,7 +26,7 @@ class Bench:
     def __init__(self) -> None:
         self.gate = Gate()
         self.meter = Meter(Telemetry(CollectorRegistry()), "toy", "generator")
-        self.batcher = Batcher(self.gate, LIMITS, BUCKETS, self.meter)
+        self.batcher = Batcher(self.gate.runners(), TOY.generator.inputs, BUCKETS, LIMITS, self.meter, Occupancy())
 
     @property
     def counted(self) -> GraphStatistics:
@@ -36,7 +37,8 @@ class Bench:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         rows = self.gate.rows("request", toy_latents(0, count))
         task: asyncio.Task[object] = asyncio.ensure_future(self.batcher.ask(rows, count, ["sample"], deadline))
-        await asyncio.sleep(0)  # a turn of the event loop for the task
+        await asyncio.sleep(0)  # a turn of the event loop for the task,
+        await asyncio.sleep(0)  # and one for a lane to be woken
         return task
 
 

@@ -14,8 +14,8 @@ from service.engine.graphs import PackageGraphs, PackageKey
 from service.engine.local import LocalEngine
 from service.engine.paths import Curve, between
 from service.engine.port import EncodeJob, GenerateJob, Job, Path, Samples, ScoreJob
+from service.engine.runtime import Runtime
 from service.engine.sampler import codes, labels, latents
-from service.engine.session import Runtime
 from service.errors import InvalidRequest
 from service.telemetry import Telemetry
 from tests.toy import toy_graphs

@@ -1,13 +1,16 @@
 """Batch sizes serve only where they agree, and no graph serves that strays from its golden outputs."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from service.engine.graphs import GraphReport, GraphSpec, PackageGraphs
-from service.engine.proof import prove
-from service.engine.session import Array, Reproducibility, Runtime, Session
+from service.engine.graphs import GraphReport, GraphSpec, PackageGraphs, Tolerance
+from service.engine.proof import Examination, prove
+from service.engine.runners import Array
+from service.engine.runtime import Reproducibility
+from service.engine.session import RUNTIME, Session
 from service.errors import GoldenMismatch, GraphRefused
 from tests.service.engine.graph_makers import (
     GOLDEN_LATENT,
@@ -24,15 +27,25 @@ from tests.toy import TOLERANCES, toy_graphs
 TINY = 2.0**-20  # within the tolerance, and exact in float32 next to the golden latents
 
 
+def open_session(spec: GraphSpec, threads: int) -> Session:
+    return Session("generator", spec, device="cpu", threads=threads)
+
+
+def reported(
+    spec: GraphSpec, tolerances: Sequence[Tolerance], max_batch: int, mode: Reproducibility = "strict"
+) -> GraphReport:
+    return prove(open_session(spec, threads=1), Examination(spec, tolerances, max_batch, mode)).report
+
+
 def proof(spec: GraphSpec, mode: Reproducibility = "strict", max_batch: int = 16) -> GraphReport:
-    session = Session("generator", spec, Runtime(device="cpu", threads=1))
-    return prove(session, spec, [TOLERANCE], max_batch, mode)
+    return reported(spec, [TOLERANCE], max_batch, mode)
 
 
 def test_sizes_that_agree_all_serve() -> None:
     report = proof(identity())
-    expected = GraphReport("CPUExecutionProvider", (1, 2, 4, 8, 16), True, 0.0, 0.0, report.fingerprint)
-    assert report == expected
+    assert (report.provider, report.precision, report.runtime) == ("CPUExecutionProvider", "fp32", RUNTIME)
+    assert (report.buckets, report.reproducible) == ((1, 2, 4, 8, 16), True)
+    assert (report.largest_deviation, report.golden_deviation, report.pixel_difference) == (0.0, 0.0, None)
 
 
 def test_a_fingerprint_is_that_of_the_bytes_that_are_served() -> None:
@@ -136,18 +149,18 @@ def test_pixels_have_a_tolerance_of_their_own() -> None:
     spec = toy_graphs().generator
     one_step = spec.golden | {"pixels": np.clip(spec.golden["pixels"].astype(int) + 1, 0, 255).astype(np.uint8)}
     two_steps = spec.golden | {"pixels": np.clip(spec.golden["pixels"].astype(int) - 2, 0, 255).astype(np.uint8)}
-    session = Session("generator", spec, Runtime(device="cpu", threads=1))
-    assert prove(session, replace(spec, golden=one_step), TOLERANCES, 4, "strict").golden_deviation == 0
+    report = reported(replace(spec, golden=one_step), TOLERANCES, 4)
+    assert report.golden_deviation == 0
+    assert report.pixel_difference is not None
+    assert report.pixel_difference.largest == 1
     with pytest.raises(GoldenMismatch, match="pixels strays from the golden outputs by 2"):
-        prove(session, replace(spec, golden=two_steps), TOLERANCES, 4, "strict")
+        reported(replace(spec, golden=two_steps), TOLERANCES, 4)
 
 
 def test_a_package_without_a_tolerance_for_this_provider_is_refused() -> None:
-    spec = identity()
-    session = Session("generator", spec, Runtime(device="cpu", threads=1))
     elsewhere = replace(TOLERANCE, provider="CUDAExecutionProvider")
     with pytest.raises(GoldenMismatch, match="no tolerance for CPUExecutionProvider at fp32"):
-        prove(session, spec, [elsewhere], 4, "strict")
+        reported(identity(), [elsewhere], 4)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +202,7 @@ def test_a_discriminator_that_denies_its_batch_statistics_is_found_out_by_its_an
 
 def prove_toy(package: PackageGraphs, spec: GraphSpec | None, mode: Reproducibility = "strict") -> GraphReport:
     assert spec is not None
-    return prove(Session("graph", spec, Runtime(device="cpu", threads=1)), spec, package.tolerances, 8, mode)
+    return reported(spec, package.tolerances, 8, mode)
 
 
 def test_a_graph_that_answers_integers_alone_is_served_one_sample_at_a_time() -> None:
@@ -229,3 +242,31 @@ def test_a_single_golden_row_is_enough() -> None:
     golden: dict[str, Array] = {"latent": GOLDEN_LATENT[:1], "sample": GOLDEN_LATENT[:1]}
     assert proof(replace(mixed_with_mates(share=1e-6), golden=golden)).buckets == (1,)
     assert proof(replace(identity(), golden=golden)).buckets == (1, 2, 4, 8, 16)
+
+
+def test_another_runner_of_the_graph_repeats_the_bytes_in_every_size_and_says_what_it_costs() -> None:
+    spec = toy_graphs().generator
+    proven = prove(open_session(spec, threads=1), Examination(spec, TOLERANCES, 8, "strict"))
+    again = proven.repeat(open_session(spec, threads=2), spec, proven.report.buckets)
+    assert again.keys() == proven.thread_s.keys() == proven.run_s.keys() == {1, 2, 4, 8}
+    assert proven.repeat(open_session(spec, threads=2), spec, (1, 4)).keys() == {1, 4}
+    assert all(seconds > 0 for costs in (again, proven.thread_s, proven.run_s) for seconds in costs.values())
+
+
+@pytest.mark.parametrize("mode", ["strict", "fast"])
+def test_another_runner_that_answers_other_bytes_in_any_size_does_not_repeat_them(mode: Reproducibility) -> None:
+    spec = identity()
+    proven = prove(open_session(spec, threads=1), Examination(spec, [TOLERANCE], 8, mode))
+    other = open_session(shifted_from(batch=8, shift=TINY), threads=1)
+    assert proven.repeat(other, spec, proven.report.buckets) == {}
+    assert proven.repeat(other, spec, (1, 2, 4)).keys() == {1, 2, 4}
+
+
+def test_sizes_are_spread_that_leave_cores_idle_when_shared_out_unless_a_run_is_short() -> None:
+    spec = toy_graphs(height=160, width=160).generator  # a run of a millisecond or so
+    proven = prove(open_session(spec, threads=1), Examination(spec, TOLERANCES, 8, "strict"))
+    assert proven.sizes_to_spread(cores=1) == ()
+    assert proven.sizes_to_spread(cores=2) == (1, 2)
+    assert proven.sizes_to_spread(cores=4) == (1, 2, 4)
+    short = prove(open_session(identity(), threads=1), Examination(identity(), [TOLERANCE], 8, "strict"))
+    assert short.sizes_to_spread(cores=4) == ()

@@ -13,8 +13,9 @@ from service.engine.batch_policy import BatchLimits
 from service.engine.graphs import GraphKind, PackageGraphs, PackageKey
 from service.engine.local import LocalEngine
 from service.engine.port import GenerateJob, InferJob, ScoreJob
+from service.engine.runners import Array
+from service.engine.runtime import Runtime
 from service.engine.sampler import labels, latents
-from service.engine.session import Array, Runtime
 from service.errors import InvalidRequest, NotFound
 from service.telemetry import Telemetry
 from tests.toy import toy_graphs

@@ -15,8 +15,8 @@ from service.engine.graphs import PackageGraphs, PackageKey
 from service.engine.local import LocalEngine
 from service.engine.philox import Domain, uniforms
 from service.engine.port import GenerateJob, Job, Path, Samples, ScoreJob, Selection, SelectionMethod
+from service.engine.runtime import Runtime
 from service.engine.selector import ROUND_CANDIDATES, select
-from service.engine.session import Runtime
 from service.errors import InvalidRequest, QueueFull
 from service.telemetry import Telemetry
 from tests.toy import toy_graphs

@@ -1,0 +1,84 @@
+"""A graph's runners in ONNX Runtime: which sessions it takes to keep a device busy, each of them proven.
+
+    CPU     one session of one thread, which every lane may be in at once; and for the lone caller one of all cores,
+            where there are several and a run is long enough to be spread over them
+    CUDA    one session a batch size, for one lane: a session plans its convolutions for one size at a time
+
+Two runs of one thread give more samples a second than one run of two, and one run of two is done sooner. Which of them
+serves when is the lanes' choice; here it is only seen to that both give the same bytes.
+"""
+
+from collections.abc import Callable
+
+from service.engine.graphs import GraphReport
+from service.engine.many_sessions import PerSize
+from service.engine.proof import Examination, prove
+from service.engine.runners import LoadedGraph, Runners
+from service.engine.runtime import CUDA, Runtime
+from service.engine.session import Session
+
+
+def onnxruntime_runners(kind: str, runtime: Runtime, examination: Examination) -> tuple[Runners, GraphReport]:
+    """Load a graph and prove it.
+
+    Args:
+        kind: what it is to the package, for messages.
+        runtime: how it is to be run.
+        examination: what it must show.
+
+    Raises:
+        GraphRefused: ONNX Runtime cannot load it, or as `prove` says.
+        GoldenMismatch: as `prove` says.
+    """
+
+    def session(threads: int) -> Session:
+        return Session(kind, examination.spec, runtime.device, threads)
+
+    narrow = session(threads=1)
+    if narrow.provider == CUDA:
+        return runners_per_size(narrow, lambda: session(threads=1), examination)
+    return runners_per_core(narrow, session, runtime.cores, examination)
+
+
+def runners_per_core(
+    narrow: LoadedGraph, open_session: Callable[[int], LoadedGraph], cores: int, examination: Examination
+) -> tuple[Runners, GraphReport]:
+    """One session for all lanes, and a wide one where there is more than one core.
+
+    Args:
+        narrow: a session of one thread, which several threads may call at once.
+        open_session: threads → a session of the same graph.
+        cores: that there are.
+        examination: what the graph must show.
+
+    Raises:
+        GraphRefused: as `prove` says.
+        GoldenMismatch: likewise.
+    """
+    proof = prove(narrow, examination)
+    spread = proof.sizes_to_spread(cores)
+    wide = open_session(cores) if spread else None
+    wide_s = proof.repeat(wide, examination.spec, spread) if wide else {}
+    return Runners(narrow, wide if wide_s else None, cores, proof.thread_s, wide_s), proof.report
+
+
+def runners_per_size(
+    first: LoadedGraph, open_session: Callable[[], LoadedGraph], examination: Examination
+) -> tuple[Runners, GraphReport]:
+    """One session for each batch size, and one lane.
+
+    Args:
+        first: a session.
+        open_session: makes another of the same graph.
+        examination: what the graph must show; a batch-coupled one, which has no sizes, keeps its one session.
+
+    Raises:
+        GraphRefused: as `prove` says.
+        GoldenMismatch: likewise.
+    """
+    if not examination.sizes:
+        return Runners(first, None, 1, {}, {}), prove(first, examination).report
+    smallest, *others = examination.sizes
+    sessions = PerSize({smallest: first, **{size: open_session() for size in others}})
+    proof = prove(sessions, examination)
+    return Runners(sessions.only(proof.report.buckets), None, 1, proof.run_s, {}), proof.report

@@ -1,0 +1,157 @@
+"""One connection between two processes of one service: calls with answers, both ways, as many at a time as there are.
+
+    here                                         there
+    call ──CALL number, name, arguments──▶ handler ─▶ value or error
+      ▲ └──CANCEL number─────────────────▶ task cancelled
+      └────ANSWER number, value ◀──────────────┘
+
+A call that is cancelled here is cancelled there, and so is every call whose caller's process has gone; a call that
+waits when the other process goes fails as `NotReady`. Handlers begin in the order of their calls. It knows neither what
+the calls mean nor which side it is on.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from service.engine.remote_frames import FrameReader, read_frame, write_frame
+from service.engine.remote_values import pack_error, unpack_error
+from service.errors import GanymedeError, NotReady
+
+Handler = Callable[..., Awaitable[object]]
+# A service whose other half has gone is on its way down; its successor takes about as long as a start.
+RETRY_AFTER_S: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+# What a message is.
+_CALL, _ANSWER, _ERROR, _CANCEL = range(4)
+
+
+class Channel(asyncio.BufferedProtocol):
+    """One end of a connection; make it as the protocol of a stream socket.
+
+    Args:
+        handlers: what the other side may call, by name.
+        opened: told when the connection is there.
+
+    Attributes:
+        lost: done when the connection is gone.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler], opened: Callable[["Channel"], None] | None = None) -> None:
+        self._handlers = handlers
+        self._opened = opened
+        self._reader = FrameReader()
+        self._numbers = itertools.count()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._serving: dict[int, asyncio.Task[None]] = {}
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+
+    async def call(self, name: str, *arguments: object, patience_s: float | None = None) -> Any:  # noqa: ANN401
+        """Have the other side do something.
+
+        Args:
+            name: of its handler.
+            arguments: for the handler.
+            patience_s: when to take the other side for hung; None never. It is no deadline, which is the handler's.
+
+        Returns:
+            What the handler answered.
+
+        Raises:
+            NotReady: the other side has gone, or does not answer.
+            GanymedeError: what the handler raised.
+        """
+        if self._transport is None:
+            raise _gone()
+        number = next(self._numbers)
+        future = self._waiting[number] = self._loop.create_future()
+        limit = None if patience_s is None else self._loop.call_later(patience_s, self._give_up, number)
+        try:
+            self._send(_CALL, number, name, arguments)
+            return await future
+        except asyncio.CancelledError:
+            self._send(_CANCEL, number)
+            raise
+        finally:
+            if limit is not None:
+                limit.cancel()
+            del self._waiting[number]
+            if future.done() and not future.cancelled():
+                future.exception()  # taken notice of, also where the caller was cancelled at the same moment
+
+    def close(self) -> None:
+        """End the connection once what was sent is on its way."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = transport  # type: ignore[assignment]  # a stream's, by the loop's own promise
+        if self._opened is not None:
+            self._opened(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the loop writes what it received."""
+        return self._reader.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Act upon every message that is complete."""
+        for frame in self._reader.filled(nbytes):
+            word, number, *rest = read_frame(frame)
+            if word == _CALL:
+                self._serving[number] = self._loop.create_task(self._serve(number, *rest))
+            elif word == _CANCEL:
+                if (task := self._serving.pop(number, None)) is not None:
+                    task.cancel()
+            else:
+                self._settle(number, word, *rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what waits here, and cancel what was done for the other side."""
+        self._transport = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(_gone())
+        for task in self._serving.values():
+            task.cancel()
+        self._serving.clear()
+        self.lost.set_result(None)
+
+    async def _serve(self, number: int, name: str, arguments: tuple[object, ...]) -> None:
+        try:
+            answer = await self._handlers[name](*arguments)
+            self._send(_ANSWER, number, answer)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the caller waits for it)
+            if not isinstance(error, GanymedeError):
+                _log.exception("a call from another process failed")
+            self._send(_ERROR, number, *pack_error(error))
+        finally:
+            self._serving.pop(number, None)
+
+    def _send(self, *message: object) -> None:
+        if self._transport is not None:
+            self._transport.writelines(write_frame(message))
+
+    def _settle(self, number: int, word: int, *rest: Any) -> None:  # noqa: ANN401
+        future = self._waiting.get(number)
+        if future is None or future.done():  # nobody waits for it any more
+            return
+        if word == _ANSWER:
+            future.set_result(rest[0])
+        else:
+            future.set_exception(unpack_error(*rest))
+
+    def _give_up(self, number: int) -> None:
+        self._send(_CANCEL, number)
+        self._settle(number, _ERROR, *pack_error(NotReady("the engine does not answer", RETRY_AFTER_S)))
+
+
+def _gone() -> NotReady:
+    return NotReady("the service's engine has ended, and the service with it", RETRY_AFTER_S)

@@ -1,0 +1,100 @@
+"""How many samples the next run takes, and on how many cores: pure arithmetic on what runs cost here.
+
+    waiting │ free lanes │ nothing else runs        chosen
+    ────────┼────────────┼──────────────────        ───────────────────────────────────────────────
+       1    │     2      │       yes                 wide: both cores on one sample, the shortest wait
+      16    │     2      │       yes                 8 narrow, and the other lane takes the other 8
+      16    │     1      │       no                  16 narrow
+     500    │     1      │       no                  the smallest size that wastes nothing, narrow
+
+On a CPU two runs of one thread beat one run of two threads, so cores are shared out by lanes while there is enough for
+all of them; intra-op threads serve the caller who is alone. A batch is no larger than pays: beyond that it would only
+make everybody behind it wait longer. Where costs are not known, work is split evenly and sizes are as large as they may
+be.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+Costs = Mapping[int, float]
+
+NOT_KNOWN: Costs = MappingProxyType({})
+# What a second lane costs: its waking, and the Python of one batch more. On two cores a request alone took 62 to 75 us
+# of CPU there; rounded up, since below it another lane only adds work.
+HAND_OVER_S = 100e-6
+# What a lane does in Python for a sample, as measured of lone requests by seed; two lanes cannot do that side by side.
+SAMPLE_S = 12e-6
+# Fifty times what a lane loses between two runs beside an event loop that answers two thousand requests a second: it
+# draws inputs, hands out results, and waits for the interpreter, measured as 0.4 to 0.8 ms. A longer run would gain
+# less than a fiftieth, and make everybody behind it wait.
+LONG_ENOUGH_S = 25e-3
+# Unless a larger batch gives more than this many times its samples a second; less may be the noise of the costs.
+CHEAPER = 1.05
+
+
+class RunSizes:
+    """The batch sizes of one graph.
+
+    Args:
+        buckets: that serve, ascending; at least one.
+        narrow_s: bucket → seconds of a run on one core; of every bucket, or empty where they are not known.
+        wide_s: bucket → seconds of a run on all cores; empty where there are none.
+    """
+
+    def __init__(self, buckets: Sequence[int], narrow_s: Costs = NOT_KNOWN, wide_s: Costs = NOT_KNOWN) -> None:
+        self._narrow_s = narrow_s
+        self._wide_s = wide_s
+        self._buckets = tuple(buckets[: self._worthwhile(buckets)])
+
+    @property
+    def largest(self) -> int:
+        """The most samples that are worth running together."""
+        return self._buckets[-1]
+
+    @property
+    def pays_to_hand_over(self) -> bool:
+        """Whether a run takes longer than what is around it, so that a second lane has something to do meanwhile."""
+        return not self._narrow_s or self._narrow_s[self.largest] > HAND_OVER_S + SAMPLE_S * self.largest
+
+    def choose(self, available: int, free: int, *, alone: bool) -> tuple[int, bool]:
+        """Choose the next run.
+
+        Args:
+            available: samples that wait, at least 1.
+            free: lanes that could take them, at least 1, the asking one among them.
+            alone: whether no other run is in progress.
+
+        Returns:
+            Its rows: the largest bucket that is full, else the smallest; and whether it is wide.
+        """
+        whole = self._fitting(available)
+        share = self._fitting(-(-available // free))
+        split = share < whole and self._saved_s(whole, share) > HAND_OVER_S
+        narrow = share if split else whole
+        if alone and available <= whole and self._is_faster_wide(whole, narrow):
+            return whole, True
+        return narrow, False
+
+    def _fitting(self, available: int) -> int:
+        """The largest bucket that is full, else the smallest."""
+        return self._buckets[max(bisect_right(self._buckets, available) - 1, 0)]
+
+    def _saved_s(self, whole: int, share: int) -> float:
+        """How much sooner a share is done than the whole; where costs are not known, much."""
+        return self._narrow_s[whole] - self._narrow_s[share] if self._narrow_s else float("inf")
+
+    def _is_faster_wide(self, whole: int, narrow: int) -> bool:
+        if whole not in self._wide_s:
+            return False
+        others_wake_s = HAND_OVER_S if narrow < whole else 0.0
+        return self._wide_s[whole] < self._narrow_s[narrow] + others_wake_s
+
+    def _worthwhile(self, buckets: Sequence[int]) -> int:
+        """How many of the buckets, from the smallest, are worth having."""
+        rates = [size / seconds for size, seconds in self._narrow_s.items()]
+        for count, size in enumerate(buckets, 1):
+            seconds = self._narrow_s.get(size, 0.0)
+            if seconds >= LONG_ENOUGH_S and CHEAPER * size / seconds >= max(rates):
+                return count
+        return len(buckets)

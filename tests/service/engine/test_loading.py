@@ -1,0 +1,36 @@
+"""A package is loaded by the backend that was asked for, or refused in words that say what to do."""
+
+import sys
+
+import pytest
+
+from service.engine.batch_policy import BatchLimits
+from service.engine.loading import prove_package
+from service.engine.runtime import Runtime
+from service.errors import GraphRefused
+from tests.toy import toy_graphs
+
+FEW = BatchLimits(max_batch_samples=2)
+
+
+def test_onnx_runtime_computes_unless_another_backend_is_asked_for() -> None:
+    package = prove_package(toy_graphs(), Runtime(device="cpu", threads=1), FEW)
+    assert package.discriminator is not None
+    for graph in (package.generator, package.discriminator):
+        assert (graph.report.provider, graph.report.precision) == ("CPUExecutionProvider", "fp32")
+        assert graph.report.runtime.startswith("onnxruntime ")
+
+
+def test_openvino_computes_where_it_is_asked_for() -> None:
+    pytest.importorskip("service.engine.openvino_session")
+    package = prove_package(toy_graphs(), Runtime(backend="openvino", threads=1), FEW)
+    assert package.discriminator is not None
+    assert {graph.report.provider for graph in (package.generator, package.discriminator)} == {"OpenVINO"}
+
+
+def test_without_openvino_a_package_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("service.engine.openvino_runners", "service.engine.openvino_session"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(GraphRefused, match=r"not installed: pip install 'ganymede-gan\[openvino\]'"):
+        prove_package(toy_graphs(), Runtime(backend="openvino", threads=1), FEW)

@@ -9,7 +9,7 @@ RUN    ?= runs/$(CONFIG)
 NAME   ?= mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test quick check format train export clean
+.PHONY: help serve test quick check bench format train export clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ check: $(VENV)/.develop ## lint, types, layers, schema, dependencies
 	$(BIN)/python tests/check_manifests.py
 	$(PIP) check
 
+bench: $(VENV)/.develop ## measure against the hardware and other servers (QUICK=1 for minutes, PEERS=mosec,litserve,pytriton)
+	$(BIN)/python -m benchmarks everything $(if $(QUICK),--quick)
+
 format: $(VENV)/.develop ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -56,4 +59,4 @@ export: $(VENV)/.develop ## export RUN as models/NAME, the next version (LICENSE
 	$(BIN)/python -m training export $(RUN) --models models --name $(NAME) $(if $(LICENSE),--license "$(LICENSE)")
 
 clean: ## remove the virtual environment and caches (never runs/)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) benchmarks/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,70 @@
+"""The harness end to end, as small as it can be: our service in a process, held to its work, loaded in every way."""
+
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from benchmarks import burst, cells, serving, workplace
+from benchmarks.closed_loop import LoadFailed, json_work
+from benchmarks.connection import exactly
+from benchmarks.contenders import OURS, Setting, free_port
+from benchmarks.figures import number
+from benchmarks.server import Launch, Server, ask
+
+SETTING = Setting(network="zero")
+PIXELS = (28, 28, 1)
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[int, int]]:
+    """The pid and the port of the service with `zero`."""
+    workplace.prepare()
+    port = free_port()
+    with Server(OURS.launch(SETTING, port)) as server:
+        server.first_answer(OURS.work(SETTING, port, 1))
+        yield server.pid, port
+
+
+def test_the_service_does_the_work_that_is_timed(served: tuple[int, int]) -> None:
+    serving.check(OURS.work(SETTING, served[1], 3), PIXELS)
+
+
+def test_a_server_that_answers_something_else_is_not_timed(served: tuple[int, int]) -> None:
+    with pytest.raises(LoadFailed, match="bytes for 3 samples"):
+        serving.check(OURS.work(SETTING, served[1], 3, "png"), PIXELS)
+    with pytest.raises(LoadFailed, match="404"):
+        ask(json_work(f"http://127.0.0.1:{served[1]}/generate", 1, model="none"), 0)
+
+
+@needs_wrk
+def test_a_closed_loop_tells_rate_times_and_processor_time(served: tuple[int, int]) -> None:
+    pid, port = served
+    row = cells.measure(cells.closed(OURS.work(SETTING, port, 2), 4, 1.0), pid, 2, attempts=1)
+    assert number(row, "samples_per_s") == pytest.approx(2 * number(row, "requests") / number(row, "wall_s"))
+    assert 0 < number(row, "p50_s") <= number(row, "p99_s") <= number(row, "worst_s")
+    assert number(row, "server_cores") > 0
+
+
+def test_an_open_loop_answers_every_request_that_was_due(served: tuple[int, int]) -> None:
+    pid, port = served
+    row = cells.measure(cells.constant(OURS.work(SETTING, port, 1), 20, 1.0), pid, 1, attempts=1)
+    assert row["requests"] == 20
+
+
+def test_a_crowd_is_answered_to_the_last(served: tuple[int, int]) -> None:
+    times = exactly(burst.crowd(OURS.work(SETTING, served[1], 1), callers=20, requests=2))
+    assert len(times) == 40
+    assert np.min(times) > 0
+
+
+def test_a_server_that_ends_at_once_is_told_with_its_words() -> None:
+    workplace.prepare()
+    log = workplace.LOGS / "ends.log"
+    with (
+        Server(Launch(command=["sh", "-c", "echo no such setting"], log=log)) as server,
+        pytest.raises(LoadFailed, match="no such setting"),
+    ):
+        server.first_answer(json_work(f"http://127.0.0.1:{free_port()}/", 1))

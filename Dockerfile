@@ -19,6 +19,8 @@ RUN useradd --system --uid 10001 --no-create-home ganymede
 WORKDIR /app
 COPY --from=dependencies /venv /venv
 COPY service/ service/
+# Nothing is compiled while the service runs as a user who may not write here.
+RUN python -m compileall -q service
 COPY models/ models/
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -4,17 +4,15 @@
 at import. The lifespan starts the engine, loads the packages in the background (so `/healthz` answers at once and
 `/readyz` when they are ready), goes on looking for others, and at the end drains.
 
-    RequestLog → DrainGate → ErrorsToProblems → BodyLimits → Cancellation → routes
+    RequestLog → DrainGate → ErrorsToProblems → BodyLimits → Cancellation → Shortcuts → FastAPI → routes
 
 Each layer of this row is pure ASGI and knows its own file only.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import onnxruntime
-import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
@@ -22,11 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from service import __version__
-from service.engine.batch_policy import BatchLimits
-from service.engine.local import LocalEngine
-from service.engine.session import Runtime
+from service.core import Core, OpenCore, local_core
 from service.errors import GanymedeError
-from service.packages.repository import Repository
 from service.routes import docs, encode, generate, health, models, reconstruct, samples, score
 from service.routes.body_limits import BodyLimits
 from service.routes.cancellation import Cancellation
@@ -37,6 +32,7 @@ from service.routes.offload import Offload
 from service.routes.problems import ErrorsToProblems, ProblemDetails, answer_error
 from service.routes.request_log import RequestLog
 from service.routes.schemas import GenerateRequest, SamplesRequest
+from service.routes.shortcuts import Shortcuts
 from service.routes.v2 import infer, repository, server, statistics
 from service.routes.v2 import models as v2_models
 from service.routes.v2 import schemas as v2_schemas
@@ -53,18 +49,16 @@ is RFC 9457 `application/problem+json`, under `/v2` the inference protocol's `{"
 to headers that come too slowly or do not end, 503 to one connection too many.
 """
 
-# Nothing is in flight when the engine stops: its threads need only end the run they are in.
-ENGINE_STOP_S = 5.0
 
-logger: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-def create_app(settings: Settings, registry: CollectorRegistry | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, registry: CollectorRegistry | None = None, open_core: OpenCore = local_core
+) -> FastAPI:
     """Put the service together.
 
     Args:
         settings: what the operator chose.
         registry: where metrics are registered; a new one when left out.
+        open_core: makes what computes, or finds it in another process.
 
     Returns:
         The ASGI application. `app.state.lifecycle` says where it stands.
@@ -75,7 +69,10 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Context]]:
-        async with _running(settings, telemetry, lifecycle) as context:
+        async with (
+            open_core(settings, telemetry, lifecycle.answered, lifecycle.failed) as core,
+            _answering(settings, telemetry, lifecycle, core) as context,
+        ):
             yield {"context": context}
 
     app = DocumentedAPI(
@@ -86,14 +83,16 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         docs_url=None,  # ours fetches nothing from other hosts
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name a host, which behind a proxy is the wrong one
-        middleware=[
-            Middleware(RequestLog, telemetry=telemetry),
-            Middleware(DrainGate, lifecycle=lifecycle),
-            Middleware(ErrorsToProblems),
-            Middleware(BodyLimits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
-            Middleware(Cancellation, lifecycle=lifecycle),
-        ],
+        middleware=[Middleware(ErrorsToProblems)],  # before FastAPI's own outermost layer answers a fault in its words
         exception_handlers=dict.fromkeys((GanymedeError, HTTPException, RequestValidationError), answer_error),
+    )
+    app.surround(
+        Middleware(RequestLog, telemetry=telemetry),
+        Middleware(DrainGate, lifecycle=lifecycle),
+        Middleware(ErrorsToProblems),
+        Middleware(BodyLimits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
+        Middleware(Cancellation, lifecycle=lifecycle),
+        Middleware(Shortcuts, shortcuts=generate.SHORTCUTS),
     )
     app.state.lifecycle = lifecycle
     app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails, *v2_schemas.BODIES)
@@ -108,37 +107,13 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
 
 
 @asynccontextmanager
-async def _running(settings: Settings, telemetry: Telemetry, lifecycle: Lifecycle) -> AsyncIterator[Context]:
-    """Start the service's parts, load in the background, and at the end drain and free them."""
-    runtime = Runtime(settings.device, settings.model_threads, settings.reproducibility)
-    limits = BatchLimits(settings.max_batch_samples, settings.queue_samples, settings.request_queue_samples)
-    engine = LocalEngine(runtime, limits, telemetry)
-    repository = Repository(settings.models_dir, engine, settings, telemetry, lifecycle.answered)
+async def _answering(
+    settings: Settings, telemetry: Telemetry, lifecycle: Lifecycle, core: Core
+) -> AsyncIterator[Context]:
+    """Give the routes their parts, and at the end drain."""
     offload = Offload(settings.encoder_threads)
-    loading = asyncio.create_task(_load(repository, lifecycle, settings.rescan_interval_s))
     try:
-        yield Context(settings, telemetry, lifecycle, engine, repository, offload)
+        yield Context(settings, telemetry, lifecycle, core.engine, core.served, offload, core.metrics)
     finally:
         await lifecycle.drain(settings.drain_timeout_s)
-        loading.cancel()
-        with suppress(asyncio.CancelledError):
-            await loading
-        await repository.close()
-        await engine.drain(ENGINE_STOP_S)
         offload.close()
-
-
-async def _load(repository: Repository, lifecycle: Lifecycle, rescan_interval_s: float) -> None:
-    """Load what the folder holds, and then whatever comes to it."""
-    try:
-        await repository.load_all()
-    except GanymedeError as error:
-        logger.error("cannot start", reason=str(error))  # noqa: TRY400  (the reason says it all)
-        lifecycle.failed()
-    except Exception:
-        logger.exception("cannot start")
-        lifecycle.failed()
-    else:
-        logger.info("packages loaded", found=len(repository.statuses()))
-        if rescan_interval_s:
-            await repository.watch(rescan_interval_s)

@@ -28,7 +28,7 @@ MAX_HEADER_BYTES = 32 * 1024
 # Connections come and go: a second later there may be room.
 RETRY_AFTER_S = 1.0
 
-logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     limits: ClassVar[ConnectionLimits]
 
+    _awaited: object | None = None  # one for each time that headers are waited for
     _headers_due: asyncio.TimerHandle | None = None
     _taken_due: asyncio.TimerHandle | None = None
     _header_bytes = 0
@@ -64,6 +65,7 @@ class LimitedConnection(HttpToolsProtocol):
             self._end_with(NotReady("the service has as many connections as it may", RETRY_AFTER_S))
             return
         self._wait_for_headers()
+        self._limit_wait()
 
     def data_received(self, data: bytes) -> None:
         """Read on, and hold headers to their limits from their first byte, or whatever stands before it."""
@@ -71,12 +73,16 @@ class LimitedConnection(HttpToolsProtocol):
             return
         if self._is_answered():
             self._wait_for_headers()
-        waited, read_body = self._headers_due, self._reads_body
+        awaited, read_body = self._awaited, self._reads_body
         super().data_received(data)
-        if waited is not None and self._headers_due is waited and not (read_body or self._reads_body):
+        if self._awaited is None:
+            return  # as nearly always: the headers came whole, and no clock was started for them
+        if awaited is self._awaited and not (read_body or self._reads_body):
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._end_with(HeadersTooLarge(f"the headers of a request may have at most {MAX_HEADER_BYTES} bytes"))
+                return
+        self._limit_wait()
 
     def on_message_begin(self) -> None:
         """Begin to wait for headers behind a request that is still being answered."""
@@ -99,6 +105,7 @@ class LimitedConnection(HttpToolsProtocol):
         super().on_response_complete()
         if self._reads_body:
             self._wait_for_headers()
+            self._limit_wait()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""
@@ -124,17 +131,23 @@ class LimitedConnection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _wait_for_headers(self) -> None:
-        if self._headers_due is None:
+        if self._awaited is None:
+            self._awaited = object()
             self._header_bytes = 0
+
+    def _limit_wait(self) -> None:
+        """Start the clock, unless it runs."""
+        if self._headers_due is None:
             self._headers_due = self.loop.call_later(self.limits.header_timeout_s, self._headers_are_late)
 
     def _stop_waiting(self) -> None:
+        self._awaited = None
         if self._headers_due is not None:
             self._headers_due.cancel()
             self._headers_due = None
 
     def _headers_are_late(self) -> None:
-        self._headers_due = None
+        self._awaited = self._headers_due = None
         if not self._is_answered():
             self.cycle.keep_alive = False  # what is being answered is answered; then the connection ends
         elif self._header_bytes:

@@ -7,7 +7,7 @@ field says what it does, and a test holds the README's table to this list.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
@@ -22,6 +22,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one and logs it")
+    api_workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="processes that answer HTTP, in front of one that computes; 0 and 1 do both in one process",
+    )
     models_dir: Path = Field(Path("models"), description="folder of packages, NAME/VERSION/manifest.json")
     default_model: str = Field("mnist", description="package that answers when a request names none")
     load_models: str = Field("", description="comma-separated names to load; empty loads every package in the folder")
@@ -34,8 +40,14 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes CUDA where it works, else the CPU; `cuda` refuses to start without it"
     )
+    backend: Literal["onnxruntime", "openvino"] = Field(
+        "onnxruntime", description="what computes: `onnxruntime`, or `openvino` (the extra of that name), on the CPU"
+    )
+    precision: Literal["fp32", "fp16", "bf16"] = Field(
+        "fp32", description="of image generators under OpenVINO: `fp32`, or `bf16` or `fp16` where the CPU has them"
+    )
     model_threads: int = Field(
-        0, ge=0, le=256, description="threads of one inference session; 0 takes the cores this process may use"
+        0, ge=0, le=256, description="cores that models compute on; 0 takes those that this process may use"
     )
     reproducibility: Literal["strict", "fast"] = Field(
         "strict", description="`strict` uses only batch sizes proven bitwise equal; `fast` uses all of them"
@@ -72,9 +84,20 @@ class Settings(BaseSettings):
         description="most samples in one NPY or ZIP request, and most candidates that one request selects among",
     )
     encoder_threads: int = Field(2, ge=1, le=64, description="threads that write and read PNG, JPEG and ZIP")
+    cache_dir: Path = Field(
+        Path("~/.cache/ganymede"),
+        description="private folder that remembers which graphs passed their vetting; unusable, they are vetted anew",
+    )
     vetting_timeout_s: float = Field(60.0, gt=0, description="seconds the child process that vets a package may take")
     vetting_memory_bytes: int = Field(
         4096 * MEBIBYTE, ge=256 * MEBIBYTE, description="address space of the child process that vets a package"
     )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to write")
+
+    @field_validator("precision")
+    @classmethod
+    def _precision_has_its_backend(cls, precision: str, known: ValidationInfo) -> str:
+        if precision != "fp32" and known.data.get("backend") != "openvino":
+            raise ValueError("needs the backend openvino, since ONNX Runtime computes as the graph was exported")
+        return precision

@@ -10,6 +10,14 @@ from tests.serving import ServiceProcess
 from tests.toy import write_toy_package
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test does is remembered in the user's own cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANYMEDE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of toys, each unlike the default in one way."""

@@ -28,11 +28,14 @@ class ServiceProcess:
 
     Args:
         models_dir: what it serves.
-        **settings: by their names in lower case, beside `toy` as the default model, a free port, one thread a session.
+        **settings: by their names in lower case, beside `toy` as the default model, a free port, one thread a session,
+            a cache beside the models.
     """
 
     def __init__(self, models_dir: Path, **settings: str | float) -> None:
-        chosen = {"models_dir": models_dir, "default_model": "toy", "port": 0, "model_threads": 1} | settings
+        cache_dir = models_dir.parent / "cache"
+        own = {"models_dir": models_dir, "cache_dir": cache_dir, "default_model": "toy", "port": 0, "model_threads": 1}
+        chosen = own | settings
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GANYMEDE_")}
         environment |= {f"GANYMEDE_{name.upper()}": str(value) for name, value in chosen.items()}
         self.log: list[LogLine] = []

@@ -3,24 +3,27 @@
 Pure functions of the pixels: equal pixels give equal bytes, so an answer can be cached by its hash. They know
 neither requests nor models. ZIP, which is written in pieces, has its own file (`archive.py`).
 
-PNG is written here and not by Pillow, because a service of small images spends more time there than in the network:
-a 28×28 digit takes about 25 µs instead of 80–150 µs and is a tenth smaller, and a 256×256 photograph takes a third
-of the time for 5 % more bytes. It is the plain case of the specification: 8 bits, no interlace, one filter a file.
+PNG is written here and not by Pillow, because a service of small images spends more time there than in the network.
+It is the plain case of the specification: 8 bits, no interlace, one filter a file. Its deflate is ISA-L's, which packs
+64×64 pixels of a photograph in 40 µs where zlib takes 150–600 and Pillow or OpenCV 350 and more, to fewer bytes than
+zlib's first level (of a digit, to 4 % more, in half the time).
 
 Shapes: N images, H height, W width, C channels (1 grey, 3 RGB).
 
 References:
     Portable Network Graphics (PNG) Specification, Third Edition, W3C 2025: §5.3 (chunks), §9.2 (filters).
+    Intel Intelligent Storage Acceleration Library (ISA-L), igzip.
 """
 
 import io
 import math
 import struct
-import zlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
@@ -29,7 +32,7 @@ PNG_BIT_DEPTH = 8
 PNG_COLOUR_TYPES: Final[Mapping[int, int]] = {1: 0, 3: 2}  # channels → the specification's number: grey, truecolour
 PNG_FILTER_NONE = 0
 PNG_FILTER_UP = 2
-# Level 1 costs 5 % more bytes than level 6 and takes half the time.
+# Of ISA-L's levels 0 … 3: 0 makes a photograph 30 % larger; above 1 nothing gets smaller.
 DEFLATE_LEVEL = 1
 # 95 is where JPEG's artefacts stop being visible; 4:4:4 keeps colour at full resolution, which small images need.
 JPEG_QUALITY = 95
@@ -39,9 +42,12 @@ JPEG_CHROMA_4_4_4 = 0
 WEBP_EFFORT = 4
 WEBP_EFFORT_PIXELS = 2**20
 
+# NPY headers that are remembered, a few hundred bytes each: writing one takes longer than writing a small array.
+KNOWN_HEADERS = 256
+
 
 def _png_chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", isal_zlib.crc32(kind + content))
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -69,7 +75,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
         (
             PNG_SIGNATURE,
             _png_chunk(b"IHDR", header),
-            _png_chunk(b"IDAT", zlib.compress(rows.data, DEFLATE_LEVEL)),
+            _png_chunk(b"IDAT", isal_zlib.compress(rows.data, DEFLATE_LEVEL)),
             _png_chunk(b"IEND", b""),
         )
     )
@@ -132,6 +138,7 @@ def npy(array: NDArray[np.generic]) -> bytes:
     return npy_header(array.shape, array.dtype) + array.tobytes()
 
 
+@lru_cache(maxsize=KNOWN_HEADERS)
 def npy_header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
     """Write the head of an NPY file; the array's bytes follow in C order, in as many pieces as one likes.
 

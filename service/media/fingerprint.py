@@ -1,8 +1,9 @@
 """What identifies the media encoders of this process: not only their names, but what they write.
 
-The bytes of a file depend on this project's own encoders and on the libraries below them (zlib, libjpeg, libwebp),
-which a host may bring in its own versions. So each encoder writes one test picture, and the hash of the files stands
-for all of them. It stands alone because it is neither an encoder nor known to one.
+The bytes of a file depend on this project's own encoders and on the libraries below them (ISA-L, zlib, libjpeg,
+libwebp), which a host may bring in its own versions and which may pack otherwise on another processor. So each encoder
+writes one test picture, and the hash of the files stands for all of them. It stands alone because it is neither an
+encoder nor known to one.
 
 Shapes: H height, W width, C channels.
 """
@@ -12,6 +13,7 @@ import json
 import zlib
 from functools import cache
 
+import isal
 import numpy as np
 import PIL
 from numpy.typing import NDArray
@@ -25,7 +27,11 @@ TEST_SIDE = 64
 @cache
 def encoders_fingerprint() -> str:
     """Answer the SHA-256 of the libraries' versions and of every encoder's files; equal where files are equal."""
-    versions: dict[str, str | None] = {"zlib": zlib.ZLIB_RUNTIME_VERSION, "pillow": PIL.__version__}
+    versions: dict[str, str | None] = {
+        "isal": isal.__version__,
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "pillow": PIL.__version__,
+    }
     versions |= {name: features.version(name) for name in ("libjpeg_turbo", "jpg", "webp")}
     seen = hashlib.sha256(json.dumps(versions).encode())
     for name, write in IMAGE_ENCODERS.items():

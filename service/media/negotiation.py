@@ -10,11 +10,14 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from service.errors import NotAcceptable
 
 MAX_QUOTED_CHARACTERS = 40  # of the caller's own words in a message
+# A program's callers send a handful of different headers; whoever sends ever new ones only pays for the choice.
+KNOWN_CHOICES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def _ranges(accept: str) -> dict[str, float]:
     return ranges
 
 
-def choose(accept: str | None, fmt: str | None, among: Sequence[Media] = MEDIA) -> Media:
+@lru_cache(maxsize=KNOWN_CHOICES)
+def choose(accept: str | None, fmt: str | None, among: tuple[Media, ...] = MEDIA) -> Media:
     """Choose the form of an answer.
 
     Of the types with the highest quality, one that the caller named wins over one that a wildcard matched, then the

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.engine.graphs import GraphSpec, TensorSpec
-from service.engine.session import Runtime, Session, numpy_type
+from service.engine.session import Session
 from service.errors import GraphRefused, SessionFailed
 
 # In a batch of one, an example batch that the exporter left in the graph could hide.
@@ -31,10 +31,10 @@ def fly(model: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
         MemoryError: it needs more than there is.
     """
     spec = GraphSpec(model, tuple(inputs), tuple(outputs), golden={})
-    zeros = {tensor.name: np.zeros((BATCH, *tensor.shape[1:]), numpy_type(tensor)) for tensor in inputs}
+    zeros = {tensor.name: np.zeros((BATCH, *tensor.shape[1:]), tensor.dtype) for tensor in inputs}
     try:
-        session = Session("canary run", spec, Runtime(device="cpu", threads=1))
-        session.run([zeros], BATCH, [tensor.name for tensor in outputs])
+        session = Session("canary run", spec, device="cpu", threads=1)
+        session.compute(zeros, [tensor.name for tensor in outputs])
     except (GraphRefused, SessionFailed) as error:
         reason = " ".join(f"{error}: {error.__cause__}".split()) if isinstance(error, SessionFailed) else str(error)
         if "bad_alloc" in reason or "allocat" in reason:  # ONNX Runtime words a lack of memory as a fault of the graph

@@ -3,14 +3,16 @@
     unloaded ──▶ loading ──▶ ready ──▶ unloading ──▶ unloaded
                     └──────▶ refused
 
-It is a book with answers, and nothing happens here: `repository.py` writes it, the routes read it. A version answers
-from the moment it is ready to the moment it is not, so that between two versions of a model there is never none.
+It is a book with answers, and nothing happens here: `repository.py` writes it, the routes read it, and copies of it in
+other processes follow it. A version answers from the moment it is ready to the moment it is not, so that between two
+versions of a model there is never none.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from service.engine.graphs import LoadReport, PackageKey
+from service.engine.runtime import Precision
 from service.errors import NotFound, NotReady
 from service.packages.calibration import Calibration
 from service.packages.schema import Manifest
@@ -40,6 +42,12 @@ class ServedPackage:
     calibration: Calibration | None
     report: LoadReport
 
+    @property
+    def reduced_precision(self) -> Precision | None:
+        """What its pictures are computed in, where that is less than fp32: every answer with one says so."""
+        precision = self.report.generator.precision
+        return None if precision == "fp32" else precision
+
 
 @dataclass(frozen=True, slots=True)
 class PackageStatus:
@@ -58,6 +66,22 @@ class PackageStatus:
     package: ServedPackage | None = None
 
 
+class Follower(Protocol):
+    """Whoever is told what is written into a catalogue; another catalogue is one."""
+
+    def open(self) -> None:
+        """As `Catalogue.open`."""
+        ...
+
+    def note(self, status: PackageStatus) -> None:
+        """As `Catalogue.note`."""
+        ...
+
+    def forget(self, key: PackageKey) -> None:
+        """As `Catalogue.forget`."""
+        ...
+
+
 class Catalogue:
     """Where every package stands.
 
@@ -69,18 +93,37 @@ class Catalogue:
         self._default = default
         self._statuses: dict[PackageKey, PackageStatus] = {}
         self._opened = False
+        self._followers: list[Follower] = []
+
+    def follow(self, follower: Follower) -> None:
+        """Tell a follower all that is written here, and from now on each change as it is written."""
+        for status in self._statuses.values():
+            follower.note(status)
+        if self._opened:
+            follower.open()
+        self._followers.append(follower)
+
+    def leave(self, follower: Follower) -> None:
+        """Tell a follower nothing more."""
+        self._followers.remove(follower)
 
     def open(self) -> None:
         """Say that the folder has been looked at: from now on a package that is not here does not exist."""
         self._opened = True
+        for follower in self._followers:
+            follower.open()
 
     def note(self, status: PackageStatus) -> None:
         """Write down where a package stands now."""
         self._statuses[status.key] = status
+        for follower in self._followers:
+            follower.note(status)
 
     def forget(self, key: PackageKey) -> None:
         """Strike a package out."""
         del self._statuses[key]
+        for follower in self._followers:
+            follower.forget(key)
 
     def get(self, key: PackageKey) -> PackageStatus | None:
         """Say where a package stands; None where nothing is known of it."""

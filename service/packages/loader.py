@@ -3,9 +3,9 @@
     models_dir/NAME/VERSION ──▶ read_package (thread) ──▶ vet (child process) ──▶ engine.load ──▶ ServedPackage
 
 It never holds the event loop: files are read in a thread, graphs are looked into by another process, and the engine
-replays and warms up on threads of its own. It remembers two things. A graph that passed is not vetted again, since
-equal bytes get an equal verdict. And a version that was served once stays what it was: what callers keep under
-its name (a seed, an address) must not come to mean something else.
+replays and warms up on threads of its own. It remembers two things. A graph that passed is not vetted again, by this
+process or the next (`verdicts.py`), since equal bytes get an equal verdict. And a version that was served once stays
+what it was: what callers keep under its name (a seed, an address) must not come to mean something else.
 """
 
 import asyncio
@@ -23,10 +23,11 @@ from service.packages.catalogue import ServedPackage
 from service.packages.files import MANIFEST
 from service.packages.package import Package, engine_graphs, read_package
 from service.packages.schema import Graph
+from service.packages.verdicts import Verdicts
 from service.packages.vetting import VettingLimits, vet
 from service.telemetry import Telemetry
 
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Loader:
@@ -36,14 +37,18 @@ class Loader:
         models_dir: folder of packages.
         engine: what computes.
         limits: of vetting.
+        verdicts: what passed before.
         telemetry: where it counts.
     """
 
-    def __init__(self, models_dir: Path, engine: Engine, limits: VettingLimits, telemetry: Telemetry) -> None:
+    def __init__(
+        self, models_dir: Path, engine: Engine, limits: VettingLimits, verdicts: Verdicts, telemetry: Telemetry
+    ) -> None:
         self._models_dir = models_dir
         self._engine = engine
         self._limits = limits
         self._telemetry = telemetry
+        self._verdicts = verdicts
         self._passed: set[str] = set()
         self._served: dict[PackageKey, str] = {}
 
@@ -98,10 +103,12 @@ class Loader:
             _identity(graph, package.manifest.files[graph.file].sha256): (graph, package.models[kind])
             for kind, graph in package.manifest.graphs.items()
         }
-        unknown = graphs.keys() - self._passed
+        unknown = frozenset(graphs.keys() - self._passed)
+        unknown -= await asyncio.to_thread(self._verdicts.passed, unknown)
         if unknown:
             await vet([graphs[identity] for identity in graphs if identity in unknown], self._limits)
-            self._passed |= unknown
+            await asyncio.to_thread(self._verdicts.note, unknown)
+        self._passed |= graphs.keys()
 
 
 def _identity(graph: Graph, sha256: str) -> str:

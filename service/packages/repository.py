@@ -20,20 +20,22 @@ import structlog
 from service.engine.graphs import PackageKey
 from service.engine.port import Engine
 from service.errors import FileDamaged, ManifestRefused, NotFound, PackageError
-from service.packages.catalogue import MAX_QUOTED, Catalogue, PackageStatus, ServedPackage
+from service.packages.catalogue import MAX_QUOTED, Catalogue, Follower, PackageStatus, ServedPackage
 from service.packages.differences import changed_packages, gone_packages, new_packages, state_of
 from service.packages.folder import Stamp, find_packages
 from service.packages.loader import Loader
 from service.packages.retirement import Retirement
+from service.packages.served import Served
+from service.packages.verdicts import Verdicts
 from service.packages.vetting import VettingLimits
 from service.packages.wanted import Wanted
 from service.settings import Settings
 from service.telemetry import Telemetry
 
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class Repository:
+class Repository(Served):
     """Keeps what is served equal to what the folder holds, and finds it by name and version.
 
     Args:
@@ -52,42 +54,25 @@ class Repository:
         telemetry: Telemetry,
         answered: Callable[[], Awaitable[None]],
     ) -> None:
+        self._wanted = Wanted(settings)
+        super().__init__(Catalogue(settings.default_model), self._wanted.configured)
         self._models_dir = models_dir
         self._telemetry = telemetry
-        self._wanted = Wanted(settings)
         limits = VettingLimits(settings.vetting_timeout_s, settings.vetting_memory_bytes)
-        self._loader = Loader(models_dir, engine, limits, telemetry)
-        self._catalogue = Catalogue(settings.default_model)
+        verdicts = Verdicts(settings.cache_dir, limits)
+        self._loader = Loader(models_dir, engine, limits, verdicts, telemetry)
         self._found: Mapping[PackageKey, Stamp] = {}
         self._tried: dict[PackageKey, Stamp | None] = {}
         self._retirement = Retirement(engine, answered, self._freed)
         self._change = asyncio.Lock()
 
-    @property
-    def configured(self) -> tuple[str, ...]:
-        """The models that the service promises to have, the default first."""
-        return self._wanted.configured
+    def follow(self, follower: Follower) -> None:
+        """Have a follower told what is served, now and whenever it changes; see `Catalogue.follow`."""
+        self._catalogue.follow(follower)
 
-    @property
-    def unready(self) -> list[str]:
-        """The configured models that have no version that is ready."""
-        return [name for name in self._wanted.configured if self._catalogue.newest_ready(name) is None]
-
-    @property
-    def ready(self) -> bool:
-        """Whether every configured model has a version that is ready."""
-        return not self.unready
-
-    def statuses(self) -> list[PackageStatus]:
-        """Say where every package stands that was found; by name, then the newest version first."""
-        return self._catalogue.statuses()
-
-    def find(self, model: str | None = None, version: str | int | None = None) -> ServedPackage:
-        """Find a package that is ready; see `Catalogue.find`.
-
-        Whoever is answering a request may use it to the request's end, whatever becomes of its folder.
-        """
-        return self._catalogue.find(model, version)
+    def leave(self, follower: Follower) -> None:
+        """Have a follower told nothing more."""
+        self._catalogue.leave(follower)
 
     async def load_all(self) -> None:
         """Load what the folder holds, configured models first and of each the newest version first.
@@ -102,9 +87,9 @@ class Repository:
             for key in new:
                 self._note(PackageStatus(key, "loading"))
             self._catalogue.open()
-            for name in self._wanted.configured:
+            for name in self.configured:
                 await self._load_configured(name, [key for key in new if key.name == name])
-            await self._load_each([key for key in new if key.name not in self._wanted.configured])
+            await self._load_each([key for key in new if key.name not in self.configured])
 
     async def watch(self, interval_s: float) -> None:
         """Rescan again and again, for ever.
@@ -135,16 +120,7 @@ class Repository:
             self._retire_gone()
 
     async def load(self, name: str) -> None:
-        """Load every version of a model that the folder holds, and keep to it from now on.
-
-        Args:
-            name: of the model; what of it is ready stays as it is.
-
-        Raises:
-            NotFound: the folder holds no version of it.
-            PackageError: the newest version was refused, and why, or the folder cannot be read; what is ready answers
-                as before.
-        """
+        """As `Served.load`."""
         async with self._change:
             await self._look()
             keys = [key for key in self._found if key.name == name]
@@ -156,16 +132,7 @@ class Repository:
                 raise type(error)(f"{keys[0]}: {error}") from error
 
     async def unload(self, name: str) -> None:
-        """Retire every version of a model, and leave it alone until it is asked for by `load`.
-
-        No request finds it any more when this returns; those that have it keep it, and then its memory is freed.
-
-        Args:
-            name: of the model.
-
-        Raises:
-            NotFound: nothing is known of it.
-        """
+        """As `Served.unload`."""
         async with self._change:
             known = self._catalogue.statuses(name)
             if not known:
@@ -234,7 +201,7 @@ class Repository:
         return None
 
     def _retire_gone(self) -> None:
-        for status in gone_packages(self._found, self._catalogue, self._wanted.configured):
+        for status in gone_packages(self._found, self._catalogue, self.configured):
             if status.package is not None:
                 self._retire(status.package)
             elif status.state != "unloading":

@@ -246,7 +246,7 @@ class GoldenTolerance(Part):
     """How far a replay may stray on one provider at one precision.
 
     Attributes:
-        provider: ONNX Runtime's name.
+        provider: ONNX Runtime's name, or `OpenVINO`.
         precision: of the arithmetic.
         sample: absolute, in the sample's units; items are compared exactly.
         pixels: in steps of 1/255.

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from service.engine.port import SamplerName
+from service.engine.runtime import Precision
 
 PackageSha256 = Annotated[
     str,
@@ -61,6 +62,9 @@ class GenerateAnswer(BaseModel):
         None, description="how seeds became latents; absent for given latents", examples=["philox-1"]
     )
     package_sha256: PackageSha256
+    precision: Precision | None = Field(
+        None, description="of the arithmetic, where it was less than fp32", examples=["bf16"]
+    )
     samples: list[GeneratedSample] = Field(description="in the order of their seeds or latents")
 
 

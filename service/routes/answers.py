@@ -7,8 +7,7 @@ body, the other forms in headers.
 Shapes: N samples, C channels, H height, W width.
 """
 
-from contextlib import aclosing
-
+import numpy as np
 from starlette.responses import Response
 
 from service.engine.port import Samples
@@ -23,7 +22,7 @@ from service.routes.drawing import Drawing
 from service.routes.encoding import Encoding, pixels_of, rows_of, slices_of
 from service.routes.seed_ranges import write_ranges
 from service.routes.streamed_answers import npy_file_header, npy_pieces, zip_pieces
-from service.routes.streams import SampleStream, draw
+from service.routes.streams import SampleFile, SampleStream
 
 # Proxies refuse headers of more than 4 to 8 KiB.
 MAX_LIST_HEADER_BYTES = 4096
@@ -42,10 +41,12 @@ async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBud
         case "json":
             return await _json(drawing, media, parts, budget)
         case "npy":
+            if drawing.count <= drawing.chunk_samples:
+                return await _array(drawing, media, parts, budget)
             header = npy_file_header(drawing)
             length = len(header) + drawing.count * drawing.sample_bytes
             return SampleStream(
-                npy_pieces(header, drawing, parts, budget, Encoding(parts, media)),
+                npy_pieces(header, drawing, parts, budget),
                 media.media_type,
                 _provenance(drawing) | {"content-length": str(length)},
             )
@@ -57,18 +58,28 @@ async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBud
 
 
 async def _whole(drawing: Drawing, parts: Context, budget: TimeBudget) -> Samples:
-    async with aclosing(draw(parts.engine, drawing.jobs(drawing.count), budget)) as chunks:
-        return await anext(chunks)
+    return await parts.engine.submit(drawing.job(budget.timeout_s))
+
+
+async def _array(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    """Draw samples that one job holds, and send them as they are behind the header of their file."""
+    samples = await _whole(drawing, parts, budget)
+    rows = np.ascontiguousarray(rows_of(samples)).data.cast("B")
+    return SampleFile((npy_file_header(drawing), rows), media.media_type, _provenance(drawing))
 
 
 async def answer_file(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
     """Draw samples and write them as one file that is whole before its first byte: an image, or an NPY array."""
     encoding = Encoding(parts, media)
     samples = await _whole(drawing, parts, budget)
-    if media.name == "npy":
-        body = await encoding.run(npy, rows_of(samples))
-    else:
-        body = await encoding.run(picture, pixels_of(samples), media.name)
+    rows = rows_of(samples)
+    match media.name:
+        case "npy":
+            body = await encoding.run_sized(rows.nbytes, npy, rows)
+        case "png":
+            body = await encoding.run_sized(rows.nbytes, picture, pixels_of(samples), media.name)
+        case _:  # the others take milliseconds even for few pixels
+            body = await encoding.run(picture, pixels_of(samples), media.name)
     headers = _provenance(drawing)
     if samples.labels is not None:
         headers |= list_header("x-labels", ",".join(map(str, samples.labels.tolist())))
@@ -80,16 +91,18 @@ async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudg
     encoding = Encoding(parts, media)
     samples = await _whole(drawing, parts, budget)
     written: list[GeneratedSample] = []
+    size_bytes = rows_of(samples).nbytes
     for place, part in slices_of(samples):
-        written += await encoding.run(_json_samples, drawing, place, part, parts)
+        written += await encoding.run_sized(size_bytes, _json_samples, drawing, place, part, parts)
     answered = GenerateAnswer(
         model=drawing.package.key.name,
         version=str(drawing.package.key.version),
         sampler=drawing.sampler,
         package_sha256=drawing.package.sha256,
+        precision=drawing.package.reduced_precision,
         samples=written,
     )
-    body = await encoding.run(answered.model_dump_json, exclude_none=True)
+    body = await encoding.run_sized(size_bytes, answered.model_dump_json, exclude_none=True)
     encoding.done()
     return Response(body, media_type=media.media_type)
 
@@ -104,12 +117,15 @@ def _json_samples(drawing: Drawing, place: slice, samples: Samples, parts: Conte
 
 
 def package_headers(package: ServedPackage) -> dict[str, str]:
-    """Say in headers which package answered."""
-    return {
+    """Say in headers which package answered, and that it was computed in fewer bits where it was."""
+    headers = {
         "x-model": package.key.name,
         "x-model-version": str(package.key.version),
         "x-package-sha256": package.sha256,
     }
+    if package.reduced_precision is not None:
+        headers["x-precision"] = package.reduced_precision
+    return headers
 
 
 def _provenance(drawing: Drawing) -> dict[str, str]:

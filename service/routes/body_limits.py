@@ -6,11 +6,13 @@ as it comes. A route then finds the body complete, and what `receive` says next 
 """
 
 import asyncio
+from typing import Literal
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, RequestTooSlow
+from service.routes.exchange import exchange_of
+from service.routes.interruption import Interruption
 
 
 class BodyLimits:
@@ -37,13 +39,9 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if int(Headers(scope=scope).get("content-length", 0)) > self._max_bytes:
+        if int(exchange_of(scope).headers.get("content-length", 0)) > self._max_bytes:
             raise self._too_large()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                body = await self._read(receive)
-        except TimeoutError as error:
-            raise RequestTooSlow(f"the body did not arrive within {self._timeout_s:g} s") from error
+        body = await self._read_in_time(receive)
         if body is None:
             return
         unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -52,6 +50,18 @@ class BodyLimits:
             return unread.pop() if unread else await receive()
 
         await self._app(scope, replay, send)
+
+    async def _read_in_time(self, receive: Receive) -> bytes | None:
+        interruption: Interruption[Literal["late"]] = Interruption()
+        late = asyncio.get_running_loop().call_later(self._timeout_s, interruption.interrupt, "late")
+        try:
+            return await self._read(receive)
+        except asyncio.CancelledError:
+            if interruption.taken() is None:
+                raise
+            raise RequestTooSlow(f"the body did not arrive within {self._timeout_s:g} s") from None
+        finally:
+            late.cancel()
 
     async def _read(self, receive: Receive) -> bytes | None:
         """Collect the body; None when the client left before its end."""

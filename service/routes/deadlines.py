@@ -14,9 +14,11 @@ from fastapi import Depends, Header, Request
 
 from service.errors import DeadlinePassed
 from service.routes.context import context_of
+from service.settings import Settings
 
 # Ten minutes: 50,000 samples of a large generator on a CPU. Longer work belongs into several requests.
 MAX_TIMEOUT_MS = 600_000
+MS_PER_S = 1000
 
 
 class TimeBudget:
@@ -26,10 +28,13 @@ class TimeBudget:
         timeout_s: how many it has.
         renewed: whether each job has all of them again.
         clock: monotonic seconds.
+
+    Attributes:
+        timeout_s: as given.
     """
 
     def __init__(self, timeout_s: float, *, renewed: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._renewed = renewed
         self._clock = clock
         self._spent_s = 0.0
@@ -45,9 +50,9 @@ class TimeBudget:
         began = self._clock()
 
         def left_s() -> float:
-            left = self._timeout_s - spent_before_s - (self._clock() - began)
+            left = self.timeout_s - spent_before_s - (self._clock() - began)
             if left <= 0:
-                raise DeadlinePassed(f"the request's deadline of {self._timeout_s:g} s passed")
+                raise DeadlinePassed(f"the request's deadline of {self.timeout_s:g} s passed")
             return left
 
         try:
@@ -56,7 +61,20 @@ class TimeBudget:
             self._spent_s += self._clock() - began
 
 
-def time_budget(
+def budget_for(timeout_ms: int | None, settings: Settings) -> TimeBudget:
+    """Answer the budget of a request.
+
+    Args:
+        timeout_ms: what it asks for; None takes the default.
+        settings: the default.
+    """
+    if timeout_ms is None:
+        return TimeBudget(settings.timeout_ms / MS_PER_S, renewed=True)
+    return TimeBudget(timeout_ms / MS_PER_S)
+
+
+# Dependencies are coroutines: FastAPI calls plain functions on a thread, which takes longer than most answers.
+async def time_budget(
     request: Request,
     x_timeout_ms: Annotated[
         int | None,
@@ -70,9 +88,7 @@ def time_budget(
     ] = None,
 ) -> TimeBudget:
     """Read the request's deadline."""
-    if x_timeout_ms is None:
-        return TimeBudget(context_of(request).settings.timeout_ms / 1000, renewed=True)
-    return TimeBudget(x_timeout_ms / 1000)
+    return budget_for(x_timeout_ms, context_of(request.scope).settings)
 
 
 Budget = Annotated[TimeBudget, Depends(time_budget)]

@@ -11,6 +11,8 @@ from typing import Any, Final
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.routes.problems import MEDIA_TYPE, ProblemDetails
 from service.routes.reading import JSON
@@ -39,9 +41,21 @@ WORDS: Mapping[int, str] = {
 
 
 class DocumentedAPI(FastAPI):
-    """A FastAPI application whose document also holds the schemas that only `$ref` names."""
+    """A FastAPI application whose document also holds the schemas that only `$ref` names, inside layers of our own."""
 
     referenced: Sequence[type[BaseModel]] = ()
+    _outermost: ASGIApp | None = None
+
+    def surround(self, *layers: Middleware) -> None:
+        """Put layers around everything that FastAPI does, the first outermost; what they answer costs nothing of it."""
+        app: ASGIApp = super().__call__
+        for layer in reversed(layers):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        self._outermost = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or live through the application's life."""
+        await (self._outermost or super().__call__)(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Answer the document; made once."""

@@ -90,22 +90,33 @@ class Drawing:
         """Cut the drawing into jobs of at most `chunk_samples`, in order."""
         for start in range(0, self.count, chunk_samples):
             part = slice(start, start + chunk_samples)
-            origin = self.origin.part(part)
-            yield GenerateJob(
-                package=self.package.key,
-                seeds=origin.seeds,
-                latents=origin.latents,
-                path=origin.path,
-                labels=None if self.labels is None else self.labels[part],
-                codes=None if self.codes is None else self.codes[part],
-                conditions=None if self.conditions is None else self.conditions[part],
-                sampler=origin.sampler,
-                truncation=self.truncation,
-                selection=self.selection,
-                want_pixels=not self.as_made,
-                want_sample=self.as_made,
-                want_logits=self.scores,
-            )
+            yield self._job(self.origin.part(part), part, None)
+
+    def job(self, timeout_s: float) -> GenerateJob:
+        """Answer the drawing as one job.
+
+        Args:
+            timeout_s: that is left for it.
+        """
+        return self._job(self.origin, slice(None), timeout_s)
+
+    def _job(self, origin: Origin, part: slice, timeout_s: float | None) -> GenerateJob:
+        return GenerateJob(
+            package=self.package.key,
+            seeds=origin.seeds,
+            latents=origin.latents,
+            path=origin.path,
+            labels=None if self.labels is None else self.labels[part],
+            codes=None if self.codes is None else self.codes[part],
+            conditions=None if self.conditions is None else self.conditions[part],
+            sampler=origin.sampler,
+            truncation=self.truncation,
+            selection=self.selection,
+            want_pixels=not self.as_made,
+            want_sample=self.as_made,
+            want_logits=self.scores,
+            timeout_s=timeout_s,
+        )
 
 
 def plan_drawing(

@@ -1,29 +1,34 @@
 """POST /generate: seeds or latents in, samples out.
 
-The whole flow of a request is the function `generate`, one line a stage:
+The whole flow of a request is the function `_answer`, one line a stage:
 
     read the body → find the package → choose a form → plan the drawing → draw and write
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service.media.negotiation import MEDIA, choose
 from service.routes.answer_schemas import GenerateAnswer
 from service.routes.answers import answer
-from service.routes.context import Parts
-from service.routes.deadlines import Budget
+from service.routes.context import Context, Parts, context_of
+from service.routes.deadlines import Budget, TimeBudget, budget_for
 from service.routes.documentation import BINARY, link, problems, request_body
 from service.routes.drawing import plan_drawing
+from service.routes.exchange import exchange_of
+from service.routes.parameters import read_query, read_timeout_ms
 from service.routes.reading import read_json
 from service.routes.sample_kinds import kind_of
 from service.routes.schemas import GenerateQuery, GenerateRequest
+from service.routes.shortcuts import Shortcut
 
 router = APIRouter(tags=["samples"])
 
-_PROVENANCE = ("X-Model", "X-Model-Version", "X-Package-Sha256", "X-Sampler", "X-Seeds")
+_PROVENANCE = ("X-Model", "X-Model-Version", "X-Package-Sha256", "X-Precision", "X-Sampler", "X-Seeds")
 
 
 @router.post(
@@ -74,12 +79,28 @@ async def generate(
     Every sample is a function of its seed: sample `i` has seed `seed + i`, and asking for it again, alone or among
     thousands, gives the same bytes. An empty body draws one sample with a seed of the service's choosing.
     """
-    body = await request.body()
-    wanted = await parts.offload.run_sized(len(body), read_json, GenerateRequest, body, request.headers)
+    return await _answer(await request.body(), exchange_of(request.scope).headers, query, parts, budget)
+
+
+async def _answer(
+    body: bytes, headers: Mapping[str, str], query: GenerateQuery, parts: Context, budget: TimeBudget
+) -> Response:
+    """As `generate`."""
+    wanted = await parts.offload.run_sized(len(body), read_json, GenerateRequest, body, headers)
     package = parts.repository.find(wanted.model, wanted.version)
     forms = kind_of(package.manifest.sample).media
-    media = choose(",".join(request.headers.getlist("accept")), query.format, forms)
+    media = choose(headers.get("accept"), query.format, forms)
     drawing = await parts.offload.run_sized(
         len(body), plan_drawing, wanted, package, media, query.dtype, parts.settings
     )
     return await answer(drawing, media, parts, budget)
+
+
+async def _generate(scope: Scope, body: bytes) -> Response:
+    """As `generate`, without FastAPI to find out what its parameters are."""
+    parts, headers = context_of(scope), exchange_of(scope).headers
+    query = read_query(GenerateQuery, scope["query_string"])
+    return await _answer(body, headers, query, parts, budget_for(read_timeout_ms(headers), parts.settings))
+
+
+SHORTCUTS = {("POST", "/generate"): Shortcut(router.routes[0], _generate)}

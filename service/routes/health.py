@@ -88,7 +88,7 @@ async def _draw_one(package: ServedPackage, engine: Engine) -> None:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text."}},
 )
 async def metrics(request: Request, parts: Parts) -> Response:
-    """Write every series of the service's own registry."""
+    """Write every series of the service, whichever of its processes counts it."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    body = await parts.offload.run(encode, parts.telemetry.registry)
+    body = await parts.offload.run(encode, await parts.metrics())
     return Response(body, headers={"content-type": content_type})

@@ -5,17 +5,16 @@
 
 The service takes requests from its first moment (a model that is still loading answers for itself); once draining it
 turns new ones away with 503 and waits for those it has. Health and metrics stay open to the end. This file knows
-neither signals nor models: `app.py` and `__main__.py` move the state.
+neither signals nor models: `app.py` and `server.py` move the state.
 """
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import NotReady, QueueFull, TryAgainError
@@ -29,7 +28,7 @@ RETRY_AFTER_S = 2.0
 # For what is cut off to be told so.
 LAST_WORDS_S = 2.0
 
-logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Lifecycle:
@@ -42,9 +41,11 @@ class Lifecycle:
     def __init__(self, max_requests: int = sys.maxsize) -> None:
         self._max_requests = max_requests
         self._state: State = "serving"
-        self._requests: set[asyncio.Future[None]] = set()
+        # Each with its end, where anybody waits for it: a future costs more than counting.
+        self._requests: dict[object, asyncio.Future[None] | None] = {}
         self._failed = asyncio.Event()
-        self._cut_off: asyncio.Future[None] | None = None
+        self._is_over = False
+        self._cut_off: set[Callable[[], None]] = set()
 
     @property
     def state(self) -> State:
@@ -55,13 +56,6 @@ class Lifecycle:
     def in_flight(self) -> int:
         """How many requests are being answered."""
         return len(self._requests)
-
-    @property
-    def cut_off(self) -> asyncio.Future[None]:
-        """Done when what is still being answered must end at once; one future for all, and never cancelled."""
-        if self._cut_off is None:
-            self._cut_off = asyncio.get_running_loop().create_future()
-        return self._cut_off
 
     def failed(self) -> None:
         """A configured model cannot be served; the process should end."""
@@ -82,9 +76,11 @@ class Lifecycle:
         if self._state == "serving":
             self._state = "draining"
         await self._wait_idle(timeout_s)
-        if self._requests and not self.cut_off.done():
+        if self._requests and not self._is_over:
+            self._is_over = True
             logger.warning("drain timed out", cut_off=self.in_flight, after_s=timeout_s)
-            self.cut_off.set_result(None)
+            for cut_off in tuple(self._cut_off):
+                cut_off()
             await self._wait_idle(LAST_WORDS_S)
 
     async def _wait_idle(self, timeout_s: float) -> None:
@@ -94,8 +90,11 @@ class Lifecycle:
 
     async def answered(self) -> None:
         """Wait until every request that is being answered now has been; who comes later is not waited for."""
-        if self._requests:
-            await asyncio.wait(set(self._requests))
+        loop = asyncio.get_running_loop()
+        ends = [end or loop.create_future() for end in self._requests.values()]
+        self._requests = dict(zip(self._requests, ends, strict=True))
+        if ends:
+            await asyncio.wait(ends)
 
     def check_serving(self) -> None:
         """Pass while the process takes requests.
@@ -122,13 +121,25 @@ class Lifecycle:
         self.check_serving()
         if len(self._requests) >= self._max_requests:
             raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
-        answered = asyncio.get_running_loop().create_future()
-        self._requests.add(answered)
+        request = object()
+        self._requests[request] = None
         try:
             yield
         finally:
-            self._requests.discard(answered)
-            answered.set_result(None)
+            end = self._requests.pop(request)
+            if end is not None:
+                end.set_result(None)
+
+    @contextmanager
+    def cutting_off(self, cut_off: Callable[[], None]) -> Iterator[None]:
+        """Have `cut_off` called if the process cannot wait for the end of this block."""
+        self._cut_off.add(cut_off)
+        if self._is_over:
+            cut_off()
+        try:
+            yield
+        finally:
+            self._cut_off.discard(cut_off)
 
 
 class DrainGate:
@@ -151,7 +162,8 @@ class DrainGate:
 
         async def closing_send(message: Message) -> None:
             if message["type"] == "http.response.start" and self._lifecycle.state != "serving":
-                MutableHeaders(scope=message)["connection"] = "close"  # the next request belongs to another replica
+                # The next request belongs to another replica.
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
         try:

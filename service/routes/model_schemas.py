@@ -5,7 +5,7 @@ They stand apart from the routes, which fill them from the repository.
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.engine.graphs import Prior
 from service.packages.catalogue import State
@@ -113,10 +113,24 @@ class Judge(BaseModel):
     expected_calibration_error: float = Field(description="on held-out samples, in [0, 1]", examples=[0.012])
 
 
+class PixelDifference(BaseModel):
+    """What the golden pictures and those made here differ by."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    largest: int = Field(description="of one pixel, in steps of 1/255", examples=[0])
+    mean: float = Field(description="over all pixels, likewise", examples=[0.0])
+    share: float = Field(description="of the pixels that differ at all, in [0, 1]", examples=[0.0])
+
+
 class GraphOnDevice(BaseModel):
     """What loading a graph showed on this machine."""
 
-    provider: str = Field(description="ONNX Runtime's name of what runs it", examples=["CPUExecutionProvider"])
+    provider: str = Field(
+        description="what runs it: a provider of ONNX Runtime, or OpenVINO", examples=["CPUExecutionProvider"]
+    )
+    runtime: str = Field(description="the library that computes, and its version", examples=["onnxruntime 1.31.1"])
+    precision: Literal["fp32", "fp16", "bf16"] = Field(description="of its arithmetic")
     buckets: list[int] = Field(
         description="batch sizes in use; empty where requests are never batched together", examples=[[1, 2, 4, 8]]
     )
@@ -126,6 +140,9 @@ class GraphOnDevice(BaseModel):
     )
     golden_deviation: float = Field(
         description="largest absolute difference from the exporter's own outputs", examples=[3.6e-07]
+    )
+    pixel_difference: PixelDifference | None = Field(
+        None, description="how its pixels differ from the exporter's own, which were computed in fp32"
     )
 
 

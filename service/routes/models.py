@@ -25,6 +25,7 @@ from service.routes.model_schemas import (
     LatentInput,
     Model,
     ModelList,
+    PixelDifference,
     VectorOutput,
     VersionDetails,
     VersionState,
@@ -165,8 +166,11 @@ def _output(kind: Kind) -> ImageOutput | VectorOutput | ItemOutput:
 def _on_device(report: GraphReport) -> GraphOnDevice:
     return GraphOnDevice(
         provider=report.provider,
+        runtime=report.runtime,
+        precision=report.precision,
         buckets=list(report.buckets),
         reproducible=report.reproducible,
         largest_deviation=report.largest_deviation,
         golden_deviation=report.golden_deviation,
+        pixel_difference=report.pixel_difference and PixelDifference.model_validate(report.pixel_difference),
     )

@@ -145,7 +145,7 @@ def _seeds(wanted: GenerateRequest, count: int) -> NDArray[np.uint64]:
     first = _drawn_seed(wanted.sampler, count) if wanted.seed is None else wanted.seed
     if first + count - 1 > MAX_SEED:
         raise InvalidRequest(Problem(("body", "seed"), f"`seed` + {count - 1} would pass {MAX_SEED}"))
-    return np.uint64(first) + np.arange(count, dtype=np.uint64)
+    return np.arange(first, first + count, dtype=np.uint64)
 
 
 def _drawn_seed(name: SamplerName, count: int) -> int:

@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import (
     DeadlinePassed,
@@ -47,7 +47,7 @@ BRANCH_PREFIX = "branch:"
 # Clients of the inference protocol read nothing but its own error object.
 PROTOCOL_PATH = "/v2"
 
-logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class ProblemPlace(BaseModel):
@@ -83,9 +83,14 @@ def invalid_request(errors: Iterable[ErrorDetails], *prefix: str) -> InvalidRequ
     return InvalidRequest(*problems)
 
 
-def validation_problems(error: ValidationError) -> InvalidRequest:
-    """Word a body's `ValidationError`; what the caller sent is not repeated to them."""
-    return invalid_request(error.errors(include_url=False, include_context=False, include_input=False), "body")
+def validation_problems(error: ValidationError, *place: str) -> InvalidRequest:
+    """Word a `ValidationError`; what the caller sent is not repeated to them.
+
+    Args:
+        error: what pydantic raised.
+        place: where the validated value stands in the request, as in `"body"`.
+    """
+    return invalid_request(error.errors(include_url=False, include_context=False, include_input=False), *place)
 
 
 def error_response(error: Exception, scope: Scope) -> Response:
@@ -148,19 +153,12 @@ class ErrorsToProblems:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the layer inside, and answer what it raises."""
-        started = False
-
-        async def watching_send(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
         try:
-            await self._app(scope, receive, watching_send)
+            await self._app(scope, receive, send)
         except Exception as error:  # noqa: BLE001  (the border of the service: every fault ends here)
             exchange = exchange_of(scope)
             response = error_response(error, scope)
-            if started:
+            if exchange.started:
                 # The status went out with the first byte. Returning with the answer incomplete makes the server
                 # close the connection, which no client can mistake for the end of the data.
                 exchange.status = response.status_code

@@ -4,10 +4,10 @@ Pure functions of bytes and headers, so that a route may run them on a thread. A
 malformed (400), one of another type is 415, one that reads but does not hold is invalid (422).
 """
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import Headers
 
 from service.errors import MalformedRequest, UnsupportedMediaType
 from service.routes.problems import validation_problems
@@ -18,7 +18,7 @@ FORM = "application/x-www-form-urlencoded"
 M = TypeVar("M", bound=BaseModel)
 
 
-def media_type_of(headers: Headers) -> str:
+def media_type_of(headers: Mapping[str, str]) -> str:
     """Answer the body's media type in lower case, without parameters; JSON where none is stated.
 
     Raises:
@@ -30,7 +30,7 @@ def media_type_of(headers: Headers) -> str:
     return headers.get("content-type", JSON).partition(";")[0].strip().lower() or JSON
 
 
-def read_json(schema: type[M], body: bytes, headers: Headers) -> M:
+def read_json(schema: type[M], body: bytes, headers: Mapping[str, str]) -> M:
     """Read and validate a JSON body; an empty one has every field's default.
 
     Args:
@@ -68,4 +68,4 @@ def validate_json(schema: type[M], body: bytes) -> M:
         found = error.errors(include_url=False, include_input=False)
         if found[0]["type"] == "json_invalid":
             raise MalformedRequest(f"The body is not JSON: {found[0]['ctx']['error']}.") from error
-        raise validation_problems(error) from error
+        raise validation_problems(error, "body") from error

@@ -8,14 +8,15 @@ References:
     W3C, "Trace Context", 2021, section 3.2 (traceparent).
 """
 
+import os
 import re
 import time
-import uuid
+from functools import cache
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.logs import naming
 from service.routes.exchange import Exchange, attach
 from service.routes.lifecycle import PROBES
 from service.telemetry import Telemetry
@@ -23,10 +24,12 @@ from service.telemetry import Telemetry
 # What a proxy or a client library makes of an id; anything else could forge log lines or headers.
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# As many as a UUID has.
+REQUEST_ID_BYTES = 16
 # The label of paths that no route has.
 UNKNOWN_ROUTE = "none"
 
-logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class RequestLog:
@@ -39,36 +42,39 @@ class RequestLog:
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
-        self._telemetry = telemetry
+        self._in_flight = telemetry.requests_in_flight
+        # Finding a series by its labels costs more than counting; there are as few as there are routes and statuses.
+        self._count = cache(telemetry.requests.labels)
+        self._seconds = cache(telemetry.request_seconds.labels)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and account for it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _exchange(Headers(scope=scope))
+        exchange = _exchange(scope)
         attach(scope, exchange)
 
         async def named_send(message: Message) -> None:
             if message["type"] == "http.response.start":
+                exchange.started = True
                 exchange.status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = exchange.request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", exchange.request_id.encode())]
             await send(message)
 
-        names = {"request_id": exchange.request_id}
-        if exchange.trace_id:
-            names["trace_id"] = exchange.trace_id
         began = time.monotonic()
-        with structlog.contextvars.bound_contextvars(**names), self._telemetry.requests_in_flight.track_inprogress():
+        self._in_flight.inc()
+        with naming(exchange.names):
             try:
                 await self._app(scope, receive, named_send)
             finally:
+                self._in_flight.dec()
                 self._account(scope, exchange, time.monotonic() - began)
 
     def _account(self, scope: Scope, exchange: Exchange, duration_s: float) -> None:
         route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
-        self._telemetry.requests.labels(route, str(exchange.status)).inc()
-        self._telemetry.request_seconds.labels(route).observe(duration_s)
+        self._count(route, exchange.status).inc()
+        self._seconds(route).observe(duration_s)
         write = logger.debug if scope["path"] in PROBES else logger.info
         write(
             "request",
@@ -79,10 +85,15 @@ class RequestLog:
         )
 
 
-def _exchange(headers: Headers) -> Exchange:
+def _exchange(scope: Scope) -> Exchange:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     given = headers.get("x-request-id", "")
     traced = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
     return Exchange(
-        request_id=given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
+        request_id=given if REQUEST_ID.fullmatch(given) else os.urandom(REQUEST_ID_BYTES).hex(),
+        headers=headers,
         trace_id=traced.group(1) if traced else None,
     )

@@ -43,6 +43,7 @@ _HEADERS: Final = {
     "X-Model": "package that answered",
     "X-Model-Version": "its version",
     "X-Package-Sha256": "SHA-256 of its manifest",
+    "X-Precision": "of the arithmetic, where it was less than fp32",
     "X-Sampler": "how the seed became a latent",
     "X-Seeds": "the seed",
     "X-Labels": "the class, of a conditional package's image",

@@ -47,9 +47,11 @@ def read_ranges(text: str) -> SeedRanges:
 
 def write_ranges(seeds: NDArray[np.uint64]) -> str:
     """Write seeds, uint64 [N] with N ≥ 1, in the fewest ranges that keep their order."""
-    starts = np.flatnonzero(np.concatenate([[True], seeds[1:] - seeds[:-1] != 1]))
-    ends = np.concatenate([starts[1:], [len(seeds)]]) - 1
-    firsts, lasts = seeds[starts].tolist(), seeds[ends].tolist()
+    if len(seeds) == 1:
+        return str(int(seeds[0]))
+    breaks = np.flatnonzero(seeds[1:] - seeds[:-1] != 1)
+    firsts = [int(seeds[0]), *seeds[breaks + 1].tolist()]
+    lasts = [*seeds[breaks].tolist(), int(seeds[-1])]
     return ",".join(
         str(first) if first == last else f"{first}-{last}" for first, last in zip(firsts, lasts, strict=True)
     )

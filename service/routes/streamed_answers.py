@@ -33,7 +33,7 @@ def npy_file_header(drawing: Drawing) -> bytes:
 
 
 async def npy_pieces(
-    header: bytes, drawing: Drawing, parts: Context, budget: TimeBudget, encoding: Encoding
+    header: bytes, drawing: Drawing, parts: Context, budget: TimeBudget
 ) -> AsyncGenerator[bytes | memoryview]:
     """Write one NPY file; the header waits for the first chunk, which may still be refused with a status."""
     async with aclosing(draw(parts.engine, drawing.jobs(drawing.chunk_samples), budget)) as chunks:
@@ -42,7 +42,6 @@ async def npy_pieces(
                 yield header
                 header = b""
             yield np.ascontiguousarray(rows_of(samples)).data.cast("B")
-    encoding.done()
 
 
 async def zip_pieces(

@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="the writer needs the `train` extra")
 from service.engine.batch_policy import BatchLimits
 from service.engine.local import LocalEngine
 from service.engine.port import EncodeJob, GenerateJob, Samples, ScoreJob
-from service.engine.session import Runtime
+from service.engine.runtime import Runtime
 from service.packages.catalogue import ServedPackage
 from service.packages.repository import Repository
 from service.routes.lifecycle import Lifecycle

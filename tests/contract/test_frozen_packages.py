@@ -14,7 +14,7 @@ from service.engine.batch_policy import BatchLimits
 from service.engine.graphs import PackageKey
 from service.engine.local import LocalEngine
 from service.engine.port import EncodeJob, GenerateJob, Job, Samples
-from service.engine.session import Runtime
+from service.engine.runtime import Runtime
 from service.packages.repository import Repository
 from service.packages.schema import PiecewiseLinear, Platt
 from service.routes.lifecycle import Lifecycle

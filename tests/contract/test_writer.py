@@ -15,7 +15,7 @@ from service.engine.batch_policy import BatchLimits
 from service.engine.local import LocalEngine
 from service.engine.pixels import dequantise
 from service.engine.port import GenerateJob, Samples, ScoreJob
-from service.engine.session import Runtime
+from service.engine.runtime import Runtime
 from service.packages import calibration as reading
 from service.packages.catalogue import ServedPackage
 from service.packages.package import read_package

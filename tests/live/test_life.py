@@ -1,6 +1,7 @@
 """How the process starts, refuses to start, and ends."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,7 +86,8 @@ def test_damage_beside_the_configured_model_is_shown_and_disturbs_nothing(own_mo
 def test_the_service_lives_before_it_is_ready(own_models_dir: Path) -> None:
     for version in range(2, 6):
         write_toy_package(own_models_dir, "toy", version)
-    with ServiceProcess(own_models_dir) as process, process.client() as client:
+    nowhere = os.devnull  # nothing is remembered, so loading takes its time
+    with ServiceProcess(own_models_dir, cache_dir=nowhere) as process, process.client() as client:
         assert client.get("/healthz").status_code == 200
         early = client.get("/readyz"), client.post("/generate")
         process.loaded()

@@ -18,8 +18,8 @@ from service.engine.graphs import GraphKind, GraphReport
 from service.errors import NotFound
 from service.media.tensors import DTYPES
 from service.packages.catalogue import PackageStatus, ServedPackage
-from service.packages.repository import Repository
 from service.packages.schema import Discriminator, Graph, Tensor
+from service.packages.served import Served
 from service.routes.answer_sizes import MAX_WHOLE_BYTES
 from service.settings import Settings
 
@@ -98,7 +98,7 @@ Name = Annotated[str, Path(description="package, NAME.discriminator or NAME.enco
 Version = Annotated[str, Path(description="its version", examples=["1"])]
 
 
-def find_graph(repository: Repository, name: str, version: str | None = None) -> ServedGraph:
+def find_graph(repository: Served, name: str, version: str | None = None) -> ServedGraph:
     """Find a graph that is ready.
 
     Args:

@@ -6,7 +6,7 @@ without, and one answer.
 
 from fastapi import APIRouter
 
-from service.engine.session import CUDA
+from service.engine.runtime import CUDA
 from service.packages.schema import Tensor
 from service.routes.context import Parts
 from service.routes.v2.errors import refusals

@@ -1,7 +1,7 @@
 """A repository over a folder, with a real engine, as the application would put them together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from service.engine.batch_policy import BatchLimits
 from service.engine.local import LocalEngine
 from service.engine.port import GenerateJob
-from service.engine.session import Runtime
+from service.engine.runtime import Runtime
 from service.packages.catalogue import ServedPackage, State
 from service.packages.repository import Repository
 from service.routes.lifecycle import Lifecycle
@@ -23,16 +23,24 @@ MAX_BATCH = 4  # few batch sizes to prove at load
 
 
 class Served:
-    """A repository over a folder, with its own engine, registry and requests in flight."""
+    """A repository over a folder, with its own engine, registry and requests in flight.
 
-    def __init__(self, models_dir: Path, **settings: str) -> None:
+    Args:
+        models_dir: the folder.
+        answered: who waits for requests in flight, where they are not this object's own.
+        **settings: by their names.
+    """
+
+    def __init__(
+        self, models_dir: Path, answered: Callable[[], Awaitable[None]] | None = None, **settings: str
+    ) -> None:
         self.registry = CollectorRegistry()
         telemetry = Telemetry(self.registry)
         runtime = Runtime(device="cpu", threads=1)
         self.engine = LocalEngine(runtime, BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
         self.lifecycle = Lifecycle()
         values = Settings(models_dir=models_dir, **{"default_model": "toy", **settings})  # type: ignore[arg-type]
-        self.repository = Repository(models_dir, self.engine, values, telemetry, self.lifecycle.answered)
+        self.repository = Repository(models_dir, self.engine, values, telemetry, answered or self.lifecycle.answered)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -56,7 +64,7 @@ class Served:
 @asynccontextmanager
 async def loaded(models_dir: Path, **settings: str) -> AsyncIterator[Served]:
     """Serve a folder."""
-    served = Served(models_dir, **settings)
+    served = Served(models_dir, None, **settings)
     try:
         await served.repository.load_all()
         yield served

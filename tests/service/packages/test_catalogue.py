@@ -9,7 +9,9 @@ from service.packages.manifest import read_manifest
 from service.packages.schema import Manifest
 from tests.toy import write_toy_package
 
-REPORT = LoadReport(GraphReport("CPUExecutionProvider", (1,), True, 0.0, 0.0, ""), None, None, 0.0)
+REPORT = LoadReport(
+    GraphReport("CPUExecutionProvider", (1,), True, 0.0, 0.0, "", "onnxruntime 1.31.1", "fp32", None), None, None, 0.0
+)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from service.engine.batch_policy import BatchLimits
 from service.engine.graphs import LoadReport, PackageGraphs, PackageKey
 from service.engine.local import LocalEngine
 from service.engine.port import GenerateJob
-from service.engine.session import Runtime
+from service.engine.runtime import Runtime
 from service.errors import FileDamaged, GoldenMismatch, GraphRefused, ManifestRefused, NotFound, NotReady, PackageError
 from service.packages.repository import Repository
 from service.routes.lifecycle import Lifecycle

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from service.engine.batch_policy import BatchLimits
 from service.engine.local import LocalEngine
 from service.engine.port import Job, Samples
-from service.engine.session import Runtime
+from service.engine.runtime import Runtime
 from service.errors import DeadlinePassed, GanymedeError, NotFound, NotReady, QueueFull, SessionFailed
 from service.routes.context import Context
 from service.routes.health import Ready, readyz
@@ -37,9 +37,15 @@ class Faulty(LocalEngine):
 
 async def ask(served: Served, engine: LocalEngine) -> Ready:
     offload = Offload(1)
+    telemetry = Telemetry(CollectorRegistry())
+
+    async def metrics() -> CollectorRegistry:
+        return telemetry.registry
+
     try:
-        telemetry = Telemetry(CollectorRegistry())
-        return await readyz(Context(Settings(), telemetry, served.lifecycle, engine, served.repository, offload))
+        return await readyz(
+            Context(Settings(), telemetry, served.lifecycle, engine, served.repository, offload, metrics)
+        )
     finally:
         offload.close()
 

@@ -105,7 +105,7 @@ def answered(layer: ASGIApp) -> tuple[int, bytes]:
 
     async def ask() -> None:
         scope: Scope = {"type": "http", "path": "/v2/models/toy/infer", "headers": []}
-        attach(scope, Exchange("request"))
+        attach(scope, Exchange("request", {}))
         await layer(scope, receive, send)
 
     asyncio.run(ask())

@@ -18,7 +18,7 @@ from service.routes.v2.requests import Inference, read_inference
 from service.settings import Settings
 from tests.toy import write_toy_package
 
-REPORT = GraphReport("CPUExecutionProvider", (1, 2, 4), True, 0.0, 0.0, "0" * 64)
+REPORT = GraphReport("CPUExecutionProvider", (1, 2, 4), True, 0.0, 0.0, "0" * 64, "onnxruntime 1.31.1", "fp32", None)
 LATENTS = np.ones((2, 16), np.float32).tobytes()
 HEAD = json.dumps(
     {

@@ -1,0 +1,1 @@
+"""A service of several processes: one that computes, others that answer, and their parent."""

@@ -1,0 +1,90 @@
+"""Lines as a collector reads them: one object each, whoever writes, with the names of the request that is answered."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from service import logs
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """Where the process's loggers write while a test runs."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    try:
+        yield stream
+    finally:
+        structlog.reset_defaults()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_says_what_happened_how_bad_it_is_and_when(stream: io.StringIO) -> None:
+    logs.configure("json", "info", stream)
+    structlog.get_logger().warning("late", after_s=1.5)
+    (line,) = lines(stream)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", str(line.pop("timestamp")))
+    assert line == {"event": "late", "level": "warning", "after_s": 1.5}
+
+
+def test_libraries_write_lines_of_the_same_form(stream: io.StringIO) -> None:
+    logs.configure("json", "info", stream)
+    logging.getLogger("library").warning("%d bytes", 7)
+    structlog.get_logger().warning("7 bytes")
+    library, own = lines(stream)
+    assert library.keys() == own.keys()
+    assert (library["event"], library["level"]) == (own["event"], own["level"])
+
+
+def test_names_stand_on_each_line_while_they_hold(stream: io.StringIO) -> None:
+    logs.configure("json", "info", stream)
+    with logs.naming({"request_id": "mine"}):
+        structlog.get_logger().info("inside")
+        logging.getLogger("library").info("inside")
+    structlog.get_logger().info("outside")
+    assert [line.get("request_id") for line in lines(stream)] == ["mine", "mine", None]
+
+
+def test_what_is_less_severe_than_asked_for_is_not_written(stream: io.StringIO) -> None:
+    logs.configure("json", "warning", stream)
+    structlog.get_logger().info("chatter")
+    logging.getLogger("library").info("chatter")
+    assert stream.getvalue() == ""
+
+
+def test_an_exception_brings_its_stack(stream: io.StringIO) -> None:
+    logs.configure("json", "info", stream)
+    for logger in (structlog.get_logger(), logging.getLogger("library")):
+        try:
+            int("broken")
+        except ValueError:
+            logger.exception("failed")
+    assert all("ValueError: invalid literal" in str(line["exception"]) for line in lines(stream))
+
+
+@pytest.mark.parametrize("value", ["caf\udce9", object(), {1, 2}, float("nan"), b"\xff"])
+def test_no_value_keeps_a_line_from_being_written(stream: io.StringIO, value: object) -> None:
+    logs.configure("json", "info", stream)
+    structlog.get_logger().info("odd", value=value)
+    (line,) = lines(stream)
+    assert line["event"] == "odd"
+
+
+def test_people_are_given_columns(stream: io.StringIO) -> None:
+    logs.configure("console", "info", stream)
+    structlog.get_logger().info("listening", port=8000)
+    logging.getLogger("library").info("so are libraries")
+    assert "listening" in stream.getvalue()
+    assert "port=8000" in stream.getvalue()
+    assert "so are libraries" in stream.getvalue()

@@ -29,8 +29,8 @@ CLOSING_TIMEOUT_S = 5
 # Beside connections: listeners, libraries, packages being read, pipes to the vetting child.
 OTHER_FILES = 256
 CANNOT_START = 1
-# A request makes some dozens of objects that the collector tracks and leaves no cycle behind. By default it looks at the
-# youngest after every 700, a quarter of the event loop's time at full load; cycles of 20,000 are a few megabytes.
+# A request makes some dozens of objects that the collector tracks, and leaves no cycle behind. By default it looks at
+# the youngest after every 700, a quarter of the event loop's time at full load; cycles of 20,000 are a few megabytes.
 YOUNGEST_OBJECTS = 20_000
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()

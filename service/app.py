@@ -4,9 +4,9 @@
 at import. The lifespan starts the engine, loads the packages in the background (so `/healthz` answers at once and
 `/readyz` when they are ready), goes on looking for others, and at the end drains.
 
-    RequestLog → DrainGate → ErrorsToProblems → BodyLimits → Cancellation → Shortcuts → FastAPI → routes
+    RequestLog → DrainGate → ErrorsToProblems → BodyLimits → Cancellation → FastAPI → routes
 
-Each layer of this row is pure ASGI and knows its own file only.
+Each layer of this row is pure ASGI and knows its own file only. Small requests need not take it: `express.py`.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -23,16 +23,17 @@ from service import __version__
 from service.core import Core, OpenCore, local_core
 from service.errors import GanymedeError
 from service.routes import docs, encode, generate, health, models, reconstruct, samples, score
+from service.routes.accounts import Accounts
 from service.routes.body_limits import BodyLimits
 from service.routes.cancellation import Cancellation
 from service.routes.context import Context
 from service.routes.documentation import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
+from service.routes.express import Express
 from service.routes.lifecycle import DrainGate, Lifecycle
 from service.routes.offload import Offload
 from service.routes.problems import ErrorsToProblems, ProblemDetails, answer_error
 from service.routes.request_log import RequestLog
 from service.routes.schemas import GenerateRequest, SamplesRequest
-from service.routes.shortcuts import Shortcuts
 from service.routes.v2 import infer, repository, server, statistics
 from service.routes.v2 import models as v2_models
 from service.routes.v2 import schemas as v2_schemas
@@ -61,11 +62,13 @@ def create_app(
         open_core: makes what computes, or finds it in another process.
 
     Returns:
-        The ASGI application. `app.state.lifecycle` says where it stands.
+        The ASGI application. `app.state.lifecycle` says where it stands; `app.state.express` is for a server that reads
+        whole requests itself, and answers some of them sooner.
     """
     telemetry = Telemetry(CollectorRegistry() if registry is None else registry)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
     lifecycle = Lifecycle(settings.max_requests)
+    accounts = Accounts(telemetry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Context]]:
@@ -87,14 +90,14 @@ def create_app(
         exception_handlers=dict.fromkeys((GanymedeError, HTTPException, RequestValidationError), answer_error),
     )
     app.surround(
-        Middleware(RequestLog, telemetry=telemetry),
+        Middleware(RequestLog, accounts=accounts),
         Middleware(DrainGate, lifecycle=lifecycle),
         Middleware(ErrorsToProblems),
         Middleware(BodyLimits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
         Middleware(Cancellation, lifecycle=lifecycle),
-        Middleware(Shortcuts, shortcuts=generate.SHORTCUTS),
     )
     app.state.lifecycle = lifecycle
+    app.state.express = Express((generate.EXPRESS,), accounts, lifecycle)
     app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails, *v2_schemas.BODIES)
     for module in (generate, samples, score, encode, reconstruct, models):
         app.include_router(module.router, responses=problems(*LAYERS_ANSWER))

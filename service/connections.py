@@ -1,6 +1,8 @@
 """One TCP connection as uvicorn reads HTTP from it, with the limits that uvicorn leaves out.
 
     headers begin ──(header timeout, header bytes)──▶ headers end ──▶ request ──(write timeout)──▶ answer taken
+                                                                       │
+                                                                       └─ whole at once: the express way may answer it
 
 A client may send its headers a byte a minute, or never take its answer, and hold a connection and what the answer keeps
 in memory for as long; it may open connections without end. Here each of these has a limit, and what uvicorn would
@@ -21,10 +23,13 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import GanymedeError, HeadersTooLarge, MalformedRequest, NotReady, RequestTooSlow
+from service.routes.express import METHOD, Errand, Express, Pieces, RawHeaders
 from service.routes.problems import problem_response
+from service.routes.streams import JOINED_BYTES
 
 # Four times what proxies take; traces, cookies and tokens fit.
 MAX_HEADER_BYTES = 32 * 1024
+_METHOD = METHOD.encode()
 # Connections come and go: a second later there may be room.
 RETRY_AFTER_S = 1.0
 
@@ -46,16 +51,48 @@ class ConnectionLimits:
     write_timeout_s: float
 
 
+class _Silent:
+    """An event that nobody waits for."""
+
+    def set(self) -> None:
+        """Tell nobody."""
+
+
+class _ExpressCycle:
+    """What uvicorn keeps of the request that it answers, for one that the express way answers.
+
+    Attributes:
+        errand: the request.
+        keep_alive: whether another may follow it on its connection.
+        response_complete: whether it was answered.
+        disconnected: whether its client left before that.
+        message_event: told of what happens to the body, which is here already.
+    """
+
+    __slots__ = ("disconnected", "errand", "keep_alive", "message_event", "response_complete")
+
+    def __init__(self, errand: Errand, *, keep_alive: bool) -> None:
+        self.errand = errand
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self.message_event = _Silent()
+
+
 class LimitedConnection(HttpToolsProtocol):
     """A connection with limits; `limited` makes a class that uvicorn can be given."""
 
     limits: ClassVar[ConnectionLimits]
+    express: ClassVar[Express]
+    _unwritten: ClassVar[list[tuple[asyncio.Transport, bytes]]]
 
     _awaited: object | None = None  # one for each time that headers are waited for
     _headers_due: asyncio.TimerHandle | None = None
     _taken_due: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _reads_body = False
+    _held: list[bytes] | None = None  # the body of a request that may take the express way, until it is whole
+    _express_cycle: _ExpressCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Begin to wait for headers, or turn the connection away."""
@@ -75,6 +112,8 @@ class LimitedConnection(HttpToolsProtocol):
             self._wait_for_headers()
         awaited, read_body = self._awaited, self._reads_body
         super().data_received(data)
+        if self._held is not None:
+            self._take_ordinary_way()  # it comes in pieces
         if self._awaited is None:
             return  # as nearly always: the headers came whole, and no clock was started for them
         if awaited is self._awaited and not (read_body or self._reads_body):
@@ -93,12 +132,45 @@ class LimitedConnection(HttpToolsProtocol):
         """Stop waiting for headers; what comes now is a body."""
         self._stop_waiting()
         self._reads_body = True
-        super().on_headers_complete()
+        if self._may_be_express():
+            self._held = []
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
 
     def on_message_complete(self) -> None:
         """Note that the body is complete, whether or not anybody still read it."""
         self._reads_body = False
+        if self._held is not None and self._takes_express_way(b"".join(self._held)):
+            self._held = None
+            return
+        if self._held is not None:
+            self._take_ordinary_way()
         super().on_message_complete()
+
+    def answer(self, status: int, headers: RawHeaders, pieces: Pieces, *, last: bool) -> None:
+        """Write what the express way answers; a small one in one piece, for each costs a call of the system."""
+        cycle, self._express_cycle = self._express_cycle, None
+        if cycle is None or cycle.disconnected:
+            return
+        cycle.keep_alive &= not last
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        head = b"".join((STATUS_LINE[status], *lines, ending))
+        if not cycle.keep_alive or sum(map(len, pieces)) > JOINED_BYTES:
+            self.transport.writelines((head, *pieces))
+        else:
+            self._write_with_others(b"".join((head, *pieces)))
+        cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Give a body that was answered before its end as long to end as headers have."""
@@ -125,7 +197,55 @@ class LimitedConnection(HttpToolsProtocol):
         """Wait for nothing any more."""
         self._stop_waiting()
         self._stop_watching()
+        if self._express_cycle is not None:
+            self._express_cycle.disconnected = True
+            self._express_cycle.errand.leave()
         super().connection_lost(exc)
+
+    def _may_be_express(self) -> bool:
+        """Whether a request whose headers are here may be answered without a layer, if its body comes with them."""
+        path, _, _ = self.url.partition(b"?")
+        return (
+            self.express.serves(path)
+            and self.parser.get_method() == _METHOD
+            and self._is_answered()
+            and not (self.expect_100_continue or self.flow.write_paused or self.parser.should_upgrade())
+        )
+
+    def _takes_express_way(self, body: bytes) -> bool:
+        """Begin the request that is here whole, if it can be answered so."""
+        path, _, query = self.url.partition(b"?")
+        errand = self.express.begin(path, query, self.headers, body, self.app_state["context"], self)
+        if errand is None:
+            return False
+        keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        self._express_cycle = _ExpressCycle(errand, keep_alive=keep_alive)
+        self.cycle = self._express_cycle  # type: ignore[assignment]  # all of it that uvicorn asks for
+        return True
+
+    def _write_with_others(self, answer: bytes) -> None:
+        """Write at the end of this turn of the event loop.
+
+        A client that waits on another core is woken by a write, which takes the core longer than the answer took to
+        make; callers of one batch are answered in one turn, and where they share a client it is woken once.
+        """
+        if not self._unwritten:
+            self.loop.call_soon(self._write_all, self._unwritten)
+        self._unwritten.append((self.transport, answer))
+
+    @staticmethod
+    def _write_all(unwritten: "list[tuple[asyncio.Transport, bytes]]") -> None:
+        for transport, answer in unwritten:
+            if not transport.is_closing():
+                transport.write(answer)
+        unwritten.clear()
+
+    def _take_ordinary_way(self) -> None:
+        """Give what was held back to uvicorn."""
+        held, self._held = self._held or [], None
+        super().on_headers_complete()
+        for piece in held:
+            super().on_body(piece)
 
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -183,6 +303,6 @@ class LimitedConnection(HttpToolsProtocol):
         self.transport.close()
 
 
-def limited(limits: ConnectionLimits) -> type[HttpToolsProtocol]:
-    """Answer the class of connections that have these limits."""
-    return type("Limited", (LimitedConnection,), {"limits": limits})
+def limited(limits: ConnectionLimits, express: Express) -> type[HttpToolsProtocol]:
+    """Answer the class of connections that have these limits, and this express way."""
+    return type("Limited", (LimitedConnection,), {"limits": limits, "express": express, "_unwritten": []})

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from service import __version__
 from service.connections import ConnectionLimits, limited
+from service.logs import write_by_turns
 from service.routes.lifecycle import Lifecycle
 from service.settings import Settings
 
@@ -64,6 +65,7 @@ class DrainingServer(uvicorn.Server):
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         logger.info("listening", host=host, port=port, pid=os.getpid(), version=__version__)
         _collect_rarely()
+        write_by_turns(asyncio.get_running_loop())
         self._ending = asyncio.create_task(self._end())
         if self._lifeline is not None:
             asyncio.get_running_loop().add_reader(self._lifeline, self._lifeline_ended, self._lifeline)
@@ -107,11 +109,12 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
     """
     lifecycle: Lifecycle = app.state.lifecycle
     _allow_files(settings.max_connections + OTHER_FILES)
+    limits = ConnectionLimits(settings.max_connections, settings.header_timeout_s, settings.write_timeout_s)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=limited(ConnectionLimits(settings.max_connections, settings.header_timeout_s, settings.write_timeout_s)),
+        http=limited(limits, app.state.express),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -122,7 +125,10 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
         timeout_graceful_shutdown=CLOSING_TIMEOUT_S,
     )
     server = DrainingServer(config, lifecycle, settings.drain_timeout_s, lifeline)
-    server.run(sockets=None if listener is None else [listener])
+    try:
+        server.run(sockets=None if listener is None else [listener])
+    finally:
+        write_by_turns(None)
     logger.info("ended", state=lifecycle.state)
     return CANNOT_START if lifecycle.state == "failed" or not server.started else 0
 

@@ -94,6 +94,7 @@ class Catalogue:
         self._statuses: dict[PackageKey, PackageStatus] = {}
         self._opened = False
         self._followers: list[Follower] = []
+        self._found: dict[tuple[str | None, str | int | None], ServedPackage] = {}  # until anything changes
 
     def follow(self, follower: Follower) -> None:
         """Tell a follower all that is written here, and from now on each change as it is written."""
@@ -115,12 +116,14 @@ class Catalogue:
 
     def note(self, status: PackageStatus) -> None:
         """Write down where a package stands now."""
+        self._found.clear()
         self._statuses[status.key] = status
         for follower in self._followers:
             follower.note(status)
 
     def forget(self, key: PackageKey) -> None:
         """Strike a package out."""
+        self._found.clear()
         del self._statuses[key]
         for follower in self._followers:
             follower.forget(key)
@@ -152,6 +155,12 @@ class Catalogue:
             NotFound: there is no such package, or it is not served; the message says what there is.
             NotReady: it is still loading.
         """
+        found = self._found.get((model, version))
+        if found is None:
+            found = self._found[model, version] = self._find(model, version)
+        return found
+
+    def _find(self, model: str | None, version: str | int | None) -> ServedPackage:
         name = self._default if model is None else model
         statuses = self.statuses(name)
         if version is not None:

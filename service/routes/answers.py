@@ -7,10 +7,14 @@ body, the other forms in headers.
 Shapes: N samples, C channels, H height, W width.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from starlette.responses import Response
 
+from service.engine.graphs import PackageKey
 from service.engine.port import Samples
+from service.engine.runtime import Precision
 from service.media.encoders import npy, picture
 from service.media.negotiation import Media
 from service.packages.catalogue import ServedPackage
@@ -22,10 +26,17 @@ from service.routes.drawing import Drawing
 from service.routes.encoding import Encoding, pixels_of, rows_of, slices_of
 from service.routes.seed_ranges import write_ranges
 from service.routes.streamed_answers import npy_file_header, npy_pieces, zip_pieces
-from service.routes.streams import SampleFile, SampleStream
+from service.routes.streams import RawHeader, SampleFile, SampleStream
 
 # Proxies refuse headers of more than 4 to 8 KiB.
 MAX_LIST_HEADER_BYTES = 4096
+# Whose headers are remembered; a service has a few.
+KNOWN_PACKAGES = 128
+
+
+def is_streamed(drawing: Drawing, media: Media) -> bool:
+    """Whether the answer to a drawing begins before it is complete."""
+    return media.name == "zip" or (media.name == "npy" and drawing.count > drawing.chunk_samples)
 
 
 async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
@@ -41,14 +52,14 @@ async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBud
         case "json":
             return await _json(drawing, media, parts, budget)
         case "npy":
-            if drawing.count <= drawing.chunk_samples:
+            if not is_streamed(drawing, media):
                 return await _array(drawing, media, parts, budget)
             header = npy_file_header(drawing)
             length = len(header) + drawing.count * drawing.sample_bytes
             return SampleStream(
                 npy_pieces(header, drawing, parts, budget),
                 media.media_type,
-                _provenance(drawing) | {"content-length": str(length)},
+                [*_provenance(drawing), (b"content-length", str(length).encode())],
             )
         case "zip":
             pieces = zip_pieces(drawing, parts, budget, Encoding(parts, media))
@@ -68,7 +79,7 @@ async def _array(drawing: Drawing, media: Media, parts: Context, budget: TimeBud
     return SampleFile((npy_file_header(drawing), rows), media.media_type, _provenance(drawing))
 
 
-async def answer_file(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+async def answer_file(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> SampleFile:
     """Draw samples and write them as one file that is whole before its first byte: an image, or an NPY array."""
     encoding = Encoding(parts, media)
     samples = await _whole(drawing, parts, budget)
@@ -82,9 +93,9 @@ async def answer_file(drawing: Drawing, media: Media, parts: Context, budget: Ti
             body = await encoding.run(picture, pixels_of(samples), media.name)
     headers = _provenance(drawing)
     if samples.labels is not None:
-        headers |= list_header("x-labels", ",".join(map(str, samples.labels.tolist())))
+        headers += list_header(b"x-labels", ",".join(map(str, samples.labels.tolist())))
     encoding.done()
-    return Response(body, media_type=media.media_type, headers=headers)
+    return SampleFile((body,), media.media_type, headers)
 
 
 async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
@@ -116,27 +127,28 @@ def _json_samples(drawing: Drawing, place: slice, samples: Samples, parts: Conte
     ]
 
 
-def package_headers(package: ServedPackage) -> dict[str, str]:
+def package_headers(package: ServedPackage) -> tuple[RawHeader, ...]:
     """Say in headers which package answered, and that it was computed in fewer bits where it was."""
-    headers = {
-        "x-model": package.key.name,
-        "x-model-version": str(package.key.version),
-        "x-package-sha256": package.sha256,
-    }
-    if package.reduced_precision is not None:
-        headers["x-precision"] = package.reduced_precision
-    return headers
+    return _package_headers(package.key, package.sha256, package.reduced_precision)
 
 
-def _provenance(drawing: Drawing) -> dict[str, str]:
-    headers = package_headers(drawing.package)
+@lru_cache(maxsize=KNOWN_PACKAGES)
+def _package_headers(key: PackageKey, sha256: str, precision: Precision | None) -> tuple[RawHeader, ...]:
+    named = {"x-model": key.name, "x-model-version": str(key.version), "x-package-sha256": sha256}
+    if precision is not None:
+        named["x-precision"] = precision
+    return tuple((name.encode(), value.encode("latin-1")) for name, value in named.items())
+
+
+def _provenance(drawing: Drawing) -> list[RawHeader]:
+    headers = [*package_headers(drawing.package)]
     if drawing.sampler is not None:
-        headers["x-sampler"] = drawing.sampler
+        headers.append((b"x-sampler", drawing.sampler.encode()))
     if drawing.seeds is not None:
-        headers |= list_header("x-seeds", write_ranges(drawing.seeds))
+        headers += list_header(b"x-seeds", write_ranges(drawing.seeds))
     return headers
 
 
-def list_header(name: str, value: str) -> dict[str, str]:
+def list_header(name: bytes, value: str) -> list[RawHeader]:
     """Answer a header that lists something a sample, or none where the list is too long for one."""
-    return {name: value} if len(value) <= MAX_LIST_HEADER_BYTES else {}
+    return [(name, value.encode("latin-1"))] if len(value) <= MAX_LIST_HEADER_BYTES else []

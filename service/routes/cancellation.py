@@ -44,9 +44,9 @@ class Cancellation:
             return
         answer = _Answer(await receive(), receive, send)
         watching = asyncio.get_running_loop().call_later(WATCH_AFTER_S, answer.watch)
+        self._lifecycle.watch(answer.cut_off)
         try:
-            with self._lifecycle.cutting_off(answer.cut_off):
-                await self._app(scope, answer.receive, answer.send)
+            await self._app(scope, answer.receive, answer.send)
         except asyncio.CancelledError:
             match answer.interruption.taken():
                 case "cut off":
@@ -56,6 +56,7 @@ class Cancellation:
                 case None:
                     raise
         finally:
+            self._lifecycle.unwatch(answer.cut_off)
             watching.cancel()
             answer.stop_watching()
 

@@ -3,9 +3,14 @@
 The outermost layer makes an `Exchange` and puts it into the scope; layers further in read from it what every request
 is asked (its id, its headers) and note how the answer ended. It stands alone because a layer must not know its
 neighbours, only this note.
+
+References:
+    W3C, "Trace Context", 2021, section 3.2 (traceparent).
 """
 
-from collections.abc import Mapping
+import random
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +19,13 @@ from starlette.types import Scope
 # nginx's number for "the client closed the connection"; no answer carries it, only logs and metrics do.
 CLIENT_CLOSED_REQUEST = 499
 _KEY = "exchange"
+# What a proxy or a client library makes of an id; anything else could forge log lines or headers.
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# As many as a UUID has.
+REQUEST_ID_BITS = 128
+# Seeded by the system. Ids must differ, not be secret, and asking the system for each takes as long as the rest of it.
+_ids = random.Random()  # noqa: S311
 
 
 @dataclass(slots=True)
@@ -42,6 +54,28 @@ class Exchange:
         if self.trace_id is not None:
             names["trace_id"] = self.trace_id
         return names
+
+
+def exchange_from(raw_headers: Iterable[tuple[bytes, bytes]]) -> Exchange:
+    """Note a request that arrives.
+
+    Args:
+        raw_headers: its headers, names in lower case, in the order they came.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw_headers:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    given = headers.get("x-request-id")
+    parent = headers.get("traceparent")
+    traced = None if parent is None else TRACEPARENT.fullmatch(parent)
+    return Exchange(
+        request_id=f"{_ids.getrandbits(REQUEST_ID_BITS):032x}"
+        if given is None or not REQUEST_ID.fullmatch(given)
+        else given,
+        headers=headers,
+        trace_id=traced[1] if traced else None,
+    )
 
 
 def attach(scope: Scope, exchange: Exchange) -> None:

@@ -6,25 +6,26 @@ The whole flow of a request is the function `_answer`, one line a stage:
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
-from starlette.types import Scope
 
 from service.media.negotiation import MEDIA, choose
 from service.routes.answer_schemas import GenerateAnswer
-from service.routes.answers import answer
-from service.routes.context import Context, Parts, context_of
+from service.routes.answers import answer, is_streamed
+from service.routes.context import Context, Parts
 from service.routes.deadlines import Budget, TimeBudget, budget_for
 from service.routes.documentation import BINARY, link, problems, request_body
 from service.routes.drawing import plan_drawing
 from service.routes.exchange import exchange_of
+from service.routes.express import Answering, ExpressRoute
+from service.routes.offload import INLINE_BYTES
 from service.routes.parameters import read_query, read_timeout_ms
 from service.routes.reading import read_json
 from service.routes.sample_kinds import kind_of
 from service.routes.schemas import GenerateQuery, GenerateRequest
-from service.routes.shortcuts import Shortcut
 
 router = APIRouter(tags=["samples"])
 
@@ -88,19 +89,27 @@ async def _answer(
     """As `generate`."""
     wanted = await parts.offload.run_sized(len(body), read_json, GenerateRequest, body, headers)
     package = parts.repository.find(wanted.model, wanted.version)
-    forms = kind_of(package.manifest.sample).media
-    media = choose(headers.get("accept"), query.format, forms)
+    kind = kind_of(package.manifest.sample)
+    media = choose(headers.get("accept"), query.format, kind.media)
     drawing = await parts.offload.run_sized(
-        len(body), plan_drawing, wanted, package, media, query.dtype, parts.settings
+        len(body), plan_drawing, wanted, package, kind, media, query.dtype, parts.settings
     )
     return await answer(drawing, media, parts, budget)
 
 
-async def _generate(scope: Scope, body: bytes) -> Response:
-    """As `generate`, without FastAPI to find out what its parameters are."""
-    parts, headers = context_of(scope), exchange_of(scope).headers
-    query = read_query(GenerateQuery, scope["query_string"])
-    return await _answer(body, headers, query, parts, budget_for(read_timeout_ms(headers), parts.settings))
+def _plan(parts: Context, headers: Mapping[str, str], query: bytes, body: bytes) -> Answering | None:
+    """As `ExpressRoute.plan`: the same stages, all at once."""
+    if len(body) > INLINE_BYTES:
+        return None
+    form = read_query(GenerateQuery, query)
+    wanted = read_json(GenerateRequest, body, headers)
+    package = parts.repository.find(wanted.model, wanted.version)
+    kind = kind_of(package.manifest.sample)
+    media = choose(headers.get("accept"), form.format, kind.media)
+    drawing = plan_drawing(wanted, package, kind, media, form.dtype, parts.settings)
+    if is_streamed(drawing, media):
+        return None
+    return partial(answer, drawing, media, parts, budget_for(read_timeout_ms(headers), parts.settings))
 
 
-SHORTCUTS = {("POST", "/generate"): Shortcut(router.routes[0], _generate)}
+EXPRESS = ExpressRoute("/generate", _plan)

@@ -110,9 +110,11 @@ class Lifecycle:
             case "failed":
                 raise NotReady("a configured model cannot be loaded; the log says why")
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count one request for as long as it is being answered.
+    def begin(self) -> object:
+        """Count a request that is being answered from now on.
+
+        Returns:
+            What `end` is to be given.
 
         Raises:
             NotReady: the process is ending.
@@ -123,23 +125,32 @@ class Lifecycle:
             raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
         request = object()
         self._requests[request] = None
+        return request
+
+    def end(self, request: object) -> None:
+        """Count a request that was answered, or never will be."""
+        end = self._requests.pop(request)
+        if end is not None:
+            end.set_result(None)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count one request for as long as it is being answered; raises as `begin`."""
+        request = self.begin()
         try:
             yield
         finally:
-            end = self._requests.pop(request)
-            if end is not None:
-                end.set_result(None)
+            self.end(request)
 
-    @contextmanager
-    def cutting_off(self, cut_off: Callable[[], None]) -> Iterator[None]:
-        """Have `cut_off` called if the process cannot wait for the end of this block."""
+    def watch(self, cut_off: Callable[[], None]) -> None:
+        """Have `cut_off` called if the process cannot wait any longer, until it is given to `unwatch`."""
         self._cut_off.add(cut_off)
         if self._is_over:
             cut_off()
-        try:
-            yield
-        finally:
-            self._cut_off.discard(cut_off)
+
+    def unwatch(self, cut_off: Callable[[], None]) -> None:
+        """Do not have `cut_off` called any more."""
+        self._cut_off.discard(cut_off)
 
 
 class DrainGate:

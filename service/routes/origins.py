@@ -8,8 +8,8 @@ Shapes: N samples, Z latent coordinates.
 """
 
 import secrets
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +32,20 @@ STREAMED_FORMS: Final = frozenset({"npy", "zip"})
 WAYS: Final = ("latents", "seeds", "interpolate")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(NamedTuple):
     """What N samples are drawn from: one of three.
 
     Attributes:
+        sampler: how seeds become latents.
         seeds: uint64 [N], given or drawn.
         latents: float32 [N, Z], given.
         path: between two seeds, with N positions.
-        sampler: how seeds become latents.
     """
 
+    sampler: SamplerName
     seeds: NDArray[np.uint64] | None = None
     latents: NDArray[np.float32] | None = None
     path: Path | None = None
-    sampler: SamplerName
 
     def part(self, place: slice) -> "Origin":
         """Answer what some of the samples are drawn from."""
@@ -64,11 +63,9 @@ def count_samples(wanted: GenerateRequest, media: Media, settings: Settings) -> 
     Raises:
         InvalidRequest: it names more than one origin, its seeds are not written as ranges are, or N is over the limit.
     """
-    given = wanted.model_fields_set
     ways = [way for way in WAYS if getattr(wanted, way) is not None]
-    excluded = ways[1:] + [field for field in ("seed", "n") if field in given and getattr(wanted, field) is not None]
-    if ways and excluded:
-        raise InvalidRequest(*(Problem(("body", field), f"`{ways[0]}` excludes `{field}`") for field in excluded))
+    if ways:
+        _check_lone(ways, wanted)
     place, count = _count(wanted)
     streamed = media.name in STREAMED_FORMS and wanted.latents is None
     limit = settings.max_streamed_samples if streamed else settings.max_samples
@@ -78,6 +75,13 @@ def count_samples(wanted: GenerateRequest, media: Media, settings: Settings) -> 
             Problem(("body", *place), f"at most {limit} samples in one {media.media_type} answer{hint}")
         )
     return count
+
+
+def _check_lone(ways: list[str], wanted: GenerateRequest) -> None:
+    given = wanted.model_fields_set
+    excluded = ways[1:] + [field for field in ("seed", "n") if field in given and getattr(wanted, field) is not None]
+    if excluded:
+        raise InvalidRequest(*(Problem(("body", field), f"`{ways[0]}` excludes `{field}`") for field in excluded))
 
 
 def _count(wanted: GenerateRequest) -> tuple[tuple[str, ...], int]:

@@ -1,7 +1,7 @@
-"""The query and the deadline of a request that comes by a shortcut, read as FastAPI would have read them.
+"""The query and the deadline of a request on the express way, read as FastAPI would have read them.
 
-It stands apart from the layer that takes the way (`shortcuts.py`) because that knows no types, and from the endpoints
-because what is wrong here is told in the same words by all of them.
+It stands apart from the way (`express.py`) because that knows no types, and from the endpoints because all of them read
+the same.
 """
 
 from collections.abc import Mapping

@@ -36,6 +36,7 @@ from service.routes.held_samples import HeldSamples, hold
 from service.routes.sample_kinds import Array, DtypeName, Images, Items, Kind, kind_of, sample_bytes
 from service.routes.samples_in import Given
 from service.routes.streamed_answers import INDEX
+from service.routes.streams import SampleFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +128,10 @@ async def write(wanted: Reconstructing, made: Samples, media: Media, parts: Cont
     distances = await encoding.run(_distances, wanted, made)
     rows = rows_of(made) if wanted.as_made else pixels_of(made)
     package = wanted.package
-    headers = package_headers(package) | list_header("x-distances", ",".join(map(repr, distances)))
+    headers = [*package_headers(package), *list_header(b"x-distances", ",".join(map(repr, distances)))]
     match media.name:
         case "json":
-            body, headers = await encoding.run(_json, wanted, rows, distances), {}
+            body, headers = await encoding.run(_json, wanted, rows, distances), []
         case "npy":
             body = await encoding.run(npy, rows)
         case "zip":
@@ -138,7 +139,7 @@ async def write(wanted: Reconstructing, made: Samples, media: Media, parts: Cont
         case _:
             body = await encoding.run(picture, pixels_of(made), media.name)
     encoding.done()
-    return Response(body, media_type=media.media_type, headers=headers)
+    return SampleFile((body,), media.media_type, headers)
 
 
 def _distances(wanted: Reconstructing, made: Samples) -> list[float]:

@@ -10,6 +10,7 @@ Shapes: N samples, C channels, H height, W width, D numbers of a vector.
 import base64
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final, Literal
 
 import numpy as np
@@ -25,6 +26,9 @@ Field = Literal["image", "values", "item"]
 DtypeName = Literal["uint8", "float32"]
 Array = NDArray[np.generic]
 Row = tuple[tuple[int, ...], np.dtype[np.generic]]
+
+# A service has a few packages.
+KNOWN_KINDS = 128
 
 UINT8, FLOAT32, INT64 = np.dtype(np.uint8), np.dtype("<f4"), np.dtype("<i8")
 # Forms that any sample can take; the others are images.
@@ -175,6 +179,7 @@ def kind_of(sample: ImageSample | VectorSample | ItemSample) -> Kind:
             return Items(count)
 
 
+@lru_cache(maxsize=KNOWN_KINDS)
 def sample_bytes(kind: Kind, *, as_made: bool) -> int:
     """Count the bytes of one answered sample: of its pixels, or of the generator's own values."""
     shape, dtype = kind.row(as_made=as_made)

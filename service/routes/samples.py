@@ -100,7 +100,7 @@ async def get_sample(
         location = f"{seed}.{form}?{query.canonical(stack)}"
         return Response(status_code=307, headers={"location": location, "cache-control": CHECK_AGAIN})
     answer = await answer_file(drawing, FORMS[form], parts, budget)
-    etag = f'"{hashlib.sha256(answer.body).hexdigest()}"'
+    etag = f'"{hashlib.sha256(b"".join(answer.pieces)).hexdigest()}"'
     fresh = {"etag": etag, "cache-control": IMMUTABLE if package.report.generator.reproducible else CHECK_AGAIN}
     if _names(if_none_match, etag):
         return Response(status_code=304, headers=fresh)
@@ -119,7 +119,7 @@ def _plan(query: SampleQuery, seed: int, package: ServedPackage, media: Media, p
     if media not in kind.media:
         raise InvalidRequest(Problem(("path", "form"), f"this package makes {kind.words}; they come as npy"))
     try:
-        return plan_drawing(query.request(seed), package, media, None, parts.settings)
+        return plan_drawing(query.request(seed), package, kind, media, None, parts.settings)
     except InvalidRequest as error:
         raise InvalidRequest(*(Problem(("query", *each.loc[1:]), each.msg) for each in error.problems)) from error
 

@@ -9,7 +9,7 @@ answer incomplete, which closes the connection.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -23,6 +23,8 @@ from service.routes.deadlines import TimeBudget
 # A full queue is tried again when the engine said room may come, but at least this often and not in a tight loop.
 LONGEST_WAIT_S = 1.0
 SHORTEST_WAIT_S = 0.01
+RawHeader = tuple[bytes, bytes]
+
 # Copying so little costs less than handing it over in two.
 JOINED_BYTES = 64 * 1024
 
@@ -33,22 +35,28 @@ class SampleFile(Response):
     Args:
         pieces: the body.
         media_type: of the body.
-        headers: of the answer, names in lower case; its length is added.
+        headers: of the answer, names in lower case; its type and length are added.
+
+    Attributes:
+        pieces: as given; joined where that is little.
     """
 
-    def __init__(self, pieces: Sequence[bytes | memoryview], media_type: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, pieces: Sequence[bytes | memoryview], media_type: str, headers: Sequence[RawHeader]) -> None:
         length = sum(map(len, pieces))
-        self._pieces = (b"".join(pieces),) if length <= JOINED_BYTES else pieces
+        self.pieces = (b"".join(pieces),) if length <= JOINED_BYTES else pieces
         self.status_code = 200
         self.media_type = media_type
         self.background = None
-        stated = {"content-type": media_type, "content-length": str(length)} | dict(headers)
-        self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in stated.items()]
+        self.raw_headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", str(length).encode()),
+            *headers,
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        *pieces, last = self._pieces
+        *pieces, last = self.pieces
         for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": last, "more_body": False})
@@ -63,12 +71,14 @@ class SampleStream(Response):
         headers: of the answer.
     """
 
-    def __init__(self, pieces: AsyncGenerator[bytes | memoryview], media_type: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, pieces: AsyncGenerator[bytes | memoryview], media_type: str, headers: Sequence[RawHeader]
+    ) -> None:
         self._pieces = pieces
         self.status_code = 200
         self.media_type = media_type
         self.background = None
-        self.init_headers(headers)
+        self.raw_headers = [(b"content-type", media_type.encode()), *headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""

@@ -1,5 +1,6 @@
 """Lines as a collector reads them: one object each, whoever writes, with the names of the request that is answered."""
 
+import asyncio
 import io
 import json
 import logging
@@ -88,3 +89,28 @@ def test_people_are_given_columns(stream: io.StringIO) -> None:
     assert "listening" in stream.getvalue()
     assert "port=8000" in stream.getvalue()
     assert "so are libraries" in stream.getvalue()
+
+
+def test_lines_of_a_turn_are_written_at_its_end_but_trouble_at_once(stream: io.StringIO) -> None:
+    logs.configure("json", "info", stream)
+    logger = structlog.get_logger()
+
+    async def scenario() -> None:
+        logs.write_by_turns(asyncio.get_running_loop())
+        logger.info("first")
+        logger.info("second")
+        assert lines(stream) == []
+        await asyncio.sleep(0)
+        assert [line["event"] for line in lines(stream)] == ["first", "second"]
+        logger.info("third")
+        logger.warning("trouble")
+        assert [line["event"] for line in lines(stream)][2:] == ["third", "trouble"]
+        await asyncio.to_thread(logger.info, "of another thread")
+        assert lines(stream)[-1]["event"] == "of another thread"
+        logger.info("last")
+        logs.write_by_turns(None)
+        assert lines(stream)[-1]["event"] == "last"
+        logger.info("after")
+        assert lines(stream)[-1]["event"] == "after"
+
+    asyncio.run(scenario())

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import DeadlinePassed
+from service.routes.accounts import Accounts
 from service.routes.body_limits import BodyLimits
 from service.routes.cancellation import Cancellation
 from service.routes.lifecycle import DrainGate, Lifecycle
@@ -83,7 +84,7 @@ class Stack:
         app: ASGIApp = Cancellation(self.awkward, self.lifecycle)
         app = BodyLimits(app, MAX_BYTES, BODY_TIMEOUT_S)
         app = DrainGate(ErrorsToProblems(app), self.lifecycle)
-        self.app: ASGIApp = RequestLog(app, Telemetry(self.registry))
+        self.app: ASGIApp = RequestLog(app, Accounts(Telemetry(self.registry)))
 
     def count(self, status: int) -> float:
         """Requests that ended with this status."""

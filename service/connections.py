@@ -125,7 +125,9 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin to wait for headers behind a request that is still being answered."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._wait_for_headers()
 
     def on_headers_complete(self) -> None:
@@ -135,7 +137,7 @@ class LimitedConnection(HttpToolsProtocol):
         if self._may_be_express():
             self._held = []
         else:
-            super().on_headers_complete()
+            self._begin_ordinary_way()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -243,9 +245,18 @@ class LimitedConnection(HttpToolsProtocol):
     def _take_ordinary_way(self) -> None:
         """Give what was held back to uvicorn."""
         held, self._held = self._held or [], None
-        super().on_headers_complete()
+        self._begin_ordinary_way()
         for piece in held:
             super().on_body(piece)
+
+    def _begin_ordinary_way(self) -> None:
+        """Have uvicorn begin the message whose headers are here; the express way needs none of what it makes of it."""
+        url, headers, asked_first = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers  # a list that uvicorn has put elsewhere too
+        self.expect_100_continue = asked_first
+        super().on_headers_complete()
 
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

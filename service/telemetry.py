@@ -8,6 +8,8 @@ monotonic clock inside one process.
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from service.graph_series import GraphSeries
+
 # 0.5 ms … 30 s: from a lone sample on a fast GPU to the default deadline.
 DURATION_BUCKETS_S = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0
@@ -44,39 +46,8 @@ class Telemetry:
         )
         for reason in REJECTION_REASONS:  # a rate needs its zero
             self.rejected.labels(reason)
-        self.samples = Counter(
-            "ganymede_samples", "Samples computed for callers.", ["model", "graph"], registry=registry
-        )
-        self.queue_samples = Gauge(
-            "ganymede_queue_samples", "Samples waiting for a session.", ["model", "graph"], registry=registry
-        )
-        self.queue_seconds = Histogram(
-            "ganymede_queue_wait_seconds",
-            "How long a chunk of a request waited for a session.",
-            ["model", "graph"],
-            buckets=DURATION_BUCKETS_S,
-            registry=registry,
-        )
-        self.batch_samples = Histogram(
-            "ganymede_batch_samples",
-            "Real samples in one session run.",
-            ["model", "graph"],
-            buckets=BATCH_BUCKETS_SAMPLES,
-            registry=registry,
-        )
-        self.padding_samples = Counter(
-            "ganymede_batch_padding_samples",
-            "Rows computed only to fill a bucket.",
-            ["model", "graph"],
-            registry=registry,
-        )
-        self.run_seconds = Histogram(
-            "ganymede_batch_run_seconds",
-            "One session run.",
-            ["model", "graph"],
-            buckets=DURATION_BUCKETS_S,
-            registry=registry,
-        )
+        self.graphs = GraphSeries(DURATION_BUCKETS_S, BATCH_BUCKETS_SAMPLES)
+        registry.register(self.graphs)
         self.encode_seconds = Histogram(
             "ganymede_encode_seconds",
             "Writing one answer's media.",

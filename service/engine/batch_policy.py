@@ -32,6 +32,8 @@ from service.errors import DeadlinePassed, QueueFull
 # does not double every Retry-After.
 RATE_WEIGHT = 0.2
 
+_IDEAL_FINISH = attrgetter("ideal_finish")
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
@@ -93,10 +95,6 @@ class _Waiting:
     ideal_finish: float
     taken: int = 0
 
-    @property
-    def left(self) -> int:
-        return self.samples - self.taken
-
 
 class BatchPolicy:
     """The queue of one graph.
@@ -109,6 +107,7 @@ class BatchPolicy:
 
     def __init__(self, limits: BatchLimits, sizes: RunSizes | None, lanes: int = 1) -> None:
         self._limits = limits
+        self._largest_held = min(limits.request_queue_samples, limits.queue_samples)
         self._sizes = sizes
         self._lanes = lanes
         self._tickets = count()
@@ -140,14 +139,16 @@ class BatchPolicy:
         """
         if deadline is not None and deadline <= now:
             raise DeadlinePassed("the deadline passed before the request could be queued")
-        overflow = self._queued_samples + self._held(samples) - self._limits.queue_samples
+        held = min(samples, self._largest_held)
+        overflow = self._queued_samples + held - self._limits.queue_samples
         if overflow > 0:
             raise QueueFull("the queue is full; try again later or ask for fewer samples", self._time_to_run(overflow))
-        waiting = _Waiting(next(self._tickets), samples, deadline, self._ideal.arrive(samples))
-        bisect.insort(self._queue, waiting, key=attrgetter("ideal_finish"))
-        self._by_ticket[waiting.ticket] = waiting
-        self._queued_samples += self._held(samples)
-        return waiting.ticket
+        ticket = next(self._tickets)
+        waiting = _Waiting(ticket, samples, deadline, self._ideal.arrive(samples))
+        bisect.insort(self._queue, waiting, key=_IDEAL_FINISH)
+        self._by_ticket[ticket] = waiting
+        self._queued_samples += held
+        return ticket
 
     def withdraw(self, ticket: int) -> None:
         """Take what is left of a request out of the queue, if anything: it was cancelled, was late, or failed."""
@@ -190,9 +191,6 @@ class BatchPolicy:
         """Seconds until so many samples have left a full queue; None where nothing was measured."""
         return samples / (self._lane_samples_per_s * self._lanes) if self._lane_samples_per_s else None
 
-    def _held(self, samples: int) -> int:
-        return min(samples, self._limits.request_queue_samples, self._limits.queue_samples)
-
     def _in_time(self, now: float, free: int) -> tuple[list[_Waiting], list[_Waiting]]:
         """The first requests that can fill every free lane, and the late ones among them."""
         ready: list[_Waiting] = []
@@ -205,34 +203,39 @@ class BatchPolicy:
                 expired.append(waiting)
             else:
                 ready.append(waiting)
-                room -= waiting.left
+                room -= waiting.samples - waiting.taken
         return ready, expired
 
     def _fill(self, ready: list[_Waiting], free: int, alone: bool) -> Batch:
-        available = sum(waiting.left for waiting in ready)
+        """Take the first of the queue, which are `ready`, as far as there is room."""
+        available = sum([waiting.samples - waiting.taken for waiting in ready])
         size, wide = self._sizes.choose(available, free, alone=alone) if self._sizes else (available, False)
         slices = []
-        room = size
+        room, whole = size, 0
         for waiting in ready:
             if room == 0:
                 break
-            slices.append(self._take_from(waiting, min(waiting.left, room)))
-            room -= slices[-1].stop - slices[-1].start
+            start, left = waiting.taken, waiting.samples - waiting.taken
+            samples = min(left, room)
+            waiting.taken += samples
+            room -= samples
+            self._queued_samples += min(left - samples, self._largest_held) - min(left, self._largest_held)
+            if samples == left:
+                del self._by_ticket[waiting.ticket]
+                whole += 1
+            slices.append(Slice(waiting.ticket, start, waiting.taken))
+        del self._queue[:whole]
         self._ideal.serve(size - room)
+        self._forget_if_empty()
         return Batch(tuple(slices), size, wide)
 
-    def _take_from(self, waiting: _Waiting, samples: int) -> Slice:
-        start = waiting.taken
-        self._queued_samples += self._held(waiting.left - samples) - self._held(waiting.left)
-        waiting.taken += samples
-        if waiting.left == 0:
-            self._remove(waiting)
-        return Slice(waiting.ticket, start, waiting.taken)
-
     def _remove(self, waiting: _Waiting) -> None:
-        place = bisect.bisect_left(self._queue, waiting.ideal_finish, key=attrgetter("ideal_finish"))
+        place = bisect.bisect_left(self._queue, waiting.ideal_finish, key=_IDEAL_FINISH)
         del self._queue[self._queue.index(waiting, place)]
         del self._by_ticket[waiting.ticket]
-        self._queued_samples -= self._held(waiting.left)
+        self._queued_samples -= min(waiting.samples - waiting.taken, self._largest_held)
+        self._forget_if_empty()
+
+    def _forget_if_empty(self) -> None:
         if not self._queue:  # what the ideal server has left is of requests that were withdrawn or are done
             self._ideal = EqualShares()

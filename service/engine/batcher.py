@@ -2,28 +2,36 @@
 
     event loop                                    lanes, one model thread a core
     ask ──admit──▶ desk: queue, policy ◀───take── as soon as one is free
-     ▲                                            rows of each slice → run → results of each slice
-     └──────── future ◀── call_soon_threadsafe ───┘ once a batch
+     ▲                │ what is short              rows of each slice → run → results of each slice
+     │                ▼                            │
+     │            a worker of its own              │
+     └──────── future ◀── call_soon_threadsafe ────┘ once a batch
 
-A request owns its future: cancelling it or missing its deadline withdraws what is still queued and drops what is being
-computed; a failed run fails the requests that were in it; nobody else notices. It knows nothing of seeds or of what
-tensors mean, and leaves threads and locks to `service/engine/desk.py` and `service/engine/lane.py`.
+What is short (`service/engine/short_work.py`) is computed on the event loop's own thread at the end of a turn, so that
+whatever came in that turn shares a run. A request owns its future: cancelling it or missing its deadline withdraws what
+is still queued and drops what is being computed; a failed run fails the requests that were in it; nobody else notices.
+It knows nothing of seeds or of what tensors mean, and leaves threads and locks to `service/engine/desk.py` and
+`service/engine/lane.py`.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 
 from service.engine.batch_policy import BatchLimits, BatchPolicy
-from service.engine.desk import Desk, stopped
+from service.engine.deadline_alarm import DeadlineAlarm
+from service.engine.desk import Desk, Taken, stopped
 from service.engine.graphs import TensorSpec
 from service.engine.inputs import BatchInputs
-from service.engine.lane import Answer, Lane, late
+from service.engine.lane import Lane
 from service.engine.meter import Meter
 from service.engine.occupancy import Occupancy
 from service.engine.request import Request, RowSource
 from service.engine.run_sizes import RunSizes
 from service.engine.runners import Outputs, Runners
+from service.engine.short_work import ShortWork
+from service.engine.worker import Answer, Worker, late
 
 
 class Batcher:
@@ -55,15 +63,22 @@ class Batcher:
         sizes = RunSizes(buckets, runners.narrow_s, runners.wide_s) if buckets else None
         lanes = runners.lanes if sizes is None or sizes.pays_to_hand_over else 1
         self.meter = meter
+        self._company = occupancy.company
         self._desk = Desk(BatchPolicy(limits, sizes, lanes), lanes, meter, occupancy)
         self._loop = asyncio.get_running_loop()
+        self._alarm = DeadlineAlarm(self._loop, self._end_late)
         self._lanes_left = lanes
         self._stopped = asyncio.Event()
         self._waking = False
+
+        def worker() -> Worker:
+            return Worker(self._desk, runners, BatchInputs(tensors, sizes.largest if sizes else 0))
+
+        elements = sum(math.prod(tensor.shape[1:]) for tensor in tensors)
+        self._short_work = ShortWork(sizes, elements, on_cpu=runners.on_cpu) if sizes else None
+        self._worker = worker()
         for number in range(1, lanes + 1):
-            inputs = BatchInputs(tensors, sizes.largest if sizes else 0)
-            name = f"{meter.name}-{number}"
-            Lane(name, self._desk, runners, inputs, meter, self._post_answers, self._post_end).start()
+            Lane(f"{meter.name}-{number}", self._desk, worker(), self._post_answers, self._post_end).start()
 
     async def ask(
         self, source: RowSource, samples: int, outputs: Sequence[str], deadline: float | None = None
@@ -71,7 +86,7 @@ class Batcher:
         """Have samples computed.
 
         Args:
-            source: writes the inputs of samples `start` … `stop` − 1; called on model threads, for every sample once.
+            source: writes the inputs of samples `start` … `stop` − 1; called where they are computed, for each once.
             samples: how many, at least 1.
             outputs: names of the outputs wanted.
             deadline: when to give up, on `time.monotonic`; None never.
@@ -85,45 +100,61 @@ class Batcher:
             NotReady: the batcher was stopped.
             SessionFailed: a run that held some of the samples failed.
         """
-        request = Request(source, samples, outputs, self._loop.create_future(), time.monotonic())
+        request = Request(source, samples, outputs, deadline, self._loop.create_future(), time.monotonic())
         try:
-            results = await self._answer(request, deadline)
+            self._desk.admit(request)
+            if not self._waking:
+                self._waking = True
+                self._loop.call_soon(self._wake)
+            self._alarm.by(deadline)
+            results = await request.future
         except BaseException:
+            self._desk.forget(request)
             self.meter.failed(time.monotonic() - request.arrived)
+            if request.future.done() and not request.future.cancelled():
+                request.future.exception()  # taken notice of, also where its caller was cancelled at the same moment
             raise
-        whole_s = time.monotonic() - request.arrived
-        self.meter.answered(samples, request.began - request.arrived, request.stages, whole_s)
+        self.meter.answered(
+            samples, request.began - request.arrived, request.stages, time.monotonic() - request.arrived
+        )
         return results
 
     def stop(self) -> None:
         """Refuse new requests, fail those that wait, and let the threads end after the runs in progress."""
+        self._alarm.stop()
         self._settle([(request, stopped()) for request in self._desk.close()])
 
     async def stopped(self) -> None:
         """Wait until every model thread has let go of the graph."""
         await self._stopped.wait()
 
-    async def _answer(self, request: Request, deadline: float | None) -> Outputs:
-        self._desk.admit(request, deadline)
-        if not self._waking:
+    def _wake(self) -> None:
+        """See to all that came in this turn of the event loop: it could not be run together before the turn's end."""
+        self._waking = False
+        taken = self._desk.take_short(self._short_work, lone=self._company.lone) if self._short_work else None
+        if taken is None:
+            self._desk.wake()
+            return
+        self._compute_here(taken)
+        if self._desk.waits:  # after the next turn, in which others are heard
             self._waking = True
             self._loop.call_soon(self._wake)
-        alarm = None
-        if deadline is not None:
-            alarm = self._loop.call_later(deadline - request.arrived, self._expire, request)
-        try:
-            return await request.future
-        finally:
-            if alarm is not None:
-                alarm.cancel()
-            self._desk.forget(request)
-            if not request.future.cancelled() and request.future.done():
-                request.future.exception()  # taken notice of, also where its caller was cancelled at the same moment
 
-    def _wake(self) -> None:
-        """Wake a lane for all that came in this turn of the event loop: it could not run before the turn's end."""
-        self._waking = False
-        self._desk.wake()
+    def _compute_here(self, taken: Taken) -> None:
+        """Run a batch on the event loop's thread.
+
+        Callers whose requests the network brought meanwhile are heard in the turn after the next at the latest, and
+        behind those whom this batch answers, who may come again at once.
+        """
+        began = time.monotonic()
+        self._settle(self._worker.serve(taken))
+        if self._short_work is not None:
+            self._short_work.took(time.monotonic() - began)
+        self._loop.call_soon(self._hear)
+
+    def _hear(self) -> None:
+        self._company.hold()
+        self._loop.call_soon(self._company.release)
 
     def _settle(self, answers: Sequence[Answer]) -> None:
         """Answer those who still wait."""
@@ -135,13 +166,17 @@ class Batcher:
             else:
                 request.future.set_exception(error)
 
-    def _expire(self, request: Request) -> None:
-        self._settle([(request, late())])
+    def _end_late(self) -> float | None:
+        """Tell those that they are late who are; returns the next deadline."""
+        requests, earliest = self._desk.late()
+        self._settle([(request, late()) for request in requests])
+        return earliest
 
     def _end_lane(self) -> None:
         self.stop()
         self._lanes_left -= 1
         if self._lanes_left == 0:
+            self.meter.end()
             self._stopped.set()
 
     # Called on the lanes.

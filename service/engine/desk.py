@@ -1,12 +1,13 @@
-"""Where requests and lanes meet: one queue, one lock, and the lanes that wait for work.
+"""Where requests and workers meet: one queue, one lock, and the lanes that wait for work.
 
     event loop ──admit, wake, forget──▶ Desk ◀──take, done── lanes
-                                         │
+               ──take_short, done─────▶  │
                              BatchPolicy, and who waits
 
-A lane that is free takes its next batch itself, so that no model thread waits for the event loop. Lanes that find
-nothing are woken one at a time, the one that waited last first, whose memory is warm; who takes a batch and leaves
-something behind wakes the next. It knows threads and tickets, and nothing of futures, tensors or what runs cost.
+The event loop's thread takes what is short (`service/engine/short_work.py`), lanes all the rest. A lane that is free
+takes its next batch itself, so that no model thread waits for the event loop. Lanes that find nothing are woken one at
+a time, the one that waited last first, whose memory is warm; who takes a batch and leaves something behind wakes the
+next. It knows threads and tickets, and nothing of futures, tensors or what runs cost.
 """
 
 import threading
@@ -19,6 +20,7 @@ from service.engine.meter import Meter
 from service.engine.occupancy import Occupancy
 from service.engine.request import Request
 from service.engine.runners import Outputs
+from service.engine.short_work import ShortWork
 from service.engine.statistics import Stages
 from service.errors import NotReady
 
@@ -26,7 +28,7 @@ Piece = tuple[Slice, Request]
 
 
 class Taken(NamedTuple):
-    """What a lane took from the queue.
+    """What was taken from the queue.
 
     Attributes:
         pieces: to run together; none where only late requests were met.
@@ -82,7 +84,7 @@ class Desk:
 
     # Called on the event loop.
 
-    def admit(self, request: Request, deadline: float | None) -> None:
+    def admit(self, request: Request) -> None:
         """Queue a request; a lane that waits is told by `wake`.
 
         Raises:
@@ -93,7 +95,7 @@ class Desk:
         with self._lock:
             if self._stopping:
                 raise stopped()
-            request.ticket = self._policy.admit(request.samples, deadline, request.arrived)
+            request.ticket = self._policy.admit(request.samples, request.deadline, request.arrived)
             self._requests[request.ticket] = request
             self._meter.queue_is(self._policy.queued_samples)
 
@@ -104,10 +106,36 @@ class Desk:
         if gate is not None:
             gate.open()
 
+    def take_short(self, short_work: ShortWork, *, lone: bool) -> Taken | None:
+        """Take the next batch for the event loop's own thread; None where it is a lane's, or nothing waits.
+
+        Args:
+            short_work: says which batch is short.
+            lone: whether callers come one at a time.
+        """
+        with self._lock:
+            waiting = self._policy.queued_samples
+            if self._stopping or self._runs or not waiting:
+                return None
+            if not short_work.is_short(waiting, self._lanes, alone=self._occupancy.runs == 0, lone=lone):
+                return None
+            return self._taken()
+
+    @property
+    def waits(self) -> bool:
+        """Whether samples wait."""
+        return self._policy.queued_samples > 0
+
+    def late(self) -> tuple[list[Request], float | None]:
+        """The requests whose deadline has passed, and the earliest deadline of the others; None where there is none."""
+        now = time.monotonic()
+        with self._lock:
+            timed = [(request.deadline, request) for request in self._requests.values() if request.deadline is not None]
+        late = [request for deadline, request in timed if deadline <= now]
+        return late, min((deadline for deadline, _ in timed if deadline > now), default=None)
+
     def forget(self, request: Request) -> None:
         """Take a request off the books, and what is left of it out of the queue."""
-        if request.is_complete:  # and off the books
-            return
         with self._lock:
             if self._requests.pop(request.ticket, None) is not None:
                 self._policy.withdraw(request.ticket)
@@ -123,7 +151,7 @@ class Desk:
             gate.open()
         return waiting
 
-    # Called on the lanes.
+    # Called on the lanes, and all but the first on the event loop too.
 
     def take(self, gate: Gate) -> Taken | None:
         """Take the next batch, as soon as there is one; None to end."""
@@ -131,15 +159,29 @@ class Desk:
             with self._lock:
                 if self._stopping:
                     return None
-                taken = self._taken()
-                if taken.pieces or taken.expired:
-                    next_gate = self._idle.pop() if self._idle and self._policy.queued_samples else None
+                taken, next_gate = self._taken_by_lane()
+                if taken is not None:
                     break
                 self._idle.append(gate)
             gate.wait()
         if next_gate is not None:
             next_gate.open()
         return taken
+
+    def take_waiting(self) -> Taken | None:
+        """Take the next batch if one waits already; None where none does, or to end."""
+        with self._lock:
+            taken, next_gate = (None, None) if self._stopping else self._taken_by_lane()
+        if next_gate is not None:
+            next_gate.open()
+        return taken
+
+    def _taken_by_lane(self) -> tuple[Taken | None, Gate | None]:
+        """What a lane takes, and who is to be woken for what it leaves behind."""
+        taken = self._taken()
+        if not (taken.pieces or taken.expired):
+            return None, None
+        return taken, self._idle.pop() if self._idle and self._policy.queued_samples else None
 
     def make_room(self, pieces: Sequence[Piece], batch: Outputs) -> None:
         """Have room for what comes in several batches, whichever lane is first."""
@@ -159,13 +201,14 @@ class Desk:
         Returns:
             The requests that are complete now.
         """
+        samples = sum([piece.stop - piece.start for piece, _ in ran])
         with self._lock:
             self._runs -= 1
             self._occupancy.leave()
             for piece, _ in failed:
                 self._policy.withdraw(piece.ticket)
             if ran:
-                samples = sum(piece.stop - piece.start for piece, _ in ran)
+                self._meter.ran(samples, taken.size, stages)
                 self._policy.measure(samples, stages.run_s * (self._lanes if taken.wide else 1))
             complete = [request for piece, request in ran if request.count(piece, stages)]
             for request in complete:
@@ -185,6 +228,10 @@ class Desk:
         self._occupancy.enter()
         self._meter.queue_is(self._policy.queued_samples)
         pieces = [(piece, self._requests[piece.ticket]) for piece in decision.batch.slices]
+        for piece, request in pieces:
+            if piece.start == 0:
+                request.began = now
+                self._meter.waited(now - request.arrived)
         return Taken(pieces, decision.batch.size, decision.batch.wide, expired, now)
 
 

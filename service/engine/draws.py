@@ -12,9 +12,7 @@ Shapes: n seeds of one request.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,7 +21,7 @@ from service.engine.runners import Array
 
 
 class Recipe(Protocol):
-    """How seeds become rows: hashable, so that equal recipes share a drawing."""
+    """How seeds become rows: hashable, so that what is equal shares a drawing."""
 
     def __hash__(self) -> int: ...
 
@@ -32,8 +30,7 @@ class Recipe(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Draw:
+class Draw(NamedTuple):
     """Rows that one request needs.
 
     Attributes:
@@ -53,7 +50,12 @@ def draw_together(draws: Sequence[Draw]) -> None:
     """Draw what several requests need, and give each its rows."""
     groups: dict[tuple[Recipe, bool], list[Draw]] = {}
     for draw in draws:
-        groups.setdefault((draw.recipe, draw.candidates is None), []).append(draw)
+        key = draw.recipe, draw.candidates is None
+        group = groups.get(key)
+        if group is None:
+            groups[key] = [draw]
+        else:
+            group.append(draw)
     for (recipe, _), group in groups.items():
         _draw_group(recipe, group)
 
@@ -67,6 +69,8 @@ def _draw_group(recipe: Recipe, group: Sequence[Draw]) -> None:
     rows = recipe.draw(
         np.concatenate([draw.seeds for draw in group]), np.concatenate(candidates) if candidates else None
     )
-    stops = np.cumsum([0, *(len(draw.seeds) for draw in group)]).tolist()
-    for draw, (start, stop) in zip(group, pairwise(stops), strict=True):
+    start = 0
+    for draw in group:
+        stop = start + len(draw.seeds)
         draw.take(rows[start:stop])
+        start = stop

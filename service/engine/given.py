@@ -15,9 +15,9 @@ import numpy as np
 
 from service.engine.draws import Draw
 from service.engine.graphs import Role
+from service.engine.inputs import Rows
 from service.engine.pixels import dequantise
 from service.engine.runners import Array
-from service.engine.running import RoleRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Given:
         beside = {role: values[place] for role, values in self.beside.items()}
         return replace(self, rows=self.rows[place], beside=beside)
 
-    def write(self, start: int, stop: int, rows: RoleRows) -> Sequence[Draw]:
+    def write(self, start: int, stop: int, rows: Rows) -> Sequence[Draw]:
         """Write samples `start` … `stop` − 1 where the graph takes them.
 
         Args:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from service.engine.codes import misfit
 from service.engine.graphs import CodeSpec, Prior, Role
 from service.engine.paths import Curve
-from service.engine.port import EncodeJob, GenerateJob, GivenJob, ScoreJob
+from service.engine.port import EncodeJob, GenerateJob, GivenJob, Path, ScoreJob
 from service.engine.sampler import check_redraws, check_seeds
 from service.errors import InvalidRequest, Problem
 
 Array = NDArray[np.generic]
-Ids = NDArray[np.int64] | None
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +70,14 @@ def check_generate(job: GenerateJob, offer: Offer) -> Array:
     count = len(given)
     if offer.condition_count is not None and job.conditions is None:
         raise _invalid("conditions", "this generator draws for a condition; name it")
-    _check_ids("labels", job.labels, count, offer.label_count)
-    _check_ids("conditions", job.conditions, count, offer.condition_count)
-    _check_codes(job.codes, count, offer.codes)
-    _check_drawings(job, offer, count)
+    if job.labels is not None:
+        _check_ids("labels", job.labels, count, offer.label_count)
+    if job.conditions is not None:
+        _check_ids("conditions", job.conditions, count, offer.condition_count)
+    if job.codes is not None:
+        _check_codes(job.codes, count, offer.codes)
+    if not (job.truncation is None and job.candidates is None and job.selection is None):
+        _check_drawings(job, offer, count)
     return given
 
 
@@ -111,7 +115,7 @@ def _check_given(job: GivenJob, offer: Offer, takes: frozenset[Role], graph: str
     count = len(_held(given, shape, place))
     if offer.item_count is not None:
         _check_ids(place, given.astype(np.int64, copy=False), count, offer.item_count)
-    fields: tuple[tuple[Role, str, Ids, int | None], ...] = (
+    fields: tuple[tuple[Role, str, Ids | None, int | None], ...] = (
         ("label", "labels", job.labels, offer.label_count),
         ("condition", "conditions", job.conditions, offer.condition_count),
     )
@@ -119,8 +123,8 @@ def _check_given(job: GivenJob, offer: Offer, takes: frozenset[Role], graph: str
     for role, field, ids, known in fields:
         if role in takes and ids is None:
             raise _invalid(field, f"this {graph} is told each sample's {role}; name it")
-        _check_ids(field, ids, count, known if role in takes else None)
         if ids is not None:
+            _check_ids(field, ids, count, known if role in takes else None)
             beside[role] = ids
     return given, beside
 
@@ -137,8 +141,6 @@ def _held(rows: Array, shape: tuple[int, ...], place: str) -> Array:
 
 def _check_ids(place: str, ids: Ids, count: int, known: int | None) -> None:
     """Labels, conditions or items: N of them, each one of `known`."""
-    if ids is None:
-        return
     if known is None:
         raise _invalid(place, f"no {place} are taken here")
     if ids.shape != (count,):
@@ -147,9 +149,7 @@ def _check_ids(place: str, ids: Ids, count: int, known: int | None) -> None:
         raise _invalid(place, f"each is a number from 0 to {known - 1}")
 
 
-def _check_codes(codes: NDArray[np.float64] | None, count: int, spec: CodeSpec | None) -> None:
-    if codes is None:
-        return
+def _check_codes(codes: NDArray[np.float64], count: int, spec: CodeSpec | None) -> None:
     if spec is None:
         raise _invalid("codes", "no codes are taken here")
     if codes.shape != (count, spec.count):
@@ -161,25 +161,27 @@ def _check_codes(codes: NDArray[np.float64] | None, count: int, spec: CodeSpec |
 
 def _check_origin(job: GenerateJob, offer: Offer) -> Array:
     """Seeds, latents or a path: one of them, and N of it."""
-    match job.seeds, job.latents, job.path:
-        case seeds, None, None if seeds is not None:
-            check_seeds(seeds, offer.prior, job.sampler)
-            return _held(seeds, (), "seeds")
-        case None, latents, None if latents is not None:
-            if offer.label_count is not None and job.labels is None:
-                raise _invalid("labels", "given latents need labels; only a seed can draw one")
-            if offer.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
-                raise _invalid("codes", "given latents need every code; only a seed can draw one")
-            return _held(latents, (offer.latent_size,), "latents")
-        case None, None, path if path is not None:
-            check_seeds(np.array([path.first, path.last], np.uint64), offer.prior, job.sampler)
-            check_curve(path.curve, offer.prior)
-            positions = _held(path.positions, (), "path")
-            if path.positions.min() < 0 or path.positions.max() > 1:
-                raise _invalid("path", "positions lie between 0 and 1")
-            return positions
-        case _:
-            raise _invalid("seeds", "either seeds, latents or a path are needed, and only one of them")
+    if job.seeds is not None and job.latents is None and job.path is None:
+        check_seeds(job.seeds, offer.prior, job.sampler)
+        return _held(job.seeds, (), "seeds")
+    if job.latents is not None and job.seeds is None and job.path is None:
+        if offer.label_count is not None and job.labels is None:
+            raise _invalid("labels", "given latents need labels; only a seed can draw one")
+        if offer.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
+            raise _invalid("codes", "given latents need every code; only a seed can draw one")
+        return _held(job.latents, (offer.latent_size,), "latents")
+    if job.path is not None and job.seeds is None and job.latents is None:
+        return _check_path(job.path, job, offer)
+    raise _invalid("seeds", "either seeds, latents or a path are needed, and only one of them")
+
+
+def _check_path(path: Path, job: GenerateJob, offer: Offer) -> Array:
+    check_seeds(np.array([path.first, path.last], np.uint64), offer.prior, job.sampler)
+    check_curve(path.curve, offer.prior)
+    positions = _held(path.positions, (), "path")
+    if path.positions.min() < 0 or path.positions.max() > 1:
+        raise _invalid("path", "positions lie between 0 and 1")
+    return positions
 
 
 def check_curve(curve: Curve, prior: Prior) -> None:

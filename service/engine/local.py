@@ -9,8 +9,7 @@ lets go of its sessions only when its last job is done, and no job waits for ano
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from service.engine import raw
 from service.engine.batch_policy import BatchLimits
@@ -35,6 +34,8 @@ _REASONS: Mapping[type[BaseException], str] = {
     NotReady: "draining",
     asyncio.CancelledError: "cancelled",
 }
+TURNED_AWAY = tuple(_REASONS)
+STOPPING = "the service is stopping"
 
 _log = logging.getLogger(__name__)
 
@@ -45,29 +46,30 @@ class _Loaded:
     Args:
         pipeline: the way of its jobs.
         graphs: what it runs, each with its batcher.
+
+    Attributes:
+        pipeline: as given.
+        graphs: likewise.
+        jobs: how many it has.
     """
 
     def __init__(self, pipeline: Pipeline, graphs: Mapping[GraphKind, RunningGraph]) -> None:
         self.pipeline = pipeline
         self.graphs = graphs
-        self._jobs = 0
+        self.jobs = 0
         self._idle = asyncio.Event()
-        self._idle.set()
-
-    def begin_job(self) -> None:
-        """Count a job that begins."""
-        self._jobs += 1
-        self._idle.clear()
 
     def end_job(self) -> None:
         """Count a job that ended, however it did."""
-        self._jobs -= 1
-        if self._jobs == 0:
+        self.jobs -= 1
+        if self.jobs == 0:
             self._idle.set()
 
     async def finish(self) -> None:
         """Wait for the jobs there are, then free the sessions."""
-        await self._idle.wait()
+        while self.jobs:
+            self._idle.clear()
+            await self._idle.wait()
         self.stop()
         for graph in self.graphs.values():
             await graph.batcher.stopped()
@@ -119,18 +121,28 @@ class LocalEngine:
 
     async def submit(self, job: Job) -> Samples:
         """As `Engine.submit`."""
-        deadline = _deadline(job)
-        with self._answering(job.package) as loaded:
-            return await loaded.pipeline.answer(job, deadline)
+        loaded = self._begin_job(job.package)
+        try:
+            return await loaded.pipeline.answer(job, _deadline(job))
+        except TURNED_AWAY as error:
+            self._count_rejected(error)
+            raise
+        finally:
+            self._end_job(loaded)
 
     async def infer(self, job: InferJob) -> Mapping[str, Array]:
         """As `Engine.infer`."""
-        deadline = _deadline(job)
-        with self._answering(job.package) as loaded:
+        loaded = self._begin_job(job.package)
+        try:
             graph = loaded.graphs.get(job.graph)
             if graph is None:
                 raise NotFound(f"{job.package} has no {job.graph}")
-            return await raw.infer(job, graph, loaded.pipeline.offer, deadline)
+            return await raw.infer(job, graph, loaded.pipeline.offer, _deadline(job))
+        except TURNED_AWAY as error:
+            self._count_rejected(error)
+            raise
+        finally:
+            self._end_job(loaded)
 
     async def statistics(self, key: PackageKey) -> Mapping[GraphKind, GraphStatistics]:
         """As `Engine.statistics`."""
@@ -158,21 +170,23 @@ class LocalEngine:
             loaded.stop()
             self._retiring.discard(loaded)
 
-    @contextmanager
-    def _answering(self, key: PackageKey) -> Iterator[_Loaded]:
-        """Hold a package for one job, and count how the job is turned away if it is."""
-        loaded = None
-        try:
-            self._refuse_if_draining()
-            loaded = self._loaded(key)
-            loaded.begin_job()
-            yield loaded
-        except (QueueFull, DeadlinePassed, NotReady, asyncio.CancelledError) as error:
-            self._telemetry.rejected.labels(_REASONS[type(error)]).inc()
-            raise
-        finally:
-            if loaded is not None:
-                loaded.end_job()
+    def _begin_job(self, key: PackageKey) -> _Loaded:
+        """Hold a package for one job, until `_end_job`."""
+        if self._draining:
+            error = NotReady(STOPPING)
+            self._count_rejected(error)
+            raise error
+        loaded = self._loaded(key)
+        loaded.jobs += 1
+        self._occupancy.company.arrive()
+        return loaded
+
+    def _end_job(self, loaded: _Loaded) -> None:
+        loaded.end_job()
+        self._occupancy.company.leave()
+
+    def _count_rejected(self, error: BaseException) -> None:
+        self._telemetry.rejected.labels(_REASONS[type(error)]).inc()
 
     def _loaded(self, key: PackageKey) -> _Loaded:
         loaded = self._packages.get(key)
@@ -182,7 +196,7 @@ class LocalEngine:
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
-            raise NotReady("the service is stopping")
+            raise NotReady(STOPPING)
 
     def _start(self, package: PackageGraphs, proven: ProvenPackage) -> _Loaded:
         """Give each graph its lanes."""

@@ -1,52 +1,43 @@
 """Where a batcher counts: the metrics that charts show, and the exact statistics of its own graph.
 
 It stands apart from the batcher because what is counted changes for other reasons than how requests are batched.
-Requests are counted on the event loop, runs by the lane that made them, and the length of the queue, which every thread
-moves, under the desk's lock.
+Requests are counted on the event loop, which alone does so; waiting, runs and the length of the queue, which every
+thread moves, under the desk's lock.
 """
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from service.engine.statistics import GraphStatistics, Stages, StageTotals, Total
+from service.engine.statistics import NO_TIME, GraphStatistics, Stages, StageTotals, Total
 from service.telemetry import Telemetry
 
 _NS_PER_S = 1_000_000_000
 
 
 @dataclass(slots=True)
-class _Sum:
-    """A `Total` that grows."""
+class _Sums:
+    """Durations of one kind of event, each in nanoseconds; a `StageTotals` of them, and two more of requests."""
 
     count: int = 0
-    ns: int = 0
+    inputs_ns: int = 0
+    run_ns: int = 0
+    outputs_ns: int = 0
+    queue_ns: int = 0
+    whole_ns: int = 0
 
-    def add(self, seconds: float) -> None:
+    def add(self, stages: Stages, queue_s: float = 0.0, whole_s: float = 0.0) -> None:
         self.count += 1
-        self.ns += round(seconds * _NS_PER_S)
+        self.inputs_ns += int(stages.inputs_s * _NS_PER_S)
+        self.run_ns += int(stages.run_s * _NS_PER_S)
+        self.outputs_ns += int(stages.outputs_s * _NS_PER_S)
+        self.queue_ns += int(queue_s * _NS_PER_S)
+        self.whole_ns += int(whole_s * _NS_PER_S)
 
     @property
-    def total(self) -> Total:
-        return Total(self.count, self.ns)
-
-
-@dataclass(slots=True)
-class _StageSums:
-    """A `StageTotals` that grows."""
-
-    inputs: _Sum = field(default_factory=_Sum)
-    run: _Sum = field(default_factory=_Sum)
-    outputs: _Sum = field(default_factory=_Sum)
-
-    def add(self, stages: Stages) -> None:
-        self.inputs.add(stages.inputs_s)
-        self.run.add(stages.run_s)
-        self.outputs.add(stages.outputs_s)
-
-    @property
-    def totals(self) -> StageTotals:
-        return StageTotals(self.inputs.total, self.run.total, self.outputs.total)
+    def stages(self) -> StageTotals:
+        count = self.count
+        return StageTotals(Total(count, self.inputs_ns), Total(count, self.run_ns), Total(count, self.outputs_ns))
 
 
 class Meter:
@@ -63,55 +54,50 @@ class Meter:
 
     def __init__(self, telemetry: Telemetry, model: str, graph: str) -> None:
         self.name = f"{model}-{graph}"
-        self._samples = telemetry.samples.labels(model, graph)
-        self._queue_samples = telemetry.queue_samples.labels(model, graph)
-        self._queue_seconds = telemetry.queue_seconds.labels(model, graph)
-        self._batch_samples = telemetry.batch_samples.labels(model, graph)
-        self._padding_samples = telemetry.padding_samples.labels(model, graph)
-        self._run_seconds = telemetry.run_seconds.labels(model, graph)
-        self._known_queue = 0
+        self._series = telemetry.graphs
+        self._labels = model, graph
+        self._counts = telemetry.graphs.open(model, graph)
         self._samples_answered = 0
         self._last_answer: float | None = None
-        self._answered, self._failed, self._queued = _Sum(), _Sum(), _Sum()
-        self._stages = _StageSums()
+        self._answered = _Sums()
+        self._failed = _Sums()
         self._lock = threading.Lock()
-        self._batches: dict[int, _StageSums] = {}
+        self._batches: dict[int, _Sums] = {}
 
     @property
     def statistics(self) -> GraphStatistics:
         """Everything so far."""
         with self._lock:
-            batches = {size: sums.totals for size, sums in self._batches.items()}
+            batches = {size: sums.stages for size, sums in self._batches.items()}
+        answered = self._answered
         return GraphStatistics(
             samples=self._samples_answered,
             runs=sum(totals.run.count for totals in batches.values()),
             last_answer=self._last_answer,
-            answered=self._answered.total,
-            failed=self._failed.total,
-            queued=self._queued.total,
-            stages=self._stages.totals,
+            answered=Total(answered.count, answered.whole_ns),
+            failed=Total(self._failed.count, self._failed.whole_ns),
+            queued=Total(answered.count, answered.queue_ns),
+            stages=answered.stages,
             batches=batches,
         )
 
     def queue_is(self, samples: int) -> None:
-        """Add the change to the gauge: two versions of a model share it."""
-        if samples == self._known_queue:
-            return
-        self._queue_samples.inc(samples - self._known_queue)
-        self._known_queue = samples
+        """Note how many samples wait."""
+        self._counts.queue_samples = samples
 
     def waited(self, seconds: float) -> None:
         """Count a request that its first run took from the queue."""
-        self._queue_seconds.observe(seconds)
+        self._counts.queue_seconds.observe(seconds)
 
     def ran(self, samples: int, size: int, stages: Stages) -> None:
         """Count a run of `size` rows, `samples` of them somebody's."""
-        self._samples.inc(samples)
-        self._batch_samples.observe(samples)
-        self._padding_samples.inc(size - samples)
-        self._run_seconds.observe(stages.run_s)
+        counts = self._counts
+        counts.samples += samples
+        counts.padding_samples += size - samples
+        counts.batch_samples.observe(samples)
+        counts.run_seconds.observe(stages.run_s)
         with self._lock:
-            self._batches.setdefault(size, _StageSums()).add(stages)
+            self._batches.setdefault(size, _Sums()).add(stages)
 
     def answered(self, samples: int, queue_s: float, stages: Stages, whole_s: float) -> None:
         """Count a request that was answered just now.
@@ -124,10 +110,12 @@ class Meter:
         """
         self._samples_answered += samples
         self._last_answer = time.time()
-        self._answered.add(whole_s)
-        self._queued.add(queue_s)
-        self._stages.add(stages)
+        self._answered.add(stages, queue_s, whole_s)
 
     def failed(self, whole_s: float) -> None:
         """Count a request that ended without an answer, `whole_s` after its arrival."""
-        self._failed.add(whole_s)
+        self._failed.add(NO_TIME, whole_s=whole_s)
+
+    def end(self) -> None:
+        """Count no more: the graph has been let go of."""
+        self._series.close(*self._labels, self._counts)

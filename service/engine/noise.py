@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from service.engine.codes import code_tensor
 from service.engine.draws import Draw
 from service.engine.graphs import CodeSpec, Role
+from service.engine.inputs import Rows
 from service.engine.job_checks import Offer, check_generate
 from service.engine.paths import between
 from service.engine.philox import Seeds
 from service.engine.port import GenerateJob
-from service.engine.recipes import CodeRecipe, LabelRecipe, LatentRecipe
+from service.engine.recipes import code_recipe, label_recipe, latent_recipe
 from service.engine.runners import Array
-from service.engine.running import RoleRows
 
 
 class Noise:
@@ -43,8 +43,8 @@ class Noise:
     def __init__(self, job: GenerateJob, offer: Offer) -> None:
         self._given = check_generate(job, offer)
         self._job = job
-        self._latent = LatentRecipe(offer.latent_size, offer.prior, job.sampler, job.truncation)
-        self._label = None if offer.label_count is None or job.labels is not None else LabelRecipe(offer.label_count)
+        self._latent = latent_recipe(offer.latent_size, offer.prior, job.sampler, job.truncation)
+        self._label = None if offer.label_count is None or job.labels is not None else label_recipe(offer.label_count)
         self._codes = offer.codes
         self.labels = job.labels if self._label is None else np.empty(len(self), np.int64)
         self.codes: NDArray[np.float64] | None = None
@@ -62,7 +62,7 @@ class Noise:
         given: dict[Role, Array | None] = {"label": self.labels, "condition": self._job.conditions}
         return {role: values for role, values in given.items() if values is not None}
 
-    def write(self, start: int, stop: int, rows: RoleRows) -> Sequence[Draw]:
+    def write(self, start: int, stop: int, rows: Rows) -> Sequence[Draw]:
         """Write what is known of samples `start` … `stop` − 1.
 
         Args:
@@ -117,7 +117,7 @@ class Noise:
             np.copyto(codes, drawn, where=left_out)
             rows[:] = code_tensor(codes, spec)
 
-        return [Draw(CodeRecipe(spec), self._seeds(place), None, complete)]
+        return [Draw(code_recipe(spec), self._seeds(place), None, complete)]
 
     def _seeds(self, place: slice) -> Seeds:
         """Whose labels and codes they are."""

@@ -8,6 +8,7 @@ Only outputs that are wanted are fetched. Logits of generated images are of thei
 they equal those of the PNG bit for bit.
 """
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from service.engine.graphs import Role
 from service.engine.job_checks import Offer, check_encode, check_generate, check_score
 from service.engine.judge import Judge
 from service.engine.noise import Noise
-from service.engine.port import EncodeJob, GenerateJob, Job, Samples, ScoreJob, own_values
+from service.engine.port import EncodeJob, GenerateJob, Job, Samples, ScoreJob, Selection, own_values
 from service.engine.running import RunningGraph
 from service.engine.selector import select
 from service.errors import InvalidRequest, Problem
@@ -41,7 +42,7 @@ class Pipeline:
     judge: Judge | None
     encoder: RunningGraph | None
 
-    async def answer(self, job: Job, deadline: float | None) -> Samples:
+    def answer(self, job: Job, deadline: float | None) -> Coroutine[None, None, Samples]:
         """Answer one job.
 
         Args:
@@ -55,26 +56,28 @@ class Pipeline:
         """
         match job:
             case GenerateJob():
-                return await self._generate(job, deadline)
+                return (
+                    self._draw(job, deadline) if job.selection is None else self._select(job, job.selection, deadline)
+                )
             case ScoreJob():
-                return await self._score(job, deadline)
+                return self._score(job, deadline)
             case EncodeJob():
-                return await self._encode(job, deadline)
+                return self._encode(job, deadline)
 
-    async def _generate(self, job: GenerateJob, deadline: float | None) -> Samples:
-        if job.selection is None:
-            return await self._draw(job, deadline)
+    async def _select(self, job: GenerateJob, selection: Selection, deadline: float | None) -> Samples:
         seeds = check_generate(job, self.offer).astype(np.uint64, copy=False)
         ratio = self._needed_judge().density_ratio
-        return await select(job, seeds, job.selection, ratio, lambda candidates: self._draw(candidates, deadline))
+        return await select(job, seeds, selection, ratio, lambda candidates: self._draw(candidates, deadline))
 
     async def _draw(self, job: GenerateJob, deadline: float | None) -> Samples:
         judge = self._needed_judge() if job.want_logits else None
         noise = Noise(job, self.offer)
         judged: Role = "sample" if self.offer.pixels_shape is None else "pixels"
-        wants: dict[Role, bool] = {"pixels": job.want_pixels, "sample": job.want_sample}
-        wants[judged] |= job.want_logits
-        wanted = [role for role, is_wanted in wants.items() if is_wanted]
+        wanted: list[Role] = []
+        if job.want_pixels or (job.want_logits and judged == "pixels"):
+            wanted.append("pixels")
+        if job.want_sample or (job.want_logits and judged == "sample"):
+            wanted.append("sample")
         outputs = await self.generator.ask(noise.write, len(noise), wanted, deadline)
         logits = None
         if judge is not None:

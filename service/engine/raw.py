@@ -21,14 +21,14 @@ from service.engine.graphs import Role, TensorSpec
 from service.engine.inputs import Rows
 from service.engine.job_checks import Offer
 from service.engine.port import InferJob
-from service.engine.recipes import CodeRecipe, LabelRecipe, LatentRecipe
+from service.engine.recipes import CodeRecipe, code_recipe, label_recipe, latent_recipe
 from service.engine.request import RowSource
 from service.engine.roles import Tensors
 from service.engine.runners import Array
 from service.engine.running import RunningGraph
 from service.errors import InvalidRequest, Problem
 
-Recipes = dict[str, Recipe]
+Recipes = dict[Role, Recipe]
 
 
 async def infer(job: InferJob, graph: RunningGraph, offer: Offer, deadline: float | None) -> dict[str, Array]:
@@ -77,7 +77,7 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tupl
         if tensor.name in job.inputs:
             counts[tensor.name] = _count(job.inputs[tensor.name], tensor)
             _check_ids(job.inputs[tensor.name], tensor, offer)
-        elif tensor.name not in recipes:
+        elif tensor.role not in recipes:
             raise _invalid("inputs", f"`{tensor.name}` is missing")
     if len(set(counts.values())) > 1:
         raise _invalid("inputs", f"each input needs as many rows as the others, not {counts}")
@@ -86,19 +86,21 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tupl
         words = f"this discriminator judges samples together, at most {offer.largest_group} at a time"
         raise _invalid("inputs", words)
 
+    given = {role: job.inputs[tensor.name] for role, tensor in inputs.items() if tensor.name in job.inputs}
+
     def write(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
-        for name, values in job.inputs.items():
-            rows[name][:] = values[start:stop]
+        for role, values in given.items():
+            rows[role][:] = values[start:stop]
         if job.seeds is None:
             return ()
         seeds = job.seeds[start:stop]
-        return [Draw(recipe, seeds, None, _taker(recipe, rows[name])) for name, recipe in recipes.items()]
+        return [Draw(recipe, seeds, None, _taker(recipe, rows[role])) for role, recipe in recipes.items()]
 
     return count, write
 
 
 def _recipes(job: InferJob, inputs: Tensors, offer: Offer) -> Recipes:
-    """By name, how what is left out of the inputs is drawn.
+    """By role, how what is left out of the inputs is drawn.
 
     Raises:
         InvalidRequest: the sampler cannot draw from these seeds, or nothing is left to draw.
@@ -109,13 +111,13 @@ def _recipes(job: InferJob, inputs: Tensors, offer: Offer) -> Recipes:
     if not len(seeds):
         raise _invalid("seeds", "at least one seed is needed")
     sampler.check_seeds(seeds, offer.prior, job.sampler)
-    by_role: dict[Role, Recipe] = {"latent": LatentRecipe(offer.latent_size, offer.prior, job.sampler)}
+    by_role: dict[Role, Recipe] = {"latent": latent_recipe(offer.latent_size, offer.prior, job.sampler)}
     if classes is not None:
-        by_role["label"] = LabelRecipe(classes)
+        by_role["label"] = label_recipe(classes)
     if codes is not None:
-        by_role["code"] = CodeRecipe(codes)
-    left_out = {role: tensor.name for role, tensor in inputs.items() if tensor.name not in job.inputs}
-    recipes = {name: by_role[role] for role, name in left_out.items() if role in by_role}
+        by_role["code"] = code_recipe(codes)
+    left_out = [role for role, tensor in inputs.items() if tensor.name not in job.inputs]
+    recipes = {role: by_role[role] for role in left_out if role in by_role}
     if "latent" not in inputs or not recipes:
         raise _invalid("seeds", "there is nothing that a seed would draw: only a generator's inputs are, if left out")
     return recipes

@@ -1,11 +1,13 @@
 """What is drawn from seeds for a generator: latents, labels, codes, each with what it depends on beside the seed.
 
-Equal recipes of several requests share one drawing (`service/engine/draws.py`); the numbers are the sampler's.
+A recipe is one object however many requests follow it, so that theirs are known to be the same by identity and share
+one drawing (`service/engine/draws.py`). The numbers are the sampler's.
 
 Shapes: N seeds, Z latent coordinates, Q codes.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,12 @@ from service.engine.graphs import CodeSpec, Prior
 from service.engine.philox import Seeds
 from service.engine.port import SamplerName
 
+# More than the packages and thresholds that callers use in a batch's time; of one that was forgotten there are two, and
+# two drawings.
+RECIPES_KEPT = 64
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, eq=False, slots=True)
 class LatentRecipe:
     """Latents; the attributes are those of `sampler.latents`."""
 
@@ -32,7 +38,7 @@ class LatentRecipe:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class LabelRecipe:
     """Classes.
 
@@ -47,7 +53,7 @@ class LabelRecipe:
         return sampler.labels(seeds, self.classes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class CodeRecipe:
     """Codes.
 
@@ -60,3 +66,23 @@ class CodeRecipe:
     def draw(self, seeds: Seeds, candidates: Seeds | None) -> NDArray[np.float64]:
         """[N, Q]; all candidates of a seed have the same codes."""
         return sampler.codes(seeds, self.spec)
+
+
+@lru_cache(RECIPES_KEPT)
+def latent_recipe(
+    size: int, prior: Prior, sampler: SamplerName = "philox-1", truncation: float | None = None
+) -> LatentRecipe:
+    """The recipe of these latents."""
+    return LatentRecipe(size, prior, sampler, truncation)
+
+
+@lru_cache(RECIPES_KEPT)
+def label_recipe(classes: int) -> LabelRecipe:
+    """The recipe of so many classes."""
+    return LabelRecipe(classes)
+
+
+@lru_cache(RECIPES_KEPT)
+def code_recipe(spec: CodeSpec) -> CodeRecipe:
+    """The recipe of these codes."""
+    return CodeRecipe(spec)

@@ -1,15 +1,13 @@
-"""One request between the event loop that asks and the lanes that compute.
+"""One request between the event loop that asks and the threads that compute.
 
-Lanes may run several slices of a request at the same time, so what they share is guarded: each writes its own rows, and
-the rest (`began` aside, which the first slice's lane sets before it runs) changes under the desk's lock. The future
-belongs to the event loop alone.
+Several slices of a request may run at the same time, so what they share is guarded: each writes its own rows, and the
+rest changes under the desk's lock. The future belongs to the event loop alone.
 
 Shapes: N samples.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,16 +22,19 @@ from service.engine.statistics import NO_TIME, Stages
 RowSource = Callable[[int, int, Rows], Sequence[Draw]]
 
 
-@dataclass(eq=False, slots=True)
 class Request:
     """One request.
 
-    Attributes:
-        source: writes its inputs; called on model threads.
+    Args:
+        source: writes its inputs; called on whichever thread computes.
         samples: N, how many it asks for.
         outputs: which outputs it wants.
+        deadline: when its caller stops waiting, on `time.monotonic`; None never.
         future: its answer.
         arrived: on `time.monotonic`.
+
+    Attributes:
+        source: as given, and so are the others.
         ticket: in the queue.
         began: when its first run took it, on `time.monotonic`.
         results: output name → [N, …].
@@ -41,29 +42,31 @@ class Request:
         stages: of the runs it was part of.
     """
 
-    source: RowSource
-    samples: int
-    outputs: Sequence[str]
-    future: asyncio.Future[Outputs]
-    arrived: float
-    ticket: int = -1
-    began: float = 0.0
-    results: Outputs = field(default_factory=dict)
-    computed: int = 0
-    stages: Stages = NO_TIME
+    __slots__ = (
+        "arrived", "began", "computed", "deadline", "future", "outputs",
+        "results", "samples", "source", "stages", "ticket",
+    )  # fmt: skip
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all its samples are computed."""
-        return self.computed == self.samples
-
-    def is_whole(self, piece: Slice) -> bool:
-        """Whether a slice is all of it."""
-        return piece.stop - piece.start == self.samples
-
-    def view(self, batch: Outputs, first: int) -> None:
-        """Take all its rows out of a batch, where they are from row `first` on, as views."""
-        self.results = {name: batch[name][first : first + self.samples] for name in self.outputs}
+    def __init__(
+        self,
+        source: RowSource,
+        samples: int,
+        outputs: Sequence[str],
+        deadline: float | None,
+        future: asyncio.Future[Outputs],
+        arrived: float,
+    ) -> None:
+        self.source = source
+        self.samples = samples
+        self.outputs = outputs
+        self.deadline = deadline
+        self.future = future
+        self.arrived = arrived
+        self.ticket = -1
+        self.began = arrived
+        self.results: Outputs = {}
+        self.computed = 0
+        self.stages: Stages = NO_TIME
 
     def make_room(self, batch: Outputs) -> None:
         """Have arrays for rows that come with several batches; under the desk's lock."""
@@ -71,9 +74,16 @@ class Request:
             shapes = {name: (self.samples, *batch[name].shape[1:]) for name in self.outputs}
             self.results = {name: np.empty(shape, batch[name].dtype) for name, shape in shapes.items()}
 
-    def copy(self, piece: Slice, batch: Outputs, first: int) -> None:
-        """Copy a slice's rows out of a batch; there is room for them, and no other lane writes there."""
+    def take(self, piece: Slice, batch: Outputs, first: int) -> None:
+        """Take a slice's rows out of a batch, where they are from row `first` on.
+
+        A slice that is all of the request is taken as a view; others are copied, for which there is room where no other
+        thread writes.
+        """
         last = first + piece.stop - piece.start
+        if piece.stop - piece.start == self.samples:
+            self.results = {name: batch[name][first:last] for name in self.outputs}
+            return
         for name in self.outputs:
             self.results[name][piece.start : piece.stop] = batch[name][first:last]
 
@@ -81,4 +91,4 @@ class Request:
         """Count a slice that was computed, and its run; returns whether the request is complete. Under the lock."""
         self.stages = self.stages + stages if self.computed else stages
         self.computed += piece.stop - piece.start
-        return self.is_complete
+        return self.computed == self.samples

@@ -85,6 +85,7 @@ class Runners:
         wide_s: likewise of wide runs, by the clock on the wall: on a busy machine they only seem slower than they are,
             and are chosen less. For the batch sizes that the wide runner takes, which are the small ones: more samples
             are better shared out between lanes. Empty where there is no wide runner.
+        on_cpu: whether a run keeps the calling thread's core busy; while another device computes, it only waits.
     """
 
     narrow: Runner
@@ -92,6 +93,7 @@ class Runners:
     lanes: int
     narrow_s: Mapping[int, float]
     wide_s: Mapping[int, float]
+    on_cpu: bool = True
 
 
 def batch_of(feeds: Feeds) -> int:

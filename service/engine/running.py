@@ -1,22 +1,17 @@
 """A running graph, asked by what its tensors mean rather than by what its package calls them.
 
-It stands between jobs, which speak of roles (latent, sample, logit), and the batcher, which passes tensors by name and
-knows no meaning. Nothing else translates.
+It stands between jobs, which speak of roles (latent, sample, logit), and the batcher, which answers outputs by name and
+knows no meaning.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from service.engine.batcher import Batcher
-from service.engine.draws import Draw
 from service.engine.graphs import Role
-from service.engine.inputs import Rows
+from service.engine.request import RowSource
 from service.engine.roles import Tensors
 from service.engine.runners import Array
-
-RoleRows = Mapping[Role, Array]
-# Writes the inputs of samples `start` … `stop` − 1 by role; as `RowSource` otherwise.
-RoleSource = Callable[[int, int, RoleRows], Sequence[Draw]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +29,16 @@ class RunningGraph:
     outputs: Tensors
 
     async def ask(
-        self, source: RoleSource, samples: int, wanted: Collection[Role], deadline: float | None
+        self, source: RowSource, samples: int, wanted: Collection[Role], deadline: float | None
     ) -> dict[Role, Array]:
         """Have samples computed; as `Batcher.ask`, but by role.
 
         Args:
-            source: writes the inputs of samples `start` … `stop` − 1; called on a model thread.
+            source: writes the inputs of samples `start` … `stop` − 1.
             samples: how many.
             wanted: outputs to fetch.
             deadline: on `time.monotonic`; None never.
         """
-
-        def write(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
-            return source(start, stop, {role: rows[tensor.name] for role, tensor in self.inputs.items()})
-
-        results = await self.batcher.ask(write, samples, [self.outputs[role].name for role in wanted], deadline)
-        return {role: results[self.outputs[role].name] for role in wanted}
+        names = {role: self.outputs[role].name for role in wanted}
+        results = await self.batcher.ask(source, samples, list(names.values()), deadline)
+        return {role: results[name] for role, name in names.items()}

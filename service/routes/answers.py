@@ -36,7 +36,9 @@ KNOWN_PACKAGES = 128
 
 def is_streamed(drawing: Drawing, media: Media) -> bool:
     """Whether the answer to a drawing begins before it is complete."""
-    return media.name == "zip" or (media.name == "npy" and drawing.count > drawing.chunk_samples)
+    if media.name == "npy":
+        return drawing.count > 1 and drawing.count > drawing.chunk_samples
+    return media.name == "zip"
 
 
 async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:

@@ -74,8 +74,12 @@ class Gate:
         self._held: deque[Run] = deque()
         self._early: deque[Verdict] = deque()
 
-    def runners(self, lanes: int = 1, wide_s: Mapping[int, float] | None = None) -> Runners:
-        """Runners of this gate, of unknown costs; or so that larger batches pay, with wide ones of these costs."""
+    def runners(
+        self, lanes: int = 1, wide_s: Mapping[int, float] | None = None, narrow_s: Mapping[int, float] | None = None
+    ) -> Runners:
+        """Runners of this gate, of unknown or these costs; or so that larger batches pay, with wide ones of these."""
+        if narrow_s is not None:
+            return Runners(_Gated(self, wide=False), None, lanes, narrow_s, {})
         if wide_s is None:
             return Runners(_Gated(self, wide=False), None, lanes, {}, {})
         narrow_s = {size: math.sqrt(size) for size in wide_s}

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from service.engine.batch_policy import BatchLimits
 from service.engine.batcher import Batcher
+from service.engine.company import IN_A_ROW
 from service.engine.draws import Draw
 from service.engine.inputs import Rows
 from service.engine.meter import Meter
@@ -36,12 +37,13 @@ class Bench:
         buckets: tuple[int, ...] = BUCKETS,
         lanes: int = 1,
         wide_s: Mapping[int, float] | None = None,
+        narrow_s: Mapping[int, float] | None = None,
     ) -> None:
         self.gate = Gate()
         self.registry = CollectorRegistry()
         self.occupancy = Occupancy()
         meter = Meter(Telemetry(self.registry), "toy", "generator")
-        runners = self.gate.runners(lanes, wide_s)
+        runners = self.gate.runners(lanes, wide_s, narrow_s)
         self.batcher = Batcher(runners, TOY.generator.inputs, buckets, limits, meter, self.occupancy)
 
     async def ask(
@@ -78,9 +80,10 @@ def on_a_bench(
     buckets: tuple[int, ...] = BUCKETS,
     lanes: int = 1,
     wide_s: Mapping[int, float] | None = None,
+    narrow_s: Mapping[int, float] | None = None,
 ) -> None:
     async def run() -> None:
-        bench = Bench(limits, buckets, lanes, wide_s)
+        bench = Bench(limits, buckets, lanes, wide_s, narrow_s)
         try:
             await asyncio.wait_for(scenario(bench), 3 * PATIENCE_S)
         finally:
@@ -346,6 +349,18 @@ def test_waiting_times_and_batch_sizes_are_counted() -> None:
     on_a_bench(scenario)
 
 
+def test_what_was_counted_stays_when_the_graph_has_been_let_go_of() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.gate.let_pass()
+        await (await bench.ask("asked", 0, 3))
+        bench.batcher.stop()
+        await asyncio.wait_for(bench.batcher.stopped(), PATIENCE_S)
+        assert bench.metric("samples_total") == 3
+        assert bench.metric("queue_wait_seconds_count") == 1
+
+    on_a_bench(scenario, buckets=(4,))
+
+
 WIDE_S = {1: 0.6, 2: 0.9, 4: 1.3}  # beside the gate's narrow costs: whatever is alone is sooner done on all cores
 
 
@@ -464,3 +479,147 @@ def test_idle_lanes_hold_nothing_of_what_they_ran() -> None:
         await eventually(let_go)
 
     on_a_bench(scenario, lanes=2)
+
+
+SHORT_S = dict.fromkeys(BUCKETS, 1e-6)  # less than handing over
+MIDDLING_S = {1: 1e-3, 2: 2e-3, 4: 4e-3}  # so long that only a lone caller's run is short
+
+
+class Threads:
+    """Which threads computed what was asked for by name."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.of: dict[str, threading.Thread] = {}
+
+    def ask(self, name: str, first: int, count: int) -> Awaitable[Outputs]:
+        rows = self._bench.gate.rows(name, toy_latents(first, count))
+
+        def noted(start: int, stop: int, room: Rows) -> Sequence[Draw]:
+            self.of[name] = threading.current_thread()
+            return rows(start, stop, room)
+
+        return self._bench.batcher.ask(noted, count, OUTPUTS)
+
+
+def test_what_is_short_is_computed_on_the_event_loops_thread_with_all_that_came_in_a_turn() -> None:
+    async def scenario(bench: Bench) -> None:
+        threads = Threads(bench)
+        bench.gate.let_pass()
+        answers = await asyncio.gather(threads.ask("one", 0, 1), threads.ask("other", 1, 3))
+        assert same(answers[0], 0, 1)
+        assert same(answers[1], 1, 3)
+        assert set(threads.of.values()) == {threading.current_thread()}
+        assert bench.gate.next_run().slices == (("one", 0, 1), ("other", 0, 3))
+        assert bench.occupancy.runs == 0
+        assert bench.metric("batch_run_seconds_count") == 1
+
+    on_a_bench(scenario, narrow_s=SHORT_S)
+
+
+def test_between_two_short_runs_the_event_loop_hears_others() -> None:
+    async def scenario(bench: Bench) -> None:
+        begun: list[int] = []
+        threads = Threads(bench)
+        for _ in range(3):
+            bench.gate.let_pass()
+        large = asyncio.ensure_future(threads.ask("large", 0, 12))
+        while not large.done():
+            await asyncio.sleep(0)
+            begun.append(int(bench.metric("batch_run_seconds_count")))
+        assert same(await large, 0, 12)
+        assert {1, 2} <= set(begun)
+
+    on_a_bench(scenario, narrow_s=SHORT_S)
+
+
+def test_a_short_run_that_fails_fails_those_in_it_and_the_event_loop_goes_on() -> None:
+    def broken(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+        raise ValueError(f"no rows {start} to {stop}")
+
+    async def scenario(bench: Bench) -> None:
+        threads = Threads(bench)
+        bench.gate.let_fail()
+        first, second = await asyncio.gather(threads.ask("a", 0, 1), threads.ask("b", 1, 1), return_exceptions=True)
+        assert isinstance(first, SessionFailed)
+        assert isinstance(second, SessionFailed)
+        assert first is not second
+        bench.gate.let_pass()
+        bad, good = await asyncio.gather(
+            bench.batcher.ask(broken, 1, OUTPUTS), threads.ask("good", 2, 1), return_exceptions=True
+        )
+        assert isinstance(bad, SessionFailed)
+        assert isinstance(good, dict)
+        assert same(good, 2, 1)
+
+    on_a_bench(scenario, narrow_s=SHORT_S)
+
+
+def test_a_request_that_is_cancelled_beside_a_short_run_changes_nobodys_bytes() -> None:
+    async def scenario(bench: Bench) -> None:
+        threads = Threads(bench)
+        gone = asyncio.ensure_future(threads.ask("gone", 0, 1))
+        asyncio.get_running_loop().call_soon(gone.cancel)  # behind its first step, before the end of the turn
+        bench.gate.let_pass()
+        assert same(await threads.ask("kept", 1, 1), 1, 1)
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert bench.metric("queue_samples") == 0
+
+    on_a_bench(scenario, narrow_s=SHORT_S)
+
+
+def test_stopping_fails_those_whose_short_run_has_not_begun() -> None:
+    async def scenario(bench: Bench) -> None:
+        waiting = asyncio.ensure_future(Threads(bench).ask("waiting", 0, 1))
+        asyncio.get_running_loop().call_soon(bench.batcher.stop)  # behind its first step, before the end of the turn
+        with pytest.raises(NotReady):
+            await waiting
+        assert bench.metric("batch_run_seconds_count") == 0
+
+    on_a_bench(scenario, narrow_s=SHORT_S)
+
+
+def test_a_lone_callers_run_is_computed_on_the_event_loops_thread_and_those_of_callers_who_overlap_on_lanes() -> None:
+    async def scenario(bench: Bench) -> None:
+        threads, company = Threads(bench), bench.occupancy.company
+
+        async def job(name: str, first: int) -> None:
+            company.arrive()
+            try:
+                assert same(await threads.ask(name, first, 1), first, 1)
+            finally:
+                company.leave()
+
+        for number in range(IN_A_ROW + 3):
+            bench.gate.let_pass()
+            await job(f"lone {number}", number)
+        mine = threading.current_thread()
+        on_the_loop = [number for number in range(IN_A_ROW + 3) if threads.of[f"lone {number}"] is mine]
+        assert on_the_loop == list(range(IN_A_ROW - 1, IN_A_ROW + 3))
+        for _ in range(2):
+            bench.gate.let_pass()
+        await asyncio.gather(job("one", 0), job("other", 1))
+        assert mine not in {threads.of["one"], threads.of["other"]}
+        bench.gate.let_pass()
+        await job("after", 2)
+        assert threads.of["after"] is not mine
+
+    on_a_bench(scenario, narrow_s=MIDDLING_S)
+
+
+def test_while_a_lane_runs_even_short_work_is_the_lanes() -> None:
+    async def scenario(bench: Bench) -> None:
+        threads = Threads(bench)
+        long = await bench.ask("long", 0, 4)
+        held = bench.gate.next_run()
+        beside = asyncio.ensure_future(threads.ask("beside", 4, 1))
+        await asyncio.sleep(0)  # a turn of the event loop for the task,
+        await asyncio.sleep(0)  # and one in which it would be run
+        bench.gate.let_pass(held)
+        bench.gate.let_pass(bench.gate.next_run())
+        assert same(await beside, 4, 1)
+        assert threads.of["beside"] is not threading.current_thread()
+        await long
+
+    on_a_bench(scenario, narrow_s={1: 1e-6, 2: 1e-6, 4: 1.0})

@@ -19,12 +19,12 @@ def test_rows_of_several_requests_become_one_batch_without_a_copy() -> None:
     inputs = BatchInputs(TENSORS, kept=4)
     inputs.begin(4)
     first, second = inputs.rows(0, 3), inputs.rows(3, 4)
-    first["z"][:], second["z"][:] = 1, 2
-    first["y"][:], second["y"][:] = 3, 4
+    first["latent"][:], second["latent"][:] = 1, 2
+    first["label"][:], second["label"][:] = 3, 4
     feeds = inputs.feeds(4, 4)
     assert feeds["z"].tolist() == [[1, 1, 1]] * 3 + [[2, 2, 2]]
     assert feeds["y"].tolist() == [3, 3, 3, 4]
-    assert np.shares_memory(feeds["z"], first["z"])
+    assert np.shares_memory(feeds["z"], first["latent"])
     assert feeds["z"].dtype == np.float32
     assert feeds["y"].dtype == np.int64
     assert feeds["z"].flags.c_contiguous
@@ -34,8 +34,8 @@ def test_padding_is_zeros_and_nothing_of_an_earlier_batch() -> None:
     inputs = BatchInputs(TENSORS, kept=4)
     fill(inputs, 4, value=7)
     inputs.begin(4)
-    inputs.rows(0, 1)["z"][:] = 1
-    inputs.rows(0, 1)["y"][:] = 1
+    inputs.rows(0, 1)["latent"][:] = 1
+    inputs.rows(0, 1)["label"][:] = 1
     feeds = inputs.feeds(1, 4)
     assert feeds["z"].tolist() == [[1, 1, 1]] + [[0, 0, 0]] * 3
     assert feeds["y"].tolist() == [1, 0, 0, 0]

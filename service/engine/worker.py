@@ -1,0 +1,147 @@
+"""Who computes a batch: has its inputs written, runs it, and says who is answered by it.
+
+    each request writes its rows ─▶ what is left is drawn together ─▶ run ─▶ rows of each request ─▶ answers
+
+It is whichever thread calls it, a lane or the event loop's own, and has input buffers of its own. Whatever a request's
+inputs or a run may raise ends those requests, never the caller. It knows nothing of futures, and neither chooses a
+batch nor waits for one.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from service.engine.desk import Desk, Piece, Taken
+from service.engine.draws import Draw, draw_together
+from service.engine.inputs import BatchInputs
+from service.engine.request import Request
+from service.engine.runners import Outputs, Runners
+from service.engine.statistics import NO_TIME, Stages
+from service.errors import DeadlinePassed, GanymedeError, SessionFailed
+
+Answer = tuple[Request, GanymedeError | None]
+"""A request, and what went wrong with it; None where it is complete."""
+
+_log = logging.getLogger(__name__)
+
+
+class Prepared(NamedTuple):
+    """A batch whose inputs are written.
+
+    Attributes:
+        taken: the batch.
+        written: what of it is to be run, without a gap.
+        faults: what is not, and why.
+        inputs_s: seconds that it took.
+    """
+
+    taken: Taken
+    written: Sequence[Piece]
+    faults: Sequence[tuple[Piece, Exception]]
+    inputs_s: float
+
+
+class Worker:
+    """Computes one batch at a time.
+
+    Args:
+        desk: where the batches come from.
+        runners: of the graph.
+        inputs: its own room.
+    """
+
+    def __init__(self, desk: Desk, runners: Runners, inputs: BatchInputs) -> None:
+        self._desk = desk
+        self._runners = runners
+        self._inputs = inputs
+
+    def serve(self, taken: Taken) -> list[Answer]:
+        """Compute what was taken; returns who is answered by it, and with what."""
+        return self.run(self.prepare(taken))
+
+    def prepare(self, taken: Taken) -> Prepared:
+        """Have the inputs of a batch written; `run` must follow before the next is prepared."""
+        self._inputs.begin(taken.size)
+        written, draws, faults = self._write(taken.pieces)
+        try:
+            draw_together(draws)
+        except Exception as error:  # noqa: BLE001 - whatever a recipe raises, the caller lives on
+            _log.exception("the inputs of %d requests could not be drawn", len(written))
+            faults += [(piece, error) for piece in written]
+            written = []
+        return Prepared(taken, written, faults, time.monotonic() - taken.at if taken.pieces else 0.0)
+
+    def run(self, prepared: Prepared) -> list[Answer]:
+        """Compute a batch whose inputs are written; returns who is answered by it, and with what."""
+        answers: list[Answer] = [(request, late()) for request in prepared.taken.expired]
+        if prepared.taken.pieces:
+            self._finish(prepared, answers)
+        return answers
+
+    def _finish(self, prepared: Prepared, answers: list[Answer]) -> None:
+        ran, faults, stages = prepared.written, prepared.faults, NO_TIME
+        if ran:
+            try:
+                stages = self._run(prepared)
+            except Exception as error:  # noqa: BLE001 - whatever a runner raises, the caller lives on
+                _log.exception("a session run failed, and with it %d requests", len(ran))
+                faults = [*faults, *((piece, error) for piece in ran)]
+                ran = ()
+        self._inputs.end()
+        complete = self._desk.done(prepared.taken, ran, [piece for piece, _ in faults], stages)
+        answers += [(request, _fault(error)) for (_, request), error in faults]
+        answers += [(request, None) for request in complete]
+
+    def _write(self, pieces: Sequence[Piece]) -> tuple[Sequence[Piece], list[Draw], list[tuple[Piece, Exception]]]:
+        """Have each request write its rows; one whose rows cannot be made fails alone, and leaves no gap."""
+        written: list[Piece] = []
+        draws: list[Draw] = []
+        faults: list[tuple[Piece, Exception]] = []
+        filled = 0
+        for taken in pieces:
+            piece, request = taken
+            last = filled + piece.stop - piece.start
+            try:
+                draws += request.source(piece.start, piece.stop, self._inputs.rows(filled, last))
+            except Exception as error:  # noqa: BLE001 - and whatever a request's own inputs raise
+                _log.exception("a request's inputs could not be made")
+                faults.append((taken, error))
+            else:
+                written.append(taken)
+                filled = last
+        return written, draws, faults
+
+    def _run(self, prepared: Prepared) -> Stages:
+        """Compute, and give each request its rows."""
+        pieces, size = prepared.written, prepared.taken.size
+        filled = sum([piece.stop - piece.start for piece, _ in pieces])
+        feeds = self._inputs.feeds(filled, size)
+        outputs = list(dict.fromkeys([name for _, request in pieces for name in request.outputs]))
+        wide = self._runners.wide if prepared.taken.wide else None
+        began = time.monotonic()
+        batch = (wide or self._runners.narrow).compute(feeds, outputs)
+        ran = time.monotonic()
+        self._hand_out(pieces, batch)
+        return Stages(prepared.inputs_s, ran - began, time.monotonic() - ran)
+
+    def _hand_out(self, pieces: Sequence[Piece], batch: Outputs) -> None:
+        split = [(piece, request) for piece, request in pieces if piece.stop - piece.start < request.samples]
+        if split:
+            self._desk.make_room(split, batch)
+        first = 0
+        for piece, request in pieces:
+            request.take(piece, batch, first)
+            first += piece.stop - piece.start
+
+
+def late() -> DeadlinePassed:
+    """What a request is told whose deadline came first."""
+    return DeadlinePassed("the deadline passed before the samples were computed")
+
+
+def _fault(error: Exception) -> GanymedeError:
+    """A new error for each request: tasks that raise one and the same would write into one traceback."""
+    fault = SessionFailed("the session failed on the batch that held this request")
+    fault.__cause__ = error
+    return fault

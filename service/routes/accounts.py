@@ -35,7 +35,7 @@ class Accounts:
         self._in_flight.inc()
         return time.monotonic()
 
-    def end(self, method: str, path: str, route: str, exchange: Exchange, began: float) -> None:
+    def end(self, method: str, path: str, route: str, exchange: Exchange, began: float, ended: float) -> None:
         """Account for a request that ended, however it did.
 
         Args:
@@ -44,8 +44,9 @@ class Accounts:
             route: template of the route that answered, for the metrics.
             exchange: how it ended.
             began: what `begin` returned.
+            ended: when it ended, on the same clock.
         """
-        duration_s = time.monotonic() - began
+        duration_s = ended - began
         self._in_flight.dec()
         self._count(route, exchange.status).inc()
         self._seconds(route).observe(duration_s)

@@ -14,6 +14,7 @@ writes.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -171,9 +172,15 @@ class Errand:
                 pieces = response.pieces if isinstance(response, SampleFile) else (response.body,)
                 self._wire.answer(response.status_code, headers, pieces, last=is_last)
         finally:
-            self._express.lifecycle.unwatch(self._cut_off)
-            self._express.lifecycle.end(self._request)
-            self._express.accounts.end(METHOD, self._path, self._path, self._exchange, began)
+            ended = time.monotonic()
+            self._wire.loop.call_soon(
+                self._account, began, ended
+            )  # behind the write of the answer: nobody waits for it
+
+    def _account(self, began: float, ended: float) -> None:
+        self._express.lifecycle.unwatch(self._cut_off)
+        self._express.lifecycle.end(self._request)
+        self._express.accounts.end(METHOD, self._path, self._path, self._exchange, began, ended)
 
     async def _response(self) -> Response | None:
         """The answer, or what went wrong; None where nobody is left to be told."""

@@ -4,6 +4,8 @@ It stands outside every other layer so that it sees each answer whoever gave it.
 that buffers or copies the stream would hide disconnects from the layers inside.
 """
 
+import time
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import naming
@@ -47,4 +49,4 @@ class RequestLog:
                 await self._app(scope, receive, named_send)
             finally:
                 route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
-                self._accounts.end(scope["method"], scope["path"], route, exchange, began)
+                self._accounts.end(scope["method"], scope["path"], route, exchange, began, time.monotonic())

@@ -45,7 +45,7 @@ check: $(VENV)/.develop ## lint, types, layers, schema, dependencies
 	$(BIN)/python tests/check_manifests.py
 	$(PIP) check
 
-bench: $(VENV)/.develop ## measure against the hardware and other servers (QUICK=1 for minutes, PEERS=mosec,litserve,pytriton)
+bench: $(VENV)/.develop ## measure against the hardware and other servers (QUICK=1 for minutes, PEERS=mosec,litserve,pytriton,bentoml,rayserve,mlserver)
 	$(BIN)/python -m benchmarks everything $(if $(QUICK),--quick)
 
 format: $(VENV)/.develop ## format and fix what can be fixed

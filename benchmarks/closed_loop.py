@@ -33,12 +33,14 @@ class Work:
         n: samples of one request.
         head: the body up to the seed.
         tail: the body behind it.
+        in_base64: whether the samples come as base64, because the server's HTTP has no other way for bytes.
     """
 
     url: str
     n: int
     head: str
     tail: str = "}"
+    in_base64: bool = False
 
     def body(self, seed: int) -> bytes:
         """One request's body, as the load writes it."""

@@ -1,7 +1,7 @@
 """The peers' virtual environments: one each, made once, with the ONNX Runtime that we measure ours with.
 
-Their requirements contradict each other's and ours, and none of them is needed to serve or to train. The versions that
-were found are written into every result.
+Their requirements contradict each other's and ours, and none of them is needed to serve or to train. Each peer's own
+version is stated (`contenders.py`), and what is installed is written into every result.
 """
 
 import argparse
@@ -12,30 +12,39 @@ import venv
 
 import onnxruntime
 
-from benchmarks.contenders import DEFAULT_PEERS, PEERS_BY_NAME, Peer
+from benchmarks.contenders import DEFAULT_PEERS, PEERS_BY_NAME, Peer, package_of
 from benchmarks.workplace import LOGS
 
 INSTALL_TIMEOUT_S = 1200.0
-READY = ".ready"  # written last, so that a broken installation is begun again
+READY = ".ready"  # what was installed; written last, so that a broken installation is begun again
+
+
+def packages(peer: Peer) -> list[str]:
+    """What a peer's environment is made of, as pip takes it."""
+    return [*peer.requirements, f"onnxruntime=={onnxruntime.__version__}", "numpy"]
+
+
+def is_ready(peer: Peer) -> bool:
+    """Whether a peer's environment is there, made of what it is made of today."""
+    ready = peer.environment / READY
+    return ready.is_file() and ready.read_text(encoding="utf-8").split() == packages(peer)
 
 
 def install(peer: Peer) -> None:
-    """Make a peer's environment, if it is not there.
+    """Make a peer's environment, if it is not there or is out of date.
 
     Raises:
         subprocess.CalledProcessError: pip failed; its words are in the logs.
     """
-    ready = peer.environment / READY
-    if ready.is_file():
+    if is_ready(peer):
         return
     venv.create(peer.environment, with_pip=True, clear=True)
     with (LOGS / f"{peer.name}-pip.log").open("wb") as log:
         subprocess.run(  # noqa: S603 - the harness's own command
-            [str(peer.environment / "bin" / "python"), "-m", "pip", "install", *peer.requirements,
-             f"onnxruntime=={onnxruntime.__version__}", "numpy"],
+            [str(peer.environment / "bin" / "python"), "-m", "pip", "install", *packages(peer)],
             check=True, stdout=log, stderr=subprocess.STDOUT, timeout=INSTALL_TIMEOUT_S,
         )  # fmt: skip
-    ready.touch()
+    (peer.environment / READY).write_text("\n".join(packages(peer)), encoding="utf-8")
 
 
 def versions(peer: Peer) -> dict[str, str]:
@@ -44,7 +53,7 @@ def versions(peer: Peer) -> dict[str, str]:
         [str(peer.environment / "bin" / "python"), "-m", "pip", "list", "--format=json"],
         check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S,
     )  # fmt: skip
-    wanted = {name.partition("[")[0].partition("=")[0] for name in peer.requirements} | {"onnxruntime"}
+    wanted = {package_of(requirement) for requirement in packages(peer)}
     return {each["name"]: each["version"] for each in json.loads(listed.stdout) if each["name"] in wanted}
 
 

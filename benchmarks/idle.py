@@ -92,7 +92,11 @@ def _lone(contender: Ours | Peer, cores: int, duration_s: float, attempts: int) 
 def main(arguments: list[str]) -> None:
     """Measure, and write."""
     parser = command.parser("idle", __doc__)
-    parser.add_argument("--peers", default=os.environ.get("PEERS", ",".join(DEFAULT_PEERS)), help="by name, or empty")
+    parser.add_argument(
+        "--peers",
+        default=os.environ.get("PEERS", ",".join(DEFAULT_PEERS)),
+        help=f"of {', '.join(PEERS_BY_NAME)}, or empty",
+    )
     asked = parser.parse_args(arguments)
     peers = [PEERS_BY_NAME[name] for name in asked.peers.split(",") if name]
     for peer in peers:

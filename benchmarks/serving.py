@@ -10,6 +10,7 @@ Everything is written after every round, so that a run that is stopped has told 
 
 import os
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -108,7 +109,8 @@ def check(work: Work, pixels: tuple[int, ...]) -> None:
         LoadFailed: it does not.
     """
     first, again, other = ask(work, 0), ask(work, 0), ask(work, 1)
-    expected = work.n * int(np.prod(pixels))
+    whole = bytes(work.n * int(np.prod(pixels)))
+    expected = len(b64encode(whole) if work.in_base64 else whole)
     if not 0 <= len(first) - expected <= FRAMING_BYTES:
         raise LoadFailed(f"{work.url} answered {len(first)} bytes for {work.n} samples of {pixels}")
     if first != again or first == other:
@@ -197,7 +199,11 @@ SETTINGS: Final[dict[Backend, dict[str, str]]] = {
 def main(arguments: list[str]) -> None:
     """Measure, and write after each network of each round."""
     parser = command.parser("serving", __doc__)
-    parser.add_argument("--peers", default=os.environ.get("PEERS", ",".join(DEFAULT_PEERS)), help="by name, or empty")
+    parser.add_argument(
+        "--peers",
+        default=os.environ.get("PEERS", ",".join(DEFAULT_PEERS)),
+        help=f"of {', '.join(PEERS_BY_NAME)}, or empty",
+    )
     parser.add_argument("--networks", default=",".join(NETWORKS), help="of " + ", ".join((*NETWORKS, "zero")))
     parser.add_argument(
         "--backends",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import serving
+from benchmarks.contenders import PEERS_BY_NAME
 from benchmarks.figures import (
     CEILING,
     MEBIBYTE,
@@ -38,7 +39,7 @@ def machine(folder: Path) -> Lines:
         return
     facts = found.machine
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    others = ", ".join(f"{name} {told[name]}" for name, told in peers.items() if name in told)
+    others = ", ".join(f"{name} {told[PEERS_BY_NAME[name].package]}" for name, told in peers.items())
     yield f"{facts['processor']}, {facts['cores']} cores, {facts['memory']}; {facts['system']};"
     yield f"Python {facts['python']}; {listed}. Peers: {others or 'none'}."
     yield f"Commit {facts['commit']}, {facts['measured']}."

@@ -17,6 +17,7 @@ from service.engine.batcher import Batcher
 from service.engine.graphs import GraphKind, LoadReport, PackageGraphs, PackageKey
 from service.engine.judge import Judge
 from service.engine.loading import ProvenGraph, ProvenPackage, prove_package
+from service.engine.memory import give_back_freed_memory
 from service.engine.meter import Meter
 from service.engine.occupancy import Occupancy
 from service.engine.pipeline import Pipeline
@@ -102,6 +103,7 @@ class LocalEngine:
         """As `Engine.load`; the same package loaded again takes over from itself."""
         started = time.monotonic()
         proven = await asyncio.to_thread(prove_package, package, self._runtime, self._limits)
+        await asyncio.to_thread(give_back_freed_memory)
         self._refuse_if_draining()
         load_s = time.monotonic() - started
         before = self._packages.get(package.key)

@@ -8,11 +8,14 @@ Two runs of one thread give more samples a second than one run of two, and one r
 serves when is the lanes' choice; here it is only seen to that both give the same bytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from service.engine.graphs import GraphReport
 from service.engine.many_sessions import PerSize
 from service.engine.proof import Examination, prove
+from service.engine.run_sizes import RunSizes
 from service.engine.runners import LoadedGraph, Runners
 from service.engine.runtime import CUDA, Runtime
 from service.engine.session import Session
@@ -30,14 +33,34 @@ def onnxruntime_runners(kind: str, runtime: Runtime, examination: Examination) -
         GraphRefused: ONNX Runtime cannot load it, or as `prove` says.
         GoldenMismatch: as `prove` says.
     """
+    opened: list[Session] = []
 
     def session(threads: int) -> Session:
-        return Session(kind, examination.spec, runtime.device, threads)
+        opened.append(Session(kind, examination.spec, runtime.device, threads))
+        return opened[-1]
 
     narrow = session(threads=1)
     if narrow.provider == CUDA:
         return runners_per_size(narrow, lambda: session(threads=1), examination)
-    return runners_per_core(narrow, session, runtime.cores, examination)
+    runners, report = runners_per_core(narrow, session, runtime.cores, examination)
+    if report.buckets:
+        _forget_the_proof(opened, RunSizes(report.buckets, runners.narrow_s, runners.wide_s).largest, examination)
+    return runners, report
+
+
+def _forget_the_proof(sessions: Sequence[Session], largest: int, examination: Examination) -> None:
+    """Have sessions hold no more memory than serving needs: the proof tried larger batches than are worth running.
+
+    Args:
+        sessions: the narrow one first.
+        largest: batch that will be run.
+        examination: of the graph.
+    """
+    spec = examination.spec
+    for session in sessions:
+        session.shrink({tensor.name: spec.golden[tensor.name][:1] for tensor in spec.inputs})
+    feeds = {tensor.name: np.resize(spec.golden[tensor.name], (largest, *tensor.shape[1:])) for tensor in spec.inputs}
+    sessions[0].compute(feeds, [output.name for output in spec.outputs])
 
 
 def runners_per_core(

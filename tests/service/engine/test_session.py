@@ -1,13 +1,17 @@
 """A session runs what was stated, or is refused; and what it fails at is an error of ours."""
 
+import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
 from service.engine.graphs import GraphSpec, TensorSpec
+from service.engine.memory import give_back_freed_memory
 from service.engine.runners import Feeds
 from service.engine.runtime import CUDA, Device
 from service.engine.session import Session
@@ -46,6 +50,29 @@ def test_several_threads_may_be_in_one_session() -> None:
     with ThreadPoolExecutor(4) as threads:
         together = threads.map(lambda _: shared.compute({"latent": latent}, ["sample"])["sample"].tobytes(), range(64))
     assert set(together) == {alone}
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is not given back")
+def test_a_session_that_shrank_holds_little_and_answers_what_it_did() -> None:
+    spec = toy_graphs(height=64, width=64).generator
+    shrunk = session(spec)
+    feeds: Feeds = {"latent": np.resize(spec.golden["latent"], (2048, 16))}
+    answered = shrunk.compute(feeds, ["sample"])["sample"].tobytes()
+    give_back_freed_memory()
+    before = resident_bytes()
+    shrunk.shrink({"latent": spec.golden["latent"][:1]})
+    give_back_freed_memory()
+    assert resident_bytes() < before - 16 * 2**20
+    assert shrunk.compute(feeds, ["sample"])["sample"].tobytes() == answered
+
+
+def test_what_a_session_cannot_run_it_cannot_shrink_by() -> None:
+    with pytest.raises(SessionFailed):
+        session(identity()).shrink({"no such input": GOLDEN_LATENT})
 
 
 def test_bytes_that_are_no_graph_are_refused() -> None:

@@ -25,13 +25,13 @@ class DeadlineAlarm:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], float | None]) -> None:
         self._loop = loop
-        self._ring = ring
+        self._ring: Callable[[], float | None] | None = ring
         self._at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def by(self, deadline: float | None) -> None:
         """Ring for this time too, on `time.monotonic`; None is never."""
-        if deadline is None or (self._at is not None and self._at <= deadline):
+        if deadline is None or self._ring is None or (self._at is not None and self._at <= deadline):
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -39,11 +39,12 @@ class DeadlineAlarm:
         self._timer = self._loop.call_later(max(LEAST_WAIT_S, deadline - time.monotonic()), self._rung)
 
     def stop(self) -> None:
-        """Ring no more for what was asked so far."""
+        """Ring no more, and let go of who would have been told: of two that hold each other neither is freed."""
         if self._timer is not None:
             self._timer.cancel()
-        self._at = self._timer = None
+        self._at = self._timer = self._ring = None
 
     def _rung(self) -> None:
         self._at = self._timer = None
-        self.by(self._ring())
+        if self._ring is not None:
+            self.by(self._ring())

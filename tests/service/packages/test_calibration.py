@@ -13,6 +13,7 @@ from service.packages.schema import PiecewiseLinear, Platt
 LOGITS = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20)
 NUMBERS = st.lists(st.floats(-100, 100), min_size=2, max_size=30)
 REFERENCE = Ranking([0.0, 1.0])
+ROUNDING = 1e-12  # of percentiles between two quantiles that are nearly one
 
 
 def platt(slope: float, intercept: float) -> Calibration:
@@ -92,7 +93,7 @@ def test_a_value_that_many_of_the_reference_share_stands_in_their_middle() -> No
 @given(NUMBERS, NUMBERS)
 def test_percentiles_ascend_and_stay_within_0_and_100(reference: list[float], numbers: list[float]) -> None:
     ranks = Ranking(sorted(reference)).percentile(np.sort(numbers))
-    assert (np.diff(ranks) >= 0).all()
+    assert (np.diff(ranks) >= -ROUNDING).all()
     assert ranks.min() >= 0
     assert ranks.max() <= 100
 

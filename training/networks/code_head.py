@@ -30,7 +30,7 @@ class CodeHeadConfig:
         width: units between the discriminator's features and the codes; 0 reads them off the features linearly.
         norm: batch normalisation of these units, or none.
         leaky_slope: of their leaky ReLU below zero.
-        initial_weights: of these units; see `training.networks.weights`.
+        initial_weights: of both layers; see `training.networks.weights`.
     """
 
     width: Annotated[int, Range(at_least=0)] = 128
@@ -57,8 +57,8 @@ class CodeHead(nn.Module):
             weights.draw(first, config.initial_weights, config.leaky_slope)
             norm = [nn.BatchNorm1d(config.width)] if config.norm == "batch" else []
             self.layers = nn.Sequential(first, *norm, nn.LeakyReLU(config.leaky_slope), last)
-        nn.init.zeros_(last.weight)  # every code is as likely at first: the bound starts at 0
-        nn.init.zeros_(last.bias)
+        # Not zero: a generator that ignores a continuous code would be told nothing of it (a saddle, slow to leave).
+        weights.draw(last, config.initial_weights, None)
 
     def forward(self, features: Tensor) -> Tensor:
         """Read the codes.

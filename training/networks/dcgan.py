@@ -340,6 +340,18 @@ class Discriminator(nn.Module):
         seen: Tensor = self.layers(packed(samples, self.pack))
         return seen
 
+    def verdict(self, seen: Tensor) -> Tensor:
+        """What the last layer makes of what it sees.
+
+        Args:
+            seen: [B / m, F].
+
+        Returns:
+            Logits [B / m].
+        """
+        logits: Tensor = self.last(seen).squeeze(1)
+        return logits
+
     def forward(self, samples: Tensor, *conditions: Tensor) -> Tensor:
         """Judge each pack of samples.
 
@@ -353,7 +365,7 @@ class Discriminator(nn.Module):
         given, seen = list(conditions), self.features(samples)
         if self.joint is not None:
             seen = self.joint(torch.cat([seen, packed(given.pop(0), self.pack)], dim=1))
-        logits: Tensor = self.last(seen).squeeze(1)
+        logits = self.verdict(seen)
         if self.classes is not None:
             logits = logits + (self.classes(given.pop(0)) * seen).sum(1)
         return logits

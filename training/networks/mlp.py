@@ -197,6 +197,18 @@ class Discriminator(nn.Module):
         seen: Tensor = self.layers(given)
         return seen
 
+    def verdict(self, seen: Tensor) -> Tensor:
+        """What the last layer makes of what it sees.
+
+        Args:
+            seen: [B / m, F].
+
+        Returns:
+            Logits [B / m].
+        """
+        logits: Tensor = self.last(seen).squeeze(1)
+        return logits
+
     def forward(self, samples: Tensor, *conditions: Tensor) -> Tensor:
         """Judge each pack of samples.
 
@@ -210,7 +222,7 @@ class Discriminator(nn.Module):
         given = list(conditions)
         labels = given.pop() if self.classes is not None else None
         seen = self.features(samples, *given)
-        logits: Tensor = self.last(seen).squeeze(1)
+        logits = self.verdict(seen)
         if self.classes is not None:
             logits = logits + (self.classes(labels) * seen).sum(1)
         return logits

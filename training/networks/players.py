@@ -35,6 +35,7 @@ IMAGE_AXES: Final = 3  # channels, height and width
 GENERATOR: Final = "generator"
 DISCRIMINATOR: Final = "discriminator"
 FEATURES: Final = "discriminator.features"
+VERDICT: Final = "discriminator.verdict"
 SCORES: Final = "generator.scores"
 CHOICES: Final = "generator.choices"
 ENCODER: Final = "encoder"
@@ -178,17 +179,13 @@ def seen_by_objectives(
     Returns:
         The players as functions; one that this game lacks is missed when it is called.
     """
-
-    def code_head(samples: Tensor) -> Tensor:
-        parameters: Tensor = critic_side(CODE_HEAD, critic_side(FEATURES, samples))
-        return parameters
-
     return Networks(
         generator=partial(generator_side, GENERATOR),
         discriminator=partial(critic_side, DISCRIMINATOR),
         features=partial(critic_side, FEATURES),
+        verdict=partial(critic_side, VERDICT),
         encoder=partial(generator_side, ENCODER),
-        code_head=code_head,
+        code_head=partial(critic_side, CODE_HEAD),
         scores=partial(generator_side, SCORES),
         choices=partial(generator_side, CHOICES),
         augment=augment,

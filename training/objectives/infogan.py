@@ -18,12 +18,11 @@ References:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, ClassVar, Final
 
-import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
@@ -96,10 +95,10 @@ class InfoGan(NonSaturating):
         Returns:
             The loss; 2 log 2 less the weighted bounds where every logit is 0.
         """
-        with torch.no_grad():
-            fake = nets.generate(batch)  # once, for the discriminator and for the code head
-        terms = super().critic_loss(replace(nets, generator=lambda *_: fake), batch)
-        return self._less_information(terms, nets, batch, fake)
+        watched, seen = _watched(nets)
+        terms = super().critic_loss(watched, batch)
+        generated = seen[-1]  # the real samples are judged first
+        return self._less_information(terms, nets, batch, generated)
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """The non-saturating loss less the bound; trains G through D and Q.
@@ -111,19 +110,27 @@ class InfoGan(NonSaturating):
         Returns:
             The loss; log 2 less the weighted bounds where every logit is 0.
         """
-        fake = nets.generate(batch)
-        terms = super().generator_loss(replace(nets, generator=lambda *_: fake), batch)
-        return self._less_information(terms, nets, batch, fake)
+        watched, seen = _watched(nets)
+        terms = super().generator_loss(watched, batch)
+        return self._less_information(terms, nets, batch, seen[-1])
 
-    def _less_information(self, terms: LossTerms, nets: Networks, batch: Batch, fake: Tensor) -> LossTerms:
-        code_head, drawn = _needed(nets, batch)
-        categorical, continuous = information_bounds(self.codes, code_head(nets.shown(fake)), drawn)
+    def _less_information(self, terms: LossTerms, nets: Networks, batch: Batch, features: Tensor) -> LossTerms:
+        if nets.code_head is None or batch.codes is None:
+            raise ValueError("InfoGAN is played with a code head and codes")
+        categorical, continuous = information_bounds(self.codes, nets.code_head(features), batch.codes)
         total = terms.total - self.weight_categorical * categorical - self.weight_continuous * continuous
         readings = {"information_categorical": categorical.detach(), "information_continuous": continuous.detach()}
         return LossTerms(total, {**terms.parts, **readings})
 
 
-def _needed(nets: Networks, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    if nets.code_head is None or batch.codes is None:
-        raise ValueError("InfoGAN is played with a code head and codes")
-    return nets.code_head, batch.codes
+def _watched(nets: Networks) -> tuple[Networks, list[Tensor]]:
+    """The players, and the features [B, F] of every batch that the discriminator judges: one walk serves D and Q."""
+    seen: list[Tensor] = []
+
+    def discriminator(samples: Tensor) -> Tensor:
+        if nets.features is None or nets.verdict is None:
+            raise ValueError("InfoGAN is played with a discriminator whose features a code head can read")
+        seen.append(nets.features(samples))
+        return nets.verdict(seen[-1])
+
+    return replace(nets, discriminator=discriminator), seen

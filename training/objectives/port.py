@@ -51,8 +51,9 @@ class Networks:
         discriminator: samples [B, ...], then labels [B] where the players are conditional, or latents [B, Z] where
             pairs are judged, to logits [B / m]; a logit depends on its own m samples alone.
         features: samples [B, ...] to what the discriminator's last layer sees, [B / m, F].
+        verdict: these features to logits [B / m], where nothing else is told: `discriminator` by its two halves.
         encoder: E(x), samples [B, ...] to latents [B, Z]; of games that have one.
-        code_head: Q(c|x), samples [B, ...] to the codes' parameters [B, K]: logits of the categorical codes, then means
+        code_head: Q(c|x), features [B, F] to the codes' parameters [B, K]: logits of the categorical codes, then means
             of the continuous ones; of games that have one.
         scores: users [B] to unnormalised log-probabilities of all items [B, I]; of generators of items.
         choices: users [B] to what they are known to have taken, [B, I] bool; likewise.
@@ -63,6 +64,7 @@ class Networks:
     generator: Callable[..., Tensor]
     discriminator: Callable[..., Tensor]
     features: Callable[[Tensor], Tensor] | None = None
+    verdict: Callable[[Tensor], Tensor] | None = None
     encoder: Callable[[Tensor], Tensor] | None = None
     code_head: Callable[[Tensor], Tensor] | None = None
     scores: Callable[[Tensor], Tensor] | None = None

@@ -51,9 +51,9 @@ class Awkward:
             case "/fault":
                 raise KeyError("/home/secret")
             case "/broken-stream":
-                response = SampleStream(self._fails_after(b"first"), "text/plain", {})
+                response = SampleStream(self._fails_after(b"first"), "text/plain", [])
             case "/early-stream":
-                response = SampleStream(self._fails_after(), "text/plain", {})
+                response = SampleStream(self._fails_after(), "text/plain", [])
             case _:
                 await self._wait()
                 return

@@ -10,13 +10,16 @@ CODES = Codes(categorical={"digit": 10}, continuous={"slant": (-1.0, 1.0)})
 
 
 @pytest.mark.parametrize("width", [0, 8])
-def test_a_fresh_head_knows_nothing_and_learns_from_the_first_step(width: int) -> None:
+def test_every_code_reaches_the_features_and_every_layer_learns_from_the_first_step(width: int) -> None:
     head = CodeHead(CodeHeadConfig(width=width), 6, CODES)
-    parameters = head(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)))
+    features = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    parameters = head(features)
     assert parameters.shape == (4, CODES.size)
-    assert not parameters.any()
-    torch.autograd.backward(parameters.sum())
-    assert any(weight.grad is not None and weight.grad.any() for weight in head.parameters())
+    for code in parameters.sum(0):
+        (slope,) = torch.autograd.grad(code, features, retain_graph=True)
+        assert slope.any()
+    torch.autograd.backward(parameters.square().sum())
+    assert all(weight.grad is not None and weight.grad.any() for weight in head.parameters())
 
 
 def test_without_a_width_it_is_linear_in_the_features() -> None:

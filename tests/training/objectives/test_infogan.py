@@ -70,7 +70,9 @@ class Game:
         return Networks(
             generator=lambda z, c: torch.tanh(torch.cat([z, c], 1) @ self.generator).reshape(-1, 1, 1, 2),
             discriminator=lambda samples: self.features(samples) @ self.last,
-            code_head=lambda samples: self.features(samples) @ self.head,
+            features=self.features,
+            verdict=lambda seen: seen @ self.last,
+            code_head=lambda seen: seen @ self.head,
         )
 
     def learners(self, loss: Callable[[Networks, Batch], object], asked: Batch) -> set[str]:
@@ -111,8 +113,14 @@ def test_each_kind_of_code_has_its_own_weight() -> None:
 
 def test_without_weight_it_is_the_non_saturating_game_penalties_and_all() -> None:
     plain = replace(OBJECTIVE, weight_categorical=0.0, weight_continuous=0.0, gamma_r1=1.0, gamma_r2=0.5)
-    nets = replace(players(curved(torch.tensor([0.7, -1.3]).double())), code_head=lambda x: x.new_zeros(len(x), 11))
-    coded = replace(nets, generator=lambda z, _codes: nets.generator(z))
+    nets = players(curved(torch.tensor([0.7, -1.3]).double()))
+    coded = replace(
+        nets,
+        generator=lambda z, _codes: nets.generator(z),
+        features=lambda samples: samples,
+        verdict=nets.discriminator,
+        code_head=lambda seen: seen.new_zeros(len(seen), 11),
+    )
     usual = NonSaturating(gamma_r1=1.0, gamma_r2=0.5)
     for name in ("critic_loss", "generator_loss"):
         ours, theirs = getattr(plain, name)(coded, asked()), getattr(usual, name)(nets, batch(200))
@@ -133,3 +141,26 @@ def test_the_generator_is_asked_once_a_step() -> None:
     OBJECTIVE.critic_loss(nets, asked())
     OBJECTIVE.generator_loss(nets, asked())
     assert calls == [200, 200]
+
+
+def test_the_discriminator_and_the_code_head_share_one_walk_over_each_batch() -> None:
+    game, walked = Game(), []
+
+    def features(samples: Tensor) -> Tensor:
+        walked.append(samples.detach())
+        return game.features(samples)
+
+    nets, told = replace(game.networks(), features=features), asked()
+    OBJECTIVE.critic_loss(nets, told)
+    OBJECTIVE.generator_loss(nets, told)
+    generated = nets.generate(told)
+    assert [torch.equal(samples, generated) for samples in walked] == [False, True, True]
+
+
+def test_the_code_head_reads_what_the_discriminator_is_shown() -> None:
+    nets, told = Game().networks(), asked()
+    darker = replace(nets, augment=lambda samples: samples / 2)
+    by_hand = replace(nets, generator=lambda z, c: nets.generator(z, c) / 2)
+    for name in ("critic_loss", "generator_loss"):
+        ours, theirs = (getattr(OBJECTIVE, name)(players, told).parts for players in (darker, by_hand))
+        assert ours["information_categorical"].item() == pytest.approx(theirs["information_categorical"].item())

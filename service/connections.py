@@ -112,7 +112,7 @@ class LimitedConnection(HttpToolsProtocol):
             self._wait_for_headers()
         awaited, read_body = self._awaited, self._reads_body
         super().data_received(data)
-        if self._held is not None:
+        if self._held is not None and not self.transport.is_closing():
             self._take_ordinary_way()  # it comes in pieces
         if self._awaited is None:
             return  # as nearly always: the headers came whole, and no clock was started for them

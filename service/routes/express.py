@@ -172,10 +172,8 @@ class Errand:
                 pieces = response.pieces if isinstance(response, SampleFile) else (response.body,)
                 self._wire.answer(response.status_code, headers, pieces, last=is_last)
         finally:
-            ended = time.monotonic()
-            self._wire.loop.call_soon(
-                self._account, began, ended
-            )  # behind the write of the answer: nobody waits for it
+            # Behind the write of the answer: nobody waits for it.
+            self._wire.loop.call_soon(self._account, began, time.monotonic())
 
     def _account(self, began: float, ended: float) -> None:
         self._express.lifecycle.unwatch(self._cut_off)

@@ -158,6 +158,12 @@ def test_each_request_has_its_line_and_its_count(service: ServiceProcess) -> Non
         assert 'ganymede_requests_total{route="/generate",status="200"}' in client.get("/metrics").text
 
 
+def test_a_body_that_is_no_http_is_answered_400_once(connection: Connection) -> None:
+    connection.send(b"POST /generate HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nno length\r\n")
+    assert connection.answer()[0] == httpx.codes.BAD_REQUEST
+    assert connection.ends()
+
+
 def test_a_body_that_does_not_end_is_answered_408(connection: Connection) -> None:
     connection.send(request(b'{"seed": 7}')[:-1])
     assert connection.answer()[0] == httpx.codes.REQUEST_TIMEOUT

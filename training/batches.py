@@ -23,7 +23,8 @@ from training.data.pixels import to_floats
 from training.networks.port import GeneratorKeys, Prior
 
 # Streams of one seed; a new one goes to the end.
-ORDER, FLIPS, LATENTS, GRID, EXPORT, EXPORT_LABELS, AUGMENTATION, CODES, GRID_CODES, EXPORT_CODES, PROBE = range(11)
+ORDER, FLIPS, LATENTS, GRID, EXPORT, EXPORT_LABELS, AUGMENTATION, CODES, GRID_CODES, EXPORT_CODES = range(10)
+PROBE, WARPS = 10, 11
 DEVICE_SHARE: Final = 0.25  # of the free memory: at most this goes to the data, the rest is the networks'
 
 

@@ -2,6 +2,7 @@
 
     name, seed   [data] kind   [generator] kind   [discriminator] kind   [objective] kind   [trainer]   [diagnostics]
                  [encoder] kind, with the objective "bigan"   [code_head], with the objective "infogan"
+                 [warps], with InfoGAN's weight_steady
 
 The file that a run keeps has every default filled in and reads back as the equal value. The hash identifies what the
 result depends on; where the data happens to lie is not among that (its content has a hash of its own).
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 from training import augmentation, data, objectives
-from training.augmentation import AugmentationConfig
+from training.augmentation import AugmentationConfig, WarpsConfig
 from training.codes import Codes
 from training.data import DataConfig, SelfContained
 from training.diagnostics.config import DiagnosticsConfig
@@ -36,6 +37,7 @@ SECTIONS: Final = (
     "encoder",
     "code_head",
     "objective",
+    "warps",
     "trainer",
     "augmentation",
     "diagnostics",
@@ -66,6 +68,7 @@ class Config:
         encoder: the encoder's size; None in games without one.
         code_head: the code head's size; of no account in games without codes.
         objective: the game, with its hyper-parameters.
+        warps: what categories are to overlook; None in games that do not ask for it.
         trainer: length, batch and pace.
         augmentation: what the discriminator is shown instead of the samples; None shows them as they are.
         diagnostics: what the run is watched for.
@@ -79,6 +82,7 @@ class Config:
     encoder: EncoderConfig | None = None
     code_head: CodeHeadConfig = field(default_factory=CodeHeadConfig)
     objective: ObjectiveConfig
+    warps: WarpsConfig | None = None
     trainer: TrainerConfig
     augmentation: AugmentationConfig | None = None
     diagnostics: DiagnosticsConfig
@@ -174,7 +178,8 @@ def from_tables(tables: Mapping[str, object]) -> Config:
         discriminator=_bind_kind(_table(tables, "discriminator"), DISCRIMINATORS, "[discriminator]", DEFAULT_KIND),
         encoder=_encoder(tables),
         code_head=bind(_table(tables, "code_head"), CodeHeadConfig, "[code_head]"),
-        objective=_bind_kind(_table(tables, "objective"), objectives.KINDS, "[objective]"),
+        objective=(objective := _bind_kind(_table(tables, "objective"), objectives.KINDS, "[objective]")),
+        warps=_warps(tables, objective),
         trainer=bind(_table(tables, "trainer"), TrainerConfig, "[trainer]"),
         augmentation=_augmentation(tables),
         diagnostics=bind(_table(tables, "diagnostics"), DiagnosticsConfig, "[diagnostics]"),
@@ -219,6 +224,7 @@ def to_tables(config: Config) -> dict[str, Table]:
         **({} if config.encoder is None else {"encoder": {"kind": config.encoder.kind, **unbind(config.encoder)}}),
         **({} if config.codes is None else {"code_head": unbind(config.code_head)}),
         "objective": {"kind": config.objective.kind, **unbind(config.objective)},
+        **({} if config.warps is None else {"warps": unbind(config.warps)}),
         "trainer": unbind(config.trainer),
         **(
             {}
@@ -277,6 +283,16 @@ def _identity(config: Config) -> dict[str, Table]:
 def _augmentation(tables: Mapping[str, object]) -> AugmentationConfig | None:
     table = _table(tables, "augmentation")
     return _bind_kind(table, augmentation.KINDS, "[augmentation]") if table else None
+
+
+def _warps(tables: Mapping[str, object], objective: ObjectiveConfig) -> WarpsConfig | None:
+    asked = isinstance(objective, InfoGan) and objective.weight_steady > 0
+    if "warps" in tables and not asked:
+        raise ConfigError(
+            "[warps] are what InfoGAN's categories are to overlook; leave the table out, or add "
+            '[objective] weight_steady = 1.0 to kind = "infogan"'
+        )
+    return bind(_table(tables, "warps"), WarpsConfig, "[warps]") if asked else None
 
 
 def _check_pack(config: Config) -> None:

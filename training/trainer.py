@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from training import augmentation, checkpoint
 from training import config as configuration
-from training.augmentation import Numbers
-from training.batches import AUGMENTATION, CODES, GRID, GRID_CODES, BatchStream, codes, latents, random_stream
+from training.augmentation import Numbers, warped
+from training.batches import AUGMENTATION, CODES, GRID, GRID_CODES, WARPS, BatchStream, codes, latents, random_stream
 from training.checkpoint import Checkpoint, TrainerState
 from training.config import Config
 from training.data.image_data import Dataset
@@ -143,7 +143,7 @@ class Trainer:
         first_latents = iteration * (pace.critic_steps + 1)
         for turn in range(pace.critic_steps):
             batch = self._batch(iteration * pace.critic_steps + turn, first_latents + turn)
-            critic = self._critic_step(objective, batch, self._augment(first_latents + turn))
+            critic = self._critic_step(objective, batch, first_latents + turn)
         fresh = first_latents + pace.critic_steps
         batch = replace(batch, latents=self._stream.latents(fresh), codes=self._codes(fresh))
         generator = self._generator_step(objective, batch, self._augment(fresh))
@@ -302,12 +302,22 @@ class Trainer:
         """What the discriminator is shown in one step of an optimizer, which has a draw of its own."""
         if self._augmentation is None:
             return None
-        chance = random_stream(self.config.seed, AUGMENTATION, draw)
-        numbers = Numbers(chance, self.config.trainer.batch_size, self._part, self.device)
-        return partial(self._augmentation, numbers=numbers)
+        return partial(self._augmentation, numbers=self._numbers(AUGMENTATION, draw))
 
-    def _critic_step(self, objective: Objective, batch: Batch, augment: Augment | None) -> LossTerms:
-        nets = players.seen_by_objectives(self.players.generator_side, self._parallel_critic_side, augment)
+    def _warp(self, draw: int) -> Augment | None:
+        """What categories are to overlook, in one step of the critic."""
+        if self.config.warps is None:
+            return None
+        return partial(warped, config=self.config.warps, numbers=self._numbers(WARPS, draw))
+
+    def _numbers(self, stream: int, draw: int) -> Numbers:
+        chance = random_stream(self.config.seed, stream, draw)
+        return Numbers(chance, self.config.trainer.batch_size, self._part, self.device)
+
+    def _critic_step(self, objective: Objective, batch: Batch, draw: int) -> LossTerms:
+        nets = players.seen_by_objectives(
+            self.players.generator_side, self._parallel_critic_side, self._augment(draw), self._warp(draw)
+        )
         terms = objective.critic_loss(nets, batch)
         self._descend(terms.total, self._critic_optimizer)
         if objective.weight_bound is not None:

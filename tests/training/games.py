@@ -22,9 +22,10 @@ def text(objective: dict[str, Value], player: str, table: dict[str, Value], **ch
     return small.text(objective=objective, **changes) + f"[{player}]\n{to_toml(table)}"
 
 
-def infogan(**changes: dict[str, Value]) -> Config:
+def infogan(weight_steady: float = 0.0, **changes: dict[str, Value]) -> Config:
     """A run with ten categories and two continuous codes."""
-    return configuration.loads(text(INFOGAN, "code_head", {"width": 8}, **changes))
+    objective = {**INFOGAN, "weight_steady": weight_steady}
+    return configuration.loads(text(objective, "code_head", {"width": 8}, **changes))
 
 
 def bigan(encoder: str = "convolutional", **changes: dict[str, Value]) -> Config:

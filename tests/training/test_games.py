@@ -17,6 +17,7 @@ from tests.training import exported, games, small
 from tests.training.test_trainer import same
 from training import config as configuration
 from training import data, run
+from training.augmentation import WarpsConfig
 from training.config import Config
 from training.data import DigitsConfig, ImageData
 from training.errors import ConfigError
@@ -30,6 +31,7 @@ from training.trainer import Trainer
 
 GAMES: dict[str, Callable[[], Config]] = {
     "infogan": games.infogan,
+    "infogan, steady": lambda: games.infogan(weight_steady=1.0),
     "bigan": games.bigan,
     "bigan, fully connected": lambda: games.bigan(
         "mlp",
@@ -90,6 +92,10 @@ def test_each_step_asks_for_fresh_codes() -> None:
 def test_the_configuration_reads_back_with_its_third_player() -> None:
     for config in (games.infogan(), games.bigan()):
         assert configuration.loads(configuration.dumps(config)) == config
+    steady = configuration.loads(games.text({**games.INFOGAN, "weight_steady": 1.0}, "warps", {"rotation": 5}))
+    assert steady.warps == WarpsConfig(rotation=5.0)
+    assert configuration.loads(configuration.dumps(steady)) == steady
+    assert "[warps]" not in configuration.dumps(games.infogan())
     assert "[encoder]" not in configuration.dumps(small.config())
     assert "[code_head]" not in configuration.dumps(small.config())
 
@@ -113,6 +119,15 @@ def test_the_configuration_reads_back_with_its_third_player() -> None:
         (
             small.text(objective={"kind": "infogan", "categorical": {"digit": 1}}),
             '[objective] categorical is {"digit": 1} but must be a table of names, each an integer of at least 2',
+        ),
+        (
+            games.text(games.INFOGAN, "warps", {"rotation": 5}),
+            "[warps] are what InfoGAN's categories are to overlook; leave the table out, or add "
+            '[objective] weight_steady = 1.0 to kind = "infogan"',
+        ),
+        (
+            games.text({**games.INFOGAN, "weight_steady": 1.0}, "warps", {"stretch": 0.9}),
+            "[warps] stretch is 0.9 but must be a number of at least 1 and of at most 2",
         ),
         (
             small.text(objective=games.INFOGAN, discriminator={"pack": 2}),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.training import small
+from tests.training import games, small
 from training import checkpoint, config, run
 from training.errors import CheckpointError, DivergenceError
 from training.files import exclusive
@@ -166,8 +166,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"generator": {"norm": "none", "conditional": True}, "augmentation": {"kind": "diffaugment"}}],
-    ids=["R1 and R2", "labels and augmentation"],
+    [
+        {},
+        {"generator": {"norm": "none", "conditional": True}, "augmentation": {"kind": "diffaugment"}},
+        {"objective": {**games.INFOGAN, "weight_steady": 1.0, "gamma_r2": 0.5, "penalty_every_steps": 1}},
+    ],
+    ids=["R1 and R2", "labels and augmentation", "codes and warps"],
 )
 def test_two_processes_have_the_losses_of_one_up_to_rounding(
     changes: dict[str, dict[str, Value]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

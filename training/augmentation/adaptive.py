@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from training.augmentation.numbers import Numbers
-from training.augmentation.resampling import resample
+from training.augmentation.resampling import resample, rotation, scaling
 from training.tables import Range
 
 ADJUST_EVERY_STEPS = 4
@@ -117,12 +117,12 @@ def geometry(probability: float, numbers: Numbers, size: torch.Size) -> Tensor:
     after = _sometimes((2 * numbers.uniform() - 1) * math.pi, 0.0, turning, numbers)
     move = _sometimes(TRANSLATION_STD * numbers.normal(2), 0.0, probability, numbers)
     linear = (
-        _scaling(flip, torch.ones_like(flip))
-        @ _rotation(turns)
-        @ _scaling(scale, scale)
-        @ _rotation(before)
-        @ _scaling(stretch, 1 / stretch)
-        @ _rotation(after)
+        scaling(flip, torch.ones_like(flip))
+        @ rotation(turns)
+        @ scaling(scale, scale)
+        @ rotation(before)
+        @ scaling(stretch, 1 / stretch)
+        @ rotation(after)
     )
     return torch.cat([linear, (2 * (whole + move)).unsqueeze(2)], dim=2)  # the side is two half sides
 
@@ -161,14 +161,3 @@ def colour(images: Tensor, probability: float, numbers: Numbers) -> Tensor:
 def _sometimes(values: Tensor, neutral: float, probability: float, numbers: Numbers) -> Tensor:
     """Values [B, K] where a coin of probability p says so, and the neutral one elsewhere."""
     return torch.where(numbers.uniform() < probability, values, neutral)
-
-
-def _rotation(angles: Tensor) -> Tensor:
-    """Matrices [B, 2, 2] of angles [B, 1]."""
-    cosine, sine = angles.cos(), angles.sin()
-    return torch.stack([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)], 1)
-
-
-def _scaling(x: Tensor, y: Tensor) -> Tensor:
-    """Matrices [B, 2, 2] of factors [B, 1]."""
-    return torch.diag_embed(torch.cat([x, y], 1))

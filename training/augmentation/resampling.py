@@ -41,6 +41,32 @@ def resample(images: Tensor, maps: Tensor) -> Tensor:
     return (above * (1 - share_y) + below * share_y).reshape(images.shape)
 
 
+def rotation(angles: Tensor) -> Tensor:
+    """Turn about the middle.
+
+    Args:
+        angles: [B, 1], radians.
+
+    Returns:
+        [B, 2, 2].
+    """
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)], 1)
+
+
+def scaling(x: Tensor, y: Tensor) -> Tensor:
+    """Stretch about the middle.
+
+    Args:
+        x: [B, 1] factors across.
+        y: [B, 1] factors down.
+
+    Returns:
+        [B, 2, 2].
+    """
+    return torch.diag_embed(torch.cat([x, y], 1))
+
+
 def _centres(size: int, like: Tensor) -> Tensor:
     """Where the pixels' centres lie, in units of half the side."""
     return (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1

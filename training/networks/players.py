@@ -131,6 +131,8 @@ def _refuse_what_needs_images(config: "Config", name: str) -> None:
         raise ConfigError(f"[trainer] horizontal_flips mirrors images, and {name} has none")
     if config.augmentation is not None:
         raise ConfigError(f"[augmentation] changes images, and {name} has none; leave the table out")
+    if config.warps is not None:
+        raise ConfigError(f"[objective] weight_steady warps images, and {name} has none; leave it at 0")
 
 
 def build(config: "Config", fit: Task) -> Players:
@@ -167,7 +169,10 @@ def start_from(players: Players, data: "Dataset") -> None:
 
 
 def seen_by_objectives(
-    generator_side: nn.Module, critic_side: nn.Module, augment: Callable[[Tensor], Tensor] | None = None
+    generator_side: nn.Module,
+    critic_side: nn.Module,
+    augment: Callable[[Tensor], Tensor] | None = None,
+    warp: Callable[[Tensor], Tensor] | None = None,
 ) -> Networks:
     """The players as an objective sees them.
 
@@ -175,6 +180,7 @@ def seen_by_objectives(
         generator_side: a `Side`, or what wraps one.
         critic_side: likewise.
         augment: what the discriminator is shown, instead of the samples.
+        warp: what categories are to overlook.
 
     Returns:
         The players as functions; one that this game lacks is missed when it is called.
@@ -188,6 +194,7 @@ def seen_by_objectives(
         code_head=partial(critic_side, CODE_HEAD),
         scores=partial(generator_side, SCORES),
         choices=partial(generator_side, CHOICES),
+        warp=warp,
         augment=augment,
     )
 

@@ -11,10 +11,21 @@ at no error it is still log(high - low) - log(2 pi)/2, a modest claim and for sh
 Both sides maximise the bound: D and Q in the critic's step, on samples that count as constant there, and G in its own,
 through Q. The adversarial game is the non-saturating one.
 
+The bound does not say what categories mean: ten slants of a digit satisfy it as well as ten digits. Where slight warps
+T keep what an image shows, `weight_steady` asks Q to say the same of a real image and of the warped one,
+
+    S(Q) = -E_{x ~ p, T} sum_c Q(c|x) log Q(c|T(x))        with Q(c|x) as a constant,
+
+so that nothing T changes can be a category. The bound keeps S from being satisfied by one category for all. That is
+not in the InfoGAN paper; it is the self-augmentation of Hu et al., at the price of one more walk over the real images.
+
 References:
     Chen et al., InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets
     (2016), equations 3 to 6, section 6. Authors' code: github.com/openai/InfoGAN, `infogan_trainer.py`.
     Barber and Agakov, The IM Algorithm (2003): the bound.
+    Hu et al., Learning Discrete Representations via Information Maximizing Self-Augmented Training (2017).
+    Ojha et al., Elastic-InfoGAN (2020): warped real images tell InfoGAN's categories what to overlook, there by a
+    contrastive loss.
 """
 
 import math
@@ -23,8 +34,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, ClassVar, Final
 
+import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax
+from torch.nn.functional import log_softmax, softmax
 
 from training.codes import Codes
 from training.objectives.minimax import NonSaturating
@@ -67,6 +79,7 @@ class InfoGan(NonSaturating):
         continuous: the interval of each continuous code, by name.
         weight_categorical: lambda of the categorical codes' bound.
         weight_continuous: lambda of the continuous codes' bound.
+        weight_steady: of the categories' steadiness under warps of real images; 0 is the paper's game.
     """
 
     kind: ClassVar[str] = "infogan"
@@ -75,6 +88,7 @@ class InfoGan(NonSaturating):
     continuous: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     weight_categorical: Weight = 1.0
     weight_continuous: Weight = 1.0
+    weight_steady: Weight = 0.0
 
     def __post_init__(self) -> None:
         """Check the codes as a whole."""
@@ -86,7 +100,7 @@ class InfoGan(NonSaturating):
         return Codes(categorical=self.categorical, continuous=self.continuous)
 
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
-        """The discriminator's loss less the bound; trains D and Q.
+        """The discriminator's loss less the bound, and what warps change; trains D and Q.
 
         Args:
             nets: the players, with a code head.
@@ -97,8 +111,13 @@ class InfoGan(NonSaturating):
         """
         watched, seen = _watched(nets)
         terms = super().critic_loss(watched, batch)
-        generated = seen[-1]  # the real samples are judged first
-        return self._less_information(terms, nets, batch, generated)
+        real, generated = seen[0], seen[-1]
+        terms = self._less_information(terms, nets, batch, generated)
+        if self.weight_steady == 0:
+            return terms
+        unsteadiness = self._unsteadiness(nets, batch.real, real)
+        total = terms.total + self.weight_steady * unsteadiness
+        return LossTerms(total, {**terms.parts, "unsteadiness": unsteadiness.detach()})
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """The non-saturating loss less the bound; trains G through D and Q.
@@ -113,6 +132,18 @@ class InfoGan(NonSaturating):
         watched, seen = _watched(nets)
         terms = super().generator_loss(watched, batch)
         return self._less_information(terms, nets, batch, seen[-1])
+
+    def _unsteadiness(self, nets: Networks, real: Tensor, features: Tensor) -> Tensor:
+        """S(Q) of real images [B, C, H, W] with features [B, F]: nats, at least the entropy of Q(c|x)."""
+        if nets.features is None or nets.code_head is None or nets.warp is None:
+            raise ValueError("steady categories need a code head and warps")
+        with torch.no_grad():
+            before, _ = self.codes.split(nets.code_head(features))
+        after, _ = self.codes.split(nets.code_head(nets.features(nets.warp(real))))
+        pairs = zip(before, after, strict=True)
+        return sum(
+            (-(softmax(said, dim=1) * log_softmax(now, dim=1)).sum(1).mean() for said, now in pairs), real.new_zeros(())
+        )
 
     def _less_information(self, terms: LossTerms, nets: Networks, batch: Batch, features: Tensor) -> LossTerms:
         if nets.code_head is None or batch.codes is None:

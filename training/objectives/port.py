@@ -57,6 +57,7 @@ class Networks:
             of the continuous ones; of games that have one.
         scores: users [B] to unnormalised log-probabilities of all items [B, I]; of generators of items.
         choices: users [B] to what they are known to have taken, [B, I] bool; likewise.
+        warp: images [B, C, H, W] to the same ones slightly warped; of games whose categories are to overlook that.
         augment: samples [B, ...] to samples as the discriminator is shown them, real and generated alike and
             differentiable; None shows them as they are.
     """
@@ -69,6 +70,7 @@ class Networks:
     code_head: Callable[[Tensor], Tensor] | None = None
     scores: Callable[[Tensor], Tensor] | None = None
     choices: Callable[[Tensor], Tensor] | None = None
+    warp: Callable[[Tensor], Tensor] | None = None
     augment: Callable[[Tensor], Tensor] | None = None
 
     def generate(self, batch: Batch) -> Tensor:

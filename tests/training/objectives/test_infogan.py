@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from tests.training.objectives.play import batch, curved, players
 from training.batches import codes as draw
@@ -164,3 +166,61 @@ def test_the_code_head_reads_what_the_discriminator_is_shown() -> None:
     for name in ("critic_loss", "generator_loss"):
         ours, theirs = (getattr(OBJECTIVE, name)(players, told).parts for players in (darker, by_hand))
         assert ours["information_categorical"].item() == pytest.approx(theirs["information_categorical"].item())
+
+
+STEADY: Final = replace(OBJECTIVE, weight_steady=2.0)
+
+
+def shifted(samples: Tensor) -> Tensor:
+    """A warp that moves every sample."""
+    return samples + 0.5
+
+
+def test_steadiness_is_the_cross_entropy_of_what_is_said_before_and_after() -> None:
+    nets = replace(Game().networks(), warp=shifted)
+    assert nets.features is not None
+    assert nets.code_head is not None
+    plain, steady = OBJECTIVE.critic_loss(nets, asked()), STEADY.critic_loss(nets, asked())
+    before, after = (nets.code_head(nets.features(samples)) for samples in (asked().real, shifted(asked().real)))
+    by_hand = cross_entropy(after[:, :10], before[:, :10].softmax(1)).item()
+    assert steady.parts["unsteadiness"].item() == pytest.approx(by_hand)
+    assert steady.total.item() == pytest.approx(plain.total.item() + 2 * by_hand)
+    assert "unsteadiness" not in plain.parts
+
+
+def test_steadiness_is_at_least_the_entropy_of_what_was_said() -> None:
+    nets = replace(Game().networks(), warp=lambda samples: samples)
+    assert nets.features is not None
+    assert nets.code_head is not None
+    said = nets.code_head(nets.features(asked().real))[:, :10].softmax(1)
+    entropy = -(said * said.log()).sum(1).mean().item()
+    assert STEADY.critic_loss(nets, asked()).parts["unsteadiness"].item() == pytest.approx(entropy)
+    moved = STEADY.critic_loss(replace(nets, warp=shifted), asked()).parts["unsteadiness"].item()
+    assert moved > entropy
+
+
+def test_steadiness_moves_what_is_said_of_the_warped_image_towards_that_of_the_image() -> None:
+    """The image's own reading is a constant: where it alone could be moved, nothing is."""
+    game = Game()
+    nets = game.networks()
+    assert nets.features is not None
+    blind = replace(nets, warp=torch.zeros_like)  # tanh(0 @ trunk) @ head: the warped image has no slope of its own
+    total = replace(STEADY, weight_steady=1.0).critic_loss(blind, asked()).total
+    plain = OBJECTIVE.critic_loss(blind, asked()).total
+    slopes = torch.autograd.grad(total - plain, [game.trunk, game.head])
+    assert all(slope.abs().max().item() < 1e-12 for slope in slopes)
+    seeing = replace(nets, warp=shifted)
+    more = STEADY.critic_loss(seeing, asked()).total - OBJECTIVE.critic_loss(seeing, asked()).total
+    assert all(slope.abs().max().item() > 1e-3 for slope in torch.autograd.grad(more, [game.trunk, game.head]))
+
+
+def test_steadiness_is_the_critics_business_alone() -> None:
+    nets = replace(Game().networks(), warp=shifted)
+    plain, steady = OBJECTIVE.generator_loss(nets, asked()), STEADY.generator_loss(nets, asked())
+    assert steady.total.item() == plain.total.item()
+    assert steady.parts.keys() == plain.parts.keys()
+
+
+def test_steadiness_without_warps_is_refused() -> None:
+    with pytest.raises(ValueError, match="need a code head and warps"):
+        STEADY.critic_loss(Game().networks(), asked())

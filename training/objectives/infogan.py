@@ -16,8 +16,10 @@ T keep what an image shows, `weight_steady` asks Q to say the same of a real ima
 
     S(Q) = -E_{x ~ p, T} sum_c Q(c|x) log Q(c|T(x))        with Q(c|x) as a constant,
 
-so that nothing T changes can be a category. The bound keeps S from being satisfied by one category for all. That is
-not in the InfoGAN paper; it is the self-augmentation of Hu et al., at the price of one more walk over the real images.
+so that nothing T changes can be a category. The bound keeps S from being satisfied by one category for all. Steadiness
+sharpens whatever boundaries there are, so it must not come before them: from the first step on it kept two digits that
+fell into one category there. That is not in the InfoGAN paper; it is the self-augmentation of Hu et al., at the price
+of one more walk over the real images.
 
 References:
     Chen et al., InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets
@@ -32,7 +34,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Self
 
 import torch
 from torch import Tensor
@@ -42,6 +44,7 @@ from training.codes import Codes
 from training.objectives.minimax import NonSaturating
 from training.objectives.penalties import Weight
 from training.objectives.port import Batch, LossTerms, Networks
+from training.schedule import Fraction
 from training.tables import Range
 
 HALF_LOG_TWO_PI: Final = math.log(2 * math.pi) / 2  # of the normal density of standard deviation 1
@@ -80,6 +83,7 @@ class InfoGan(NonSaturating):
         weight_categorical: lambda of the categorical codes' bound.
         weight_continuous: lambda of the continuous codes' bound.
         weight_steady: of the categories' steadiness under warps of real images; 0 is the paper's game.
+        steady_ramp: share of the run over which this weight grows from 0.
     """
 
     kind: ClassVar[str] = "infogan"
@@ -89,6 +93,7 @@ class InfoGan(NonSaturating):
     weight_categorical: Weight = 1.0
     weight_continuous: Weight = 1.0
     weight_steady: Weight = 0.0
+    steady_ramp: Fraction = 0.0
 
     def __post_init__(self) -> None:
         """Check the codes as a whole."""
@@ -98,6 +103,11 @@ class InfoGan(NonSaturating):
     def codes(self) -> Codes:
         """The codes and their prior."""
         return Codes(categorical=self.categorical, continuous=self.continuous)
+
+    def at(self, progress: float, step: int) -> Self:
+        """The same objective with the weights of this moment; see `GradientPenalties.at`."""
+        grown = min(progress / self.steady_ramp, 1.0) if self.steady_ramp else 1.0
+        return replace(super().at(progress, step), weight_steady=self.weight_steady * grown, steady_ramp=0.0)
 
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """The discriminator's loss less the bound, and what warps change; trains D and Q.

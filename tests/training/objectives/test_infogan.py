@@ -221,6 +221,14 @@ def test_steadiness_is_the_critics_business_alone() -> None:
     assert steady.parts.keys() == plain.parts.keys()
 
 
+def test_the_weight_of_steadiness_grows_over_its_share_of_the_run() -> None:
+    ramped = replace(STEADY, steady_ramp=0.4)
+    weights = [ramped.at(progress, 0).weight_steady for progress in (0.0, 0.1, 0.2, 0.4, 0.7, 1.0)]
+    assert weights == pytest.approx([0.0, 0.5, 1.0, 2.0, 2.0, 2.0])
+    assert STEADY.at(0.0, 0).weight_steady == 2.0
+    assert ramped.at(0.1, 0).at(0.1, 0).weight_steady == pytest.approx(0.5)  # what is settled stays so
+
+
 def test_steadiness_without_warps_is_refused() -> None:
     with pytest.raises(ValueError, match="need a code head and warps"):
         STEADY.critic_loss(Game().networks(), asked())

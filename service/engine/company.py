@@ -17,11 +17,13 @@ class Company:
     """The callers of one engine.
 
     Attributes:
-        lone: whether who comes now, or came last, has no company.
+        present: how many are there.
+        most: how many were there at a time since `forget_crowd`.
     """
 
     def __init__(self) -> None:
-        self._present = 0
+        self.present = 0
+        self.most = 0
         self._held = 0
         self._in_a_row = 0
 
@@ -32,12 +34,17 @@ class Company:
 
     def arrive(self) -> None:
         """A caller comes."""
-        self._in_a_row = 0 if self._present or self._held else self._in_a_row + 1
-        self._present += 1
+        self._in_a_row = 0 if self.present or self._held else self._in_a_row + 1
+        self.present += 1
+        self.most = max(self.most, self.present)
 
     def leave(self) -> None:
         """A caller has been answered, or gave up."""
-        self._present -= 1
+        self.present -= 1
+
+    def forget_crowd(self) -> None:
+        """Count the most anew."""
+        self.most = self.present
 
     def hold(self) -> None:
         """Who comes from now on came while the loop was held."""

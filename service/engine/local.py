@@ -7,9 +7,10 @@ lets go of its sessions only when its last job is done, and no job waits for ano
 """
 
 import asyncio
+import gc
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from service.engine import raw
 from service.engine.batch_policy import BatchLimits
@@ -22,6 +23,7 @@ from service.engine.meter import Meter
 from service.engine.occupancy import Occupancy
 from service.engine.pipeline import Pipeline
 from service.engine.port import InferJob, Job, Samples
+from service.engine.rest import Rest
 from service.engine.runners import Array
 from service.engine.running import RunningGraph
 from service.engine.runtime import Runtime
@@ -47,16 +49,20 @@ class _Loaded:
     Args:
         pipeline: the way of its jobs.
         graphs: what it runs, each with its batcher.
+        settling: how to bring their memory back to what loading left of it.
 
     Attributes:
         pipeline: as given.
-        graphs: likewise.
+        graphs: likewise, and so is `settling`.
         jobs: how many it has.
     """
 
-    def __init__(self, pipeline: Pipeline, graphs: Mapping[GraphKind, RunningGraph]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, graphs: Mapping[GraphKind, RunningGraph], settling: Sequence[Callable[[], None]]
+    ) -> None:
         self.pipeline = pipeline
         self.graphs = graphs
+        self.settling = settling
         self.jobs = 0
         self._idle = asyncio.Event()
 
@@ -95,6 +101,7 @@ class LocalEngine:
         self._limits = limits
         self._telemetry = telemetry
         self._occupancy = Occupancy()
+        self._rest = Rest(self._occupancy.company, self._clear_up)
         self._packages: dict[PackageKey, _Loaded] = {}
         self._retiring: set[_Loaded] = set()
         self._draining = False
@@ -153,6 +160,7 @@ class LocalEngine:
     async def drain(self, timeout_s: float) -> None:
         """As `Engine.drain`."""
         self._draining = True
+        self._rest.stop()
         packages = [*self._packages.values(), *self._retiring]
         self._packages.clear()
         try:
@@ -186,6 +194,15 @@ class LocalEngine:
     def _end_job(self, loaded: _Loaded) -> None:
         loaded.end_job()
         self._occupancy.company.leave()
+        self._rest.somebody_left()
+
+    def _clear_up(self) -> None:
+        """Free what nobody refers to, then what sessions grew by, then give the pages back."""
+        gc.collect()
+        for loaded in list(self._packages.values()):
+            for settle in loaded.settling:
+                settle()
+        give_back_freed_memory()
 
     def _count_rejected(self, error: BaseException) -> None:
         self._telemetry.rejected.labels(_REASONS[type(error)]).inc()
@@ -217,7 +234,9 @@ class LocalEngine:
         if proven.encoder is not None:
             encoder = run("encoder", proven.encoder)
         generator = run("generator", proven.generator)
-        return _Loaded(Pipeline(proven.offer, package.sample_range, generator, judge, encoder), graphs)
+        parts = (proven.generator, proven.discriminator, proven.encoder)
+        settling = [part.runners.settle for part in parts if part is not None and part.runners.settle is not None]
+        return _Loaded(Pipeline(proven.offer, package.sample_range, generator, judge, encoder), graphs, settling)
 
 
 def _deadline(job: Job | InferJob) -> float | None:

@@ -9,10 +9,11 @@ serves when is the lanes' choice; here it is only seen to that both give the sam
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from service.engine.graphs import GraphReport
+from service.engine.graphs import GraphReport, GraphSpec
 from service.engine.many_sessions import PerSize
 from service.engine.proof import Examination, prove
 from service.engine.run_sizes import RunSizes
@@ -43,24 +44,34 @@ def onnxruntime_runners(kind: str, runtime: Runtime, examination: Examination) -
     if narrow.provider == CUDA:
         return runners_per_size(narrow, lambda: session(threads=1), examination)
     runners, report = runners_per_core(narrow, session, runtime.cores, examination)
-    if report.buckets:
-        _forget_the_proof(opened, RunSizes(report.buckets, runners.narrow_s, runners.wide_s).largest, examination)
-    return runners, report
+    if not report.buckets:
+        return runners, report
+    largest = RunSizes(report.buckets, runners.narrow_s, runners.wide_s).largest
+    settle = _settling(opened, largest, examination.spec)
+    settle()  # the proof tried larger batches than are worth running
+    return replace(runners, settle=settle), report
 
 
-def _forget_the_proof(sessions: Sequence[Session], largest: int, examination: Examination) -> None:
-    """Have sessions hold no more memory than serving needs: the proof tried larger batches than are worth running.
+def _settling(sessions: Sequence[Session], largest: int, spec: GraphSpec) -> Callable[[], None]:
+    """Have sessions hold no more memory than serving needs: that of one run of the largest batch.
 
     Args:
         sessions: the narrow one first.
-        largest: batch that will be run.
-        examination: of the graph.
+        largest: batch that is run.
+        spec: of the graph; none of it but a few golden rows is kept.
+
+    Returns:
+        `Runners.settle`.
     """
-    spec = examination.spec
-    for session in sessions:
-        session.shrink({tensor.name: spec.golden[tensor.name][:1] for tensor in spec.inputs})
-    feeds = {tensor.name: np.resize(spec.golden[tensor.name], (largest, *tensor.shape[1:])) for tensor in spec.inputs}
-    sessions[0].compute(feeds, [output.name for output in spec.outputs])
+    one = {tensor.name: spec.golden[tensor.name][:1].copy() for tensor in spec.inputs}
+    outputs = [output.name for output in spec.outputs]
+
+    def settle() -> None:
+        for session in sessions:
+            session.shrink(one)
+        sessions[0].compute({name: np.repeat(row, largest, axis=0) for name, row in one.items()}, outputs)
+
+    return settle
 
 
 def runners_per_core(

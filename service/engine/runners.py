@@ -12,7 +12,7 @@ It is the word between backends (ONNX Runtime, OpenVINO) and lanes, and knows ne
 Shapes: B batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,6 +85,8 @@ class Runners:
         wide_s: likewise of wide runs, by the clock on the wall: on a busy machine they only seem slower than they are,
             and are chosen less. For the batch sizes that the wide runner takes, which are the small ones: more samples
             are better shared out between lanes. Empty where there is no wide runner.
+        settle: brings the memory that the runners hold back to what it was when the graph was loaded; None where it
+            does not grow, or cannot be taken back. Any thread may call it, also while others run the graph.
         on_cpu: whether a run keeps the calling thread's core busy; while another device computes, it only waits.
     """
 
@@ -94,6 +96,7 @@ class Runners:
     narrow_s: Mapping[int, float]
     wide_s: Mapping[int, float]
     on_cpu: bool = True
+    settle: Callable[[], None] | None = None
 
 
 def batch_of(feeds: Feeds) -> int:

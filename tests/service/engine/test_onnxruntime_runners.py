@@ -1,5 +1,7 @@
 """A graph's runners in ONNX Runtime are proven, all of them, and are as many as the device can use."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,26 @@ def test_on_several_cores_there_is_a_lane_a_core_and_a_wide_runner_with_the_same
         narrow = runners.narrow.compute(golden_feeds(batch), ["sample"])["sample"]
         wide = runners.wide.compute(golden_feeds(batch), ["sample"])["sample"]
         assert narrow.tobytes() == wide.tobytes()
+
+
+def test_settled_the_runners_answer_as_before_also_while_they_run() -> None:
+    runners, _ = onnxruntime_runners("generator", Runtime(device="cpu", threads=2), examination(SPEC))
+    assert runners.wide is not None
+    assert runners.settle is not None
+    feeds = golden_feeds(8)
+    expected = runners.narrow.compute(feeds, ["sample"])["sample"].tobytes()
+    answers: list[bytes] = []
+
+    def run() -> None:
+        answers.extend(runners.narrow.compute(feeds, ["sample"])["sample"].tobytes() for _ in range(20))
+
+    running = threading.Thread(target=run)
+    running.start()
+    while running.is_alive():
+        runners.settle()
+    assert answers == [expected] * 20
+    wide = runners.wide.compute(golden_feeds(2), ["sample"])["sample"]
+    assert wide.tobytes() == runners.narrow.compute(golden_feeds(2), ["sample"])["sample"].tobytes()
 
 
 def test_a_run_that_is_over_before_other_cores_are_awake_is_not_spread() -> None:

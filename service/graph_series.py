@@ -4,59 +4,20 @@
     another's, of the same model's next version ─┼─▶ GraphSeries.collect ──▶ /metrics
     those of batchers that have ended, added up ─┘
 
-The client library's own instruments take a lock and three calls for every count, which of ten counts a request is more
-than all of its batching. Here who counts has a lock already, or is the only thread; a reader may see one observation
-half counted, and never a number fall. It knows nothing of what is counted but how.
+By the client library's own instruments, ten counts a request took more than all of its batching. It knows nothing of
+what is counted but how.
 """
 
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from service.distribution import Distribution
+
 _LABELS = ("model", "graph")
-
-
-class Distribution:
-    """A histogram.
-
-    Args:
-        bounds: upper ones, ascending; the last bucket, which has none, is added.
-
-    Attributes:
-        counts: of each bucket for itself.
-        total: of all that was observed.
-    """
-
-    __slots__ = ("_bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
-
-    def add(self, other: "Distribution") -> None:
-        """Add all that another one counted."""
-        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
-        self.total += other.total
-
-    @property
-    def buckets(self) -> list[tuple[str, float]]:
-        """(bound, values up to it), as they are exposed."""
-        up_to = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip((*(str(float(bound)) for bound in self._bounds), "+Inf"), self.counts, strict=True):
-            up_to += count
-            buckets.append((bound, up_to))
-        return buckets
 
 
 class GraphCounts:

@@ -9,6 +9,7 @@ monotonic clock inside one process.
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from service.graph_series import GraphSeries
+from service.request_series import RequestSeries
 
 # 0.5 ms … 30 s: from a lone sample on a fast GPU to the default deadline.
 DURATION_BUCKETS_S = (
@@ -29,15 +30,8 @@ class Telemetry:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         ProcessCollector(registry=registry)
-        self.requests = Counter("ganymede_requests", "Requests answered.", ["route", "status"], registry=registry)
-        self.request_seconds = Histogram(
-            "ganymede_request_duration_seconds",
-            "From the first byte read to the last byte handed over.",
-            ["route"],
-            buckets=DURATION_BUCKETS_S,
-            registry=registry,
-        )
-        self.requests_in_flight = Gauge("ganymede_requests_in_flight", "Requests being answered.", registry=registry)
+        self.requests = RequestSeries(DURATION_BUCKETS_S)
+        registry.register(self.requests)
         self.rejected = Counter(
             "ganymede_rejected",
             "Requests that ended without an answer: queue_full, deadline, cancelled, draining.",

@@ -4,7 +4,6 @@ Metric labels are the route's template and the status, never the path: a scanner
 """
 
 import time
-from functools import cache
 
 import structlog
 
@@ -25,14 +24,11 @@ class Accounts:
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
-        self._in_flight = telemetry.requests_in_flight
-        # Finding a series by its labels costs more than counting; there are as few as there are routes and statuses.
-        self._count = cache(telemetry.requests.labels)
-        self._seconds = cache(telemetry.request_seconds.labels)
+        self._series = telemetry.requests
 
     def begin(self) -> float:
         """Count a request that arrived; returns when, for `end`."""
-        self._in_flight.inc()
+        self._series.begin()
         return time.monotonic()
 
     def end(self, method: str, path: str, route: str, exchange: Exchange, began: float, ended: float) -> None:
@@ -47,8 +43,6 @@ class Accounts:
             ended: when it ended, on the same clock.
         """
         duration_s = ended - began
-        self._in_flight.dec()
-        self._count(route, exchange.status).inc()
-        self._seconds(route).observe(duration_s)
+        self._series.end(route, exchange.status, duration_s)
         write = logger.debug if path in PROBES else logger.info
         write("request", method=method, path=path, status=exchange.status, duration_ms=round(duration_s * MS_PER_S, 3))

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from tests.training import exported, games
 from training import run
-from training.experiments.infogan_mnist import measure
+from training.experiments.code_sheet import GAP, STEPS
+from training.experiments.infogan_mnist import FIGURE, SHOWN_LATENTS, measure
 from training.experiments.port import Setting
 
 
@@ -15,4 +19,8 @@ def test_the_code_is_read_from_held_out_images_and_from_samples(tmp_path: Path) 
     assert set(figures) == {"one_to_one_accuracy", "majority_accuracy", "read_back"}
     assert 0.1 <= figures["one_to_one_accuracy"] <= figures["majority_accuracy"] <= 1
     assert 0 <= figures["read_back"] <= 1
+    with Image.open(tmp_path / FIGURE) as sheet:
+        columns, gaps = SHOWN_LATENTS + 2 * STEPS, 2  # two continuous codes
+        assert sheet.size == (8 * columns + gaps * GAP, 8 * 10)
+        assert len(np.unique(np.asarray(sheet))) > 20
     assert said[-1].endswith(f"{figures['one_to_one_accuracy']:.2%} one to one")

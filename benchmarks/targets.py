@@ -207,7 +207,7 @@ def _best(values: Iterator[float | None]) -> float | None:
 
 
 def _percent(share: float | None) -> str:
-    return MISSING if share is None else f"{share:.0%}"
+    return MISSING if share is None else f"{share:.1%}"
 
 
 def _milliseconds(seconds: float | None) -> str:

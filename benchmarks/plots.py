@@ -67,7 +67,7 @@ def _waiting(found: Found) -> Figure:
             colour = OURS_COLOUR if name.startswith("ganymede") else PEER_COLOUR
             axes.plot([place] * len(known), known, marker="o", color=colour)
         axes.set_yscale("log")
-        axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
         axes.set_title(f"requests at {share:.0%} of the ceiling")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("p50 to p99, ms")

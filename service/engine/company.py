@@ -1,4 +1,4 @@
-"""Whether callers come one at a time: pure bookkeeping over all graphs of an engine, on the event loop's thread.
+"""Whether callers come one at a time, or as a crowd: pure bookkeeping, on the event loop's thread, for a whole engine.
 
     arrive ────────── leave  arrive ── leave      one after the other: after some of these, whoever comes is lone
     arrive ── arrive ── leave ── leave            they overlap: from here on nobody is

@@ -47,7 +47,8 @@ def onnxruntime_runners(kind: str, runtime: Runtime, examination: Examination) -
     if not report.buckets:
         return runners, report
     largest = RunSizes(report.buckets, runners.narrow_s, runners.wide_s).largest
-    settle = _settling(opened, largest, examination.spec)
+    kept = [session for session in opened if session is runners.narrow or session is runners.wide]
+    settle = _settling(kept, largest, examination.spec)
     settle()  # the proof tried larger batches than are worth running
     return replace(runners, settle=settle), report
 

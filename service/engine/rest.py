@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from service.engine.company import Company
 
-# Fewer leave less than a page of memory each.
+# What fewer leave is not worth a pause: a judgement.
 CROWD = 16
 # A caller who comes again within this time finds the service as it left it.
 MOMENT_S = 0.5
@@ -34,14 +34,16 @@ class Rest:
         self._clear_up = clear_up
         self._due: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def somebody_left(self) -> None:
         """Begin to wait if nobody is left of a crowd."""
-        if self._due is None and self._company.most >= CROWD and not self._company.present:
+        if self._due is None and not self._stopped and self._company.most >= CROWD and not self._company.present:
             self._due = asyncio.get_running_loop().call_later(MOMENT_S, self._look)
 
     def stop(self) -> None:
         """Wait for nothing any more; what is being cleared up is."""
+        self._stopped = True
         if self._due is not None:
             self._due.cancel()
 

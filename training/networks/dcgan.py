@@ -20,7 +20,7 @@ References:
     Radford, Metz and Chintala, Unsupervised Representation Learning with DCGAN (2016).
     Odena, Dumoulin and Olah, Deconvolution and Checkerboard Artifacts (2016).
     Miyato et al., Spectral Normalization for GANs (2018).
-    Miyato and Koyama, cGANs with Projection Discriminator (2018), equation 3 and figure 1.
+    Miyato and Koyama, cGANs with Projection Discriminator (2018), figure 1 (equation 3: `projection.py`).
     Donahue, Krähenbühl and Darrell, Adversarial Feature Learning (2017): judging pairs.
 """
 
@@ -36,6 +36,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from training.networks import weights
 from training.networks.port import DiscriminatorKeys, GeneratorKeys, Task, packed
+from training.networks.projection import Projecting
 from training.networks.weights import InitialWeights
 from training.tables import Range
 
@@ -277,7 +278,7 @@ class Generator(nn.Module):
         return samples
 
 
-class Discriminator(nn.Module):
+class Discriminator(Projecting):
     """Samples [B, C, H, W] to logits [B / m], each a function of its own samples.
 
     Args:
@@ -340,18 +341,6 @@ class Discriminator(nn.Module):
         seen: Tensor = self.layers(packed(samples, self.pack))
         return seen
 
-    def verdict(self, seen: Tensor) -> Tensor:
-        """What the last layer makes of what it sees.
-
-        Args:
-            seen: [B / m, F].
-
-        Returns:
-            Logits [B / m].
-        """
-        logits: Tensor = self.last(seen).squeeze(1)
-        return logits
-
     def forward(self, samples: Tensor, *conditions: Tensor) -> Tensor:
         """Judge each pack of samples.
 
@@ -365,10 +354,7 @@ class Discriminator(nn.Module):
         given, seen = list(conditions), self.features(samples)
         if self.joint is not None:
             seen = self.joint(torch.cat([seen, packed(given.pop(0), self.pack)], dim=1))
-        logits = self.verdict(seen)
-        if self.classes is not None:
-            logits = logits + (self.classes(given.pop(0)) * seen).sum(1)
-        return logits
+        return self.verdict_for(seen, given.pop(0) if self.classes is not None else None)
 
 
 def _activation(name: str) -> nn.Module:

@@ -15,7 +15,6 @@ Shapes: B batch, Z latent, D numbers of a vector, C H W of an image, K classes o
 References:
     Goodfellow et al., Generative Adversarial Nets (2014), section 5: players of this kind, with maxout critics.
     Goodfellow et al., Maxout Networks (2013).
-    Miyato and Koyama, cGANs with Projection Discriminator (2018), equation 3.
     Donahue, Krähenbühl and Darrell, Adversarial Feature Learning (2017), section 4.1 and appendix A: judging pairs.
     Tancik et al., Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains (2020),
     section 6: sines and cosines of octaves.
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from training.networks.port import DiscriminatorKeys, GeneratorKeys, Task, packed
+from training.networks.projection import Projecting
 from training.tables import Range
 
 LEAKY_SLOPE: Final = 0.2  # DCGAN's
@@ -156,7 +156,7 @@ class Generator(nn.Module):
         return samples
 
 
-class Discriminator(nn.Module):
+class Discriminator(Projecting):
     """Samples [B, ...] to logits [B / m], each a function of its own samples.
 
     Args:
@@ -197,18 +197,6 @@ class Discriminator(nn.Module):
         seen: Tensor = self.layers(given)
         return seen
 
-    def verdict(self, seen: Tensor) -> Tensor:
-        """What the last layer makes of what it sees.
-
-        Args:
-            seen: [B / m, F].
-
-        Returns:
-            Logits [B / m].
-        """
-        logits: Tensor = self.last(seen).squeeze(1)
-        return logits
-
     def forward(self, samples: Tensor, *conditions: Tensor) -> Tensor:
         """Judge each pack of samples.
 
@@ -221,11 +209,7 @@ class Discriminator(nn.Module):
         """
         given = list(conditions)
         labels = given.pop() if self.classes is not None else None
-        seen = self.features(samples, *given)
-        logits = self.verdict(seen)
-        if self.classes is not None:
-            logits = logits + (self.classes(labels) * seen).sum(1)
-        return logits
+        return self.verdict_for(self.features(samples, *given), labels)
 
 
 def _activation(name: Activation) -> nn.Module:

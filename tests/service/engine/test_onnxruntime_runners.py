@@ -1,6 +1,9 @@
 """A graph's runners in ONNX Runtime are proven, all of them, and are as many as the device can use."""
 
+import gc
 import threading
+import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +63,22 @@ def test_settled_the_runners_answer_as_before_also_while_they_run() -> None:
     assert answers == [expected] * 20
     wide = runners.wide.compute(golden_feeds(2), ["sample"])["sample"]
     assert wide.tobytes() == runners.narrow.compute(golden_feeds(2), ["sample"])["sample"].tobytes()
+
+
+def test_a_session_that_was_tried_and_is_not_used_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Session]] = []
+
+    def noted(*arguments: Any, **options: Any) -> Session:  # noqa: ANN401 - as they come
+        opened = Session(*arguments, **options)
+        made.append(weakref.ref(opened))
+        return opened
+
+    monkeypatch.setattr("service.engine.onnxruntime_runners.Session", noted)
+    monkeypatch.setattr("service.engine.proof.Proof.repeat", lambda *_: {})  # never the same bytes
+    runners, _ = onnxruntime_runners("generator", Runtime(device="cpu", threads=2), examination(SPEC))
+    gc.collect()
+    assert runners.wide is None
+    assert [reference() for reference in made] == [runners.narrow, None]
 
 
 def test_a_run_that_is_over_before_other_cores_are_awake_is_not_spread() -> None:

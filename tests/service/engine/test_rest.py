@@ -133,6 +133,8 @@ def test_nothing_is_cleared_up_after_the_end() -> None:
         house.come(CROWD)
         house.go(CROWD)
         house.rest.stop()
+        house.come(CROWD)
+        house.go(CROWD)
         await asyncio.sleep(3 * MOMENT_S)
         assert house.cleared == []
 

@@ -34,22 +34,26 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[bool]:
+def exclusive(path: Path) -> Iterator[str | None]:
     """Hold a lock that ends with the process, however that ends.
 
     Args:
-        path: of the lock's file, which is made and stays.
+        path: of the lock's file, which is made, names the process that holds it, and stays.
 
     Yields:
-        Whether the lock was free; False means that another process holds it.
+        None if the lock was free; else the number of the process that holds it, as it wrote it down.
     """
-    with path.open("w") as file:
+    with path.open("a+", encoding="ascii", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            file.seek(0)
+            yield file.read().strip() or "unknown"
         else:
-            yield True
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield None
 
 
 def sync_folder(folder: Path) -> None:

@@ -111,9 +111,13 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> None:
         fit(trainer, run, None)
         return
     pace = trainer.config.trainer
-    with exclusive(run / LOCK_NAME) as free:
-        if not free:
-            raise CheckpointError(f"another process is training {run}")
+    with exclusive(run / LOCK_NAME) as holder:
+        if holder is not None:
+            raise CheckpointError(
+                f"another process, number {holder}, is training {run}; wait for it, end it, or choose another folder. "
+                "Processes that are to train one run together are started together: "
+                "`torchrun --nproc_per_node N -m training train …`"
+            )
         say(_summary(trainer))
         try:
             write_atomically(run / checkpoint.CONFIG_NAME, configuration.dumps(trainer.config).encode())
@@ -148,5 +152,6 @@ def _summary(trainer: Trainer) -> str:
         f"{data.name}: {len(data.train):,} samples ({shape}), {len(data.held_out):,} more held out; "
         f"generator side {parameter_count(trainer.players.generator_side):,} parameters, "
         f"critic side {parameter_count(trainer.players.critic_side):,}; "
-        f"{trainer.config.trainer.precision} on {trainer.device}"
+        f"{trainer.config.trainer.precision} on {trainer.device.type}"
+        + (f", {trainer.processes} processes" if trainer.processes > 1 else "")
     )

@@ -14,8 +14,10 @@ global batch; their gradients are averaged.
 
 import copy
 import dataclasses
+import os
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
@@ -35,6 +37,7 @@ from training.data.image_data import Dataset
 from training.diagnostics.history import Event
 from training.errors import ConfigError, DivergenceError
 from training.networks import players
+from training.networks.batch_statistics import shared_statistics
 from training.networks.players import Players, Side
 from training.objectives.port import Batch, LossTerms, Objective
 from training.pictures import samples_wanted
@@ -128,12 +131,22 @@ class Trainer:
         before = self.samples_seen - self.config.trainer.batch_size
         return self.finished or self.samples_seen // every_samples > before // every_samples
 
+    @property
+    def processes(self) -> int:
+        """How many processes share each batch."""
+        return int(self._accelerator.num_processes)
+
     def step(self) -> dict[str, Tensor]:
         """Train the critic `critic_steps` times and the generator once.
 
         Returns:
             The readings of the last critic step and of the generator's, scalars on the device.
         """
+        sides = self.players.generator_side, self.players.critic_side
+        with shared_statistics(*sides) if self.processes > 1 else nullcontext():
+            return self._step()
+
+    def _step(self) -> dict[str, Tensor]:
         pace = self.config.trainer
         iteration = self.samples_seen // pace.batch_size
         progress = min(self.samples_seen / pace.total_samples, 1.0)
@@ -365,12 +378,20 @@ class Trainer:
 
 def _accelerator(config: Config) -> Accelerator:
     precision = config.trainer.precision
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    # Accelerate joins processes on a CPU only where it is told that the CPU is meant; each would train by itself.
+    joined_on_cpu = launched > 1 and not torch.accelerator.is_available()
     try:
-        accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+        accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=joined_on_cpu)
     except ValueError as error:
         raise ConfigError(f"[trainer] precision {precision} is not available here: {error}") from error
     if precision == "fp16" and accelerator.scaler is None:  # Accelerate would silently compute in fp32
         raise ConfigError("[trainer] precision fp16 needs a GPU; bf16 works on a CPU as well")
+    if accelerator.num_processes != launched:
+        raise ConfigError(
+            f"{launched} processes were started and {accelerator.num_processes} of them share the training; start them "
+            f"with `torchrun --nproc_per_node {launched} -m training train …`"
+        )
     if config.trainer.batch_size % accelerator.num_processes:
         raise ConfigError(
             f"[trainer] batch_size {config.trainer.batch_size} does not divide by {accelerator.num_processes} processes"

@@ -35,17 +35,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 def test_a_lock_keeps_other_processes_out_until_its_holder_is_gone(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from training.files import exclusive\n"
-        "with exclusive(Path(sys.argv[1])) as free: print(free, flush=True); sys.stdin.read()"
+        "with exclusive(Path(sys.argv[1])) as number: print(number, flush=True); sys.stdin.read()"
     )
     path = tmp_path / "lock"
     with subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == "True\n"
-        with exclusive(path) as free:
-            assert not free
+        assert holder.stdout.readline() == "None\n"
+        with exclusive(path) as number:
+            assert number == str(holder.pid)
         holder.kill()
         holder.wait()
-        with exclusive(path) as free:
-            assert free
+        with exclusive(path) as number:
+            assert number is None

@@ -32,6 +32,7 @@ from benchmarks import command, results, usage
 from benchmarks.cells import FOREIGN_LIMIT
 from benchmarks.results import Row
 from training import config as configuration
+from training import keys
 from training.config import Config
 from training.data.image_data import ImageData
 from training.networks import players
@@ -79,7 +80,7 @@ def game() -> Game:
     labels = rng.integers(0, CLASSES, IMAGES)
     names = tuple(str(label) for label in range(CLASSES))
     data = ImageData("noise", images, images[:1], labels, labels[:1], names, "0" * 64, "nobody's")
-    return Game(configuration.load(configuration.find(CONFIG)), data)
+    return Game(configuration.load(keys.find(CONFIG)), data)
 
 
 def ours(played: Game) -> Step:

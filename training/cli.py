@@ -29,6 +29,7 @@ examples:
   tensorboard --logdir runs                                    watch the curves
   python -m training diagnose runs/mnist                       what it suffers from, and what to try
   python -m training verify                                    hold the objectives against their theory
+  python -m training keys trainer                              what [trainer] may hold, and its defaults
 """
 
 
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _register_data,
         _register_reproduce,
         _register_verify,
+        _register_keys,
     ):
         register(commands)
     parsed = parser.parse_args(arguments)
@@ -91,10 +93,15 @@ def _register_train(commands: "Commands") -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from training import keys
+
+    path = keys.find(arguments.config)
+    keys.check_file(path)  # answers before torch is imported
+
     from training import config as configuration
     from training import run
 
-    config = configuration.load(configuration.find(arguments.config))
+    config = configuration.load(path)
     if arguments.data_path is not None:
         config = configuration.with_data_path(config, arguments.data_path)
     if arguments.dry_run:
@@ -233,6 +240,18 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         seeds = range(arguments.first_seed, arguments.first_seed + count)
         lines = table.printed(runner.reproduce(experiment, seeds, arguments.out, arguments.data_path, _say))
     for line in lines:
+        _say(line)
+
+
+def _register_keys(commands: "Commands") -> None:
+    parser = _add(commands, "keys", "List every key that a configuration may have.", _keys)
+    parser.add_argument("table", nargs="?", metavar="TABLE", help="of one table alone, such as trainer or objective")
+
+
+def _keys(arguments: argparse.Namespace) -> None:
+    from training import keys
+
+    for line in keys.reference(arguments.table):
         _say(line)
 
 

@@ -10,7 +10,6 @@ result depends on; where the data happens to lie is not among that (its content 
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,11 +24,10 @@ from training.errors import ConfigError
 from training.networks import DEFAULT_KIND, DISCRIMINATORS, GENERATORS, DiscriminatorConfig, GeneratorConfig, encoder
 from training.networks.code_head import CodeHeadConfig
 from training.networks.encoder import EncoderConfig
-from training.objectives import BiGan, InfoGan, ObjectiveConfig
+from training.objectives import BiGan, InfoGan, ObjectiveConfig, Relativistic, WassersteinGradientPenalty
 from training.schedule import TrainerConfig
-from training.tables import Part, Range, Table, bind, nearest, to_toml, unbind
+from training.tables import Part, Range, Table, bind, known_kind, nearest, parse, to_toml, unbind
 
-SHIPPED: Final = Path(__file__).parent / "configs"
 SECTIONS: Final = (
     "data",
     "generator",
@@ -44,12 +42,26 @@ SECTIONS: Final = (
 )
 LARGEST_SEED = 2**63 - 1  # the largest integer that TOML must carry
 
+# Tables of one kind only, and those that every configuration must have something in.
+SINGLE_KIND: Final[Mapping[str, type[Part]]] = {
+    "code_head": CodeHeadConfig,
+    "warps": WarpsConfig,
+    "trainer": TrainerConfig,
+    "diagnostics": DiagnosticsConfig,
+}
+NEEDED: Final = ("data", "generator", "discriminator", "objective", "trainer")
+
 P = TypeVar("P", bound=Part)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Header:
-    """The keys outside any table."""
+class Header:
+    """The keys outside any table.
+
+    Attributes:
+        name: of the experiment, for people; a package is called so unless `export --name` says otherwise.
+        seed: of all randomness.
+    """
 
     name: str
     seed: Annotated[int, Range(at_least=0, at_most=LARGEST_SEED)] = 0
@@ -93,27 +105,6 @@ class Config:
         return self.objective.codes if isinstance(self.objective, InfoGan) else None
 
 
-def find(name_or_path: str) -> Path:
-    """Find a configuration by its path or by the stem of a shipped one.
-
-    Args:
-        name_or_path: such as `my/run.toml` or `r3gan-mnist`.
-
-    Returns:
-        The file's path.
-
-    Raises:
-        ConfigError: if there is neither.
-    """
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    shipped = {file.stem: file for file in SHIPPED.glob("*.toml")}
-    if name_or_path in shipped:
-        return shipped[name_or_path]
-    raise ConfigError(f"there is no configuration {name_or_path}{nearest(path.stem, shipped)}")
-
-
 def load(path: Path) -> Config:
     """Read a configuration file.
 
@@ -146,11 +137,7 @@ def loads(text: str) -> Config:
     Raises:
         ConfigError: as `load`, without the file's name.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not TOML: {error}") from error
-    return from_tables(tables)
+    return from_tables(parse(text))
 
 
 def from_tables(tables: Mapping[str, object]) -> Config:
@@ -169,7 +156,7 @@ def from_tables(tables: Mapping[str, object]) -> Config:
     for key, value in header.items():
         if isinstance(value, dict):
             raise ConfigError(f"there is no table [{key}]{nearest(key, SECTIONS)}")
-    top = bind(header, _Header, "the top level")
+    top = bind(header, Header, "the top level")
     config = Config(
         name=top.name,
         seed=top.seed,
@@ -205,6 +192,31 @@ def with_data_path(config: Config, path: str) -> Config:
     if isinstance(config.data, SelfContained):
         raise ConfigError(f'[data] of kind "{config.data.kind}" is bundled; it takes no path')
     return replace(config, data=replace(config.data, path=path))
+
+
+def doubts(config: Config) -> list[str]:
+    """Say what a configuration may well regret, though it can be trained.
+
+    Args:
+        config: any.
+
+    Returns:
+        A sentence for each doubt.
+    """
+    found = []
+    game = config.objective
+    if isinstance(game, Relativistic) and not (game.gamma_r1 and game.gamma_r2):
+        missing = " and ".join(key for key in ("gamma_r1", "gamma_r2") if not getattr(game, key))
+        found.append(
+            f'[objective] of kind "relativistic" has {missing} = 0: it converges with both penalties, and with one or '
+            "none it may circle or diverge; 0.5 each is a start for small images"
+        )
+    if isinstance(game, WassersteinGradientPenalty) and not game.gamma_slope:
+        found.append(
+            f'[objective] of kind "{game.kind}" has gamma_slope = 0: nothing bounds the critic, so that its loss '
+            "is no distance; 10 is the paper's"
+        )
+    return found
 
 
 def to_tables(config: Config) -> dict[str, Table]:
@@ -335,9 +347,5 @@ def _table(tables: Mapping[str, object], section: str) -> dict[str, object]:
 
 
 def _bind_kind(table: dict[str, object], kinds: Mapping[str, type[P]], where: str, default: str | None = None) -> P:
-    kind = table.pop("kind", default)
-    if kind is None:
-        raise ConfigError(f'{where} lacks the key "kind"; valid are ' + ", ".join(f'"{name}"' for name in kinds))
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ConfigError(f'{where} has no kind "{kind}"{nearest(str(kind), kinds)}')
+    kind = known_kind(table.pop("kind", default), kinds, where)
     return bind(table, kinds[kind], where)

@@ -38,14 +38,14 @@ from training.packaging import golden, graphs, quality
 from training.packaging.card import Findings, card, summary
 from training.packaging.catalogue import among_the_unknown
 from training.packaging.draws import Purpose
-from training.packaging.interface import CONDITION, LATENT, LOGIT, SAMPLE
+from training.packaging.interface import CONDITION, LABEL, LATENT, LOGIT, SAMPLE
 from training.packaging.pair import Pair, Samples, Say, Shown, build, half_real
 from training.packaging.parity import depends_on_batch_mates
 from training.packaging.preview import preview
 from training.packaging.provenance import provenance
 from training.packaging.publish import choose_version, publish
 from training.packaging.runtime import Arrays
-from training.pictures import samples_wanted
+from training.pictures import classes_shown, samples_wanted
 
 IMAGE_CHANNELS: Final = (1, 3)  # of the package format
 FEWEST_HELD_OUT = 64  # samples: with fewer, the halves of a calibration say nothing
@@ -153,7 +153,11 @@ def load(run: Path, data_path: str | None = None) -> tuple[Run, Data]:
 
 
 def _preview(pair: Pair, data: Data) -> bytes | None:
-    shown = pair.generator.output(SAMPLE, pair.inputs(Purpose.PREVIEW, samples_wanted(data.sample_shape)))
+    classes = len(pair.interface.labels)
+    inputs = pair.inputs(Purpose.PREVIEW, samples_wanted(data.sample_shape, classes))
+    if classes:
+        inputs[LABEL] = classes_shown(data.sample_shape, classes)
+    shown = pair.generator.output(SAMPLE, inputs)
     return preview(torch.from_numpy(shown.astype(np.float32)), data.train)
 
 

@@ -1,6 +1,6 @@
 """Pictures of samples: what a person looks at while a run goes, and on a package's card.
 
-    images                    a square sheet, sample beside sample
+    images                    a sheet of rows of eight; where classes are asked for, each row is one class
     vectors of two numbers    where they lie, over where real ones lie
     single numbers            their histogram, over that of real ones
     anything else             nothing worth a look
@@ -11,7 +11,6 @@ outside the frame is not shown.
 Shapes: B samples, C H W channels, height and width, N real samples.
 """
 
-import math
 from typing import Final
 
 import numpy as np
@@ -26,7 +25,9 @@ Values = NDArray[np.floating]
 Colour = tuple[int, int, int]
 
 IMAGE_AXES: Final = 3
-SHEET_SAMPLES: Final = 64  # ten classes several times each, and still a screenful
+SHEET_COLUMNS: Final = 8
+SHEET_ROWS: Final = 8  # with the columns a screenful
+CLASS_ROWS: Final = 16  # most classes shown: a sheet of more is no longer looked at as a whole
 DOT_SAMPLES: Final = 2_000  # modes of a few pixels stand out, and what lies between them is still seen
 SHEET_ZOOM: Final = 2  # digits of 28 pixels are small on today's screens
 GAP_SHADE: Final = 96  # of the line between samples: neither the black nor the white of most images
@@ -39,23 +40,40 @@ REAL_COLOUR: Final[Colour] = (200, 200, 200)
 GENERATED_COLOUR: Final[Colour] = (30, 80, 160)
 
 
-def samples_wanted(sample_shape: tuple[int, ...]) -> int:
+def samples_wanted(sample_shape: tuple[int, ...], classes: int = 0) -> int:
     """How many samples a picture of them takes.
 
     Args:
         sample_shape: of one.
+        classes: that the generator is asked for; 0 where it is asked for none.
 
     Returns:
-        A square number for images.
+        Whole rows of a sheet for images.
     """
-    return SHEET_SAMPLES if len(sample_shape) == IMAGE_AXES else DOT_SAMPLES
+    if len(sample_shape) != IMAGE_AXES:
+        return DOT_SAMPLES
+    return SHEET_COLUMNS * (min(classes, CLASS_ROWS) if classes else SHEET_ROWS)
+
+
+def classes_shown(sample_shape: tuple[int, ...], classes: int) -> NDArray[np.int64]:
+    """Which class each sample of a picture is to be of.
+
+    Args:
+        sample_shape: of one.
+        classes: that the generator is asked for, at least 1.
+
+    Returns:
+        [B]: of images one class a row, the first classes where there are more than rows; else each class in turn.
+    """
+    places = np.arange(samples_wanted(sample_shape, classes))
+    return places // SHEET_COLUMNS if len(sample_shape) == IMAGE_AXES else places % classes
 
 
 def picture(samples: Tensor, real: NDArray[np.generic]) -> Image.Image | None:
     """Draw samples as their kind is best seen.
 
     Args:
-        samples: [B, ...], images in [-1, 1] with B a square number.
+        samples: [B, ...], images in [-1, 1].
         real: [N, ...] of the data, for the frame and the background of numbers.
 
     Returns:
@@ -72,19 +90,20 @@ def picture(samples: Tensor, real: NDArray[np.generic]) -> Image.Image | None:
 
 
 def contact_sheet(samples: Tensor) -> Image.Image:
-    """Lay images out in a square, row by row.
+    """Lay images out row by row.
 
     Args:
-        samples: [B, C, H, W] floats in [-1, 1] with 1, 3 or 4 channels, B a square number.
+        samples: [B, C, H, W] floats in [-1, 1] with 1, 3 or 4 channels, B a multiple of the columns or less than them.
 
     Returns:
         One image, a line of one pixel after each sample.
     """
     count, channels, height, width = samples.shape
-    side = math.isqrt(count)
+    columns = min(count, SHEET_COLUMNS)
+    rows = count // columns
     framed = pad(to_bytes(samples), (0, 1, 0, 1), value=GAP_SHADE)
-    rows = framed.reshape(side, side, channels, height + 1, width + 1)
-    sheet = rows.permute(0, 3, 1, 4, 2).reshape(side * (height + 1), side * (width + 1), channels)
+    laid_out = framed.reshape(rows, columns, channels, height + 1, width + 1).permute(0, 3, 1, 4, 2)
+    sheet = laid_out.reshape(rows * (height + 1), columns * (width + 1), channels)
     return Image.fromarray(sheet.squeeze(2).numpy() if channels == 1 else sheet.numpy(), MODES[channels])
 
 

@@ -28,10 +28,9 @@ from tqdm import tqdm
 from training.diagnostics.history import EVENTS_NAME, METRICS_NAME, Event, complete_lines, events
 from training.files import write_atomically
 from training.pictures import picture
+from training.progress import is_terminal, refresh_s
 
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
-TERMINAL_REFRESH_S: Final = 0.5
-LOG_FILE_REFRESH_S: Final = 30.0  # where the bar is not redrawn but written again and again
 
 
 class Recorder:
@@ -59,16 +58,15 @@ class Recorder:
         (run / "grids").mkdir(exist_ok=True)
         self._last_means = (samples_seen, time.monotonic())
         self._open(samples_seen, rollbacks)
-        interactive = sys.stderr.isatty()
+        self._refresh_s = refresh_s()
         self._bar = tqdm(
             total=total_samples,
             initial=samples_seen,
             unit="sample",
             unit_scale=True,
-            dynamic_ncols=interactive,
-            mininterval=TERMINAL_REFRESH_S if interactive else LOG_FILE_REFRESH_S,
+            dynamic_ncols=is_terminal(),
+            mininterval=self._refresh_s,
         )
-        self._refresh_s = TERMINAL_REFRESH_S if interactive else LOG_FILE_REFRESH_S
         self._last_refresh_s = -math.inf
 
     def __enter__(self) -> Self:
@@ -148,7 +146,7 @@ class Recorder:
 
         Args:
             samples_seen: training time.
-            samples: [B, ...], images in [-1, 1] with B a square number.
+            samples: [B, ...], images in [-1, 1].
             real: [N, ...] of the data.
         """
         drawn = picture(samples, real)

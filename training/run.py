@@ -19,12 +19,14 @@ from training.errors import CheckpointError, CollapseError, DivergenceError
 from training.files import exclusive, write_atomically
 from training.fit import Observers, fit
 from training.networks.port import parameter_count
+from training.progress import progress
 from training.recording import Recorder
 from training.trainer import Trainer
 
 LOCK_NAME: Final = "lock"
 WARM_UP_STEPS: Final = 3  # the first steps allocate memory and choose kernels
 TIMED_STEPS: Final = 10
+ENOUGH_S: Final = 10.0  # of either: a step of large networks takes so long that the first tell enough
 
 Say = Callable[[str], None]
 
@@ -90,20 +92,27 @@ def rehearse(config: Config, say: Say) -> None:
     """
     trainer = Trainer(config, data.load(config.data))
     say(configuration.dumps(config))
-    say(_summary(trainer))
-    for _ in range(WARM_UP_STEPS):
-        trainer.step()
-    trainer.check_finite()
-    began_s = time.perf_counter()
-    for _ in range(TIMED_STEPS):
-        trainer.step()
-    trainer.check_finite()  # waits for the device, too
-    step_s = (time.perf_counter() - began_s) / TIMED_STEPS
+    _introduce(trainer, say)
+    _time_steps(trainer, WARM_UP_STEPS, "warming up")
+    step_s = _time_steps(trainer, TIMED_STEPS, "timing steps")
     rate = config.trainer.batch_size / step_s
     say(
         f"one step of {config.trainer.batch_size} samples costs {step_s * 1000:.0f} ms: {rate:,.0f} samples/s, "
         f"{config.trainer.total_samples / rate / 60:,.1f} minutes for {config.trainer.total_samples:,} samples"
     )
+
+
+def _time_steps(trainer: Trainer, most: int, what: str) -> float:
+    """Train for a moment: `most` steps, or as many as `ENOUGH_S` begin; returns the seconds of one."""
+    began_s = time.perf_counter()
+    steps = 0
+    for _ in progress(range(most), what, most):
+        trainer.step()
+        steps += 1
+        if time.perf_counter() - began_s > ENOUGH_S:
+            break
+    trainer.check_finite()  # waits for the device, too
+    return (time.perf_counter() - began_s) / steps
 
 
 def _fit(trainer: Trainer, run: Path, say: Say) -> None:
@@ -118,7 +127,7 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> None:
                 "Processes that are to train one run together are started together: "
                 "`torchrun --nproc_per_node N -m training train …`"
             )
-        say(_summary(trainer))
+        _introduce(trainer, say)
         try:
             write_atomically(run / checkpoint.CONFIG_NAME, configuration.dumps(trainer.config).encode())
             monitor = Monitor(trainer.config, trainer.data, trainer.task, trainer.device)
@@ -138,6 +147,13 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> None:
             raise
     _report(run, say)
     say(f"{run} is complete at {trainer.samples_seen:,} samples")
+
+
+def _introduce(trainer: Trainer, say: Say) -> None:
+    """Say what is trained, and what may be regretted of it."""
+    say(_summary(trainer))
+    for doubt in configuration.doubts(trainer.config):
+        say(f"warning: {doubt}")
 
 
 def _report(run: Path, say: Say) -> None:

@@ -10,8 +10,9 @@ import dataclasses
 import difflib
 import json
 import math
+import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, ClassVar, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from training.errors import ConfigError
@@ -21,6 +22,7 @@ Value = Scalar | list[Scalar] | dict[str, Scalar | list[Scalar]]
 Table = dict[str, Value]
 
 NEAREST_CUTOFF = 0.5  # similarity below which a suggestion misleads more than it helps (difflib's default is 0.6)
+BYTE_ORDER_MARK = "\ufeff"
 TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 
 
@@ -70,6 +72,81 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return "; valid are " + ", ".join(f'"{choice}"' for choice in known)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Key:
+    """What a table may hold under one name.
+
+    Attributes:
+        hint: the type of its value.
+        required: whether it must be there.
+    """
+
+    hint: object
+    required: bool
+
+
+def parse(text: str) -> dict[str, object]:
+    """Read TOML.
+
+    Args:
+        text: of a configuration file; a byte order mark before it is overlooked, as editors on Windows leave one.
+
+    Returns:
+        Its keys and tables.
+
+    Raises:
+        ConfigError: if it is not TOML.
+    """
+    try:
+        return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}") from error
+
+
+def check_keys(table: Mapping[str, object], keys: Mapping[str, Key], where: str) -> dict[str, object]:
+    """Hold a table against the keys that it may have.
+
+    Args:
+        table: keys and values as `tomllib` reads them.
+        keys: what they may be.
+        where: the table's name for messages, such as `[trainer]`.
+
+    Returns:
+        The values as their types want them: floats widened from integers, lists turned into tuples.
+
+    Raises:
+        ConfigError: for an unknown or missing key, a wrong type or a value out of its range.
+    """
+    for name in table:
+        if name not in keys:
+            raise ConfigError(f'{where} has no key "{name}"{nearest(name, keys)}')
+    for name, key in keys.items():
+        if name not in table and key.required:
+            raise ConfigError(f'{where} lacks the key "{name}"')
+    return {name: _checked(value, keys[name].hint, f"{where} {name}") for name, value in table.items()}
+
+
+def known_kind(kind: object, kinds: Collection[str], where: str) -> str:
+    """Hold a table's kind against those that there are.
+
+    Args:
+        kind: as the table has it; None if it has none.
+        kinds: that there are.
+        where: the table's name for messages.
+
+    Returns:
+        The kind.
+
+    Raises:
+        ConfigError: for none, or an unknown one.
+    """
+    if kind is None:
+        raise ConfigError(f'{where} lacks the key "kind"; valid are ' + ", ".join(f'"{name}"' for name in kinds))
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ConfigError(f'{where} has no kind "{kind}"{nearest(str(kind), kinds)}')
+    return kind
+
+
 def bind(table: Mapping[str, object], part: type[P], where: str) -> P:
     """Fill a frozen dataclass from a table.
 
@@ -84,15 +161,12 @@ def bind(table: Mapping[str, object], part: type[P], where: str) -> P:
     Raises:
         ConfigError: for an unknown or missing key, a wrong type or a value out of its range.
     """
-    fields = {field.name: field for field in dataclasses.fields(part)}
-    for key in table:
-        if key not in fields:
-            raise ConfigError(f'{where} has no key "{key}"{nearest(key, fields)}')
-    for name, field in fields.items():
-        if name not in table and field.default is field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f'{where} lacks the key "{name}"')
     hints = get_type_hints(part, include_extras=True)
-    return part(**{key: _checked(value, hints[key], f"{where} {key}") for key, value in table.items()})
+    keys = {
+        field.name: Key(hints[field.name], field.default is field.default_factory is dataclasses.MISSING)
+        for field in dataclasses.fields(part)
+    }
+    return part(**check_keys(table, keys, where))
 
 
 def unbind(part: Part) -> Table:

@@ -40,7 +40,7 @@ from training.networks import players
 from training.networks.batch_statistics import shared_statistics
 from training.networks.players import Players, Side
 from training.objectives.port import Batch, LossTerms, Objective
-from training.pictures import samples_wanted
+from training.pictures import classes_shown, samples_wanted
 from training.schedule import TrainerConfig, cosine, ema_decay, lazy_correction
 
 DIVERGED_ADVICE: Final = "earlier checkpoints are kept; try lower learning rates, or higher gamma_r1 and gamma_r2"
@@ -198,10 +198,10 @@ class Trainer:
             [B, ...] of the averaged generator, on the CPU, as many as a picture of them takes.
         """
         generator = self.config.generator
-        seed, count = self.config.seed, samples_wanted(self.task.sample_shape)
+        seed, count = self.config.seed, samples_wanted(self.task.sample_shape, self.task.classes)
         fixed = [latents(seed, GRID, 0, count, generator.latent_size, generator.prior)]
         if self.task.classes:
-            fixed.append(torch.arange(count) % self.task.classes)
+            fixed.append(torch.from_numpy(classes_shown(self.task.sample_shape, self.task.classes)))
         if self.config.codes is not None:
             fixed.append(codes(seed, GRID_CODES, 0, count, self.config.codes))
         with torch.no_grad():

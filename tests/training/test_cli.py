@@ -1,5 +1,8 @@
 """The command line: what it teaches, and how it answers mistakes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,25 @@ def test_half_precision_trains_and_leaves_full_weights(tmp_path: Path) -> None:
     assert "bf16 on" in output
     state = checkpoint.read(tmp_path / "run")["state"]
     assert {weight.dtype for weight in state["critic_side"].values()} == {torch.float32}
+
+
+def test_training_goes_on_when_nobody_reads_what_it_says(config_file: Path, tmp_path: Path) -> None:
+    read, written = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "training", "train", str(config_file), "--out", str(tmp_path / "run")],
+        stdout=written,
+        stderr=written,
+        check=False,
+    )
+    os.close(written)
+    assert done.returncode == 0
+    assert checkpoint.read(tmp_path / "run")["state"]["samples_seen"] == 16
+
+
+def test_a_doubt_is_said_before_the_first_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(small.text(objective={"gamma_r1": 0.0, "gamma_r2": 0.0}))
+    assert main(["train", str(path), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index('warning: [objective] of kind "relativistic"') < shown.index("one step of")

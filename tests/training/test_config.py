@@ -6,12 +6,12 @@ import pytest
 
 from tests.training import small
 from training import config as configuration
-from training import networks
+from training import keys, networks
 from training.errors import ConfigError
 from training.networks.port import Task, parameter_count
 from training.tables import Value
 
-SHIPPED = sorted(configuration.SHIPPED.glob("*.toml"))
+SHIPPED = sorted(keys.SHIPPED.glob("*.toml"))
 MNIST = Task((1, 28, 28))
 PACKAGE_PARAMETERS = 1_700_000  # of both networks: 4 bytes each stay below a package's 8 MB with its previews
 
@@ -34,7 +34,7 @@ def test_a_resolved_configuration_states_every_default() -> None:
 
 
 def test_the_shipped_mnist_pair_fits_in_a_package_of_eight_megabytes() -> None:
-    config = configuration.load(configuration.find("r3gan-mnist"))
+    config = configuration.load(keys.find("r3gan-mnist"))
     pair = (networks.generator(config.generator, MNIST), networks.discriminator(config.discriminator, MNIST))
     assert sum(map(parameter_count, pair)) < PACKAGE_PARAMETERS
 
@@ -58,13 +58,13 @@ def test_keys_that_do_not_go_together_are_one_sentence(changes: dict[str, dict[s
 def test_a_configuration_is_found_by_its_path_or_by_a_shipped_stem(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text(small.text())
-    assert configuration.find(str(own)) == own
-    assert configuration.find("r3gan-digits") == configuration.SHIPPED / "r3gan-digits.toml"
+    assert keys.find(str(own)) == own
+    assert keys.find("r3gan-digits") == keys.SHIPPED / "r3gan-digits.toml"
 
 
 def test_a_configuration_that_is_not_there_brings_the_nearest_shipped_one_to_mind() -> None:
     with pytest.raises(ConfigError, match=r'no configuration r3gan-digit; did you mean "r3gan-digits"\?'):
-        configuration.find("r3gan-digit")
+        keys.find("r3gan-digit")
 
 
 @pytest.mark.parametrize(
@@ -139,3 +139,24 @@ def test_the_first_difference_is_named_with_both_values() -> None:
 def test_bundled_data_takes_no_path() -> None:
     with pytest.raises(ConfigError, match="bundled"):
         configuration.with_data_path(small.config(), "/somewhere")
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        (
+            {"kind": "relativistic", "gamma_r1": 0.0, "gamma_r2": 0.0},
+            "gamma_r1 and gamma_r2 = 0",
+        ),
+        ({"kind": "relativistic", "gamma_r1": 1.0, "gamma_r2": 0.0}, "has gamma_r2 = 0"),
+        ({"kind": "wasserstein_gp", "gamma_slope": 0.0}, "nothing bounds the critic"),
+    ],
+)
+def test_a_game_that_lacks_what_makes_it_converge_is_doubted(objective: dict[str, Value], said: str) -> None:
+    (doubt,) = configuration.doubts(small.config(objective=objective))
+    assert said in doubt
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_nothing_that_is_shipped_is_doubted(path: Path) -> None:
+    assert configuration.doubts(configuration.load(path)) == []

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.pictures import contact_sheet, picture, samples_wanted
+from training.pictures import classes_shown, contact_sheet, picture, samples_wanted
 
 BLUE, GREY, WHITE = (30, 80, 160), (200, 200, 200), (255, 255, 255)
 CORNERS = np.array([[-1.0, -1.0], [1.0, 1.0]], np.float32)
@@ -26,12 +26,19 @@ def places(image: Image.Image, colour: tuple[int, int, int]) -> list[tuple[int, 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
 def test_a_sheet_is_laid_out_row_by_row_with_a_line_between(channels: int, mode: str) -> None:
-    samples = torch.linspace(-1, 1, 4)[:, None, None, None].expand(4, channels, 2, 3)
+    samples = torch.linspace(-1, 1, 16)[:, None, None, None].expand(16, channels, 2, 3)
     sheet = contact_sheet(samples)
-    assert (sheet.mode, sheet.size) == (mode, (2 * 4, 2 * 3))
-    pixels = np.asarray(sheet).reshape(6, 8, channels)[..., 0]
-    assert [pixels[0, 0], pixels[0, 4], pixels[3, 0], pixels[4, 6]] == [0, 85, 170, 255]
+    assert (sheet.mode, sheet.size) == (mode, (8 * 4, 2 * 3))
+    pixels = np.asarray(sheet).reshape(6, 32, channels)[..., 0]
+    assert [pixels[0, 0], pixels[0, 4], pixels[3, 0], pixels[4, 30]] == [0, 17, 136, 255]
     assert len({*pixels[:, 3].tolist(), *pixels[2].tolist()}) == 1
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(2, 2), (10, 10), (16, 16), (100, 16)])
+def test_a_sheet_of_classes_has_one_in_each_row(classes: int, rows: int) -> None:
+    shown = classes_shown((1, 5, 5), classes)
+    assert samples_wanted((1, 5, 5), classes) == len(shown) == 8 * rows
+    assert (shown.reshape(rows, 8) == np.arange(rows)[:, None]).all()
 
 
 def test_a_picture_of_images_is_a_sheet_of_twice_their_size() -> None:

@@ -89,4 +89,4 @@ def test_grids_are_named_by_their_time(tmp_path: Path) -> None:
     with recorder(tmp_path) as recording:
         recording.grid(10, torch.zeros(4, 1, 2, 3), np.zeros((1, 1, 2, 3), np.uint8))
     with Image.open(tmp_path / "grids" / "000000000010.png") as image:
-        assert image.size == (16, 12)
+        assert image.size == (32, 6)

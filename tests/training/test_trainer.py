@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tests.training import small
 from training import config as configuration
+from training import keys
 from training.config import Config
 from training.data import DigitsConfig, digits
 from training.data.pixels import to_floats
@@ -243,7 +244,7 @@ def energy_distance(left: Tensor, right: Tensor) -> float:
 
 
 def test_a_short_training_comes_as_near_to_held_out_digits_as_half_as_much_again_as_real_ones() -> None:
-    shipped = configuration.load(configuration.find("r3gan-digits"))
+    shipped = configuration.load(keys.find("r3gan-digits"))
     pace = dataclasses.replace(shipped.trainer, total_samples=12_800, ema_half_life_samples=1_000)
     config: Config = dataclasses.replace(shipped, trainer=pace)
     training = Trainer(config, DIGITS)
@@ -256,6 +257,14 @@ def test_a_short_training_comes_as_near_to_held_out_digits_as_half_as_much_again
     after = energy_distance(training.ema["generator"](latents), held_out)
     assert before > 20 * real
     assert after < 1.5 * real
+
+
+def test_the_grid_of_a_conditional_generator_has_a_class_in_each_row() -> None:
+    training = trainer(generator={"conditional": True})
+    asked: list[Tensor] = []
+    training.ema["generator"].register_forward_pre_hook(lambda _, inputs: asked.extend(inputs))
+    assert len(training.fixed_samples()) == 80
+    assert asked[1].reshape(10, 8).tolist() == [[label] * 8 for label in range(10)]
 
 
 def test_labels_that_the_data_does_not_have_cannot_be_told() -> None:

@@ -38,6 +38,7 @@ from training.data.image_data import Bytes, ImageData, Labels
 from training.data.pixels import LOW, to_floats
 from training.evaluation.distances import Features
 from training.files import write_atomically
+from training.progress import progress
 
 MINIMUM_STAGES = 2  # one more convolution than 8x8 digits would need, so that features see the whole image
 INFERENCE_BATCH = 1_000
@@ -198,7 +199,7 @@ def _train(network: _Network, recipe: Recipe, data: ImageData, labels: Labels) -
     optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
     order = np.empty(0, np.int64)
-    for _ in range(steps):
+    for _ in progress(range(steps), "training a classifier", steps):
         while len(order) < recipe.batch_size:
             order = np.concatenate([order, chance.permutation(len(images))])
         rows, order = torch.from_numpy(order[: recipe.batch_size]), order[recipe.batch_size :]
@@ -220,7 +221,8 @@ def _shifted(samples: Tensor, largest: int, chance: np.random.Generator) -> Tens
 def _infer(network: _Network, pixels: Bytes) -> tuple[Tensor, Tensor]:
     """Features [N, F] and logits [N, K]."""
     with torch.no_grad():
-        batches = [network(to_floats(batch)) for batch in torch.split(torch.from_numpy(pixels.copy()), INFERENCE_BATCH)]
+        parts = torch.split(torch.from_numpy(pixels.copy()), INFERENCE_BATCH)
+        batches = [network(to_floats(part)) for part in progress(parts, "classifying", len(parts), "batch")]
     features, logits = zip(*batches, strict=True)
     return torch.cat(features), torch.cat(logits)
 

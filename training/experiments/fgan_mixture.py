@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from training import config as configuration
+from training import keys
 from training.data.mixtures import GaussianMixtureConfig, Mixture, mixture
 from training.experiments.port import Experiment, Metrics, Setting, Target
 from training.experiments.trained import completed, configured, exported
@@ -108,7 +109,7 @@ def measure(setting: Setting) -> Metrics:
         For each divergence the learned law, its distance from the optimum in the plane of (mu, sigma), and the paper's
         distance over ours; the least of these; and how many columns of the cross table are least on the diagonal.
     """
-    law = mixture(cast("GaussianMixtureConfig", configuration.load(configuration.find(CONFIG)).data))
+    law = mixture(cast("GaussianMixtureConfig", configuration.load(keys.find(CONFIG)).data))
     laws = {name: learned(name, setting) for name in DIVERGENCES}
     metrics: Metrics = {}
     for name, (mean, deviation) in laws.items():

@@ -7,7 +7,7 @@ each experiment's own.
 from dataclasses import replace
 from pathlib import Path
 
-from training import checkpoint, export, run
+from training import checkpoint, export, keys, run
 from training import config as configuration
 from training.checkpoint import Run
 from training.config import Config
@@ -45,7 +45,7 @@ def configured(name: str, setting: Setting) -> Config:
     Raises:
         ConfigError: if there is none of that name, or its data lies in no folder and the setting names one.
     """
-    config = replace(configuration.load(configuration.find(name)), seed=setting.seed)
+    config = replace(configuration.load(keys.find(name)), seed=setting.seed)
     return config if setting.data_path is None else configuration.with_data_path(config, setting.data_path)
 
 

@@ -12,6 +12,7 @@ References:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +37,9 @@ class _Shared(nn.modules.batchnorm._BatchNorm):
         axes = (0, *range(2, inputs.ndim))
         by_channel = (1, -1, *(1,) * (inputs.ndim - 2))
         processes = get_world_size()
-        mean = all_reduce(inputs.mean(axes)) / processes
+        mean = _total(inputs.mean(axes)) / processes
         centred = inputs - mean.view(by_channel)
-        variance = all_reduce(centred.square().mean(axes)) / processes
+        variance = _total(centred.square().mean(axes)) / processes
         self._remember(mean.detach(), variance.detach(), processes * inputs.numel() // inputs.shape[1])
         normal = centred * (variance + self.eps).rsqrt().view(by_channel)
         return normal if self.weight is None else normal * self.weight.view(by_channel) + self.bias.view(by_channel)
@@ -52,6 +53,11 @@ class _Shared(nn.modules.batchnorm._BatchNorm):
         weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, weight)
         self.running_var.lerp_(variance * (count / (count - 1)), weight)
+
+
+def _total(values: Tensor) -> Tensor:
+    """The sum over all processes."""
+    return cast("Tensor", all_reduce(values))  # type: ignore[no-untyped-call]  # torch has no types for it
 
 
 class _Shared1d(_Shared, nn.BatchNorm1d):

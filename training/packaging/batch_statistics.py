@@ -14,6 +14,8 @@ References:
 import torch
 from torch import Tensor, nn
 
+from training.progress import progress
+
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
 BATCH = 512  # layers see each other's batch statistics while they are gathered; large ones are nearly the population's
 
@@ -39,7 +41,8 @@ def reestimate(generator: nn.Module, *inputs: Tensor) -> None:
         layer.momentum = None  # torch's word for the plain average over batches
         layer.train()
     with torch.no_grad():
-        for batch in zip(*(torch.split(values, BATCH) for values in inputs), strict=True):
+        batches = list(zip(*(torch.split(values, BATCH) for values in inputs), strict=True))
+        for batch in progress(batches, "batch statistics", len(batches), "batch"):
             if len(batch[0]) > 1:
                 generator(*batch)
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -82,7 +82,7 @@ def card(
         Markdown.
     """
     sections = {
-        f"{name} {version}": [summary(run, data), *(["", _picture(data)] if drawn else [])],
+        f"{name} {version}": [summary(run, data), *(["", _picture(run, data)] if drawn else [])],
         "Use": [*_use(data), *_encoder(run)],
         "Data": [
             f"- {data.attribution}",
@@ -177,8 +177,10 @@ def _limits(found: Quality | None) -> list[str]:
     ]
 
 
-def _picture(data: Data) -> str:
-    return f"![{samples_wanted(data.sample_shape):,} samples, none chosen](preview.png)"
+def _picture(run: Run, data: Data) -> str:
+    classes = data.classes if run.config.generator.conditional and isinstance(data, ImageData) else 0
+    rows = ", a class in each row" if classes else ""
+    return f"![{samples_wanted(data.sample_shape, classes):,} samples, none chosen{rows}](preview.png)"
 
 
 def _noun(data: Data) -> str:

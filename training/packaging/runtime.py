@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from training.progress import progress
+
 PROVIDER: Final = "CPUExecutionProvider"
 BATCH = 250  # divides the sample counts in use and keeps activations within a few hundred megabytes
 ERRORS_ONLY = 3  # ONNX Runtime's severity; below it, it reports every device that this machine does not have
@@ -52,10 +54,10 @@ class Graph:
         Returns:
             [N, ...].
         """
-        rows = len(next(iter(inputs.values())))
+        starts = range(0, len(next(iter(inputs.values()))), BATCH)
         batches = [
             self._session.run([name], rows_of(inputs, slice(start, start + BATCH)))[0]
-            for start in range(0, rows, BATCH)
+            for start in progress(starts, f"computing {name}", len(starts), "batch")
         ]
         return np.concatenate(batches)
 

@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 
 from training import config as configuration
+from training import keys
 from training.data.mixtures import GaussianMixtureConfig, Mixture, mixture
 from training.experiments.fgan_mixture import CONFIG, DIVERGENCES, PAPER, divergence_from, optimum
 from training.objectives.divergences import Name
@@ -21,7 +22,7 @@ TABLE: dict[Name, tuple[float, float, float]] = {
 
 @pytest.fixture(scope="module")
 def law() -> Mixture:
-    return mixture(cast("GaussianMixtureConfig", configuration.load(configuration.find(CONFIG)).data))
+    return mixture(cast("GaussianMixtureConfig", configuration.load(keys.find(CONFIG)).data))
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from training import config as configuration
-from training import run
+from training import keys, run
 from training.batches import LATENTS, latents
 from training.data.planted import PlantedConfig, load, tastes
 from training.errors import ExportError
@@ -85,7 +85,7 @@ def test_draws_among_the_unknown_follow_the_law_given_that() -> None:
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package of IRGAN, trained for seconds on planted interactions."""
     root = tmp_path_factory.mktemp("items")
-    config = configuration.load(configuration.find("irgan-planted"))
+    config = configuration.load(keys.find("irgan-planted"))
     small = replace(
         config,
         data=DATA,

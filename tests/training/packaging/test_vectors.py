@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.training import exported, small
 from training import config as configuration
-from training import data, run
+from training import data, keys, run
 from training.config import Config
 from training.errors import ConfigError
 from training.export import export_run
@@ -138,7 +138,7 @@ def test_what_is_made_for_images_is_refused(changes: dict[str, dict[str, Value]]
 
 
 def test_every_vector_configuration_that_is_shipped_can_be_trained() -> None:
-    shipped = [configuration.load(path) for path in configuration.SHIPPED.glob("*-ring.toml")]
+    shipped = [configuration.load(path) for path in keys.SHIPPED.glob("*-ring.toml")]
     assert len(shipped) >= 2
     for settings in shipped:
         short = dataclasses.replace(settings, data=config().data)

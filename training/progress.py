@@ -1,0 +1,52 @@
+"""Progress bars for work that may be long: on stderr, at the pace that the place they are written to can take.
+
+A terminal's bar is redrawn twice a second; in a log file, where nothing is redrawn, a line is written every 30 seconds.
+Work that is done before anybody would wonder shows none.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Final, TypeVar
+
+from tqdm import tqdm
+
+TERMINAL_REFRESH_S: Final = 0.5
+LOG_FILE_REFRESH_S: Final = 30.0
+UNREMARKABLE_S: Final = 2.0  # about the time after which people look for a sign of life
+
+T = TypeVar("T")
+
+
+def refresh_s() -> float:
+    """Seconds between two looks of a bar on stderr."""
+    return TERMINAL_REFRESH_S if is_terminal() else LOG_FILE_REFRESH_S
+
+
+def is_terminal() -> bool:
+    """Whether stderr is a terminal, whose lines can be redrawn."""
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+
+def progress(steps: Iterable[T], what: str, total: int, unit: str = "step") -> Iterator[T]:
+    """Go through steps, and show how far it is once they take longer than a moment.
+
+    Args:
+        steps: of the work.
+        what: the work, in a word or two.
+        total: how many steps there are.
+        unit: what one of them is.
+
+    Yields:
+        The steps, unchanged.
+    """
+    yield from tqdm(
+        steps,
+        desc=what,
+        total=total,
+        unit=unit,
+        delay=UNREMARKABLE_S,
+        mininterval=refresh_s(),
+        maxinterval=refresh_s(),
+        leave=False,
+        dynamic_ncols=is_terminal(),
+    )

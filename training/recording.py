@@ -32,6 +32,8 @@ from training.progress import is_terminal, refresh_s
 
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
 
+FIRST_LOOK_S: Final = 5.0  # after so long people look how fast it goes
+
 
 class Recorder:
     """Writes down a run. Use as a context manager.
@@ -66,7 +68,11 @@ class Recorder:
             unit_scale=True,
             dynamic_ncols=is_terminal(),
             mininterval=self._refresh_s,
+            maxinterval=self._refresh_s,
+            miniters=1,
         )
+        self._opened_s = time.monotonic()
+        self._has_shown_a_pace = False
         self._last_refresh_s = -math.inf
 
     def __enter__(self) -> Self:
@@ -99,6 +105,9 @@ class Recorder:
             cost = {"step": f"{1000 * self._batch_size / rate:.0f}ms"} if rate else {}
             self._bar.set_postfix({**live, **cost}, refresh=False)
         self._bar.update(samples_seen - self._bar.n)
+        if not self._has_shown_a_pace and now_s - self._opened_s > FIRST_LOOK_S:
+            self._has_shown_a_pace = True
+            self._bar.refresh()  # a log file would say for half a minute that nothing has been done
 
     def means(self, samples_seen: int, means: dict[str, float]) -> None:
         """Write one row of the log.

@@ -25,6 +25,8 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_toy_package(folder, "toy", 1)
     write_toy_package(folder, "toy", 2, seed=2)
     write_toy_package(folder, "classes", conditional=True, encoder=True)
+    write_toy_package(folder, "unnamed", conditional=True, unknown_label=True)
+    write_toy_package(folder, "many", conditional=True, label_count=65)
     write_toy_package(folder, "blind", discriminator=False)
     write_toy_package(folder, "colour", channels=3, height=6, width=10)
     write_toy_package(folder, "uniform", prior="uniform")

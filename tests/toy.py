@@ -183,6 +183,27 @@ def discriminator_entry(toy: Toy, generator: GraphSpec, discriminator: GraphSpec
             "expected_calibration_error": 0.0,
         },
         "reference_quantiles": reference_quantiles(toy, generator, discriminator),
+        **({"unknown_label": unknown_label_entry(toy)} if toy.unknown_label else {}),
+    }
+
+
+def unknown_label_entry(toy: Toy) -> dict[str, object]:
+    """A class posterior from the seed, and a calibration unlike the labelled one."""
+    weights = np.random.default_rng((toy.seed, 3)).standard_normal((toy.label_count, toy.label_count))
+    points = np.linspace(-3, 3, REFERENCE_POINTS)
+    return {
+        "weights": weights.tolist(),
+        "offsets": np.linspace(-1, 1, toy.label_count).tolist(),
+        "label_accuracy": 0.5,
+        "calibration": {
+            "method": "platt",
+            "slope": 0.5,
+            "intercept": 0.25,
+            "fit_samples": REFERENCE_SAMPLES,
+            "evaluation_samples": REFERENCE_SAMPLES,
+            "expected_calibration_error": 0.125,
+        },
+        "reference_quantiles": {"real": (points + 1).tolist(), "generated": points.tolist()},
     }
 
 

@@ -34,6 +34,7 @@ class ToyOptions(TypedDict, total=False):
     condition_count: int
     pack: int
     batch_coupled: bool
+    unknown_label: bool
     golden_count: int
     seed: int
 
@@ -61,6 +62,7 @@ class Toy:
         condition_count: ids that generator and discriminator take as `user`; 0 for none.
         pack: P, samples that one logit judges together, side by side in the channels.
         batch_coupled: whether the discriminator subtracts the batch's mean.
+        unknown_label: whether the manifest says how samples without a label are judged, where conditional.
         golden_count: golden vectors of each graph.
         seed: of the weights and of the golden inputs.
     """
@@ -83,6 +85,7 @@ class Toy:
     condition_count: int = 0
     pack: int = 1
     batch_coupled: bool = False
+    unknown_label: bool = False
     golden_count: int = 4
     seed: int = 0
 

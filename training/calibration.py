@@ -29,6 +29,7 @@ from scipy.optimize import isotonic_regression, minimize
 from scipy.stats import rankdata
 
 Numbers = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 SPLIT_SEED = 0  # which half fits; files are often sorted, MNIST's test set by the writers' care
 MOST_KNOTS = 20
@@ -103,6 +104,13 @@ class Calibration:
         """P(real) at even prior for logits [N]."""
         return _sigmoid(self.curve.log_odds(logits))
 
+    def __str__(self) -> str:
+        """The figures, for people."""
+        return (
+            f"error {self.expected_calibration_error:.4f}, area under the curve {self.area_under_curve:.4f}, "
+            f"on {self.evaluation_samples:,} samples"
+        )
+
     def entry(self) -> dict[str, object]:
         """The manifest's words."""
         return {
@@ -127,12 +135,9 @@ def calibrate(real: NDArray[np.floating], generated: NDArray[np.floating]) -> Ca
     Raises:
         ValueError: if the counts differ.
     """
-    if len(real) != len(generated):
-        raise ValueError(f"{len(real)} real and {len(generated)} generated logits do not make an even prior")
-    chance = np.random.default_rng(SPLIT_SEED)
-    (fit_real, judge_real), (fit_generated, judge_generated) = _halves(real, chance), _halves(generated, chance)
-    fit_logits, fit_truth = _pooled(fit_real, fit_generated)
-    logits, truth = _pooled(judge_real, judge_generated)
+    (fit_real, judge_real), (fit_generated, judge_generated) = split(len(real), len(generated))
+    fit_logits, fit_truth = _pooled(real[fit_real], generated[fit_generated])
+    logits, truth = _pooled(real[judge_real], generated[judge_generated])
     curve: Curve = fit_platt(fit_logits, fit_truth)
     alternative = fit_piecewise_linear(fit_logits, fit_truth)
     if alternative is not None:
@@ -145,8 +150,29 @@ def calibrate(real: NDArray[np.floating], generated: NDArray[np.floating]) -> Ca
         evaluation_samples=len(logits),
         expected_calibration_error=expected_calibration_error(_sigmoid(curve.log_odds(logits)), truth),
         log_loss=float(_losses(curve, logits, truth).mean()),
-        area_under_curve=area_under_curve(judge_real, judge_generated),
+        area_under_curve=area_under_curve(real[judge_real], generated[judge_generated]),
     )
+
+
+def split(real: int, generated: int) -> tuple[tuple[Rows, Rows], tuple[Rows, Rows]]:
+    """Which samples fit and which judge, always the same for the same counts.
+
+    Args:
+        real: how many real samples there are.
+        generated: how many generated ones; as many, which makes the prior even.
+
+    Returns:
+        Of the real ones, then of the generated ones: the rows that fit and the rows that judge, a random half each.
+
+    Raises:
+        ValueError: if the counts differ.
+    """
+    if real != generated:
+        raise ValueError(f"{real} real and {generated} generated logits do not make an even prior")
+    chance = np.random.default_rng(SPLIT_SEED)
+    shuffled_real, shuffled_generated = chance.permutation(real), chance.permutation(generated)
+    half = real // 2
+    return (shuffled_real[:half], shuffled_real[half:]), (shuffled_generated[:half], shuffled_generated[half:])
 
 
 def fit_platt(logits: Numbers, truth: NDArray[np.bool_]) -> Platt:
@@ -244,13 +270,8 @@ def quantiles(logits: NDArray[np.floating]) -> list[float]:
     return values
 
 
-def _halves(logits: NDArray[np.floating], chance: np.random.Generator) -> tuple[Numbers, Numbers]:
-    shuffled = chance.permutation(logits.astype(np.float64))
-    return shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :]
-
-
-def _pooled(real: Numbers, generated: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
-    return np.concatenate([real, generated]), np.arange(len(real) + len(generated)) < len(real)
+def _pooled(real: NDArray[np.floating], generated: NDArray[np.floating]) -> tuple[Numbers, NDArray[np.bool_]]:
+    return np.concatenate([real, generated]).astype(np.float64), np.arange(len(real) + len(generated)) < len(real)
 
 
 def _losses(curve: Curve, logits: Numbers, truth: NDArray[np.bool_]) -> Numbers:

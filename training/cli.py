@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _register_train,
         _register_resume,
         _register_export,
+        _register_calibrate,
         _register_evaluate,
         _register_diagnose,
         _register_report,
@@ -148,6 +149,21 @@ def _export(arguments: argparse.Namespace) -> None:
         data_path=arguments.data_path,
         license_text=arguments.license,
     )
+
+
+def _register_calibrate(commands: "Commands") -> None:
+    parser = _add(commands, "calibrate", "Publish a package of classes again, with scores without a label.", _calibrate)
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder of the version, as in models/mnist/3")
+    parser.add_argument(
+        "--config", metavar="CONFIG", help="whose [data] holds samples out; by default the package's own configuration"
+    )
+    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from training.recalibration import calibrate_package
+
+    calibrate_package(arguments.package, _say, config_name=arguments.config, data_path=arguments.data_path)
 
 
 def _register_evaluate(commands: "Commands") -> None:

@@ -46,6 +46,7 @@ from training.packaging.provenance import provenance
 from training.packaging.publish import choose_version, publish
 from training.packaging.runtime import Arrays
 from training.pictures import classes_shown, samples_wanted
+from training.unknown_label import MOST_CLASSES, UnknownLabel, calibrate_unknown_label
 
 IMAGE_CHANNELS: Final = (1, 3)  # of the package format
 FEWEST_HELD_OUT = 64  # samples: with fewer, the halves of a calibration say nothing
@@ -180,10 +181,8 @@ def _judge(pair: Pair, run: Run, data: Data, say: Say) -> tuple[Findings, Discri
     generated = _generated_beside(real, pair, data)
     real_logits, generated_logits = pair.logits(real), pair.logits(generated)
     calibration = calibrate(real_logits, generated_logits)
-    say(
-        f"calibration: error {calibration.expected_calibration_error:.4f}, area under the curve "
-        f"{calibration.area_under_curve:.4f}, on {calibration.evaluation_samples:,} samples"
-    )
+    say(f"calibration: {calibration}")
+    unknown_label = _unknown_label(pair, real, generated, calibration, say)
     coupled = depends_on_batch_mates(
         lambda inputs: pair.discriminator.run(inputs)[LOGIT], generated[slice(BATCH_MATES)].inputs()
     )
@@ -194,6 +193,7 @@ def _judge(pair: Pair, run: Run, data: Data, say: Say) -> tuple[Findings, Discri
         calibration=calibration,
         real_quantiles=quantiles(real_logits),
         generated_quantiles=quantiles(generated_logits),
+        unknown_label=unknown_label,
     )
     findings = Findings(
         parity=pair.parity,
@@ -201,8 +201,26 @@ def _judge(pair: Pair, run: Run, data: Data, say: Say) -> tuple[Findings, Discri
         noise_probability=_noise_probability(pair, calibration, data),
         noise_samples=NOISE_SAMPLES,
         quality=quality.measure(pair.generator, pair.interface, run.config, data, say),
+        unknown_label=unknown_label,
     )
     return findings, facts
+
+
+def _unknown_label(
+    pair: Pair, real: Shown, generated: Shown, calibration: Calibration, say: Say
+) -> UnknownLabel | None:
+    """How the logits are read where no class is named; None without classes, or with too many to judge them all."""
+    if not 0 < len(pair.interface.labels) <= MOST_CLASSES or real.labels is None or generated.labels is None:
+        return None
+    found = calibrate_unknown_label(
+        pair.logits_of_every_class(real),
+        real.labels,
+        pair.logits_of_every_class(generated),
+        generated.labels,
+        calibration.curve,
+    )
+    say(f"without a label: {found}")
+    return found
 
 
 def _generated_beside(real: Shown, pair: Pair, data: Data) -> Shown:
@@ -244,6 +262,7 @@ def _metrics(findings: Findings) -> dict[str, object]:
             "evaluation_samples": calibration.evaluation_samples,
             "noise_probability": findings.noise_probability,
             "noise_samples": findings.noise_samples,
+            **({} if findings.unknown_label is None else {"unknown_label": findings.unknown_label.figures()}),
         },
         **({} if found is None else {found.subject: found.figures}),
     }

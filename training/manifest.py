@@ -20,6 +20,7 @@ from training.calibration import Calibration
 from training.errors import ExportError
 from training.packaging.golden import Tolerance
 from training.packaging.interface import CONDITION_NAME, Interface, Port
+from training.unknown_label import UnknownLabel
 
 FILE_NAME: Final = "manifest.json"
 GENERATOR, DISCRIMINATOR, ENCODER, GOLDEN, CARD, PREVIEW = (
@@ -48,6 +49,7 @@ class DiscriminatorFacts:
         calibration: from logits to log-odds.
         real_quantiles: of held-out real samples' logits.
         generated_quantiles: of generated samples' logits.
+        unknown_label: how logits are read where no class is named; None where they cannot be.
     """
 
     opset: int
@@ -56,6 +58,7 @@ class DiscriminatorFacts:
     calibration: Calibration
     real_quantiles: list[float]
     generated_quantiles: list[float]
+    unknown_label: UnknownLabel | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +104,7 @@ class Manifest:
         Raises:
             ExportError: if the schema does not allow it; where the schema is at hand.
         """
-        entries = self._entries()
-        _validate(entries)
-        return (json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        return written(self._entries())
 
     def _entries(self) -> Entry:
         face = self.interface
@@ -111,13 +112,10 @@ class Manifest:
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
             "version": self.version,
-            "created": self.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": moment(self.created),
             "summary": self.summary,
             **({} if self.license is None else {"license": self.license}),
-            "files": {
-                name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                for name, content in self.files.items()
-            },
+            "files": {name: file_entry(content) for name, content in self.files.items()},
             "latent": {"size": face.latent_size, "prior": face.prior},
             **({"labels": {"names": list(face.labels)}} if face.labels else {}),
             **({} if face.codes is None else {"codes": face.codes.entry()}),
@@ -146,7 +144,34 @@ class Manifest:
             "batch_coupled": facts.batch_coupled,
             "calibration": facts.calibration.entry(),
             "reference_quantiles": {"real": facts.real_quantiles, "generated": facts.generated_quantiles},
+            **({} if facts.unknown_label is None else {"unknown_label": facts.unknown_label.entry()}),
         }
+
+
+def written(entries: Entry) -> bytes:
+    """Write a manifest's keys.
+
+    Args:
+        entries: in the order of the format.
+
+    Returns:
+        UTF-8, indented.
+
+    Raises:
+        ExportError: if the schema does not allow them; where the schema is at hand.
+    """
+    _validate(entries)
+    return (json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def moment(created: datetime) -> str:
+    """A moment in the manifest's words."""
+    return created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def file_entry(content: bytes) -> Entry:
+    """What a manifest says of a file."""
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _graph(file: str, opset: int, inputs: Sequence[Port], outputs: Sequence[Port]) -> Entry:

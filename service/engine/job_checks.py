@@ -18,6 +18,9 @@ from service.engine.port import EncodeJob, GenerateJob, GivenJob, Path, ScoreJob
 from service.engine.sampler import check_redraws, check_seeds
 from service.errors import InvalidRequest, Problem
 
+# Most classes that a sample without a label is judged under: each costs a run of the discriminator.
+MAX_CLASSES_JUDGED = 64
+
 Array = NDArray[np.generic]
 Ids = NDArray[np.int64]
 
@@ -85,12 +88,16 @@ def check_score(job: ScoreJob, offer: Offer) -> tuple[Array, dict[Role, Array]]:
     """Check a job for the discriminator.
 
     Returns:
-        What it is to judge, [N, H, W, C] pixels or [N, …] samples, and what stands beside them, [N] each.
+        What it is to judge, [N, H, W, C] pixels or [N, …] samples, and what stands beside them, [N] each; no label
+        where samples are to be judged under every class.
 
     Raises:
         InvalidRequest: it does not fit.
     """
-    judged, beside = _check_given(job, offer, offer.judged_by, "discriminator")
+    takes = offer.judged_by
+    if job.labels is None and (offer.label_count or 0) <= MAX_CLASSES_JUDGED:
+        takes -= {"label"}
+    judged, beside = _check_given(job, offer, takes, "discriminator")
     if offer.largest_group is not None and len(judged) > offer.largest_group:
         place = "sample" if job.pixels is None else "pixels"
         raise _invalid(place, f"this discriminator judges samples together, at most {offer.largest_group} at a time")

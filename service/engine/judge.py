@@ -6,7 +6,7 @@
   judges a group as one batch, the way it was trained; `each` judges samples one by one, so that a score follows from
   its sample and equals the score of that sample's PNG.
 
-Shapes: N samples, P samples judged together, C channels, H height, W width.
+Shapes: N samples, K classes, P samples judged together, C channels, H height, W width.
 
 References:
     Lin, Khetan, Fanti and Oh, PacGAN: the power of two samples in generative adversarial networks (2018), section 3.
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.density_ratio import DensityRatio
-from service.engine.given import Given
+from service.engine.given import Given, UnderEveryClass
 from service.engine.running import RunningGraph
 
 
@@ -36,7 +36,7 @@ class Judge:
     batch_coupled: bool
     density_ratio: DensityRatio | None
 
-    async def together(self, given: Given, deadline: float | None) -> NDArray[np.float32]:
+    async def together(self, given: Given | UnderEveryClass, deadline: float | None) -> NDArray[np.float32]:
         """Judge samples that belong together.
 
         Args:
@@ -52,6 +52,27 @@ class Judge:
         """
         outputs = await self.graph.ask(given.write, len(given), {"logit"}, deadline)
         return outputs["logit"].astype(np.float32, copy=False)
+
+    async def under_every_class(self, given: Given, classes: int, deadline: float | None) -> NDArray[np.float32]:
+        """Judge samples under each class in turn, as each class named for all of them would have them judged.
+
+        Args:
+            given: N samples, without labels.
+            classes: K.
+            deadline: as in `together`.
+
+        Returns:
+            Logits [N, K].
+
+        Raises:
+            TryAgainError: as `Batcher.ask` says.
+            SessionFailed: likewise.
+        """
+        if not self.batch_coupled:
+            logits = await self.together(UnderEveryClass(given, classes), deadline)
+            return logits.reshape(len(given), classes)
+        groups = [given.labelled(label) for label in range(classes)]  # a group of one class is never another's mate
+        return np.stack([await self.together(group, deadline) for group in groups], axis=1)
 
     async def each(self, given: Given, deadline: float | None) -> NDArray[np.float32]:
         """Judge every sample for itself; as `together` otherwise."""

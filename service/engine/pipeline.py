@@ -93,6 +93,9 @@ class Pipeline:
     async def _score(self, job: ScoreJob, deadline: float | None) -> Samples:
         judge = self._needed_judge()
         given = Given(*check_score(job, self.offer), self.sample_range)
+        if "label" in self.offer.judged_by and job.labels is None:
+            classes = self.offer.label_count or 0
+            return Samples(logits=await judge.under_every_class(given, classes, deadline))
         return Samples(logits=await judge.together(given, deadline), labels=job.labels)
 
     async def _encode(self, job: EncodeJob, deadline: float | None) -> Samples:

@@ -9,8 +9,8 @@ media types: packages arrive as `PackageGraphs` (`service/engine/graphs.py`), re
 
 A deadline crosses as *time left* (`timeout_s`), because monotonic clocks of two processes cannot be compared.
 
-Shapes: N samples, Z latent coordinates, Q codes, K elements of the code tensor, C channels, H height, W width. A sample
-is float32 [C, H, W] of an image, float32 [D] of a vector, and int64 [] of an item.
+Shapes: N samples, Z latent coordinates, Q codes, K classes, or elements of the code tensor, C channels, H height, W
+width. A sample is float32 [C, H, W] of an image, float32 [D] of a vector, and int64 [] of an item.
 """
 
 from collections.abc import Mapping
@@ -124,7 +124,7 @@ class GivenJob:
 
 
 class ScoreJob(GivenJob):
-    """Ask the discriminator for the samples' logits."""
+    """Ask the discriminator for the samples' logits; where it takes a label and none are given, under every class."""
 
     __slots__ = ()
 
@@ -168,7 +168,7 @@ class Samples:
     Attributes:
         pixels: uint8 [N, H, W, C].
         sample: float32 or, of items, int64 [N, …].
-        logits: float32 [N].
+        logits: float32 [N]; [N, K] where each sample was judged under every one of K classes.
         labels: int64 [N], given or drawn; None for an unconditional package.
         codes: float64 [N, Q], given or drawn; None for a package without codes.
         latents: float32 [N, Z] that an encoder gives.

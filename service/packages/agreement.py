@@ -16,7 +16,17 @@ from typing import Final, TypeVar
 
 from service.engine.graphs import Datatype, Role
 from service.packages.files import MANIFEST
-from service.packages.schema import Graph, ImageSample, ItemSample, Manifest, PiecewiseLinear, Tensor, VectorSample
+from service.packages.schema import (
+    Discriminator,
+    Graph,
+    ImageSample,
+    ItemSample,
+    Manifest,
+    PiecewiseLinear,
+    Tensor,
+    UnknownLabel,
+    VectorSample,
+)
 
 BATCH = -1
 Expected = tuple[Datatype, tuple[int, ...]]
@@ -74,7 +84,8 @@ def disagreements(manifest: Manifest) -> Iterator[str]:
 def _optional_keys(manifest: Manifest) -> Iterator[str]:
     """The types read null as "left out"; the format does not."""
     tolerances = [(f"golden.tolerances[{i}].", tolerance) for i, tolerance in enumerate(manifest.golden.tolerances)]
-    for where, part in (("", manifest), ("provenance.data.", manifest.provenance.data), *tolerances):
+    judge = [("discriminator.", manifest.discriminator)] if manifest.discriminator else []
+    for where, part in (("", manifest), ("provenance.data.", manifest.provenance.data), *judge, *tolerances):
         for key in sorted(part.model_fields_set):
             if getattr(part, key) is None:
                 yield f"{where}{key}: is null; leave the key out"
@@ -202,19 +213,34 @@ def _scores(manifest: Manifest) -> Iterator[str]:
     discriminator = manifest.discriminator
     if discriminator is None:
         return
-    quantiles, calibration = discriminator.reference_quantiles, discriminator.calibration
+    yield from _reading("discriminator", discriminator)
+    unknown = discriminator.unknown_label
+    if unknown is None:
+        return
+    where, count = "discriminator.unknown_label", len(manifest.labels.names) if manifest.labels else 0
+    if "label" not in {tensor.role for tensor in discriminator.inputs}:
+        yield f"{where}: stands there, although the discriminator takes no label"
+        return
+    if len(unknown.offsets) != count:
+        yield f"{where}.offsets: {len(unknown.offsets)} for {count} classes"
+    if {len(unknown.weights), *map(len, unknown.weights)} != {count}:
+        yield f"{where}.weights: are not {count} lists of {count}, one for each class"
+    yield from _reading(where, unknown)
+
+
+def _reading(where: str, part: Discriminator | UnknownLabel) -> Iterator[str]:
+    """How numbers are read: a calibration, and the quantiles of a reference."""
+    quantiles, calibration = part.reference_quantiles, part.calibration
     for name, values in (("real", quantiles.real), ("generated", quantiles.generated)):
         if not _ascends(values):
-            yield f"discriminator.reference_quantiles.{name}: does not ascend"
+            yield f"{where}.reference_quantiles.{name}: does not ascend"
     if isinstance(calibration, PiecewiseLinear):
         if len(calibration.logits) != len(calibration.log_odds):
-            yield (
-                f"discriminator.calibration: {len(calibration.logits)} logits for {len(calibration.log_odds)} log_odds"
-            )
+            yield f"{where}.calibration: {len(calibration.logits)} logits for {len(calibration.log_odds)} log_odds"
         if not _ascends(calibration.logits) or _repeated(calibration.logits):
-            yield "discriminator.calibration.logits: does not ascend strictly"
+            yield f"{where}.calibration.logits: does not ascend strictly"
         if not _ascends(calibration.log_odds):
-            yield "discriminator.calibration.log_odds: does not ascend"
+            yield f"{where}.calibration.log_odds: does not ascend"
 
 
 def _golden(manifest: Manifest) -> Iterator[str]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from service.engine.density_ratio import DensityRatio, Knots, Line
-from service.packages.schema import Discriminator, PiecewiseLinear, Platt
+from service.packages.schema import Discriminator, PiecewiseLinear, Platt, UnknownLabel
 
 Numbers = NDArray[np.float64]
 PERCENT = 100.0
@@ -52,7 +52,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The reading of one discriminator's logits.
+    """The reading of one discriminator's logits, or of another number that ascends with how real a sample is.
 
     Attributes:
         fit: from a logit to log-odds.
@@ -65,10 +65,10 @@ class Calibration:
     generated: Ranking
 
     @classmethod
-    def of(cls, discriminator: Discriminator) -> "Calibration":
+    def of(cls, stated: Discriminator | UnknownLabel) -> "Calibration":
         """Prepare what the manifest states."""
-        quantiles = discriminator.reference_quantiles
-        return cls(discriminator.calibration, Ranking(quantiles.real), Ranking(quantiles.generated))
+        quantiles = stated.reference_quantiles
+        return cls(stated.calibration, Ranking(quantiles.real), Ranking(quantiles.generated))
 
     @property
     def density_ratio(self) -> DensityRatio:

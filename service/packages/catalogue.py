@@ -16,6 +16,7 @@ from service.engine.runtime import Precision
 from service.errors import NotFound, NotReady
 from service.packages.calibration import Calibration
 from service.packages.schema import Manifest
+from service.packages.unknown_label import UnknownLabelReader
 
 # Loading one package takes about this long; a caller that waits less only asks again.
 RETRY_AFTER_S = 2.0
@@ -34,6 +35,7 @@ class ServedPackage:
         sha256: what identifies it.
         calibration: how its discriminator's logits are read; None without a discriminator.
         report: what loading it showed.
+        unknown_label: how a sample is judged whose class is not named; None where it has to be.
     """
 
     key: PackageKey
@@ -41,6 +43,7 @@ class ServedPackage:
     sha256: str
     calibration: Calibration | None
     report: LoadReport
+    unknown_label: UnknownLabelReader | None = None
 
     @property
     def reduced_precision(self) -> Precision | None:

@@ -23,6 +23,7 @@ from service.packages.catalogue import ServedPackage
 from service.packages.files import MANIFEST
 from service.packages.package import Package, engine_graphs, read_package
 from service.packages.schema import Graph
+from service.packages.unknown_label import UnknownLabelReader
 from service.packages.verdicts import Verdicts
 from service.packages.vetting import VettingLimits, vet
 from service.telemetry import Telemetry
@@ -95,7 +96,8 @@ class Loader:
         self._served[key] = package.sha256
         discriminator = package.manifest.discriminator
         calibration = Calibration.of(discriminator) if discriminator else None
-        return ServedPackage(key, package.manifest, package.sha256, calibration, report)
+        unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
+        return ServedPackage(key, package.manifest, package.sha256, calibration, report, unknown_label)
 
     async def _vet(self, package: Package) -> None:
         """Have those graphs vetted that have not passed before."""

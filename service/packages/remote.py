@@ -27,6 +27,7 @@ from service.packages.catalogue import Catalogue, PackageStatus, ServedPackage, 
 from service.packages.manifest import parse_manifest
 from service.packages.repository import Repository
 from service.packages.served import Served
+from service.packages.unknown_label import UnknownLabelReader
 from service.packages.wanted import Wanted
 from service.settings import Settings
 
@@ -201,5 +202,8 @@ def _read(status: _Status) -> PackageStatus:
         return PackageStatus(key, state, reason)
     content, sha256, report = written
     manifest = parse_manifest(content)
-    calibration = Calibration.of(manifest.discriminator) if manifest.discriminator else None
-    return PackageStatus(key, state, reason, ServedPackage(key, manifest, sha256, calibration, report))
+    discriminator = manifest.discriminator
+    calibration = Calibration.of(discriminator) if discriminator else None
+    unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
+    package = ServedPackage(key, manifest, sha256, calibration, report, unknown_label)
+    return PackageStatus(key, state, reason, package)

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from service.engine.graphs import Datatype, Prior, Role
+from service.engine.job_checks import MAX_CLASSES_JUDGED
 
 MAX_INT32 = 2**31 - 1
 MAX_COORDINATES = 65_536  # of a latent, of a categorical code, and most classes
@@ -26,6 +27,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Timestamp = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
 Axis = Annotated[int, Field(ge=-1)]
 Logits = Annotated[tuple[float, ...], Field(min_length=2, max_length=MAX_QUANTILES)]
+OfEveryClass = Annotated[tuple[float, ...], Field(min_length=2, max_length=MAX_CLASSES_JUDGED)]
 Opset = Annotated[int, Field(ge=17, le=26)]
 LossFamily = Literal[
     "minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic", "f_divergence"
@@ -224,6 +226,24 @@ class ReferenceQuantiles(Part):
     generated: Logits
 
 
+class UnknownLabel(Part):
+    """How a sample is judged whose class is not named, K classes.
+
+    Attributes:
+        weights: [K][K], what the logit of one class counts for each class in the softmax that names the likeliest.
+        offsets: [K], likewise.
+        label_accuracy: share of held-out real samples whose likeliest class is their own.
+        calibration: from the log-odds of the classes' mean probability to the log-odds of real at even prior.
+        reference_quantiles: where log-odds of that mean fall among known ones.
+    """
+
+    weights: tuple[OfEveryClass, ...] = Field(min_length=2, max_length=MAX_CLASSES_JUDGED)
+    offsets: OfEveryClass
+    label_accuracy: float = Field(ge=0, le=1)
+    calibration: Annotated[Platt | PiecewiseLinear, Field(discriminator="method")]
+    reference_quantiles: ReferenceQuantiles
+
+
 class Discriminator(Graph):
     """A graph that judges samples.
 
@@ -233,6 +253,7 @@ class Discriminator(Graph):
         batch_coupled: whether a score depends on its batch-mates.
         calibration: from a logit to the log-odds of real at even prior.
         reference_quantiles: where a logit falls among known ones.
+        unknown_label: how a sample is judged whose class is not named; None where it has to be.
     """
 
     pack: int = Field(ge=1, le=16)
@@ -240,6 +261,7 @@ class Discriminator(Graph):
     batch_coupled: bool
     calibration: Annotated[Platt | PiecewiseLinear, Field(discriminator="method")]
     reference_quantiles: ReferenceQuantiles
+    unknown_label: UnknownLabel | None = None
 
 
 class GoldenTolerance(Part):

@@ -71,14 +71,27 @@ class GenerateAnswer(BaseModel):
 class Score(BaseModel):
     """What the discriminator says of one sample."""
 
-    logit: float = Field(description="the discriminator's raw output, in nats", examples=[1.9])
+    label: int | None = Field(
+        None,
+        description="the class that fits best, where the graph takes one and none was named; absent otherwise",
+        examples=[3],
+    )
+    label_name: str | None = Field(None, description="its name, likewise", examples=["3"])
+    label_probability: float | None = Field(
+        None, description="how likely it is, as read from the logits of all classes, likewise", examples=[0.94]
+    )
+    logit: float = Field(
+        description="the discriminator's raw output, in nats; without a named class, under `label`", examples=[1.9]
+    )
     probability: float = Field(description="P(real) at even prior, calibrated on held-out data", examples=[0.87])
     log_density_ratio: float = Field(description="estimate of log p_data/p_g, in nats", examples=[1.9])
     percentile_real: float = Field(
-        description="share of held-out real samples with a lower logit, in %", examples=[63.0]
+        description="share of held-out real samples with a lower logit, in %; without a named class, with lower odds "
+        "before their calibration",
+        examples=[63.0],
     )
     percentile_generated: float = Field(
-        description="share of generated samples with a lower logit, in %", examples=[88.5]
+        description="share of generated samples with a lower one, likewise", examples=[88.5]
     )
 
 

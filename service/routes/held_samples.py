@@ -40,7 +40,7 @@ class HeldSamples:
     Attributes:
         package: which.
         rows: pixels [N, H, W, C] uint8, or the generator's own values [N, …].
-        labels: int64 [N], where the graphs take the class.
+        labels: int64 [N], where the graphs take the class; None where it was not named, and need not be.
         conditions: int64 [N], where they take the condition.
     """
 
@@ -63,7 +63,13 @@ class HeldSamples:
 
 
 async def hold(
-    given: Given, package: ServedPackage, graphs: Sequence[Graph], settings: Settings, offload: Offload
+    given: Given,
+    package: ServedPackage,
+    graphs: Sequence[Graph],
+    settings: Settings,
+    offload: Offload,
+    *,
+    needs_label: bool = True,
 ) -> HeldSamples:
     """Hold given samples against a package, and decode them.
 
@@ -73,6 +79,7 @@ async def hold(
         graphs: which will be asked, so that what they take beside a sample has to be named.
         settings: the limits.
         offload: where images are decoded.
+        needs_label: whether a class has to be named where the graphs take one.
 
     Raises:
         InvalidRequest: they are not the package's samples; every place is named.
@@ -91,7 +98,7 @@ async def hold(
         count=len(rows),
         place=given.place,
     )
-    if takes_label and labels is None:
+    if takes_label and labels is None and needs_label:
         words = "this package is told the class of each sample; name it"
         raise InvalidRequest(Problem((given.place, "label"), words))
     condition = manifest.condition if "condition" in takes else None

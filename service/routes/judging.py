@@ -4,9 +4,12 @@ Shapes: N samples.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from service.engine.job_checks import MAX_CLASSES_JUDGED
 from service.engine.port import Samples, ScoreJob
 from service.errors import InvalidRequest, Problem
 from service.packages.calibration import Calibration
@@ -18,6 +21,9 @@ from service.routes.offload import Offload
 from service.routes.samples_in import Given
 from service.settings import Settings
 from service.telemetry import Telemetry
+
+Columns = dict[str, list[Any]]
+"""Of an answer's fields: the values of N samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,28 @@ async def plan_judging(given: Given, package: ServedPackage, settings: Settings,
     discriminator, calibration = package.manifest.discriminator, package.calibration
     if discriminator is None or calibration is None:
         raise InvalidRequest(Problem((given.place, "model"), f"the package {package.key} has no discriminator"))
-    held = await hold(given, package, [discriminator], settings, offload)
+    if given.label is None and given.labels is None and any(tensor.role == "label" for tensor in discriminator.inputs):
+        _refuse_if_label_needed(given, package)
+    held = await hold(given, package, [discriminator], settings, offload, needs_label=False)
     return Judging(package, calibration, held.job(ScoreJob, discriminator))
+
+
+def _refuse_if_label_needed(given: Given, package: ServedPackage) -> None:
+    """Refuse samples without a label where the package does not say how they are judged."""
+    if package.unknown_label is not None:
+        return
+    classes = len(package.manifest.labels.names) if package.manifest.labels else 0
+    if classes > MAX_CLASSES_JUDGED:
+        words = (
+            f"name the class of each sample: without it every class would be judged, of which there are {classes} here "
+            f"and may be {MAX_CLASSES_JUDGED}"
+        )
+    else:
+        words = (
+            f"name the class of each sample: {package.key} was exported before scores without a class were calibrated. "
+            f"`python -m training calibrate models/{package.key}` publishes it again with that calibration"
+        )
+    raise InvalidRequest(Problem((given.place, "label"), words))
 
 
 def write_scores(judging: Judging, judged: Samples, telemetry: Telemetry) -> bytes:
@@ -62,35 +88,37 @@ def write_scores(judging: Judging, judged: Samples, telemetry: Telemetry) -> byt
         InvalidRequest: a sample's logit is not finite.
     """
     package, calibration, logits = judging.package, judging.calibration, logits_of(judged)
-    broken = np.flatnonzero(~np.isfinite(logits))
+    broken = np.flatnonzero(~np.isfinite(logits.reshape(len(logits), -1)).all(axis=1))
     if broken.size:
         words = f"sample {broken[0]} has values so large that the discriminator's answer is not finite"
         raise InvalidRequest(Problem(("body",), words))
+    named: Columns = {}
+    read: NDArray[np.floating] = logits
+    if package.unknown_label is not None and logits.ndim > 1:
+        readings = package.unknown_label.read(logits)
+        names = package.manifest.labels.names if package.manifest.labels else ()
+        named = {
+            "label": readings.labels.tolist(),
+            "label_name": [names[label] for label in readings.labels],
+            "label_probability": readings.label_probabilities.tolist(),
+        }
+        calibration, read = package.unknown_label.calibration, readings.log_odds
+        logits = np.take_along_axis(logits, readings.labels[:, np.newaxis], axis=1)[:, 0]
     histogram = telemetry.scored_probability.labels(package.key.name)
-    columns = (
-        logits.astype(np.float64),
-        calibration.probability(logits),
-        calibration.log_density_ratio(logits),
-        calibration.percentile_real(logits),
-        calibration.percentile_generated(logits),
-    )
+    columns: Columns = {
+        **named,
+        "logit": logits.astype(np.float64).tolist(),
+        "probability": calibration.probability(read).tolist(),
+        "log_density_ratio": calibration.log_density_ratio(read).tolist(),
+        "percentile_real": calibration.percentile_real(read).tolist(),
+        "percentile_generated": calibration.percentile_generated(read).tolist(),
+    }
     answered = ScoreAnswer(
         model=package.key.name,
         version=str(package.key.version),
         package_sha256=package.sha256,
-        scores=[
-            Score(
-                logit=logit,
-                probability=probability,
-                log_density_ratio=ratio,
-                percentile_real=among_real,
-                percentile_generated=among_generated,
-            )
-            for logit, probability, ratio, among_real, among_generated in zip(
-                *(column.tolist() for column in columns), strict=True
-            )
-        ],
+        scores=[Score(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)],
     )
     for each in answered.scores:
         histogram.observe(each.probability)
-    return answered.model_dump_json().encode()
+    return answered.model_dump_json(exclude_none=True).encode()

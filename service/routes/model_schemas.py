@@ -104,6 +104,16 @@ class EncoderOutputs(BaseModel):
     )
 
 
+class UnlabelledJudge(BaseModel):
+    """What the manifest says of scores without a label."""
+
+    calibration_method: str = Field(description="how the mean over classes becomes a probability", examples=["platt"])
+    expected_calibration_error: float = Field(description="on held-out samples, in [0, 1]", examples=[0.031])
+    label_accuracy: float = Field(
+        description="share of held-out real samples that are given their own class", examples=[0.76]
+    )
+
+
 class Judge(BaseModel):
     """What the manifest says of the discriminator."""
 
@@ -111,6 +121,9 @@ class Judge(BaseModel):
     batch_coupled: bool = Field(description="whether a score depends on what is scored beside it")
     calibration_method: str = Field(description="how logits become probabilities", examples=["platt"])
     expected_calibration_error: float = Field(description="on held-out samples, in [0, 1]", examples=[0.012])
+    unknown_label: UnlabelledJudge | None = Field(
+        None, description="of scores without a label; absent where there are none"
+    )
 
 
 class PixelDifference(BaseModel):

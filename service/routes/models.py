@@ -26,6 +26,7 @@ from service.routes.model_schemas import (
     Model,
     ModelList,
     PixelDifference,
+    UnlabelledJudge,
     VectorOutput,
     VersionDetails,
     VersionState,
@@ -143,6 +144,12 @@ def _of_package(package: ServedPackage) -> dict[str, object]:
             batch_coupled=judge.batch_coupled,
             calibration_method=judge.calibration.method,
             expected_calibration_error=judge.calibration.expected_calibration_error,
+            unknown_label=judge.unknown_label
+            and UnlabelledJudge(
+                calibration_method=judge.unknown_label.calibration.method,
+                expected_calibration_error=judge.unknown_label.calibration.expected_calibration_error,
+                label_accuracy=judge.unknown_label.label_accuracy,
+            ),
         ),
         "encoder": encoder and EncoderOutputs.model_validate({"gives": [tensor.role for tensor in encoder.outputs]}),
         "generator_on_device": _on_device(report.generator),

@@ -201,7 +201,8 @@ class SamplesQuery(BaseModel):
     version: Version | None = Field(None, description="its version; left out: the newest ready one", examples=["1"])
     label: list[Annotated[str, Field(max_length=MAX_LABEL_CHARACTERS)]] = Field(
         default_factory=list,
-        description="where the graph takes the class: every sample's, or the parameter repeated, one a sample",
+        description="where the graph takes the class: every sample's, or the parameter repeated, one a sample; /score "
+        "finds the class that fits best where it is left out",
         examples=[["3"]],
     )
     condition: list[int] = Field(
@@ -244,7 +245,12 @@ class SamplesRequest(BaseModel):
         "values in the order C, H, W; excludes `images`",
         examples=[[[0.31, -1.2]]],
     )
-    label: Label | None = Field(None, description="class of every sample, where the graph takes it", examples=[3])
+    label: Label | None = Field(
+        None,
+        description="class of every sample, where the graph takes it; /score finds the class that fits best where it "
+        "is left out",
+        examples=[3],
+    )
     labels: Labels | None = Field(None, description="one class a sample; excludes `label`", examples=[[3, "cat"]])
     condition: Condition | None = Field(
         None,

@@ -41,6 +41,10 @@ async def score(request: Request, query: Annotated[SamplesQuery, Query()], parts
     generator's own float32 [N, C, H, W]; of vectors float32 [N, D]; of items int64 [N]), or JSON. It must be what the
     package itself makes, an image of its size and mode: nothing is resized or converted. A score does not depend on
     what others ask at the same time.
+
+    A discriminator of classes may be asked without one, of at most 64: each sample is then judged under every class,
+    which counts as so many samples in the queue. The answer names the class that fits best, and its probability is
+    calibrated for samples whose class is unknown. It is no classifier: `label_probability` says how sure it is.
     """
     body = await request.body()
     given = await parts.offload.run_sized(

@@ -77,6 +77,19 @@ def calibrations(draw: st.DrawFn) -> Object:
     return {"method": "piecewise_linear", "logits": logits, "log_odds": log_odds, **counted}
 
 
+@st.composite
+def unknown_labels(draw: st.DrawFn, classes: int) -> Object:
+    of_every_class = st.lists(NUMBERS, min_size=classes, max_size=classes)
+    points = draw(st.integers(2, 9))
+    return {
+        "weights": draw(st.lists(of_every_class, min_size=classes, max_size=classes)),
+        "offsets": draw(of_every_class),
+        "label_accuracy": draw(st.floats(0, 1)),
+        "calibration": draw(calibrations()),
+        "reference_quantiles": {"real": draw(ascending(points)), "generated": draw(ascending(points))},
+    }
+
+
 def tensor(manifest: Object, role: str, pack: int = 1) -> Object:
     """The tensor of a role, as `models/README.md` says it."""
     sample = manifest["sample"]
@@ -152,6 +165,8 @@ def manifests(draw: st.DrawFn) -> Object:
             "calibration": draw(calibrations()),
             "reference_quantiles": {"real": draw(ascending(points)), "generated": draw(ascending(points))},
         }
+        if "label" in inputs and draw(st.booleans()):
+            manifest["discriminator"]["unknown_label"] = draw(unknown_labels(len(manifest["labels"]["names"])))
     if draw(st.booleans()):
         reads = [["latent"], ["code"], ["latent", "code"]] if "codes" in manifest else [["latent"]]
         manifest["encoder"] = graph("encoder", ["sample"], draw(st.sampled_from(reads)))

@@ -20,6 +20,7 @@ from service.packages.schema import PiecewiseLinear, Platt
 from service.routes.lifecycle import Lifecycle
 from service.settings import Settings
 from service.telemetry import Telemetry
+from tests.serving import ServiceProcess
 
 PACKAGES = Path(__file__).parent / "packages"
 SEEDS = np.array([1, 2, 3], np.uint64)
@@ -74,6 +75,7 @@ def test_a_package_of_schema_version_1_loads_and_serves(
     assert samples.pixels.shape == shape
     assert samples.logits is not None
     assert package.calibration.probability(samples.logits).shape == (3,)
+    assert package.unknown_label is None
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,16 @@ def test_an_encoder_of_schema_version_1_reads(
     _, (encoded,) = asyncio.run(load_and_ask(PACKAGES / "v1", name, job))
     assert (None if encoded.latents is None else encoded.latents.shape) == latents
     assert (None if encoded.readings is None else encoded.readings.shape) == readings
+
+
+def test_a_package_that_is_older_than_scores_without_a_label_says_how_it_gets_them(tmp_path: Path) -> None:
+    settings = {"default_model": "conditional", "load_models": "conditional", "cache_dir": str(tmp_path)}
+    with ServiceProcess(PACKAGES / "v1", **settings) as process, process.loaded().client() as client:
+        picture = client.post("/generate?format=png", json={"seed": 1, "label": 2}).content
+        png = {"content-type": "image/png"}
+        assert client.post("/score?label=2", content=picture, headers=png).status_code == 200
+        answer = client.post("/score", content=picture, headers=png)
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["loc"] == ["query", "label"]
+        assert "python -m training calibrate models/conditional/2" in error["msg"]

@@ -32,7 +32,7 @@ def reader_accepts(manifest: Json) -> bool:
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Object:
     """A conditional toy's manifest, with every optional key that a toy has."""
-    folder = write_toy_package(tmp_path_factory.mktemp("models"), conditional=True, channels=3)
+    folder = write_toy_package(tmp_path_factory.mktemp("models"), conditional=True, channels=3, unknown_label=True)
     manifest: Object = json.loads((folder / "manifest.json").read_text())
     return manifest
 
@@ -75,7 +75,7 @@ def test_no_value_is_read_that_the_schema_refuses(toy: Object, data: st.DataObje
 def test_no_key_that_the_schema_requires_may_be_missing(toy: Object) -> None:
     tolerance = ("golden", "tolerances", 1)
     optional: set[tuple[Step, ...]] = {("summary",), ("license",), ("discriminator",)}
-    optional |= {(*tolerance, "latent"), (*tolerance, "code")}
+    optional |= {(*tolerance, "latent"), (*tolerance, "code"), UNKNOWN}
     for path in places(toy):
         if isinstance(path[-1], int) or path[:2] == ("provenance", "config") or path in optional:
             continue
@@ -127,6 +127,8 @@ def duplicate(*path: Step) -> Callable[[Object], None]:
 
 
 PLATT = ("discriminator", "calibration")
+UNKNOWN = ("discriminator", "unknown_label")
+JUDGED = ("discriminator", "inputs")
 FILE = {"size": 1, "sha256": "0" * 64}
 KNOTS = {
     "method": "piecewise_linear",
@@ -175,6 +177,13 @@ KNOTS = {
         (put("noise", "generator", "inputs", 0, "role"), r"generator.inputs\[0\].role: Input should be 'latent'"),
         (put([8, 16], "generator", "inputs", 0, "shape"), r"generator.inputs\[0\].shape: a latent of this package"),
         (put([-1, -1], "generator", "inputs", 0, "shape"), r"shape \[-1, 16\], not \[-1, -1\]"),
+        (put(None, *UNKNOWN), "discriminator.unknown_label: is null; leave the key out"),
+        (put([], *UNKNOWN, "weights"), "discriminator.unknown_label.weights: Tuple should have at least 2"),
+        (put([[0.0] * 65] * 65, *UNKNOWN, "weights"), "discriminator.unknown_label.weights"),
+        (put("1", *UNKNOWN, "weights", 0, 0), r"unknown_label.weights\[0\]\[0\]: Input should be a valid"),
+        (put([0.0], *UNKNOWN, "offsets"), "discriminator.unknown_label.offsets: Tuple should have at least 2"),
+        (put(1.5, *UNKNOWN, "label_accuracy"), "discriminator.unknown_label.label_accuracy: Input should be less"),
+        (put(-1, *UNKNOWN, "calibration", "slope"), "unknown_label.calibration.slope: Input should be greater"),
         (put(0, "discriminator", "pack"), "discriminator.pack: Input should be greater"),
         (put("gan", "discriminator", "loss_family"), "discriminator.loss_family: Input should be 'minimax'"),
         (put(1, "discriminator", "batch_coupled"), "discriminator.batch_coupled: Input should be a valid boolean"),
@@ -235,6 +244,18 @@ def test_a_damage_that_the_schema_sees_is_refused_by_the_reader_too(
         ),
         (swap("discriminator", "reference_quantiles", "real"), "reference_quantiles.real: does not ascend"),
         (swap("discriminator", "reference_quantiles", "generated"), "reference_quantiles.generated: does not ascend"),
+        (swap(*UNKNOWN, "reference_quantiles", "real"), "unknown_label.reference_quantiles.real: does not ascend"),
+        (
+            put(KNOTS | {"logits": [1, 1]}, *UNKNOWN, "calibration"),
+            "unknown_label.calibration.logits: does not ascend strictly",
+        ),
+        (duplicate(*UNKNOWN, "offsets"), "discriminator.unknown_label.offsets: 11 for 10 classes"),
+        (duplicate(*UNKNOWN, "weights"), "discriminator.unknown_label.weights: are not 10 lists of 10"),
+        (duplicate(*UNKNOWN, "weights", 3), "discriminator.unknown_label.weights: are not 10 lists of 10"),
+        (
+            put([{"name": "sample", "datatype": "FP32", "shape": [-1, 3, 8, 8], "role": "sample"}], *JUDGED),
+            "discriminator.unknown_label: stands there, although the discriminator takes no label",
+        ),
         (put(KNOTS | {"logits": [0, 1, 2]}, *PLATT), "discriminator.calibration: 3 logits for 2 log_odds"),
         (put(KNOTS | {"logits": [1, 0]}, *PLATT), "calibration.logits: does not ascend strictly"),
         (put(KNOTS | {"logits": [1, 1]}, *PLATT), "calibration.logits: does not ascend strictly"),

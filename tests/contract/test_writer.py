@@ -20,12 +20,17 @@ from service.packages import calibration as reading
 from service.packages.catalogue import ServedPackage
 from service.packages.package import read_package
 from service.packages.repository import Repository
+from service.packages.schema import Discriminator
+from service.packages.unknown_label import UnknownLabelReader
 from service.routes.lifecycle import Lifecycle
 from service.settings import Settings
 from service.telemetry import Telemetry
+from tests.toy import discriminator_entry, spec_of
+from tests.toy_shape import Toy
 from tests.training import exported
 from training import calibration as writing
 from training.packaging.pair import floats
+from training.unknown_label import ClassPosterior, UnknownLabel, mean_log_odds
 
 SCHEMA = Path(__file__).parents[2] / "models" / "manifest.schema.json"
 SEEDS = np.arange(6, dtype=np.uint64)
@@ -90,3 +95,29 @@ def test_both_sides_read_a_logit_as_the_same_probability(package: Path, curve: w
     logits = np.linspace(-50, 50, 101)
     assert read.probability(logits) == pytest.approx(written.probability(logits), rel=1e-12)
     assert read.log_density_ratio(logits) == pytest.approx(curve.log_odds(logits), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "curve", [writing.Platt(1.5, -0.25), writing.PiecewiseLinear((-1.0, 0.5, 2.0), (-3.0, 0.0, 1.0))]
+)
+def test_both_sides_read_the_logits_of_every_class_as_the_same_class_and_probability(curve: writing.Curve) -> None:
+    chance = np.random.default_rng(0)
+    posterior = ClassPosterior(chance.normal(size=(10, 10)), chance.normal(size=10))
+    labelled = writing.Calibration(writing.Platt(0.75, 0.5), 10, 10, 0.0, 0.5, 0.5)
+    written = UnknownLabel(posterior, writing.Calibration(curve, 10, 10, 0.0, 0.5, 0.5), [-1, 0, 1], [-2, 0, 2], 0.5)
+    toy = Toy(conditional=True)
+    discriminator = discriminator_entry(toy, spec_of(toy, 0), spec_of(toy, 1))
+    stated = discriminator | {"calibration": labelled.entry(), "unknown_label": written.entry()}
+    reader = UnknownLabelReader.of(Discriminator.model_validate_json(json.dumps(stated)))
+    assert reader is not None
+    logits = chance.normal(scale=3, size=(50, 10)).astype(np.float32)
+    read = reader.read(logits)
+    as_written = logits.astype(np.float64)
+    log_odds = mean_log_odds(posterior, labelled.curve, as_written)
+    log_probabilities = posterior.log_probabilities(as_written)
+    assert read.labels.tolist() == log_probabilities.argmax(axis=1).tolist()
+    assert read.label_probabilities == pytest.approx(np.exp(log_probabilities.max(axis=1)), rel=1e-12)
+    assert read.log_odds == pytest.approx(log_odds, rel=1e-10, abs=1e-12)
+    assert reader.calibration.probability(read.log_odds) == pytest.approx(
+        written.calibration.probability(log_odds), rel=1e-10
+    )

@@ -18,6 +18,7 @@ from training.packaging.parity import Parity
 from training.packaging.provenance import portable
 from training.packaging.quality import NOT_MEASURED, Quality
 from training.pictures import samples_wanted
+from training.unknown_label import UnknownLabel
 
 OWN_NAMES: Final = {  # of the games that are not called "… GAN"
     "bigan": "A BiGAN",
@@ -26,6 +27,7 @@ OWN_NAMES: Final = {  # of the games that are not called "… GAN"
     "irgan": "An IRGAN",
     "wasserstein_gp": "A Wasserstein GAN with gradient penalty",
 }
+UNLABELLED: Final = "Scores without a label"
 CHANNEL_WORDS = {1: "grey", 3: "colour"}
 
 
@@ -39,6 +41,7 @@ class Findings:
         noise_probability: mean P(real) that it gives to uniform noise.
         noise_samples: how much noise that was.
         quality: of the samples; None where there is nothing to measure with.
+        unknown_label: how logits are read where no class is named; None where they cannot be.
     """
 
     parity: Parity
@@ -46,6 +49,7 @@ class Findings:
     noise_probability: float
     noise_samples: int
     quality: Quality | None
+    unknown_label: UnknownLabel | None = None
 
 
 def summary(run: Run, data: Data) -> str:
@@ -93,6 +97,7 @@ def card(
         "Training": _training(run),
         "Quality": _quality(findings.quality),
         "Scores": _scores(findings, data),
+        **({} if findings.unknown_label is None else {UNLABELLED: unlabelled(findings.unknown_label)}),
         "Limits": _limits(findings.quality),
     }
     parts = [
@@ -166,6 +171,27 @@ def _scores(findings: Findings, data: Data) -> list[str]:
         "What noise scores is reported, not promised: neither density has samples there, so their ratio means nothing.",
         "",
         f"Torch and ONNX Runtime agree: {parity}.",
+    ]
+
+
+def unlabelled(found: UnknownLabel) -> list[str]:
+    """The section on scores without a label, lines of Markdown."""
+    calibration, classes = found.calibration, len(found.posterior.offsets)
+    return [
+        f"Where no class is named, all {classes} are judged. A softmax regression on their logits says how likely each "
+        "class is, and names one; the probabilities of all, weighed by it, become P(real) by a calibration of their "
+        f"own. Fitted on {calibration.fit_samples:,} samples and judged on {calibration.evaluation_samples:,} others, "
+        "the same as above:",
+        "",
+        "| figure, the class unknown | value |",
+        "| --- | ---: |",
+        f"| area under the ROC curve | {calibration.area_under_curve:.4f} |",
+        f"| expected calibration error, {ERROR_BINS} equal bins | {calibration.expected_calibration_error:.4f} |",
+        f"| log loss, nats (a coin's is {math.log(2):.4f}) | {calibration.log_loss:.4f} |",
+        f"| held-out samples that are given their own class | {found.label_accuracy:.4f} |",
+        "",
+        "The class is read from the discriminator, which was trained to tell real from generated and not one class "
+        "from another: it is no classifier.",
     ]
 
 

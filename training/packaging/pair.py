@@ -8,7 +8,7 @@ a caller receives: images are bytes, vectors the numbers themselves.
 Shapes: N samples, C H W channels, height and width, ... one sample.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,11 @@ class Shown:
         if self.samples.dtype == np.int64:
             return {SAMPLE: self.samples, CONDITION: self.labels}
         return {SAMPLE: floats(self.samples), LABEL: self.labels}
+
+    def under_every_class(self, classes: int) -> Iterator["Shown"]:
+        """The same samples as each of K classes in turn."""
+        for label in range(classes):
+            yield Shown(self.samples, np.full(len(self.samples), label, np.int64))
 
     def __getitem__(self, rows: slice) -> "Shown":
         """Some of them."""
@@ -107,6 +112,10 @@ class Pair:
     def logits(self, shown: Shown) -> Floats:
         """What the discriminator says of samples; [N]."""
         return self.discriminator.output(LOGIT, shown.inputs()).astype(np.float32)
+
+    def logits_of_every_class(self, shown: Shown) -> Floats:
+        """What the discriminator says of samples under each class in turn; [N, K]."""
+        return np.stack([self.logits(each) for each in shown.under_every_class(len(self.interface.labels))], axis=1)
 
 
 def build(run: Run, data: Data, say: Say) -> Pair:

@@ -26,6 +26,7 @@ PLAIN = Offer(
     largest_group=None,
 )
 CONDITIONAL = replace(PLAIN, label_count=10, judged_by=frozenset({"label"}))
+MANY_CLASSES = replace(CONDITIONAL, label_count=65)
 VECTORS = replace(PLAIN, sample_shape=(7,), pixels_shape=None)
 TOGETHER = replace(PLAIN, largest_group=4)
 CODED = replace(PLAIN, codes=CodeSpec((4,), ((-1.0, 1.0),)))
@@ -139,6 +140,8 @@ def test_a_generate_job_that_does_not_fit_names_the_field(
         (ScoreJob(package=KEY, pixels=PIXELS), PLAIN),
         (ScoreJob(package=KEY, sample=SAMPLE), PLAIN),
         (ScoreJob(package=KEY, pixels=PIXELS, labels=LABELS), CONDITIONAL),
+        (ScoreJob(package=KEY, pixels=PIXELS), CONDITIONAL),
+        (ScoreJob(package=KEY, pixels=PIXELS), replace(CONDITIONAL, label_count=64)),
         (ScoreJob(package=KEY, sample=np.zeros((2, 7), np.float32)), VECTORS),
         (ScoreJob(package=KEY, pixels=PIXELS[:4]), TOGETHER),
         (ScoreJob(package=KEY, sample=np.arange(5), conditions=np.arange(5)), ITEMS),
@@ -161,7 +164,7 @@ def test_a_job_that_fits_gives_back_what_is_judged_and_what_stands_beside_it(job
         (ScoreJob(package=KEY, sample=SAMPLE[..., :2]), PLAIN, "sample", r"\[N, 1, 4, 5\]"),
         (ScoreJob(package=KEY, sample=not_finite(SAMPLE, -np.inf)), PLAIN, "sample", "finite"),
         (ScoreJob(package=KEY, pixels=PIXELS), VECTORS, "pixels", "not images"),
-        (ScoreJob(package=KEY, pixels=PIXELS), CONDITIONAL, "labels", "each sample's label; name it"),
+        (ScoreJob(package=KEY, pixels=PIXELS), MANY_CLASSES, "labels", "each sample's label; name it"),
         (ScoreJob(package=KEY, pixels=PIXELS, labels=LABELS + 6), CONDITIONAL, "labels", "0 to 9"),
         (ScoreJob(package=KEY, pixels=PIXELS, labels=LABELS), PLAIN, "labels", "no labels"),
         (ScoreJob(package=KEY, pixels=PIXELS), TOGETHER, "pixels", "at most 4 at a time"),

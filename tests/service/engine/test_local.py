@@ -24,6 +24,7 @@ from service.telemetry import Telemetry
 from tests.service.engine.gate import PATIENCE_S
 from tests.service.engine.graph_makers import GOLDEN_LATENT, OUTPUTS, TOLERANCE, Maker, identity
 from tests.toy import toy_graphs
+from tests.toy_shape import ToyOptions
 
 ON_CPU = Runtime(device="cpu", threads=1)
 SMALL_QUEUE = BatchLimits(max_batch_samples=8, queue_samples=64, request_queue_samples=16)
@@ -248,6 +249,60 @@ def test_a_batch_coupled_score_is_of_the_callers_own_group_only() -> None:
             await bench.engine.submit(ScoreJob(package=KEY, sample=np.zeros((17, 1, 8, 8), np.float32)))
 
     with_engine(scenario, package)
+
+
+@pytest.mark.parametrize("options", [{}, {"pack": 2}, {"batch_coupled": True}, {"kind": "vector"}], ids=str)
+def test_samples_without_labels_have_the_logits_that_each_class_named_would_give_them(options: ToyOptions) -> None:
+    package = toy_graphs(conditional=True, **options)
+    assert package.discriminator is not None
+    shape = (11, 2) if options.get("kind") == "vector" else (11, 1, 8, 8)  # 110 rows: several batches of a full queue
+    sample = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+    async def scenario(bench: Bench) -> None:
+        unnamed = await bench.engine.submit(ScoreJob(package=KEY, sample=sample))
+        assert unnamed.logits is not None
+        assert (unnamed.logits.shape, unnamed.labels) == ((11, 10), None)
+        for label in range(10):
+            named = await bench.engine.submit(ScoreJob(package=KEY, sample=sample, labels=np.full(11, label)))
+            assert named.logits is not None
+            assert named.logits.tobytes() == unnamed.logits[:, label].tobytes()
+
+    with_engine(scenario, package)
+
+
+def test_pixels_without_labels_are_judged_as_pixels_with_them() -> None:
+    async def scenario(bench: Bench) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+        unnamed = await bench.engine.submit(ScoreJob(package=KEY, pixels=pixels))
+        named = await bench.engine.submit(ScoreJob(package=KEY, pixels=pixels, labels=np.array([4, 0, 9])))
+        assert unnamed.logits is not None
+        assert named.logits is not None
+        assert named.logits.tobytes() == unnamed.logits[[0, 1, 2], [4, 0, 9]].tobytes()
+
+    with_engine(scenario, JUDGES["conditional"])
+
+
+def test_a_lone_sample_does_not_wait_for_all_classes_of_a_thousand_others() -> None:
+    package = toy_graphs(conditional=True, label_count=64)
+
+    async def scenario(bench: Bench) -> None:
+        pixels = np.zeros((1024, 8, 8, 1), np.uint8)
+        many = await bench.start(ScoreJob(package=KEY, pixels=pixels))
+        await bench.engine.submit(ScoreJob(package=KEY, pixels=pixels[:1], labels=np.array([0])))
+        assert not many.done()
+        logits = (await many).logits
+        assert logits is not None
+        assert logits.shape == (1024, 64)
+
+    with_engine(scenario, package, limits=BatchLimits())
+
+
+def test_more_classes_than_may_be_judged_have_to_be_named() -> None:
+    async def scenario(bench: Bench) -> None:
+        with pytest.raises(InvalidRequest, match="told each sample's label"):
+            await bench.engine.submit(ScoreJob(package=KEY, pixels=np.zeros((1, 8, 8, 1), np.uint8)))
+
+    with_engine(scenario, toy_graphs(conditional=True, label_count=65))
 
 
 def test_a_package_of_vectors_is_drawn_and_judged_without_pixels() -> None:

@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-Score = dict[str, float]
+Score = dict[str, Any]
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -116,6 +117,90 @@ def test_a_conditional_discriminator_judges_a_sample_as_one_of_its_class(client:
     assert by_number != another
     assert scores_of(listed) == by_number + another
     assert len(scores_of(repeated)) == 2
+
+
+def test_without_a_label_the_class_that_fits_best_is_named_and_scored(client: httpx.Client, models_dir: Path) -> None:
+    images = [png(image[..., 0]) for image in noise(6, 8, 8, 1)]
+    found = [scores_of(post_image(client, image, "?model=unnamed"))[0] for image in images]
+    manifest = json.loads((models_dir / "unnamed/1/manifest.json").read_text())
+    for image, score in zip(images, found, strict=True):
+        of_classes = [
+            scores_of(post_image(client, image, f"?model=unnamed&label={label}"))[0]["logit"] for label in range(10)
+        ]
+        stated = manifest["discriminator"]["unknown_label"]
+        scores = np.array(of_classes) @ np.array(stated["weights"]) + stated["offsets"]
+        posterior = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        real = float((posterior / (1 + np.exp(-np.array(of_classes)))).sum())  # with a label, the logit is the log-odds
+        odds = math.log(real / (1 - real))
+        assert score["label"] == posterior.argmax()
+        assert score["label_probability"] == pytest.approx(posterior.max())
+        assert score["logit"] == of_classes[posterior.argmax()]
+        assert score["log_density_ratio"] == pytest.approx(0.5 * odds + 0.25)
+        assert score["probability"] == pytest.approx(1 / (1 + math.exp(-0.5 * odds - 0.25)))
+        assert score["percentile_generated"] == pytest.approx(100 * np.clip((odds + 3) / 6, 0, 1))
+        assert score["percentile_real"] == pytest.approx(100 * np.clip((odds + 2) / 6, 0, 1))
+    assert [score["label_name"] for score in found] == [f"class {score['label']}" for score in found]
+    assert len({score["label"] for score in found}) > 1
+
+
+def test_every_way_in_without_a_label_gives_the_same_scores(client: httpx.Client) -> None:
+    pixels = noise(3, 8, 8, 1)
+    files = [png(image[..., 0]) for image in pixels]
+    alone = [scores_of(post_image(client, file, "?model=unnamed"))[0] for file in files]
+    form = client.post("/score?model=unnamed", files=[("file", file) for file in files])
+    headers = {"content-type": "application/x-npy"}
+    array = client.post("/score?model=unnamed", content=npy(pixels), headers=headers)
+    encoded = [base64.b64encode(file).decode() for file in files]
+    listed = client.post("/score", json={"model": "unnamed", "images": encoded})
+    many = client.post("/score?model=unnamed", content=npy(np.tile(pixels, (341, 1, 1, 1))), headers=headers)
+    assert scores_of(form) == scores_of(array) == scores_of(listed) == alone
+    assert scores_of(many) == alone * 341
+
+
+def test_with_a_label_an_answer_says_nothing_of_one(client: httpx.Client) -> None:
+    (score,) = scores_of(post_image(client, png(noise(8, 8)), "?model=unnamed&label=3"))
+    assert list(score) == ["logit", "probability", "log_density_ratio", "percentile_real", "percentile_generated"]
+    (unnamed,) = scores_of(post_image(client, png(noise(8, 8)), "?model=unnamed"))
+    assert list(unnamed) == ["label", "label_name", "label_probability", *score]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("classes", "`python -m training calibrate models/classes/1` publishes it again"),
+        ("many", "of which there are 65 here and may be 64"),
+    ],
+)
+def test_a_label_that_has_to_be_named_is_asked_for_with_the_reason(
+    client: httpx.Client, model: str, words: str
+) -> None:
+    answer = post_image(client, png(noise(8, 8)), f"?model={model}")
+    assert places(answer) == [["query", "label"]]
+    assert words in answer.json()["detail"]
+
+
+def test_a_generated_samples_realness_is_its_score_with_the_label_that_was_drawn(client: httpx.Client) -> None:
+    (sample,) = client.post("/generate", json={"model": "unnamed", "seed": 5, "scores": True}).json()["samples"]
+    image = base64.b64decode(sample["image"].removeprefix("data:image/png;base64,"))
+    (named,) = scores_of(post_image(client, image, f"?model=unnamed&label={sample['label']}"))
+    assert sample["realness"] == named["probability"]
+    selected = client.post("/generate", json={"model": "unnamed", "n": 2, "select": {"method": "rejection"}})
+    assert selected.status_code == 200
+
+
+def test_all_classes_of_many_samples_end_at_their_deadline(client: httpx.Client) -> None:
+    headers = {"content-type": "application/x-npy", "x-timeout-ms": "5"}
+    answer = client.post("/score?model=unnamed", content=npy(noise(1024, 8, 8, 1)), headers=headers)
+    assert answer.status_code in {429, 504}
+    assert len(scores_of(post_image(client, png(noise(8, 8)), "?model=unnamed"))) == 1
+
+
+def test_what_a_model_says_of_scores_without_a_label(client: httpx.Client) -> None:
+    unnamed, classes = (client.get(f"/models/{name}/versions/1").json() for name in ("unnamed", "classes"))
+    assert unnamed["discriminator"]["unknown_label"] == {
+        "calibration_method": "platt", "expected_calibration_error": 0.125, "label_accuracy": 0.5
+    }  # fmt: skip
+    assert "unknown_label" not in classes["discriminator"]
 
 
 def test_vectors_are_scored_as_numbers_or_as_an_array(client: httpx.Client) -> None:

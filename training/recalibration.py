@@ -18,6 +18,7 @@ import numpy as np
 
 from training import config as configuration
 from training import data as sources
+from training import keys
 from training.calibration import Curve, PiecewiseLinear, Platt
 from training.data import ImageData, InteractionData, VectorData
 from training.data.image_data import Labels
@@ -167,7 +168,7 @@ def _held_out(package: Path, found: _Package, config_name: str | None, data_path
     config = (
         configuration.from_tables(provenance["config"])
         if config_name is None
-        else configuration.load(configuration.find(config_name))
+        else configuration.load(keys.find(config_name))
     )
     if data_path is not None:
         config = configuration.with_data_path(config, data_path)

@@ -28,6 +28,7 @@ LARGE_BYTES = 128 + 5000 * 72 * 72 * 3
 def own_models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     write_toy_package(folder, "toy")
+    write_toy_package(folder, "unnamed", conditional=True, unknown_label=True)
     write_toy_package(folder, "blind", discriminator=False)
     write_toy_package(folder, "large", channels=3, height=72, width=72, discriminator=False)
     return folder
@@ -92,11 +93,13 @@ def callers_of_each_worker(process: ServiceProcess, count: int) -> Iterator[dict
 def test_two_workers_answer_the_bytes_that_one_process_answers(many: ServiceProcess, client: httpx.Client) -> None:
     asked = {"model": "toy", "version": 1, "seed": 11, "n": 40, "scores": True}
     given = {"model": "toy", "version": 1, "samples": [[0.25] * 64]}
+    unnamed = {"model": "unnamed", "samples": [[0.25] * 64, [-0.5] * 64]}
     plain = {name: value for name, value in asked.items() if name != "scores"}
     with callers_of_each_worker(many, 1) as callers:
         for (other,) in callers.values():
             assert other.post("/generate", json=asked).json() == client.post("/generate", json=asked).json()
             assert other.post("/score", json=given).json() == client.post("/score", json=given).json()
+            assert other.post("/score", json=unnamed).json() == client.post("/score", json=unnamed).json()
             for form in ("npy", "png", "zip"):
                 path = f"/generate?format={form}"
                 assert other.post(path, json=plain).content == client.post(path, json=plain).content

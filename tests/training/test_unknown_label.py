@@ -28,7 +28,8 @@ SQUARE = arrays(np.float64, (3, 3), elements=st.floats(-3, 3))
 
 def log_density(x: Array, shift: float) -> Array:
     """Log of Σ_y N(x; m_y + shift, 1)/3, less the constant of every normal; [N]."""
-    return np.logaddexp.reduce(-((x[:, np.newaxis] - MEANS - shift) ** 2) / 2, axis=1) - np.log(3)
+    density: Array = np.logaddexp.reduce(-((x[:, np.newaxis] - MEANS - shift) ** 2) / 2, axis=1) - np.log(3)
+    return density
 
 
 def logits_of(x: Array) -> Array:
@@ -36,7 +37,8 @@ def logits_of(x: Array) -> Array:
 
     The highest is always that of the lowest mean, whatever class a sample is of.
     """
-    return x[:, np.newaxis] - MEANS
+    logits: Array = x[:, np.newaxis] - MEANS
+    return logits
 
 
 def drawn(shift: float, seed: int, count: int = COUNT) -> tuple[Array, Labels]:

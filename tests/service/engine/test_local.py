@@ -24,7 +24,6 @@ from service.telemetry import Telemetry
 from tests.service.engine.gate import PATIENCE_S
 from tests.service.engine.graph_makers import GOLDEN_LATENT, OUTPUTS, TOLERANCE, Maker, identity
 from tests.toy import toy_graphs
-from tests.toy_shape import ToyOptions
 
 ON_CPU = Runtime(device="cpu", threads=1)
 SMALL_QUEUE = BatchLimits(max_batch_samples=8, queue_samples=64, request_queue_samples=16)
@@ -251,11 +250,18 @@ def test_a_batch_coupled_score_is_of_the_callers_own_group_only() -> None:
     with_engine(scenario, package)
 
 
-@pytest.mark.parametrize("options", [{}, {"pack": 2}, {"batch_coupled": True}, {"kind": "vector"}], ids=str)
-def test_samples_without_labels_have_the_logits_that_each_class_named_would_give_them(options: ToyOptions) -> None:
-    package = toy_graphs(conditional=True, **options)
-    assert package.discriminator is not None
-    shape = (11, 2) if options.get("kind") == "vector" else (11, 1, 8, 8)  # 110 rows: several batches of a full queue
+@pytest.mark.parametrize(
+    "package",
+    [
+        JUDGES["conditional"],
+        toy_graphs(conditional=True, pack=2),
+        toy_graphs(conditional=True, batch_coupled=True),
+        toy_graphs(conditional=True, kind="vector"),
+    ],
+    ids=["plain", "packing", "batch-coupled", "vectors"],
+)
+def test_samples_without_labels_have_the_logits_that_each_class_named_would_give_them(package: PackageGraphs) -> None:
+    shape = (11, 2) if package.sample_range is None else (11, 1, 8, 8)  # 110 rows: several batches of a full queue
     sample = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
     async def scenario(bench: Bench) -> None:

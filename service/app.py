@@ -4,7 +4,7 @@
 at import. The lifespan starts the engine, loads the packages in the background (so `/healthz` answers at once and
 `/readyz` when they are ready), goes on looking for others, and at the end drains.
 
-    RequestLog → DrainGate → ErrorsToProblems → BodyLimits → Cancellation → FastAPI → routes
+    RequestLog → DrainGate → ErrorsToProblems → Entry → BodyLimits → Cancellation → FastAPI → routes
 
 Each layer of this row is pure ASGI and knows its own file only. Small requests need not take it: `express.py`.
 """
@@ -28,6 +28,7 @@ from service.routes.body_limits import BodyLimits
 from service.routes.cancellation import Cancellation
 from service.routes.context import Context
 from service.routes.documentation import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
+from service.routes.entry import AllowedHosts, Entry
 from service.routes.express import Express
 from service.routes.lifecycle import DrainGate, Lifecycle
 from service.routes.offload import Offload
@@ -69,6 +70,7 @@ def create_app(
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
     lifecycle = Lifecycle(settings.max_requests)
     accounts = Accounts(telemetry)
+    hosts = AllowedHosts(settings.allowed_hosts, settings.host)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Context]]:
@@ -93,11 +95,12 @@ def create_app(
         Middleware(RequestLog, accounts=accounts),
         Middleware(DrainGate, lifecycle=lifecycle),
         Middleware(ErrorsToProblems),
+        Middleware(Entry, hosts=hosts),
         Middleware(BodyLimits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
         Middleware(Cancellation, lifecycle=lifecycle),
     )
     app.state.lifecycle = lifecycle
-    app.state.express = Express((generate.EXPRESS,), accounts, lifecycle)
+    app.state.express = Express((generate.EXPRESS,), accounts, lifecycle, hosts)
     app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails, *v2_schemas.BODIES)
     for module in (generate, samples, score, encode, reconstruct, models):
         app.include_router(module.router, responses=problems(*LAYERS_ANSWER))

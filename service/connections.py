@@ -15,7 +15,6 @@ References:
 
 import asyncio
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +22,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import GanymedeError, HeadersTooLarge, MalformedRequest, NotReady, RequestTooSlow
+from service.routes.exchange import NOT_GUESSED
 from service.routes.express import METHOD, Errand, Express, Pieces, RawHeaders
 from service.routes.problems import problem_response
 from service.routes.streams import JOINED_BYTES
@@ -308,8 +308,8 @@ class LimitedConnection(HttpToolsProtocol):
         if self._is_answered():
             request_id = uuid.uuid4().hex
             response = problem_response(error, request_id)
-            headers: Mapping[str, str] = {**response.headers, "x-request-id": request_id, "connection": "close"}
-            lines = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items())
+            own = (b"x-request-id", request_id.encode()), NOT_GUESSED, (b"connection", b"close")
+            lines = b"".join(b"%b: %b\r\n" % header for header in (*response.raw_headers, *own))
             self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body))
         self.transport.close()
 

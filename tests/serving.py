@@ -64,6 +64,11 @@ class ServiceProcess:
         assert isinstance(port, int)
         return port
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def client(self, **headers: str) -> httpx.Client:
         """Make a client of it; no proxy, and patience for a slow machine."""
         return httpx.Client(

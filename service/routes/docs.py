@@ -11,6 +11,9 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 ASSETS = "/docs/assets"
+# No other site may show the page in a frame of its own and have a visitor press its buttons unawares (clickjacking);
+# the second is for browsers that do not know the first.
+OWN_FRAMES_ONLY = {"content-security-policy": "frame-ancestors 'self'", "x-frame-options": "SAMEORIGIN"}
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,13 +22,15 @@ router = APIRouter(include_in_schema=False)
 async def docs() -> HTMLResponse:
     """Answer the page."""
     here = ASSETS.removeprefix("/")
-    return get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title="Ganymede",
         swagger_js_url=f"{here}/swagger-ui-bundle.js",
         swagger_css_url=f"{here}/swagger-ui.css",
         swagger_favicon_url=f"{here}/favicon.png",
     )
+    page.headers.update(OWN_FRAMES_ONLY)
+    return page
 
 
 def assets() -> StaticFiles:

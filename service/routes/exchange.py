@@ -22,6 +22,8 @@ _KEY = "exchange"
 # What a proxy or a client library makes of an id; anything else could forge log lines or headers.
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# Browsers take an answer for what its media type says, and never for a page or a script by the look of its bytes.
+NOT_GUESSED = (b"x-content-type-options", b"nosniff")
 # As many as a UUID has.
 REQUEST_ID_BITS = 128
 # Seeded by the system. Ids must differ, not be secret, and asking the system for each takes as long as the rest of it.
@@ -46,6 +48,11 @@ class Exchange:
     trace_id: str | None = None
     status: int = CLIENT_CLOSED_REQUEST
     started: bool = False
+
+    @property
+    def answer_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What each answer says beside what its route does."""
+        return (b"x-request-id", self.request_id.encode()), NOT_GUESSED
 
     @property
     def names(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ from service.errors import NotReady
 from service.logs import name_task
 from service.routes.accounts import Accounts
 from service.routes.context import Context
+from service.routes.entry import AllowedHosts
 from service.routes.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_from
 from service.routes.lifecycle import RETRY_AFTER_S, Lifecycle
 from service.routes.problems import problem_response
@@ -77,12 +78,16 @@ class Express:
         routes: whose.
         accounts: where requests are counted.
         lifecycle: where the process stands.
+        hosts: that are answered for.
     """
 
-    def __init__(self, routes: Sequence[ExpressRoute], accounts: Accounts, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, routes: Sequence[ExpressRoute], accounts: Accounts, lifecycle: Lifecycle, hosts: AllowedHosts
+    ) -> None:
         self._routes = {route.path.encode(): route for route in routes}
         self.accounts = accounts
         self.lifecycle = lifecycle
+        self._hosts = hosts
 
     def serves(self, path: bytes) -> bool:
         """Whether POST requests to a path may take this way."""
@@ -108,6 +113,8 @@ class Express:
             return None
         route = self._routes[path]
         exchange = exchange_from(headers)
+        if not self._hosts.include(exchange.headers.get("host")):
+            return None
         try:
             answering = route.plan(parts, exchange.headers, query, body)
             if answering is None:
@@ -168,7 +175,7 @@ class Errand:
             if response is not None:
                 self._exchange.status = response.status_code
                 is_last = self._express.lifecycle.state != "serving"
-                headers = (*response.raw_headers, (b"x-request-id", self._exchange.request_id.encode()))
+                headers = (*response.raw_headers, *self._exchange.answer_headers)
                 pieces = response.pieces if isinstance(response, SampleFile) else (response.body,)
                 self._wire.answer(response.status_code, headers, pieces, last=is_last)
         finally:

@@ -66,9 +66,9 @@ def count_samples(wanted: GenerateRequest, media: Media, settings: Settings) -> 
     ways = [way for way in WAYS if getattr(wanted, way) is not None]
     if ways:
         _check_lone(ways, wanted)
-    place, count = _count(wanted)
     streamed = media.name in STREAMED_FORMS and wanted.latents is None
     limit = settings.max_streamed_samples if streamed else settings.max_samples
+    place, count = _count(wanted, limit)
     if count > limit:
         hint = "" if streamed else f"; NPY and ZIP answers take up to {settings.max_streamed_samples} seeds"
         raise InvalidRequest(
@@ -84,14 +84,16 @@ def _check_lone(ways: list[str], wanted: GenerateRequest) -> None:
         raise InvalidRequest(*(Problem(("body", field), f"`{ways[0]}` excludes `{field}`") for field in excluded))
 
 
-def _count(wanted: GenerateRequest) -> tuple[tuple[str, ...], int]:
-    """N, and the field that says so."""
+def _count(wanted: GenerateRequest, limit: int) -> tuple[tuple[str, ...], int]:
+    """The field that says how many samples there are, and how many; beyond the limit perhaps fewer than there are."""
     match wanted:
         case GenerateRequest(latents=list(latents)):
             return ("latents",), len(latents)
         case GenerateRequest(seeds=list(seeds)):
             return ("seeds",), len(seeds)
         case GenerateRequest(seeds=str(text)):
+            if (ranges := text.count(",") + 1) > limit:  # each is one seed or more; reading millions takes seconds
+                return ("seeds",), ranges
             try:
                 return ("seeds",), read_ranges(text).count
             except ValueError as error:

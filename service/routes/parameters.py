@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from service.routes.deadlines import MAX_TIMEOUT_MS
+from service.routes.entry import check_query
 from service.routes.problems import validation_problems
 
 Q = TypeVar("Q", bound=BaseModel)
@@ -48,8 +49,9 @@ def read_query(schema: type[Q], query: bytes) -> Q:
         One object for equal queries: do not write to it.
 
     Raises:
-        InvalidRequest: they are something else.
+        InvalidRequest: they are something else, or too many.
     """
+    check_query(query)
     try:
         return schema.model_validate(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
     except ValidationError as error:

@@ -37,8 +37,19 @@ from service.errors import (
 from service.routes.exchange import exchange_of
 
 MEDIA_TYPE = "application/problem+json"
-# A body of a thousand unknown fields has a thousand problems; a person reads the first few.
+# A body of hundreds of unknown fields has hundreds of problems; a person reads the first few.
 MAX_PROBLEMS = 32
+# What a caller wrote is quoted no further: the longest name that means anything is a class's, of 100 characters.
+MAX_QUOTED_CHARACTERS = 100
+# Room for the twenty names that a sentence lists at most.
+MAX_SENTENCE_CHARACTERS = 2_500
+# Where pydantic's words are Python's, or depend on how a body was read.
+WORDS: Mapping[str, str] = {
+    "extra_forbidden": "unknown field",
+    "model_type": "Input should be an object",
+    "dict_type": "Input should be an object",
+    "list_type": "Input should be a list",
+}
 # Before anything was measured: one ask a second is no load.
 DEFAULT_RETRY_AFTER_S = 1.0
 # Marks a union's branch in an error's location (see schemas.py); no caller wrote it, so none reads it.
@@ -78,13 +89,23 @@ def invalid_request(errors: Iterable[ErrorDetails], *prefix: str) -> InvalidRequ
     problems = []
     for error in islice(errors, MAX_PROBLEMS):
         loc = tuple(part for part in error["loc"] if not str(part).startswith(BRANCH_PREFIX))
-        msg = "unknown field" if error["type"] == "extra_forbidden" else error["msg"]
-        problems.append(Problem((*prefix, *loc), msg))
+        problems.append(Problem((*prefix, *loc), WORDS.get(error["type"], error["msg"])))
     return InvalidRequest(*problems)
+
+
+def json_error(error: ValidationError) -> str | None:
+    """Answer why a text is not JSON; None where it is, and something else is wrong with it."""
+    if error.error_count() > 1:
+        return None
+    (found,) = error.errors(include_url=False, include_input=False)
+    return str(found["ctx"]["error"]) if found["type"] == "json_invalid" else None
 
 
 def validation_problems(error: ValidationError, *place: str) -> InvalidRequest:
     """Word a `ValidationError`; what the caller sent is not repeated to them.
+
+    pydantic describes every mistake before it tells the first, so what was validated must not hold many: lists and
+    mappings end at their first, and the readers of bodies and of queries bound the number of fields.
 
     Args:
         error: what pydantic raised.
@@ -118,7 +139,11 @@ def problem_response(error: Exception, request_id: str) -> Response:
         title=told.status.phrase,
         status=told.status,
         detail=_sentence(told.detail) + _others(told.problems),
-        errors=[ProblemPlace(loc=list(problem.loc), msg=_sentence(problem.msg)) for problem in told.problems] or None,
+        errors=[
+            ProblemPlace(loc=[_quoted(part) for part in problem.loc], msg=_sentence(problem.msg))
+            for problem in told.problems
+        ]
+        or None,
         request_id=request_id,
     )
     return Response(
@@ -214,7 +239,7 @@ def _retry_after(error: TryAgainError) -> dict[str, str]:
 
 def _first(problems: tuple[Problem, ...]) -> str:
     first = problems[0]
-    place = ".".join(map(str, first.loc[1:]))  # without `body` or `query`
+    place = ".".join(str(_quoted(part)) for part in first.loc[1:])  # without `body` or `query`
     return f"`{place}`: {_sentence(first.msg)}" if place else first.msg
 
 
@@ -222,8 +247,17 @@ def _others(problems: tuple[Problem, ...]) -> str:
     return f" There are {len(problems) - 1} more; `errors` names each place." if len(problems) > 1 else ""
 
 
+def _quoted(part: str | int) -> str | int:
+    """A part of a place; a name that the caller made up may have any length."""
+    if isinstance(part, str) and len(part) > MAX_QUOTED_CHARACTERS:
+        return part[:MAX_QUOTED_CHARACTERS] + "…"
+    return part
+
+
 def _sentence(text: str) -> str:
     """Messages have many authors, pydantic among them; on the wire each is one sentence."""
+    if len(text) > MAX_SENTENCE_CHARACTERS:
+        text = text[:MAX_SENTENCE_CHARACTERS] + "…"
     return text[:1].upper() + text[1:].removesuffix(".") + "."
 
 

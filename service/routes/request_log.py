@@ -40,7 +40,7 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 exchange.started = True
                 exchange.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", exchange.request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), *exchange.answer_headers]
             await send(message)
 
         began = self._accounts.begin()

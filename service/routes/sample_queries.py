@@ -18,10 +18,9 @@ from service.errors import InvalidRequest, Problem
 from service.routes.problems import invalid_request
 from service.routes.samples_in import label_of
 from service.routes.sampling_schemas import Truncation
-from service.routes.schemas import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, GenerateRequest
+from service.routes.schemas import MAX_CODES, MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, GenerateRequest
 
 MAX_CODE_CHARACTERS = 200
-MAX_CODES = 128
 
 
 def _code(text: str) -> str:
@@ -51,6 +50,7 @@ class SampleQuery(BaseModel):
     codes: list[Code] = Field(
         default_factory=list,
         max_length=MAX_CODES,
+        fail_fast=True,
         description="a code of an InfoGAN package, its name and value, as in `digit:3`; repeat the parameter for more; "
         "a code left out is drawn from the seed",
         examples=[["digit:3", "slant:0.7"]],

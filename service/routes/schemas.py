@@ -1,7 +1,8 @@
 """What the routes for samples take, as types, and every limit that does not depend on settings or on a package.
 
 Bodies are strict: a bool is not an integer, a string is not a number, and a field that is not listed is refused,
-never ignored. Of a list only the first mistake is named: describing a million would cost more than serving them.
+never ignored. Of a list or a mapping only the first mistake is named: describing a million would cost more than serving
+them. How many values a body may hold at all is `bounded_json.py`'s.
 What depends on the package that answers (its latent size, its labels, its codes) or on the form of the answer is judged
 in `origins.py`, `drawing.py` and `held_samples.py`, which know them.
 """
@@ -23,6 +24,8 @@ FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 MAX_NAME_CHARACTERS = 64
 MAX_VERSION = 2**31 - 1
 MAX_LABEL_CHARACTERS = 100
+# No package has more.
+MAX_CODES = 128
 _LIST = BRANCH_PREFIX + "list"
 _RANGES = BRANCH_PREFIX + "ranges"
 _ONE = BRANCH_PREFIX + "one"
@@ -74,7 +77,7 @@ Rows = Annotated[list[Annotated[list[Finite32], Field(fail_fast=True)]], Field(m
 Label = Annotated[int | str, BeforeValidator(_integer_or_string, json_schema_input_type=int | str)]
 Labels = Annotated[list[Label], Field(min_length=1, fail_fast=True)]
 CodeValue = Annotated[int | float, BeforeValidator(_number, json_schema_input_type=int | float)]
-CodeValues = Annotated[dict[str, CodeValue], Field(fail_fast=True)]
+CodeValues = Annotated[dict[str, CodeValue], Field(max_length=MAX_CODES, fail_fast=True)]
 Codes = Annotated[
     Annotated[CodeValues, Tag(_ONE)] | Annotated[list[CodeValues], Tag(_LIST), Field(min_length=1, fail_fast=True)],
     Discriminator(_one_or_list),
@@ -201,12 +204,14 @@ class SamplesQuery(BaseModel):
     version: Version | None = Field(None, description="its version; left out: the newest ready one", examples=["1"])
     label: list[Annotated[str, Field(max_length=MAX_LABEL_CHARACTERS)]] = Field(
         default_factory=list,
+        fail_fast=True,
         description="where the graph takes the class: every sample's, or the parameter repeated, one a sample; /score "
         "finds the class that fits best where it is left out",
         examples=[["3"]],
     )
     condition: list[int] = Field(
         default_factory=list,
+        fail_fast=True,
         description="where the graph takes a condition: every sample's id, or the parameter repeated, one a sample",
         examples=[[42]],
     )
@@ -236,6 +241,7 @@ class SamplesRequest(BaseModel):
     images: list[str] | None = Field(
         None,
         min_length=1,
+        fail_fast=True,
         description="PNG, JPEG or WebP files in base64, or as data URIs",
         examples=[["iVBORw0KGgo="]],
     )

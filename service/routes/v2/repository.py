@@ -12,10 +12,10 @@ from fastapi import APIRouter, Request
 from service.errors import InvalidRequest, NotFound, PackageError, Problem
 from service.packages.catalogue import PackageStatus
 from service.packages.catalogue import State as PackageState
-from service.routes.context import Parts
+from service.routes.context import Context, Parts
 from service.routes.control import OperatorsOnly
 from service.routes.documentation import request_body
-from service.routes.reading import validate_json
+from service.routes.reading import M, validate_json
 from service.routes.v2.errors import refusals
 from service.routes.v2.graphs import Name, names_of
 from service.routes.v2.schemas import Done, IndexEntry, IndexRequest, LoadRequest, State, UnloadRequest
@@ -47,7 +47,7 @@ router = APIRouter(
 )
 async def index(request: Request, parts: Parts) -> list[IndexEntry]:
     """List every version of every model, ready or not and why; a model is a graph of a package."""
-    asked = validate_json(IndexRequest, await request.body() or NO_FIELDS)
+    asked = await _read(IndexRequest, request, parts)
     return [
         entry
         for status in parts.repository.statuses()
@@ -69,7 +69,7 @@ async def load(name: Name, request: Request, parts: Parts) -> Done:
     The answer comes when they are ready, or when the newest was refused; then the error says why, and older versions
     answer as before.
     """
-    validate_json(LoadRequest, await request.body() or NO_FIELDS)
+    await _read(LoadRequest, request, parts)
     _check_package(name)
     try:
         await parts.repository.load(name)
@@ -87,10 +87,15 @@ async def load(name: Name, request: Request, parts: Parts) -> Done:
 )
 async def unload(name: Name, request: Request, parts: Parts) -> Done:
     """Retire every version of a package; requests that have it are answered, and it stays away until it is loaded."""
-    validate_json(UnloadRequest, await request.body() or NO_FIELDS)
+    await _read(UnloadRequest, request, parts)
     _check_package(name)
     await parts.repository.unload(name)
     return Done()
+
+
+async def _read(schema: type[M], request: Request, parts: Context) -> M:
+    body = await request.body() or NO_FIELDS
+    return await parts.offload.run_sized(len(body), validate_json, schema, body)
 
 
 def _entries(status: PackageStatus) -> list[IndexEntry]:

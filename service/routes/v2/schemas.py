@@ -19,6 +19,9 @@ from service.routes.sampling_schemas import Seed
 
 MAX_INT64: Final = 2**63 - 1
 MAX_ID_CHARACTERS: Final = 1_024
+# No graph has as many inputs or outputs, no tensor as many axes.
+MAX_TENSORS: Final = 64
+MAX_AXES: Final = 8
 
 Axis = Annotated[int, Field(ge=0, le=MAX_INT64)]
 Platform = Literal["onnxruntime_onnx"]
@@ -49,10 +52,17 @@ class InputTensor(Wire):
     """One input tensor."""
 
     name: str = Field(description="one of the model's inputs", examples=["latent"])
-    shape: list[Axis] = Field(description="its sizes; the first is how many samples", examples=[[1, 16]])
+    shape: list[Axis] = Field(
+        max_length=MAX_AXES,
+        fail_fast=True,
+        description="its sizes; the first is how many samples",
+        examples=[[1, 16]],
+    )
     datatype: str = Field(description="as the model's metadata says", examples=["FP32"])
     parameters: InputParameters = Field(default_factory=InputParameters, description="how it comes")
-    data: list[Any] | None = Field(None, description="its elements, flat or nested, row-major", examples=[[0.3, -1.2]])
+    data: list[Any] | None = Field(
+        None, fail_fast=True, description="its elements, flat or nested, row-major", examples=[[0.3, -1.2]]
+    )
 
 
 class OutputParameters(Wire):
@@ -111,8 +121,12 @@ class InferRequest(Wire):
 
     id: str | None = Field(None, max_length=MAX_ID_CHARACTERS, description="echoed", examples=["42"])
     parameters: InferParameters = Field(default_factory=InferParameters, description="what holds for all of it")
-    inputs: list[InputTensor] = Field(description="all of the model's inputs, but for what `seed` draws")
-    outputs: list[RequestedOutput] | None = Field(None, description="those wanted; left out: all of them")
+    inputs: list[InputTensor] = Field(
+        max_length=MAX_TENSORS, fail_fast=True, description="all of the model's inputs, but for what `seed` draws"
+    )
+    outputs: list[RequestedOutput] | None = Field(
+        None, max_length=MAX_TENSORS, fail_fast=True, description="those wanted; left out: all of them"
+    )
 
 
 class OutputTensor(BaseModel):

@@ -16,6 +16,7 @@ from service.app import create_app
 from service.errors import QueueFull
 from service.routes.accounts import Accounts
 from service.routes.context import Context
+from service.routes.entry import AllowedHosts
 from service.routes.express import Errand, Express, ExpressRoute, Pieces, RawHeaders
 from service.routes.lifecycle import Lifecycle
 from service.routes.offload import INLINE_BYTES
@@ -94,7 +95,7 @@ async def ordinary(app: FastAPI, parts: Context, query: str, headers: dict[str, 
     async def serving(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, "state": {"context": parts}}, receive, send)
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(serving), base_url="http://x") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(serving), base_url="http://localhost") as client:
         return await client.post(f"/generate?{query}", content=body, headers=NAMED | headers)
 
 
@@ -139,7 +140,9 @@ class Waiting:
         self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.begun = asyncio.Event()
         route = ExpressRoute("/wait", lambda *_: self._wait)
-        self.express = Express((route,), Accounts(Telemetry(self.registry)), self.lifecycle)
+        self.express = Express(
+            (route,), Accounts(Telemetry(self.registry)), self.lifecycle, AllowedHosts("", "127.0.0.1")
+        )
         self.wire = Answered()
 
     def begin(self) -> Errand | None:

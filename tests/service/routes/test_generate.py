@@ -310,7 +310,8 @@ def test_every_mistake_is_named_at_once(client: httpx.Client) -> None:
 
 def test_of_a_million_mistakes_only_the_first_is_described(client: httpx.Client) -> None:
     assert places(client.post("/generate", json={"seeds": [-1] * 1_000_000})) == [["body", "seeds", 0]]
-    assert len(places(client.post("/generate", json={f"field{i}": 0 for i in range(1000)}))) == 32
+    assert len(places(client.post("/generate", json={f"field{i}": 0 for i in range(200)}))) == 32
+    assert places(client.post("/generate", json={f"field{i}": 0 for i in range(1000)})) == [["body"]]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 A web page may have its own name lead to 127.0.0.1 (DNS rebinding), and then read what a service answers there, since to
 the browser it is one site. What the page cannot do is to send another `Host` than its own name. So a service that
-listens on loopback answers to `localhost`, to addresses (which no page's name is) and to the names that its operator
-lists; one that listens elsewhere answers to every name, unless some are listed.
+listens on loopback answers to `localhost`, to addresses and to names without a dot (none of which a page of the
+internet has) and to the names that its operator lists; one that listens elsewhere answers to every name, unless some
+are listed.
 
 References:
     RFC 9110, HTTP Semantics: §7.2 (Host).
@@ -40,7 +41,7 @@ class AllowedHosts:
     def __init__(self, named: str, listens_on: str) -> None:
         names = {name for each in named.split(",") if (name := each.strip().lower().rstrip("."))}
         self._answers_all = ANY in names or (not names and not _is_loopback(listens_on))
-        self._names = frozenset({LOCAL, *names})
+        self._names = frozenset(names)
         self._endings = tuple(name.removeprefix(ANY) for name in ("*." + LOCAL, *names) if name.startswith(ANY))
         self.include = lru_cache(maxsize=KNOWN_HOSTS)(self._include)
 
@@ -48,8 +49,8 @@ class AllowedHosts:
         """Whether a request with this `Host` is answered; HTTP/1.0 has none."""
         if self._answers_all or not host:
             return True
-        name = _without_port(host.strip()).lower().rstrip(".")
-        return name in self._names or name.endswith(self._endings) or _is_address(name)
+        name = _without_port(host).lower().rstrip(".")
+        return "." not in name or name in self._names or name.endswith(self._endings) or _is_address(name)
 
 
 class Entry:

@@ -308,8 +308,8 @@ def test_every_mistake_is_named_at_once(client: httpx.Client) -> None:
     assert "2 more" in answer.json()["detail"]
 
 
-def test_of_a_million_mistakes_only_the_first_is_described(client: httpx.Client) -> None:
-    assert places(client.post("/generate", json={"seeds": [-1] * 1_000_000})) == [["body", "seeds", 0]]
+def test_of_half_a_million_mistakes_only_the_first_is_described(client: httpx.Client) -> None:
+    assert places(client.post("/generate", json={"seeds": [-1] * 500_000})) == [["body", "seeds", 0]]
     assert len(places(client.post("/generate", json={f"field{i}": 0 for i in range(200)}))) == 32
     assert places(client.post("/generate", json={f"field{i}": 0 for i in range(1000)})) == [["body"]]
 

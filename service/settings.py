@@ -24,8 +24,8 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one and logs it")
     allowed_hosts: str = Field(
         "",
-        description="comma-separated names that the header Host may have beside addresses and names without a dot, `*.NAME` "
-        "for those below one, `*` for all; empty allows all, but none where the service listens on loopback",
+        description="comma-separated names that the header Host may have beside addresses and names without a dot, "
+        "`*.NAME` for those below one, `*` for all; empty allows all, but none where the service listens on loopback",
     )
     api_workers: int = Field(
         0,

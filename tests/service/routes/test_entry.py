@@ -34,7 +34,8 @@ def test_local_names_and_addresses_are_always_answered(host: str | None, named: 
 @pytest.mark.parametrize(
     "host",
     [
-        "evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "gan.example, localhost",
+        "evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example",
+        "gan.example, localhost",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("listens_on", ["127.0.0.1", "::1", "localhost"])

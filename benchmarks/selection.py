@@ -1,6 +1,6 @@
 """What truncation and selection by the discriminator do to a package's images, as they are served.
 
-    python -m benchmarks.selection models/mnist/3 --url http://127.0.0.1:8000 --out benchmarks/results/selection.json
+    python -m benchmarks.selection models/mnist/4 --url http://127.0.0.1:8000 --out benchmarks/results/selection.json
 
 Samples are asked for over HTTP, so that what is measured is what a caller gets; they are judged by the evaluation that
 measures packages, against the same held-out images, in the features of the same classifier. Every way of sampling has

@@ -153,7 +153,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _register_calibrate(commands: "Commands") -> None:
     parser = _add(commands, "calibrate", "Publish a package of classes again, with scores without a label.", _calibrate)
-    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder of the version, as in models/mnist/3")
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder of the version, as in models/mnist/4")
     parser.add_argument(
         "--config", metavar="CONFIG", help="whose [data] holds samples out; by default the package's own configuration"
     )

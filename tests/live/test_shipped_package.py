@@ -1,0 +1,55 @@
+"""The package that comes with the service answers the plainest question: how real is this picture?"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serving import ROOT, ServiceProcess
+
+PNG = {"content-type": "image/png"}
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    cache_dir = tmp_path_factory.mktemp("cache")
+    with (
+        ServiceProcess(ROOT / "models", default_model="mnist", cache_dir=str(cache_dir)) as process,
+        process.loaded().client() as client,
+    ):
+        yield client
+
+
+def generated(client: httpx.Client, label: int) -> bytes:
+    return client.post("/generate?format=png", json={"seed": 7, "label": label}).content
+
+
+def test_a_picture_without_a_label_is_scored_and_named(shipped: httpx.Client) -> None:
+    found = []
+    for label in range(10):
+        answer = shipped.post("/score", content=generated(shipped, label), headers=PNG)
+        assert answer.status_code == 200, answer.text
+        (score,) = answer.json()["scores"]
+        assert score["label_name"] == str(score["label"])
+        assert 0 < score["probability"] < 1
+        found.append(score["label"])
+    right = sum(label == named for label, named in enumerate(found))
+    assert right >= 6  # 8.5 of 10 on average; by chance, one
+
+
+def test_the_logit_without_a_label_is_that_under_the_label_that_was_named(shipped: httpx.Client) -> None:
+    picture = generated(shipped, 3)
+    (unnamed,) = shipped.post("/score", content=picture, headers=PNG).json()["scores"]
+    (named,) = shipped.post(f"/score?label={unnamed['label']}", content=picture, headers=PNG).json()["scores"]
+    assert unnamed["logit"] == named["logit"]
+    assert unnamed["probability"] != named["probability"]  # each is calibrated for its own case
+
+
+def test_what_the_readme_asks_of_a_sample_url_is_there(shipped: httpx.Client) -> None:
+    (example,) = (
+        line.split("localhost:8000")[1].rstrip("'")
+        for line in Path(ROOT / "README.md").read_text().splitlines()
+        if line.startswith("curl -L -o seven.png")
+    )
+    assert shipped.get(example, follow_redirects=True).status_code == 200

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from service.engine.batch_policy import BatchLimits
 from service.engine.graphs import PackageKey
 from service.engine.local import LocalEngine
-from service.engine.port import EncodeJob, GenerateJob, Job, Samples
+from service.engine.port import EncodeJob, GenerateJob, Job, Samples, ScoreJob
 from service.engine.runtime import Runtime
 from service.packages.repository import Repository
 from service.packages.schema import PiecewiseLinear, Platt
@@ -115,6 +115,18 @@ def test_an_encoder_of_schema_version_1_reads(
     _, (encoded,) = asyncio.run(load_and_ask(PACKAGES / "v1", name, job))
     assert (None if encoded.latents is None else encoded.latents.shape) == latents
     assert (None if encoded.readings is None else encoded.readings.shape) == readings
+
+
+def test_a_package_of_schema_version_1_says_how_samples_without_a_label_are_judged() -> None:
+    key = PackageKey("unlabelled", 1)
+    job = ScoreJob(package=key, pixels=np.arange(72, dtype=np.uint8).reshape(3, 4, 6, 1))
+    repository, (judged,) = asyncio.run(load_and_ask(PACKAGES / "v1", "unlabelled", job))
+    package = repository.find()
+    assert package.sha256 == "63b030e026ce98f3975b0ea3c07b6b78e49b4d0b981838e145e89397f303d465", "it was edited"
+    assert package.unknown_label is not None
+    assert judged.logits is not None
+    read = package.unknown_label.read(judged.logits)
+    assert read.labels.shape == read.log_odds.shape == (3,)
 
 
 def test_a_package_that_is_older_than_scores_without_a_label_says_how_it_gets_them(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 at import. The lifespan starts the engine, loads the packages in the background (so `/healthz` answers at once and
 `/readyz` when they are ready), goes on looking for others, and at the end drains.
 
-    RequestLog → DrainGate → ErrorsToProblems → Entry → BodyLimits → Cancellation → FastAPI → routes
+    RequestLog → DrainGate → ErrorsToProblems → Entry → BodyLimits → Slots → Cancellation → HeadAsGet → FastAPI → routes
 
 Each layer of this row is pure ASGI and knows its own file only. Small requests need not take it: `express.py`.
 """
@@ -24,13 +24,15 @@ from service.core import Core, OpenCore, local_core
 from service.errors import GanymedeError
 from service.routes import docs, encode, generate, health, models, reconstruct, samples, score
 from service.routes.accounts import Accounts
-from service.routes.body_limits import BodyLimits
+from service.routes.body_budget import BodyBudget
+from service.routes.body_limits import BodyLimits, BodyPatience
 from service.routes.cancellation import Cancellation
 from service.routes.context import Context
 from service.routes.documentation import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
 from service.routes.entry import AllowedHosts, Entry
 from service.routes.express import Express
-from service.routes.lifecycle import DrainGate, Lifecycle
+from service.routes.head_requests import HeadAsGet
+from service.routes.lifecycle import DrainGate, Lifecycle, Slots
 from service.routes.offload import Offload
 from service.routes.problems import ErrorsToProblems, ProblemDetails, answer_error
 from service.routes.request_log import RequestLog
@@ -47,8 +49,9 @@ Samples from generative adversarial networks, and what their discriminators and 
 
 A seed is a promise: the same package, seed and parameters give the same bytes, alone or among thousands. Every error
 is RFC 9457 `application/problem+json`, under `/v2` the inference protocol's `{"error": "…"}`; every answer carries
-`X-Request-ID`. What no operation lists, a connection answers before there is one: 400 to what is not HTTP, 408 and 431
-to headers that come too slowly or do not end, 503 to one connection too many.
+`X-Request-ID`. What no operation lists, a connection answers before there is one: 400 to what is not HTTP, 408 to
+headers that come too slowly, 501 and 505 to parts and versions of HTTP that are not spoken here, 503 to one connection
+too many.
 """
 
 
@@ -96,11 +99,18 @@ def create_app(
         Middleware(DrainGate, lifecycle=lifecycle),
         Middleware(ErrorsToProblems),
         Middleware(Entry, hosts=hosts),
-        Middleware(BodyLimits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
+        Middleware(
+            BodyLimits,
+            max_bytes=settings.max_body_bytes,
+            patience=BodyPatience(settings.header_timeout_s, settings.body_timeout_s),
+            budget=BodyBudget(settings.max_bodies_bytes),
+        ),
+        Middleware(Slots, lifecycle=lifecycle),
         Middleware(Cancellation, lifecycle=lifecycle),
+        Middleware(HeadAsGet),
     )
     app.state.lifecycle = lifecycle
-    app.state.express = Express((generate.EXPRESS,), accounts, lifecycle, hosts)
+    app.state.express = Express((generate.EXPRESS,), accounts, lifecycle, hosts, settings.max_body_bytes)
     app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails, *v2_schemas.BODIES)
     for module in (generate, samples, score, encode, reconstruct, models):
         app.include_router(module.router, responses=problems(*LAYERS_ANSWER))

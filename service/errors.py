@@ -10,7 +10,9 @@
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
     │   ├── InvalidRequest          422  well-formed, but not valid; carries the list of places
-    │   └── HeadersTooLarge         431
+    │   ├── HeadersTooLarge         431
+    │   ├── NotSupported            501  a part of HTTP that is not spoken here
+    │   └── VersionNotSupported     505  another HTTP than 1.1 or 1.0
     ├── TryAgainError           nobody's fault: the same request may succeed later
     │   ├── QueueFull               429
     │   ├── NotReady                503  loading or draining
@@ -116,6 +118,18 @@ class HeadersTooLarge(RequestError):
     """The headers are larger than the limit."""
 
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+class NotSupported(RequestError):
+    """The request asks for a part of HTTP that the service does not speak."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+
+
+class VersionNotSupported(RequestError):
+    """The request is of a version of HTTP that the service does not speak."""
+
+    status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
 
 
 class TryAgainError(GanymedeError):

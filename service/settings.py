@@ -65,10 +65,20 @@ class Settings(BaseSettings):
     timeout_ms: int = Field(30_000, ge=1, description="deadline of a request that sends no X-Timeout-Ms")
     drain_timeout_s: float = Field(30.0, ge=0, description="seconds that SIGTERM leaves for what is being answered")
     max_body_bytes: int = Field(16 * MEBIBYTE, ge=1024, description="largest request body; more is answered 413")
+    max_bodies_bytes: int = Field(
+        256 * MEBIBYTE,
+        ge=1024,
+        description="what the bodies of all requests may hold together; the largest that still arrives is answered 503",
+    )
     header_timeout_s: float = Field(
         10.0, gt=0, description="seconds the headers of a request may take to arrive; then 408"
     )
-    body_timeout_s: float = Field(30.0, gt=0, description="seconds a request body may take to arrive; then 408")
+    body_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        description="seconds a request body may take to arrive; then 408, and sooner if beyond the time of headers it "
+        "brings less than 1 KiB a second",
+    )
     write_timeout_s: float = Field(
         60.0, gt=0, description="seconds that a client may take nothing of its answer; then the connection is closed"
     )

@@ -21,8 +21,8 @@ REF = "#/components/schemas/{model}"
 BINARY: Mapping[str, object] = {"schema": {"type": "string", "format": "binary"}}
 # Errors whose answer says when to come back.
 RETRYABLE = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
-# What a layer may answer before any route is asked: body limits, faults; and, of all but probes, the gate.
-LAYERS_ANSWER_PROBES: Final = (408, 413, 500)
+# What may be answered before a route is asked: limits of headers and bodies, faults; and, of all but probes, the gate.
+LAYERS_ANSWER_PROBES: Final = (408, 413, 431, 500)
 LAYERS_ANSWER: Final = (*LAYERS_ANSWER_PROBES, 429, 503)
 WORDS: Mapping[int, str] = {
     400: "The request cannot be read.",
@@ -34,8 +34,9 @@ WORDS: Mapping[int, str] = {
     415: "A body of this media type is not read.",
     422: "The request reads but is not valid; `errors` names every place.",
     429: "The queue is full, or the service is answering as many requests as it may.",
+    431: "The address and the headers together are too large.",
     500: "A fault of the service; the request id leads its operator to the cause.",
-    503: "The model is loading, or the service is shutting down.",
+    503: "The model is loading, the service is shutting down, or it is reading as many bodies as it may.",
     504: "The request's deadline passed before its samples were computed.",
 }
 

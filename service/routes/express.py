@@ -79,15 +79,22 @@ class Express:
         accounts: where requests are counted.
         lifecycle: where the process stands.
         hosts: that are answered for.
+        max_body_bytes: largest body.
     """
 
     def __init__(
-        self, routes: Sequence[ExpressRoute], accounts: Accounts, lifecycle: Lifecycle, hosts: AllowedHosts
+        self,
+        routes: Sequence[ExpressRoute],
+        accounts: Accounts,
+        lifecycle: Lifecycle,
+        hosts: AllowedHosts,
+        max_body_bytes: int,
     ) -> None:
         self._routes = {route.path.encode(): route for route in routes}
         self.accounts = accounts
         self.lifecycle = lifecycle
         self._hosts = hosts
+        self._max_body_bytes = max_body_bytes
 
     def serves(self, path: bytes) -> bool:
         """Whether POST requests to a path may take this way."""
@@ -109,20 +116,22 @@ class Express:
         Returns:
             The errand, under way; None where the request must take the ordinary way.
         """
-        if self.lifecycle.state != "serving":
+        if self.lifecycle.state != "serving" or len(body) > self._max_body_bytes:
             return None
         route = self._routes[path]
         exchange = exchange_from(headers)
         if not self._hosts.include(exchange.headers.get("host")):
             return None
         try:
+            if int(exchange.headers.get("content-length", len(body))) != len(body):
+                return None
             answering = route.plan(parts, exchange.headers, query, body)
             if answering is None:
                 return None
-            request = self.lifecycle.begin()
+            self.lifecycle.take_slot()
         except Exception:  # noqa: BLE001  (whatever it is, the ordinary way meets it again and answers it)
             return None
-        return Errand(self, route.path, exchange, answering, request, wire)
+        return Errand(self, route.path, exchange, answering, self.lifecycle.begin(), wire)
 
 
 class Errand:
@@ -185,6 +194,7 @@ class Errand:
     def _account(self, began: float, ended: float) -> None:
         self._express.lifecycle.unwatch(self._cut_off)
         self._express.lifecycle.end(self._request)
+        self._express.lifecycle.free_slot()
         self._express.accounts.end(METHOD, self._path, self._path, self._exchange, began, ended)
 
     async def _response(self) -> Response | None:

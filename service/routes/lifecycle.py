@@ -32,14 +32,17 @@ logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Lifecycle:
-    """Where the process stands, and how many requests it is answering.
+    """Where the process stands, and how many requests it has.
+
+    A request that arrives is waited for when the process ends; one of which all is here has a slot beside.
 
     Args:
-        max_requests: how many it may answer at a time.
+        max_requests: how many slots there are.
     """
 
     def __init__(self, max_requests: int = sys.maxsize) -> None:
         self._max_requests = max_requests
+        self._taken_slots = 0
         self._state: State = "serving"
         # Each with its end, where anybody waits for it: a future costs more than counting.
         self._requests: dict[object, asyncio.Future[None] | None] = {}
@@ -54,7 +57,7 @@ class Lifecycle:
 
     @property
     def in_flight(self) -> int:
-        """How many requests are being answered."""
+        """How many requests arrive or are being answered."""
         return len(self._requests)
 
     def failed(self) -> None:
@@ -111,18 +114,15 @@ class Lifecycle:
                 raise NotReady("a configured model cannot be loaded; the log says why")
 
     def begin(self) -> object:
-        """Count a request that is being answered from now on.
+        """Count a request that arrives or is being answered from now on.
 
         Returns:
             What `end` is to be given.
 
         Raises:
             NotReady: the process is ending.
-            QueueFull: it is answering as many as it may.
         """
         self.check_serving()
-        if len(self._requests) >= self._max_requests:
-            raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
         request = object()
         self._requests[request] = None
         return request
@@ -142,6 +142,20 @@ class Lifecycle:
         finally:
             self.end(request)
 
+    def take_slot(self) -> None:
+        """Begin to answer a request of which all is here; `free_slot` ends it.
+
+        Raises:
+            QueueFull: as many are being answered as may be.
+        """
+        if self._taken_slots >= self._max_requests:
+            raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
+        self._taken_slots += 1
+
+    def free_slot(self) -> None:
+        """Let another request be answered."""
+        self._taken_slots -= 1
+
     def watch(self, cut_off: Callable[[], None]) -> None:
         """Have `cut_off` called if the process cannot wait any longer, until it is given to `unwatch`."""
         self._cut_off.add(cut_off)
@@ -154,7 +168,7 @@ class Lifecycle:
 
 
 class DrainGate:
-    """The layer that counts requests, and turns new ones away while the process drains.
+    """The layer that knows of every request, and turns new ones away while the process drains.
 
     Args:
         app: the layer inside.
@@ -182,3 +196,31 @@ class DrainGate:
                 await self._app(scope, receive, closing_send)
         except TryAgainError as error:
             await error_response(error, scope)(scope, receive, closing_send)
+
+
+class Slots:
+    """The layer that bounds how many requests are answered at a time; inside the one that reads bodies.
+
+    Args:
+        app: the layer inside.
+        lifecycle: has the slots.
+    """
+
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request.
+
+        Raises:
+            QueueFull: as many are being answered as may be.
+        """
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        self._lifecycle.take_slot()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._lifecycle.free_slot()

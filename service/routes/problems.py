@@ -121,10 +121,14 @@ def error_response(error: Exception, scope: Scope) -> Response:
         error: anything that was raised while answering.
         scope: the request's.
     """
-    path = scope["path"]
+    return error_response_at(scope["path"], error, exchange_of(scope).request_id)
+
+
+def error_response_at(path: str, error: Exception, request_id: str) -> Response:
+    """Word an error as `error_response` does, for a request of which only this is known."""
     if path == PROTOCOL_PATH or path.startswith(PROTOCOL_PATH + "/"):
         return protocol_error_response(error)
-    return problem_response(error, exchange_of(scope).request_id)
+    return problem_response(error, request_id)
 
 
 def problem_response(error: Exception, request_id: str) -> Response:
@@ -211,6 +215,8 @@ def _tell(error: Exception) -> _Told:
         case HTTPException():
             status, detail = HTTPStatus(error.status_code), _routing_detail(error)
             headers.update(error.headers or {})
+            if headers.get("Allow") == "GET":
+                headers["Allow"] = "GET, HEAD"  # `head_requests.py` sees to it
         case ServiceFault() | PackageError():
             status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
         case GanymedeError():

@@ -35,6 +35,10 @@ class RequestLog:
             return
         exchange = exchange_from(scope["headers"])
         attach(scope, exchange)
+        if len(exchange.headers) < len(scope["headers"]):  # some came twice, and routes should see one list of each
+            scope["headers"] = [
+                (name.encode("latin-1"), value.encode("latin-1")) for name, value in exchange.headers.items()
+            ]
 
         async def named_send(message: Message) -> None:
             if message["type"] == "http.response.start":

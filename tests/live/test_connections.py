@@ -191,7 +191,7 @@ def test_more_requests_than_may_be_answered_at_a_time_are_refused_and_probes_are
     crowd = [connect(strict) for _ in range(MAX_REQUESTS)]
     try:
         for connection in crowd:
-            connection.sendall(b"POST /generate HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n")
+            connection.sendall(post_large())  # and takes nothing of it
         while metric(bystander, "ganymede_requests_in_flight") <= MAX_REQUESTS:  # the scrape is one of them
             pass
         refused = bystander.get("/models")

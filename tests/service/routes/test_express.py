@@ -140,9 +140,8 @@ class Waiting:
         self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.begun = asyncio.Event()
         route = ExpressRoute("/wait", lambda *_: self._wait)
-        self.express = Express(
-            (route,), Accounts(Telemetry(self.registry)), self.lifecycle, AllowedHosts("", "127.0.0.1")
-        )
+        accounts, hosts = Accounts(Telemetry(self.registry)), AllowedHosts("", "127.0.0.1")
+        self.express = Express((route,), accounts, self.lifecycle, hosts, max_body_bytes=1024)
         self.wire = Answered()
 
     def begin(self) -> Errand | None:

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import DeadlinePassed
 from service.routes.accounts import Accounts
-from service.routes.body_limits import BodyLimits
+from service.routes.body_budget import BodyBudget
+from service.routes.body_limits import BodyLimits, BodyPatience
 from service.routes.cancellation import Cancellation
 from service.routes.lifecycle import DrainGate, Lifecycle
 from service.routes.problems import ErrorsToProblems
@@ -82,7 +83,7 @@ class Stack:
         self.lifecycle = Lifecycle()
         self.registry = CollectorRegistry()
         app: ASGIApp = Cancellation(self.awkward, self.lifecycle)
-        app = BodyLimits(app, MAX_BYTES, BODY_TIMEOUT_S)
+        app = BodyLimits(app, MAX_BYTES, BodyPatience(BODY_TIMEOUT_S, BODY_TIMEOUT_S), BodyBudget(MAX_BYTES))
         app = DrainGate(ErrorsToProblems(app), self.lifecycle)
         self.app: ASGIApp = RequestLog(app, Accounts(Telemetry(self.registry)))
 

@@ -121,14 +121,18 @@ def error_response(error: Exception, scope: Scope) -> Response:
         error: anything that was raised while answering.
         scope: the request's.
     """
-    return error_response_at(scope["path"], error, exchange_of(scope).request_id)
+    if _is_protocols(scope["path"]):
+        return protocol_error_response(error)
+    return problem_response(error, exchange_of(scope).request_id)
 
 
 def error_response_at(path: str, error: Exception, request_id: str) -> Response:
     """Word an error as `error_response` does, for a request of which only this is known."""
-    if path == PROTOCOL_PATH or path.startswith(PROTOCOL_PATH + "/"):
-        return protocol_error_response(error)
-    return problem_response(error, request_id)
+    return protocol_error_response(error) if _is_protocols(path) else problem_response(error, request_id)
+
+
+def _is_protocols(path: str) -> bool:
+    return path == PROTOCOL_PATH or path.startswith(PROTOCOL_PATH + "/")
 
 
 def problem_response(error: Exception, request_id: str) -> Response:

@@ -14,6 +14,12 @@ for the batch in progress.
 are free (`service/engine/run_sizes.py` says in what sizes); a bucket is padded only where no smaller one is allowed.
 Under load batches grow by themselves.
 
+*Nothing is computed for nobody.* By the time that runs take (`service/engine/run_times.py`) it is known on arrival
+whether a request can be done before its deadline behind those whose ideal finish is earlier; if not, it is refused at
+once, with the time after which the queue will be empty. What was let in and is overtaken is looked at again when its
+turn comes: what cannot be finished any more is not begun. So the machine's work goes to requests that are answered,
+however many come. What one batch more would finish is finished first where it would be late otherwise.
+
 References:
     Friedman and Henderson, Fairness and efficiency in web server protocols (2003): never later than equal shares.
 """
@@ -26,29 +32,30 @@ from typing import NamedTuple
 
 from service.engine.equal_shares import EqualShares
 from service.engine.run_sizes import RunSizes
+from service.engine.run_times import RunTimes
 from service.errors import DeadlinePassed, QueueFull
 
-# Weight of the newest run in the moving average of the service rate: ten runs to follow a change, so that one slow run
-# does not double every Retry-After.
-RATE_WEIGHT = 0.2
-
-_IDEAL_FINISH = attrgetter("ideal_finish")
+_TURN = attrgetter("turn")
+# Before any ideal finish.
+_FIRST = -1.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How much may run and wait, counted in samples.
+    """How much may run and wait.
 
     Attributes:
         max_batch_samples: in one session run.
         queue_samples: waiting for one graph, of all requests together; what would pass it is refused.
         request_queue_samples: of one request in that queue at a time; the rest of a larger request follows as room is
             made, and neither fills the queue nor is refused half-way.
+        queue_s: longest time that a request may be expected to wait for its turn, in seconds.
     """
 
     max_batch_samples: int = 64
     queue_samples: int = 16_384
     request_queue_samples: int = 1_024
+    queue_s: float = 5.0
 
 
 class Slice(NamedTuple):
@@ -78,7 +85,7 @@ class Decision(NamedTuple):
 
     Attributes:
         batch: what to run; None to wait for the next arrival.
-        expired: tickets whose deadline has passed; they have left the queue.
+        expired: tickets that cannot be done before their deadline; they have left the queue.
     """
 
     batch: Batch | None
@@ -87,13 +94,19 @@ class Decision(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """A request with samples in the queue."""
+    """A request with samples in the queue, whose place is by its turn: its ideal finish, unless it was brought forward."""
 
     ticket: int
     samples: int
     deadline: float | None
     ideal_finish: float
+    turn: float
     taken: int = 0
+
+    @property
+    def left(self) -> int:
+        """Samples that have not been taken."""
+        return self.samples - self.taken
 
 
 class BatchPolicy:
@@ -110,11 +123,13 @@ class BatchPolicy:
         self._largest_held = min(limits.request_queue_samples, limits.queue_samples)
         self._sizes = sizes
         self._lanes = lanes
+        self._times = RunTimes(sizes, lanes)
         self._tickets = count()
-        self._queue: list[_Waiting] = []  # by ideal finish, then by arrival
+        self._queue: list[_Waiting] = []  # by turn, then by arrival
         self._by_ticket: dict[int, _Waiting] = {}
+        self._begun: dict[int, _Waiting] = {}
         self._queued_samples = 0
-        self._lane_samples_per_s: float | None = None
+        self._left_samples = 0
         self._ideal = EqualShares()
 
     @property
@@ -134,20 +149,23 @@ class BatchPolicy:
             Its ticket.
 
         Raises:
-            DeadlinePassed: it is late already.
-            QueueFull: its samples do not fit.
+            DeadlinePassed: it is late already, or would be in an empty queue.
+            QueueFull: its samples do not fit, or would wait too long; says when the queue will be empty.
         """
         if deadline is not None and deadline <= now:
             raise DeadlinePassed("the deadline passed before the request could be queued")
         held = min(samples, self._largest_held)
-        overflow = self._queued_samples + held - self._limits.queue_samples
-        if overflow > 0:
-            raise QueueFull("the queue is full; try again later or ask for fewer samples", self._time_to_run(overflow))
+        if self._queued_samples + held > self._limits.queue_samples:
+            raise self._full("the queue is full; try again later or ask for fewer samples")
+        self._times.forget_the_old(now)
+        self._refuse_late(samples, deadline, now)
         ticket = next(self._tickets)
-        waiting = _Waiting(ticket, samples, deadline, self._ideal.arrive(samples))
-        bisect.insort(self._queue, waiting, key=_IDEAL_FINISH)
+        ideal_finish = self._ideal.arrive(samples)
+        waiting = _Waiting(ticket, samples, deadline, ideal_finish, turn=ideal_finish)
+        bisect.insort(self._queue, waiting, key=_TURN)
         self._by_ticket[ticket] = waiting
         self._queued_samples += held
+        self._left_samples += samples
         return ticket
 
     def withdraw(self, ticket: int) -> None:
@@ -168,72 +186,131 @@ class BatchPolicy:
         Returns:
             A batch that has left the queue, unless nothing waits; and the late requests met on the way.
         """
+        self._times.forget_the_old(now)
+        self._bring_forward(now)
         ready, expired = self._in_time(now, free)
         for waiting in expired:
             self.withdraw(waiting.ticket)
         batch = self._fill(ready, free, alone) if ready else None
         return Decision(batch, tuple(waiting.ticket for waiting in expired))
 
-    def measure(self, samples: int, seconds: float) -> None:
-        """Learn from a run how fast the queue empties.
+    def ran(self, size: int, seconds: float, now: float, *, wide: bool = False) -> None:
+        """Learn from a run; as `RunTimes.ran`."""
+        self._times.ran(size, seconds, now, wide=wide)
 
-        Args:
-            samples: that left the queue for it, padding left out.
-            seconds: that it took of one lane; of a wide run, of all of them.
-        """
-        if seconds <= 0:  # a coarse clock has not moved
+    def expected_s(self, samples: int) -> float | None:
+        """Seconds that a request of so many samples, at the end of the queue, would take; None where that is unknown."""
+        return self._times.seconds(self._left_samples, samples)
+
+    def _refuse_late(self, samples: int, deadline: float | None, now: float) -> None:
+        """Refuse a request that would wait too long, or not be done in time."""
+        alone_s = self._times.seconds_alone(samples)
+        if alone_s is None:
             return
-        measured = samples / seconds
-        known = measured if self._lane_samples_per_s is None else self._lane_samples_per_s
-        self._lane_samples_per_s = known + RATE_WEIGHT * (measured - known)
+        if deadline is not None and now + alone_s > deadline:
+            raise DeadlinePassed("the samples take longer to compute than the deadline allows")
+        if not self._queue:
+            return
+        ahead = self._ahead_of(self._ideal.finish_of(samples))
+        if (self._times.seconds(ahead, 0) or 0.0) > self._limits.queue_s:
+            raise self._full("the queue is too long; try again later")
+        if deadline is not None and not self._can_do(ahead, samples, deadline, now):
+            raise self._full("the queue is too long for this deadline; try again later or allow more time")
 
-    def _time_to_run(self, samples: int) -> float | None:
-        """Seconds until so many samples have left a full queue; None where nothing was measured."""
-        return samples / (self._lane_samples_per_s * self._lanes) if self._lane_samples_per_s else None
+    def _full(self, message: str) -> QueueFull:
+        return QueueFull(message, self._times.seconds(self._left_samples, 0))
+
+    def _bring_forward(self, now: float) -> None:
+        """Let what one batch more finishes go first, where those who overtook it would make it late."""
+        for waiting in self._begun.values():
+            left, deadline = waiting.left, waiting.deadline
+            if deadline is None or self._sizes is None or left > self._lanes * self._sizes.largest or waiting.turn == _FIRST:
+                continue
+            if self._can_do(self._left_samples - left, left, deadline, now):  # even as the last
+                continue
+            if not self._can_do(self._ahead_of(waiting.turn) - left, left, deadline, now):
+                del self._queue[self._place_of(waiting)]
+                waiting.turn = _FIRST
+                bisect.insort(self._queue, waiting, key=_TURN)
+
+    def _ahead_of(self, turn: float) -> int:
+        """Samples whose turn has come when a request of this turn has arrived last."""
+        place = bisect.bisect_right(self._queue, turn, key=_TURN)
+        if place <= len(self._queue) // 2:
+            return sum([waiting.left for waiting in self._queue[:place]])
+        return self._left_samples - sum([waiting.left for waiting in self._queue[place:]])
+
+    def _can_do(self, ahead: int, samples: int, deadline: float, now: float) -> bool:
+        seconds = self._times.seconds(ahead, samples)
+        return deadline > now and (seconds is None or now + seconds <= deadline)
 
     def _in_time(self, now: float, free: int) -> tuple[list[_Waiting], list[_Waiting]]:
-        """The first requests that can fill every free lane, and the late ones among them."""
+        """The first requests that can fill every free lane, and those before them that cannot be done in time."""
         ready: list[_Waiting] = []
         expired: list[_Waiting] = []
-        room = free * self._sizes.largest if self._sizes else 1
+        largest = self._sizes.largest if self._sizes else 1
+        room = free * largest
+        lone = free == self._lanes and len(self._queue) == 1
+        # Most are in the first run, and one estimate does for all of them.
+        first_run_s = (
+            self._times.seconds_alone(self._left_samples)
+            if lone
+            else self._times.seconds(0, min(self._left_samples, largest))
+        ) or 0.0
+        ahead = 0
         for waiting in self._queue:
-            if room <= 0:
+            if ahead >= room:
                 break
-            if waiting.deadline is not None and waiting.deadline <= now:
-                expired.append(waiting)
+            left, deadline = waiting.left, waiting.deadline
+            if deadline is None:
+                is_in_time = True
+            elif ahead + left <= largest or lone:
+                is_in_time = now + first_run_s <= deadline
             else:
+                is_in_time = self._can_do(ahead, left, deadline, now)
+            if is_in_time:
                 ready.append(waiting)
-                room -= waiting.samples - waiting.taken
+                ahead += left
+            else:
+                expired.append(waiting)
         return ready, expired
 
     def _fill(self, ready: list[_Waiting], free: int, alone: bool) -> Batch:
         """Take the first of the queue, which are `ready`, as far as there is room."""
-        available = sum([waiting.samples - waiting.taken for waiting in ready])
+        available = sum([waiting.left for waiting in ready])
         size, wide = self._sizes.choose(available, free, alone=alone) if self._sizes else (available, False)
         slices = []
         room, whole = size, 0
         for waiting in ready:
             if room == 0:
                 break
-            start, left = waiting.taken, waiting.samples - waiting.taken
+            start, left = waiting.taken, waiting.left
             samples = min(left, room)
             waiting.taken += samples
             room -= samples
+            self._left_samples -= samples
             self._queued_samples += min(left - samples, self._largest_held) - min(left, self._largest_held)
             if samples == left:
                 del self._by_ticket[waiting.ticket]
+                self._begun.pop(waiting.ticket, None)
                 whole += 1
+            else:
+                self._begun[waiting.ticket] = waiting
             slices.append(Slice(waiting.ticket, start, waiting.taken))
         del self._queue[:whole]
         self._ideal.serve(size - room)
         self._forget_if_empty()
         return Batch(tuple(slices), size, wide)
 
+    def _place_of(self, waiting: _Waiting) -> int:
+        return self._queue.index(waiting, bisect.bisect_left(self._queue, waiting.turn, key=_TURN))
+
     def _remove(self, waiting: _Waiting) -> None:
-        place = bisect.bisect_left(self._queue, waiting.ideal_finish, key=_IDEAL_FINISH)
-        del self._queue[self._queue.index(waiting, place)]
+        del self._queue[self._place_of(waiting)]
         del self._by_ticket[waiting.ticket]
-        self._queued_samples -= min(waiting.samples - waiting.taken, self._largest_held)
+        self._begun.pop(waiting.ticket, None)
+        self._queued_samples -= min(waiting.left, self._largest_held)
+        self._left_samples -= waiting.left
         self._forget_if_empty()
 
     def _forget_if_empty(self) -> None:

@@ -209,7 +209,8 @@ class Desk:
                 self._policy.withdraw(piece.ticket)
             if ran:
                 self._meter.ran(samples, taken.size, stages)
-                self._policy.measure(samples, stages.run_s * (self._lanes if taken.wide else 1))
+                now = time.monotonic()
+                self._policy.ran(taken.size, now - taken.at, now, wide=taken.wide)
             complete = [request for piece, request in ran if request.count(piece, stages)]
             for request in complete:
                 self._requests.pop(request.ticket, None)

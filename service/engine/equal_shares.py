@@ -18,9 +18,13 @@ class EqualShares:
         self._time = 0.0
         self._finishes: list[float] = []  # ascending
 
+    def finish_of(self, samples: int) -> float:
+        """The ideal finish of a request that would arrive now."""
+        return self._time + samples
+
     def arrive(self, samples: int) -> float:
         """Note a request; returns its ideal finish."""
-        finish = self._time + samples
+        finish = self.finish_of(samples)
         bisect.insort(self._finishes, finish)
         return finish
 

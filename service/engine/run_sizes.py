@@ -63,6 +63,10 @@ class RunSizes:
         """Seconds of a run of so many rows; None where costs are not known."""
         return (self._wide_s if wide else self._narrow_s).get(size)
 
+    def fitting(self, available: int) -> int:
+        """The largest size that `available` samples fill, else the smallest."""
+        return self._buckets[max(bisect_right(self._buckets, available) - 1, 0)]
+
     def choose(self, available: int, free: int, *, alone: bool) -> tuple[int, bool]:
         """Choose the next run.
 
@@ -74,17 +78,13 @@ class RunSizes:
         Returns:
             Its rows: the largest bucket that is full, else the smallest; and whether it is wide.
         """
-        whole = self._fitting(available)
-        share = self._fitting(-(-available // free))
+        whole = self.fitting(available)
+        share = self.fitting(-(-available // free))
         split = share < whole and self._saved_s(whole, share) > HAND_OVER_S
         narrow = share if split else whole
         if alone and available <= whole and self._is_faster_wide(whole, narrow):
             return whole, True
         return narrow, False
-
-    def _fitting(self, available: int) -> int:
-        """The largest bucket that is full, else the smallest."""
-        return self._buckets[max(bisect_right(self._buckets, available) - 1, 0)]
 
     def _saved_s(self, whole: int, share: int) -> float:
         """How much sooner a share is done than the whole; where costs are not known, much."""

@@ -67,7 +67,9 @@ async def computing(
     runtime = Runtime(
         settings.device, settings.model_threads, settings.reproducibility, settings.backend, settings.precision
     )
-    limits = BatchLimits(settings.max_batch_samples, settings.queue_samples, settings.request_queue_samples)
+    limits = BatchLimits(
+        settings.max_batch_samples, settings.queue_samples, settings.request_queue_samples, settings.queue_wait_s
+    )
     engine = LocalEngine(runtime, limits, telemetry)
     repository = Repository(settings.models_dir, engine, settings, telemetry, answered)
     loading = asyncio.create_task(_load(repository, failed, settings.rescan_interval_s))

@@ -23,7 +23,8 @@
     │   ├── GraphRefused
     │   └── GoldenMismatch
     └── ServiceFault                500  ours; the caller learns nothing but the request id
-        └── SessionFailed
+        ├── SessionFailed
+        └── NotFinite                    the publisher's, but met on a request; the caller learns which package
 
 The tree stands alone at the bottom of the house so that the engine can say *what* went wrong without
 knowing how HTTP words it. A message is one sentence that a caller or an operator can act on, and holds no
@@ -185,6 +186,10 @@ class GoldenMismatch(PackageError):
 
 class ServiceFault(GanymedeError):
     """A fault of the service itself."""
+
+
+class NotFinite(ServiceFault):
+    """A graph answered numbers that are not finite to a sound request. The message names the package."""
 
 
 class SessionFailed(ServiceFault):

@@ -31,17 +31,22 @@ class GraphCounts:
         queue_samples: that wait now.
         samples: computed for callers.
         padding_samples: rows computed only to fill a bucket.
+        nonfinite_outputs: samples whose outputs are not finite, by the package's fault.
         queue_seconds: from a request's arrival to its first run.
         batch_samples: in one run, padding left out.
         run_seconds: of one run.
     """
 
-    __slots__ = ("batch_samples", "padding_samples", "queue_samples", "queue_seconds", "run_seconds", "samples")
+    __slots__ = (
+        "batch_samples", "nonfinite_outputs", "padding_samples", "queue_samples", "queue_seconds", "run_seconds",
+        "samples",
+    )  # fmt: skip
 
     def __init__(self, durations_s: Sequence[float], batches: Sequence[float]) -> None:
         self.queue_samples = 0
         self.samples = 0
         self.padding_samples = 0
+        self.nonfinite_outputs = 0
         self.queue_seconds = Distribution(durations_s)
         self.batch_samples = Distribution(batches)
         self.run_seconds = Distribution(durations_s)
@@ -51,6 +56,7 @@ class GraphCounts:
         self.queue_samples += other.queue_samples
         self.samples += other.samples
         self.padding_samples += other.padding_samples
+        self.nonfinite_outputs += other.nonfinite_outputs
         self.queue_seconds.add(other.queue_seconds)
         self.batch_samples.add(other.batch_samples)
         self.run_seconds.add(other.run_seconds)
@@ -110,7 +116,7 @@ class GraphSeries(Collector):
 
 
 class _Families:
-    """The six metrics."""
+    """The seven metrics."""
 
     def __init__(self) -> None:
         self.samples = CounterMetricFamily("ganymede_samples", "Samples computed for callers.", labels=_LABELS)
@@ -124,17 +130,31 @@ class _Families:
         self.padding = CounterMetricFamily(
             "ganymede_batch_padding_samples", "Rows computed only to fill a bucket.", labels=_LABELS
         )
+        self.nonfinite = CounterMetricFamily(
+            "ganymede_nonfinite_outputs",
+            "Samples whose outputs are not finite numbers, by the package's fault; their requests are answered 500.",
+            labels=_LABELS,
+        )
         self.run_seconds = HistogramMetricFamily("ganymede_batch_run_seconds", "One session run.", labels=_LABELS)
 
     @property
     def all(self) -> list[Metric]:
-        return [self.samples, self.queue, self.queue_seconds, self.batch_samples, self.padding, self.run_seconds]
+        return [
+            self.samples,
+            self.queue,
+            self.queue_seconds,
+            self.batch_samples,
+            self.padding,
+            self.nonfinite,
+            self.run_seconds,
+        ]
 
     def add(self, labels: tuple[str, str], counts: GraphCounts, since: float) -> None:
         """Add one graph's series, which began at a time in seconds since 1970."""
         self.samples.add_metric(labels, counts.samples, created=since)
         self.queue.add_metric(labels, counts.queue_samples)
         self.padding.add_metric(labels, counts.padding_samples, created=since)
+        self.nonfinite.add_metric(labels, counts.nonfinite_outputs, created=since)
         histograms = (
             (self.queue_seconds, counts.queue_seconds),
             (self.batch_samples, counts.batch_samples),

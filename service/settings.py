@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     request_queue_samples: int = Field(
         1_024, ge=1, description="most samples that one request holds in the queue at a time"
     )
+    queue_wait_s: float = Field(
+        5.0, gt=0, description="longest expected wait for a graph, in seconds; what would wait longer is answered 429"
+    )
     timeout_ms: int = Field(30_000, ge=1, description="deadline of a request that sends no X-Timeout-Ms")
     drain_timeout_s: float = Field(30.0, ge=0, description="seconds that SIGTERM leaves for what is being answered")
     max_body_bytes: int = Field(16 * MEBIBYTE, ge=1024, description="largest request body; more is answered 413")

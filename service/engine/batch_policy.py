@@ -49,13 +49,13 @@ class BatchLimits:
         queue_samples: waiting for one graph, of all requests together; what would pass it is refused.
         request_queue_samples: of one request in that queue at a time; the rest of a larger request follows as room is
             made, and neither fills the queue nor is refused half-way.
-        queue_s: longest time that a request may be expected to wait for its turn, in seconds.
+        queue_wait_s: longest that a request may be expected to wait for its turn, in seconds.
     """
 
     max_batch_samples: int = 64
     queue_samples: int = 16_384
     request_queue_samples: int = 1_024
-    queue_s: float = 5.0
+    queue_wait_s: float = 5.0
 
 
 class Slice(NamedTuple):
@@ -94,7 +94,7 @@ class Decision(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """A request with samples in the queue, whose place is by its turn: its ideal finish, unless it was brought forward."""
+    """A request with samples in the queue; its turn is its ideal finish, unless it was brought forward."""
 
     ticket: int
     samples: int
@@ -199,7 +199,7 @@ class BatchPolicy:
         self._times.ran(size, seconds, now, wide=wide)
 
     def expected_s(self, samples: int) -> float | None:
-        """Seconds that a request of so many samples, at the end of the queue, would take; None where that is unknown."""
+        """Seconds that a request of so many samples would take behind all that wait; None where that is unknown."""
         return self._times.seconds(self._left_samples, samples)
 
     def _refuse_late(self, samples: int, deadline: float | None, now: float) -> None:
@@ -212,7 +212,7 @@ class BatchPolicy:
         if not self._queue:
             return
         ahead = self._ahead_of(self._ideal.finish_of(samples))
-        if (self._times.seconds(ahead, 0) or 0.0) > self._limits.queue_s:
+        if (self._times.seconds(ahead, 0) or 0.0) > self._limits.queue_wait_s:
             raise self._full("the queue is too long; try again later")
         if deadline is not None and not self._can_do(ahead, samples, deadline, now):
             raise self._full("the queue is too long for this deadline; try again later or allow more time")
@@ -224,7 +224,12 @@ class BatchPolicy:
         """Let what one batch more finishes go first, where those who overtook it would make it late."""
         for waiting in self._begun.values():
             left, deadline = waiting.left, waiting.deadline
-            if deadline is None or self._sizes is None or left > self._lanes * self._sizes.largest or waiting.turn == _FIRST:
+            if (
+                deadline is None
+                or self._sizes is None
+                or left > self._lanes * self._sizes.largest
+                or waiting.turn == _FIRST
+            ):
                 continue
             if self._can_do(self._left_samples - left, left, deadline, now):  # even as the last
                 continue
@@ -265,7 +270,7 @@ class BatchPolicy:
             if deadline is None:
                 is_in_time = True
             elif ahead + left <= largest or lone:
-                is_in_time = now + first_run_s <= deadline
+                is_in_time = now < deadline and now + first_run_s <= deadline
             else:
                 is_in_time = self._can_do(ahead, left, deadline, now)
             if is_in_time:

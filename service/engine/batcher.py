@@ -2,26 +2,25 @@
 
     event loop                                    lanes, one model thread a core
     ask ──admit──▶ desk: queue, policy ◀───take── as soon as one is free
-     ▲                │ what is short              rows of each slice → run → results of each slice
-     │                ▼                            │
-     │            a worker of its own              │
+     ▲                                             rows of each slice → run → results of each slice
+     │                                             │
      └──────── future ◀── call_soon_threadsafe ────┘ once a batch
 
-What is short (`service/engine/short_work.py`) is computed on the event loop's own thread at the end of a turn, so that
-whatever came in that turn shares a run. A request owns its future: cancelling it or missing its deadline withdraws what
-is still queued and drops what is being computed; a failed run fails the requests that were in it; nobody else notices.
-It knows nothing of seeds or of what tensors mean, and leaves threads and locks to `service/engine/desk.py` and
-`service/engine/lane.py`.
+The event loop computes nothing: whatever a graph does, others are answered meanwhile, and deadlines are kept. Lanes are
+woken at the end of a turn, so that whatever came in that turn shares a run. A request owns its future: cancelling it or
+missing its deadline withdraws what is still queued and drops what is being computed; a failed run fails the requests
+that were in it; nobody else notices. It knows nothing of seeds or of what tensors mean, and leaves threads and locks to
+`service/engine/desk.py` and `service/engine/lane.py`.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 
 from service.engine.batch_policy import BatchLimits, BatchPolicy
 from service.engine.deadline_alarm import DeadlineAlarm
-from service.engine.desk import Desk, Taken, stopped
+from service.engine.desk import Desk, stopped
+from service.engine.finite import UNCHECKED, Finite
 from service.engine.graphs import TensorSpec
 from service.engine.inputs import BatchInputs
 from service.engine.lane import Lane
@@ -30,7 +29,6 @@ from service.engine.occupancy import Occupancy
 from service.engine.request import Request, RowSource
 from service.engine.run_sizes import RunSizes
 from service.engine.runners import Outputs, Runners
-from service.engine.short_work import ShortWork
 from service.engine.worker import Answer, Worker, late
 
 
@@ -46,6 +44,7 @@ class Batcher:
         limits: how much may run and wait.
         meter: where it counts.
         occupancy: of all graphs.
+        finite: which outputs must be finite.
 
     Attributes:
         meter: as given.
@@ -59,11 +58,11 @@ class Batcher:
         limits: BatchLimits,
         meter: Meter,
         occupancy: Occupancy,
+        finite: Finite = UNCHECKED,
     ) -> None:
         sizes = RunSizes(buckets, runners.narrow_s, runners.wide_s) if buckets else None
         lanes = runners.lanes if sizes is None or sizes.pays_to_hand_over else 1
         self.meter = meter
-        self._company = occupancy.company
         self._desk = Desk(BatchPolicy(limits, sizes, lanes), lanes, meter, occupancy)
         self._loop = asyncio.get_running_loop()
         self._alarm = DeadlineAlarm(self._loop, self._end_late)
@@ -72,16 +71,23 @@ class Batcher:
         self._waking = False
 
         def worker() -> Worker:
-            return Worker(self._desk, runners, BatchInputs(tensors, sizes.largest if sizes else 0))
+            return Worker(self._desk, runners, BatchInputs(tensors, sizes.largest if sizes else 0), finite)
 
-        elements = sum(math.prod(tensor.shape[1:]) for tensor in tensors)
-        self._short_work = ShortWork(sizes, elements, on_cpu=runners.on_cpu) if sizes else None
-        self._worker = worker()
         for number in range(1, lanes + 1):
             Lane(f"{meter.name}-{number}", self._desk, worker(), self._post_answers, self._post_end).start()
 
+    def expected_s(self, samples: int) -> float | None:
+        """Seconds that a request of so many samples would take if it came now; None where that is unknown."""
+        return self._desk.expected_s(samples)
+
     async def ask(
-        self, source: RowSource, samples: int, outputs: Sequence[str], deadline: float | None = None
+        self,
+        source: RowSource,
+        samples: int,
+        outputs: Sequence[str],
+        deadline: float | None = None,
+        *,
+        ordinary: bool = True,
     ) -> Outputs:
         """Have samples computed.
 
@@ -90,6 +96,7 @@ class Batcher:
             samples: how many, at least 1.
             outputs: names of the outputs wanted.
             deadline: when to give up, on `time.monotonic`; None never.
+            ordinary: whether its inputs are such that the graph must answer finite numbers.
 
         Returns:
             Output name → [samples, …]. An array may be a view of a larger batch: do not write to it.
@@ -99,8 +106,10 @@ class Batcher:
             DeadlinePassed: the deadline came first.
             NotReady: the batcher was stopped.
             SessionFailed: a run that held some of the samples failed.
+            NotFinite: what it gave for some of the samples is not finite, although it should be.
         """
-        request = Request(source, samples, outputs, deadline, self._loop.create_future(), time.monotonic())
+        future: asyncio.Future[Outputs] = self._loop.create_future()
+        request = Request(source, samples, outputs, deadline, future, time.monotonic(), ordinary=ordinary)
         try:
             self._desk.admit(request)
             if not self._waking:
@@ -131,30 +140,7 @@ class Batcher:
     def _wake(self) -> None:
         """See to all that came in this turn of the event loop: it could not be run together before the turn's end."""
         self._waking = False
-        taken = self._desk.take_short(self._short_work, lone=self._company.lone) if self._short_work else None
-        if taken is None:
-            self._desk.wake()
-            return
-        self._compute_here(taken)
-        if self._desk.waits:  # after the next turn, in which others are heard
-            self._waking = True
-            self._loop.call_soon(self._wake)
-
-    def _compute_here(self, taken: Taken) -> None:
-        """Run a batch on the event loop's thread.
-
-        Callers whose requests the network brought meanwhile are heard in the turn after the next at the latest, and
-        behind those whom this batch answers, who may come again at once.
-        """
-        began = time.monotonic()
-        self._settle(self._worker.serve(taken))
-        if self._short_work is not None:
-            self._short_work.took(time.monotonic() - began)
-        self._loop.call_soon(self._hear)
-
-    def _hear(self) -> None:
-        self._company.hold()
-        self._loop.call_soon(self._company.release)
+        self._desk.wake()
 
     def _settle(self, answers: Sequence[Answer]) -> None:
         """Answer those who still wait."""

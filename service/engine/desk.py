@@ -1,13 +1,12 @@
 """Where requests and workers meet: one queue, one lock, and the lanes that wait for work.
 
     event loop ──admit, wake, forget──▶ Desk ◀──take, done── lanes
-               ──take_short, done─────▶  │
+                                         │
                              BatchPolicy, and who waits
 
-The event loop's thread takes what is short (`service/engine/short_work.py`), lanes all the rest. A lane that is free
-takes its next batch itself, so that no model thread waits for the event loop. Lanes that find nothing are woken one at
-a time, the one that waited last first, whose memory is warm; who takes a batch and leaves something behind wakes the
-next. It knows threads and tickets, and nothing of futures, tensors or what runs cost.
+A lane that is free takes its next batch itself, so that no model thread waits for the event loop. Lanes that find
+nothing are woken one at a time, the one that waited last first, whose memory is warm; who takes a batch and leaves
+something behind wakes the next. It knows threads and tickets, and nothing of futures, tensors or what runs cost.
 """
 
 import threading
@@ -20,7 +19,6 @@ from service.engine.meter import Meter
 from service.engine.occupancy import Occupancy
 from service.engine.request import Request
 from service.engine.runners import Outputs
-from service.engine.short_work import ShortWork
 from service.engine.statistics import Stages
 from service.errors import NotReady
 
@@ -99,32 +97,17 @@ class Desk:
             self._requests[request.ticket] = request
             self._meter.queue_is(self._policy.queued_samples)
 
+    def expected_s(self, samples: int) -> float | None:
+        """As `BatchPolicy.expected_s`."""
+        with self._lock:
+            return self._policy.expected_s(samples)
+
     def wake(self) -> None:
         """Let a lane that waits see what was admitted."""
         with self._lock:
             gate = self._idle.pop() if self._idle and self._policy.queued_samples else None
         if gate is not None:
             gate.open()
-
-    def take_short(self, short_work: ShortWork, *, lone: bool) -> Taken | None:
-        """Take the next batch for the event loop's own thread; None where it is a lane's, or nothing waits.
-
-        Args:
-            short_work: says which batch is short.
-            lone: whether callers come one at a time.
-        """
-        with self._lock:
-            waiting = self._policy.queued_samples
-            if self._stopping or self._runs or not waiting:
-                return None
-            if not short_work.is_short(waiting, self._lanes, alone=self._occupancy.runs == 0, lone=lone):
-                return None
-            return self._taken()
-
-    @property
-    def waits(self) -> bool:
-        """Whether samples wait."""
-        return self._policy.queued_samples > 0
 
     def late(self) -> tuple[list[Request], float | None]:
         """The requests whose deadline has passed, and the earliest deadline of the others; None where there is none."""
@@ -151,7 +134,7 @@ class Desk:
             gate.open()
         return waiting
 
-    # Called on the lanes, and all but the first on the event loop too.
+    # Called on the lanes.
 
     def take(self, gate: Gate) -> Taken | None:
         """Take the next batch, as soon as there is one; None to end."""
@@ -188,6 +171,11 @@ class Desk:
         with self._lock:
             for _, request in pieces:
                 request.make_room(batch)
+
+    def met_not_finite(self, samples: int) -> None:
+        """Count samples whose outputs are not finite, although they should be."""
+        with self._lock:
+            self._meter.met_not_finite(samples)
 
     def done(self, taken: Taken, ran: Sequence[Piece], failed: Sequence[Piece], stages: Stages) -> list[Request]:
         """Note the end of a run.

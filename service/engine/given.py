@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from service.engine.draws import Draw
+from service.engine.finite import are_ordinary
 from service.engine.graphs import Role
 from service.engine.inputs import Rows
 from service.engine.pixels import dequantise
@@ -44,6 +45,11 @@ class Given:
         if self.sample_range is not None and sample.dtype == np.uint8:
             return dequantise(sample.astype(np.uint8, copy=False), self.sample_range)
         return sample
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether every graph must answer finite numbers to them."""
+        return are_ordinary([self.rows])
 
     def part(self, place: slice) -> "Given":
         """Some of the samples."""

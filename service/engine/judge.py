@@ -50,7 +50,7 @@ class Judge:
             TryAgainError: as `Batcher.ask` says.
             SessionFailed: likewise.
         """
-        outputs = await self.graph.ask(given.write, len(given), {"logit"}, deadline)
+        outputs = await self.graph.ask(given.write, len(given), {"logit"}, deadline, ordinary=given.is_ordinary)
         return outputs["logit"].astype(np.float32, copy=False)
 
     async def under_every_class(self, given: Given, classes: int, deadline: float | None) -> NDArray[np.float32]:

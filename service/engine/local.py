@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from service.engine import raw
 from service.engine.batch_policy import BatchLimits
 from service.engine.batcher import Batcher
+from service.engine.finite import Finite
 from service.engine.graphs import GraphKind, LoadReport, PackageGraphs, PackageKey
 from service.engine.judge import Judge
 from service.engine.loading import ProvenGraph, ProvenPackage, prove_package
@@ -101,7 +102,7 @@ class LocalEngine:
         self._limits = limits
         self._telemetry = telemetry
         self._occupancy = Occupancy()
-        self._rest = Rest(self._occupancy.company, self._clear_up)
+        self._rest = Rest(self._clear_up)
         self._packages: dict[PackageKey, _Loaded] = {}
         self._retiring: set[_Loaded] = set()
         self._draining = False
@@ -188,12 +189,11 @@ class LocalEngine:
             raise error
         loaded = self._loaded(key)
         loaded.jobs += 1
-        self._occupancy.company.arrive()
+        self._rest.somebody_came()
         return loaded
 
     def _end_job(self, loaded: _Loaded) -> None:
         loaded.end_job()
-        self._occupancy.company.leave()
         self._rest.somebody_left()
 
     def _clear_up(self) -> None:
@@ -224,7 +224,10 @@ class LocalEngine:
         def run(kind: GraphKind, graph: ProvenGraph) -> RunningGraph:
             meter = Meter(self._telemetry, package.key.name, kind)
             inputs = list(graph.inputs.values())
-            batcher = Batcher(graph.runners, inputs, graph.report.buckets, self._limits, meter, self._occupancy)
+            floats = [output.name for output in graph.outputs.values() if output.dtype.kind == "f"]
+            finite = Finite(floats, f"the {kind} of {package.key}")
+            buckets = graph.report.buckets
+            batcher = Batcher(graph.runners, inputs, buckets, self._limits, meter, self._occupancy, finite)
             graphs[kind] = RunningGraph(batcher, graph.inputs, graph.outputs)
             return graphs[kind]
 

@@ -99,6 +99,10 @@ class Meter:
         with self._lock:
             self._batches.setdefault(size, _Sums()).add(stages)
 
+    def met_not_finite(self, samples: int) -> None:
+        """Count samples whose outputs are not finite, although they should be."""
+        self._counts.nonfinite_outputs += samples
+
     def answered(self, samples: int, queue_s: float, stages: Stages, whole_s: float) -> None:
         """Count a request that was answered just now.
 

@@ -1,12 +1,10 @@
-"""How busy this process is, over all graphs: whoever is alone may take all the cores, and a lone caller the event loop.
+"""How many runs are in progress in this process, over all graphs: whoever is alone may take all the cores.
 
-It stands alone because graphs share nothing else but the machine and its callers. The number of runs is a hint, read
+It stands alone because graphs share nothing else but the machine. The number of runs is a hint, read
 without a lock: a run that begins at the same moment makes both slower, and neither wrong.
 """
 
 import threading
-
-from service.engine.company import Company
 
 
 class Occupancy:
@@ -14,13 +12,11 @@ class Occupancy:
 
     Attributes:
         runs: how many there are.
-        company: who asks for them, known where jobs arrive.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.runs = 0
-        self.company = Company()
 
     def enter(self) -> None:
         """Count a run that begins."""

@@ -112,8 +112,8 @@ def runners_per_size(
         GoldenMismatch: likewise.
     """
     if not examination.sizes:
-        return Runners(first, None, 1, {}, {}, on_cpu=False), prove(first, examination).report
+        return Runners(first, None, 1, {}, {}), prove(first, examination).report
     smallest, *others = examination.sizes
     sessions = PerSize({smallest: first, **{size: open_session() for size in others}})
     proof = prove(sessions, examination)
-    return Runners(sessions.only(proof.report.buckets), None, 1, proof.run_s, {}, on_cpu=False), proof.report
+    return Runners(sessions.only(proof.report.buckets), None, 1, proof.run_s, {}), proof.report

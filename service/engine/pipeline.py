@@ -8,11 +8,13 @@ Only outputs that are wanted are fetched. Logits of generated images are of thei
 they equal those of the PNG bit for bit.
 """
 
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import numpy as np
 
+from service.engine.finite import are_ordinary
 from service.engine.given import Given
 from service.engine.graphs import Role
 from service.engine.job_checks import Offer, check_encode, check_generate, check_score
@@ -78,7 +80,9 @@ class Pipeline:
             wanted.append("pixels")
         if job.want_sample or (job.want_logits and judged == "sample"):
             wanted.append("sample")
-        outputs = await self.generator.ask(noise.write, len(noise), wanted, deadline)
+        generated_by = deadline if judge is None else _with_time_to_judge(deadline, judge, len(noise))
+        ordinary = are_ordinary([job.latents])
+        outputs = await self.generator.ask(noise.write, len(noise), wanted, generated_by, ordinary=ordinary)
         logits = None
         if judge is not None:
             logits = await judge.each(Given(outputs[judged], noise.beside, self.sample_range), deadline)
@@ -102,7 +106,9 @@ class Pipeline:
         if self.encoder is None:
             raise InvalidRequest(Problem(("package",), "this package has no encoder"))
         given = Given(*check_encode(job, self.offer), self.sample_range)
-        outputs = await self.encoder.ask(given.write, len(given), list(self.encoder.outputs), deadline)
+        outputs = await self.encoder.ask(
+            given.write, len(given), list(self.encoder.outputs), deadline, ordinary=given.is_ordinary
+        )
         floats = {role: values.astype(np.float32, copy=False) for role, values in outputs.items()}
         return Samples(latents=floats.get("latent"), readings=floats.get("code"), labels=job.labels)
 
@@ -110,3 +116,14 @@ class Pipeline:
         if self.judge is None:
             raise InvalidRequest(Problem(("package",), "this package has no discriminator"))
         return self.judge
+
+
+def _with_time_to_judge(deadline: float | None, judge: Judge, samples: int) -> float | None:
+    """When samples must be there so that they can still be judged in time; at most half of the time is kept for that.
+
+    A generator that is done at the last moment would be answered by a discriminator that has none left.
+    """
+    if deadline is None:
+        return None
+    left_s = deadline - time.monotonic()
+    return deadline - max(0.0, min(judge.graph.batcher.expected_s(samples) or 0.0, left_s / 2))

@@ -17,6 +17,7 @@ import numpy as np
 from service.engine import sampler
 from service.engine.codes import code_tensor
 from service.engine.draws import Draw, Recipe
+from service.engine.finite import are_ordinary
 from service.engine.graphs import Role, TensorSpec
 from service.engine.inputs import Rows
 from service.engine.job_checks import Offer
@@ -47,9 +48,11 @@ async def infer(job: InferJob, graph: RunningGraph, offer: Offer, deadline: floa
         InvalidRequest: the job does not fit the graph.
         TryAgainError: as `Batcher.ask` says.
         SessionFailed: likewise.
+        NotFinite: likewise; not where the caller gave numbers that are not finite, or beyond all reason.
     """
     count, rows = plan(job, graph.inputs, graph.outputs, offer)
-    return await graph.batcher.ask(rows, count, list(job.outputs), deadline)
+    ordinary = are_ordinary(job.inputs.values())
+    return await graph.batcher.ask(rows, count, list(job.outputs), deadline, ordinary=ordinary)
 
 
 def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tuple[int, RowSource]:

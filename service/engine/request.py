@@ -32,6 +32,7 @@ class Request:
         deadline: when its caller stops waiting, on `time.monotonic`; None never.
         future: its answer.
         arrived: on `time.monotonic`.
+        ordinary: whether its inputs are such that the graph must answer finite numbers.
 
     Attributes:
         source: as given, and so are the others.
@@ -43,7 +44,7 @@ class Request:
     """
 
     __slots__ = (
-        "arrived", "began", "computed", "deadline", "future", "outputs",
+        "arrived", "began", "computed", "deadline", "future", "ordinary", "outputs",
         "results", "samples", "source", "stages", "ticket",
     )  # fmt: skip
 
@@ -55,6 +56,8 @@ class Request:
         deadline: float | None,
         future: asyncio.Future[Outputs],
         arrived: float,
+        *,
+        ordinary: bool = True,
     ) -> None:
         self.source = source
         self.samples = samples
@@ -62,6 +65,7 @@ class Request:
         self.deadline = deadline
         self.future = future
         self.arrived = arrived
+        self.ordinary = ordinary
         self.ticket = -1
         self.began = arrived
         self.results: Outputs = {}

@@ -3,15 +3,13 @@
     a crowd ─▶ nobody is there ──(a moment)──▶ still nobody: clear up, on a thread of its own
 
 A batch that was never run before, hundreds of connections at a time, objects that refer to each other: each takes
-memory that nobody frees as long as there is work, and that an idle service need not hold. Lone callers leave nothing
-worth the pause, however many come one after the other. What is to be cleared away is its owner's business.
+memory that nobody frees as long as there is work, and that an idle service need not hold. Single callers leave
+nothing worth the pause, however many come one after the other. What is to be cleared away is its owner's business.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
-
-from service.engine.company import Company
 
 # What fewer leave is not worth a pause: a judgement.
 CROWD = 16
@@ -22,23 +20,29 @@ _log = logging.getLogger(__name__)
 
 
 class Rest:
-    """Says when to clear up; on the event loop's thread.
+    """Counts the callers of an engine, and says when to clear up; on the event loop's thread.
 
     Args:
-        company: who is there.
         clear_up: called on another thread, while nobody was there a moment ago.
     """
 
-    def __init__(self, company: Company, clear_up: Callable[[], None]) -> None:
-        self._company = company
+    def __init__(self, clear_up: Callable[[], None]) -> None:
         self._clear_up = clear_up
+        self._present = 0
+        self._most = 0  # at a time since it was last cleared up
         self._due: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
+    def somebody_came(self) -> None:
+        """Count a caller; `somebody_left` must follow."""
+        self._present += 1
+        self._most = max(self._most, self._present)
+
     def somebody_left(self) -> None:
         """Begin to wait if nobody is left of a crowd."""
-        if self._due is None and not self._stopped and self._company.most >= CROWD and not self._company.present:
+        self._present -= 1
+        if self._due is None and not self._stopped and self._most >= CROWD and not self._present:
             self._due = asyncio.get_running_loop().call_later(MOMENT_S, self._look)
 
     def stop(self) -> None:
@@ -49,9 +53,9 @@ class Rest:
 
     def _look(self) -> None:
         self._due = None
-        if self._company.present:
+        if self._present:
             return  # whoever leaves last begins to wait again
-        self._company.forget_crowd()
+        self._most = 0
         self._task = asyncio.get_running_loop().create_task(self._clear())
 
     async def _clear(self) -> None:

@@ -39,6 +39,8 @@ class RunTimes:
         # Without costs the unit is a sample, and its seconds are known when the first run has ended.
         self._measured = sizes is not None and sizes.run_s(sizes.largest, wide=False) is not None
         self._last_run = -math.inf
+        self._expected = self._taken_s = 0.0
+        self._slowdown: float | None = None
         self._forget()
 
     def ran(self, size: int, seconds: float, now: float, *, wide: bool = False) -> None:

@@ -87,7 +87,6 @@ class Runners:
             are better shared out between lanes. Empty where there is no wide runner.
         settle: brings the memory that the runners hold back to what it was when the graph was loaded; None where it
             does not grow, or cannot be taken back. Any thread may call it, also while others run the graph.
-        on_cpu: whether a run keeps the calling thread's core busy; while another device computes, it only waits.
     """
 
     narrow: Runner
@@ -95,7 +94,6 @@ class Runners:
     lanes: int
     narrow_s: Mapping[int, float]
     wide_s: Mapping[int, float]
-    on_cpu: bool = True
     settle: Callable[[], None] | None = None
 
 

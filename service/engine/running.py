@@ -29,7 +29,13 @@ class RunningGraph:
     outputs: Tensors
 
     async def ask(
-        self, source: RowSource, samples: int, wanted: Collection[Role], deadline: float | None
+        self,
+        source: RowSource,
+        samples: int,
+        wanted: Collection[Role],
+        deadline: float | None,
+        *,
+        ordinary: bool = True,
     ) -> dict[Role, Array]:
         """Have samples computed; as `Batcher.ask`, but by role.
 
@@ -38,7 +44,8 @@ class RunningGraph:
             samples: how many.
             wanted: outputs to fetch.
             deadline: on `time.monotonic`; None never.
+            ordinary: as in `Batcher.ask`.
         """
         names = {role: self.outputs[role].name for role in wanted}
-        results = await self.batcher.ask(source, samples, list(names.values()), deadline)
+        results = await self.batcher.ask(source, samples, list(names.values()), deadline, ordinary=ordinary)
         return {role: results[name] for role, name in names.items()}

@@ -2,7 +2,7 @@
 
     each request writes its rows ─▶ what is left is drawn together ─▶ run ─▶ rows of each request ─▶ answers
 
-It is whichever thread calls it, a lane or the event loop's own, and has input buffers of its own. Whatever a request's
+It is one lane's, and has input buffers of its own. Whatever a request's
 inputs or a run may raise ends those requests, never the caller. It knows nothing of futures, and neither chooses a
 batch nor waits for one.
 """
@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from service.engine.desk import Desk, Piece, Taken
 from service.engine.draws import Draw, draw_together
+from service.engine.finite import Finite
 from service.engine.inputs import BatchInputs
 from service.engine.request import Request
 from service.engine.runners import Outputs, Runners
 from service.engine.statistics import NO_TIME, Stages
-from service.errors import DeadlinePassed, GanymedeError, SessionFailed
+from service.errors import DeadlinePassed, GanymedeError, NotFinite, SessionFailed
 
 Answer = tuple[Request, GanymedeError | None]
 """A request, and what went wrong with it; None where it is complete."""
@@ -49,16 +50,14 @@ class Worker:
         desk: where the batches come from.
         runners: of the graph.
         inputs: its own room.
+        finite: which outputs must be finite.
     """
 
-    def __init__(self, desk: Desk, runners: Runners, inputs: BatchInputs) -> None:
+    def __init__(self, desk: Desk, runners: Runners, inputs: BatchInputs, finite: Finite) -> None:
         self._desk = desk
         self._runners = runners
         self._inputs = inputs
-
-    def serve(self, taken: Taken) -> list[Answer]:
-        """Compute what was taken; returns who is answered by it, and with what."""
-        return self.run(self.prepare(taken))
+        self._finite = finite
 
     def prepare(self, taken: Taken) -> Prepared:
         """Have the inputs of a batch written; `run` must follow before the next is prepared."""
@@ -83,7 +82,10 @@ class Worker:
         ran, faults, stages = prepared.written, prepared.faults, NO_TIME
         if ran:
             try:
-                stages = self._run(prepared)
+                stages, broken = self._run(prepared)
+                if broken:
+                    ran = [piece for piece in ran if piece not in broken]
+                    faults = [*faults, *((piece, self._finite.fault()) for piece in broken)]
             except Exception as error:  # noqa: BLE001 - whatever a runner raises, the caller lives on
                 _log.exception("a session run failed, and with it %d requests", len(ran))
                 faults = [*faults, *((piece, error) for piece in ran)]
@@ -112,18 +114,36 @@ class Worker:
                 filled = last
         return written, draws, faults
 
-    def _run(self, prepared: Prepared) -> Stages:
-        """Compute, and give each request its rows."""
+    def _run(self, prepared: Prepared) -> tuple[Stages, Sequence[Piece]]:
+        """Compute, and give each request its rows; returns those too whose rows hold what no sound graph answers."""
         pieces, size = prepared.written, prepared.taken.size
         filled = sum([piece.stop - piece.start for piece, _ in pieces])
         feeds = self._inputs.feeds(filled, size)
-        outputs = list(dict.fromkeys([name for _, request in pieces for name in request.outputs]))
+        wanted = [name for _, request in pieces for name in request.outputs]
+        outputs = list(dict.fromkeys([*wanted, *self._finite.outputs]))
         wide = self._runners.wide if prepared.taken.wide else None
         began = time.monotonic()
         batch = (wide or self._runners.narrow).compute(feeds, outputs)
         ran = time.monotonic()
+        broken = self._broken(pieces, batch)
         self._hand_out(pieces, batch)
-        return Stages(prepared.inputs_s, ran - began, time.monotonic() - ran)
+        return Stages(prepared.inputs_s, ran - began, time.monotonic() - ran), broken
+
+    def _broken(self, pieces: Sequence[Piece], batch: Outputs) -> Sequence[Piece]:
+        """What of a batch is not finite, although its inputs are ordinary; counted."""
+        rows = self._finite.broken_rows(batch)
+        if rows is None:
+            return ()
+        broken: list[Piece] = []
+        count = first = 0
+        for piece, request in pieces:
+            last = first + piece.stop - piece.start
+            if request.ordinary and (found := int(rows[first:last].sum())):
+                broken.append((piece, request))
+                count += found
+            first = last
+        self._desk.met_not_finite(count)
+        return broken
 
     def _hand_out(self, pieces: Sequence[Piece], batch: Outputs) -> None:
         split = [(piece, request) for piece, request in pieces if piece.stop - piece.start < request.samples]
@@ -142,6 +162,8 @@ def late() -> DeadlinePassed:
 
 def _fault(error: Exception) -> GanymedeError:
     """A new error for each request: tasks that raise one and the same would write into one traceback."""
+    if isinstance(error, NotFinite):
+        return NotFinite(str(error))
     fault = SessionFailed("the session failed on the batch that held this request")
     fault.__cause__ = error
     return fault

@@ -31,6 +31,12 @@ class Own:
         self.padding = Counter(
             "ganymede_batch_padding_samples", "Rows computed only to fill a bucket.", LABELS, registry=self.registry
         )
+        self.nonfinite = Counter(
+            "ganymede_nonfinite_outputs",
+            "Samples whose outputs are not finite numbers, by the package's fault; their requests are answered 500.",
+            LABELS,
+            registry=self.registry,
+        )
         self.run_seconds = histogram("ganymede_batch_run_seconds", "One session run.", DURATIONS_S)
 
 
@@ -61,7 +67,9 @@ def test_what_is_written_is_what_the_client_library_would_write(
         counts = series.open(*labels)
         counts.queue_samples = waiting
         own.queue.labels(*labels).set(waiting)
-        for instrument in (own.samples, own.padding, own.queue_seconds, own.batch_samples, own.run_seconds):
+        for instrument in (
+            own.samples, own.padding, own.nonfinite, own.queue_seconds, own.batch_samples, own.run_seconds
+        ):  # fmt: skip
             instrument.labels(*labels)
         for samples, padding, queue_s, run_s in of_model:
             count(counts, samples, padding, queue_s, run_s)

@@ -79,6 +79,23 @@ def noisy(scale: float) -> GraphSpec:
     return maker.spec(GOLDEN_LATENT)
 
 
+def slow_above_one(side: int) -> GraphSpec:
+    """Each sample is its latent; for a first coordinate of 2 two matrices of so many rows are multiplied first.
+
+    The larger the coordinate is above 1 the larger they are, and for golden rows they have one element.
+    """
+    maker = Maker()
+    first = maker.node("Gather", "latent", maker.constant(np.array(0)), axis=1)
+    above = maker.node("ReduceMax", maker.node("Relu", maker.node("Sub", first, maker.number(1))), keepdims=0)
+    sized = maker.node("Add", maker.node("Mul", above, maker.number(side)), maker.number(1))
+    rows = maker.node("Reshape", maker.node("Cast", sized, to=7), maker.constant(np.array([1])))
+    shape = maker.node("Concat", rows, rows, axis=0)
+    matrix = maker.node("ConstantOfShape", shape)  # of zeros
+    product = maker.node("ReduceSum", maker.node("MatMul", matrix, matrix), keepdims=0)
+    maker.node("Add", "latent", product, output="sample")
+    return maker.spec(GOLDEN_LATENT)
+
+
 def not_a_number() -> GraphSpec:
     """Every sample is NaN."""
     maker = Maker()

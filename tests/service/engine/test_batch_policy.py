@@ -91,43 +91,106 @@ def test_what_does_not_fit_is_refused_and_what_just_fits_is_not() -> None:
     assert queue.queued_samples == 10
 
 
-def test_a_refusal_says_when_to_come_back_by_the_measured_rate() -> None:
-    queue = policy(queue_samples=10, request_queue_samples=10)
-    admit(queue, 10)
-    with pytest.raises(QueueFull) as unknown:
-        admit(queue, 4)
-    assert unknown.value.retry_after_s is None
-    queue.measure(8, 2.0)
-    with pytest.raises(QueueFull) as known:
-        admit(queue, 4)
-    assert known.value.retry_after_s == pytest.approx(4 / (8 / 2.0))
+def known(lanes: int = 1, **limits: int) -> BatchPolicy:
+    """A queue whose runs take 10 ms a sample; what is around a run is small beside it."""
+    return BatchPolicy(BatchLimits(**limits), RunSizes((1, 64), {1: 0.01, 64: 0.64}), lanes)
+
+
+def refused(queue: BatchPolicy, samples: int, deadline: float | None = None, now: float = NOW) -> QueueFull:
+    with pytest.raises(QueueFull) as refusal:
+        queue.admit(samples, deadline, now)
+    return refusal.value
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_refusal_says_when_the_queue_will_be_empty_from_the_first_request_on(lanes: int) -> None:
+    queue = known(lanes, queue_samples=320)
+    admit(queue, 320)
+    assert refused(queue, 4).retry_after_s == pytest.approx(3.2 / lanes, rel=0.3)
+
+
+def test_where_costs_are_not_known_the_first_run_tells_them() -> None:
+    queue = policy(queue_samples=320)
+    admit(queue, 320)
+    assert refused(queue, 4).retry_after_s is None
+    queue.ran(64, 0.64, NOW)
+    assert refused(queue, 4).retry_after_s == pytest.approx(3.2)
+
+
+def test_runs_that_take_longer_than_at_load_are_reckoned_with_after_a_few() -> None:
+    queue = known(queue_samples=320)
+    admit(queue, 320)
+    for _ in range(40):
+        queue.ran(1, 0.03, NOW)
+    assert refused(queue, 4).retry_after_s == pytest.approx(3 * 3.2, rel=0.1)
+
+
+def test_one_run_that_hung_turns_nobody_away() -> None:
+    queue = known()
+    queue.ran(1, 30.0, NOW)
+    queue.admit(32, NOW + 1, NOW)
+    queue.admit(8, NOW + 1, NOW)
+
+
+def test_what_cannot_be_done_in_time_behind_the_others_is_refused_at_once_and_what_can_is_not() -> None:
+    queue = known()
+    admit(queue, 64)
+    assert refused(queue, 64, NOW + 1).retry_after_s == pytest.approx(0.64, rel=0.01)
+    queue.admit(64, NOW + 2, NOW)
+
+
+def test_what_no_empty_queue_could_do_in_time_is_late_on_arrival() -> None:
+    with pytest.raises(DeadlinePassed, match="longer to compute"):
+        known().admit(128, NOW + 1, NOW)
+
+
+def test_a_request_that_would_wait_too_long_is_refused_though_it_has_time_and_there_is_room() -> None:
+    queue = known()
+    admit(queue, *[64] * 8)  # 5.12 s
+    assert refused(queue, 64).retry_after_s == pytest.approx(5.12, rel=0.01)
+    admit(queue, 1)  # whose turn is before theirs
+
+
+def test_a_sample_is_not_refused_for_the_many_behind_it() -> None:
+    queue = known()
+    admit(queue, 400)
+    queue.admit(1, NOW + 1, NOW)
+    assert len(take(queue).slices) == 2
+
+
+def test_what_can_no_longer_be_done_in_time_is_not_begun() -> None:
+    queue = known()
+    late = queue.admit(64, NOW + 1, NOW)
+    kept = queue.admit(64, NOW + 2, NOW)
+    decision = queue.take(NOW + 0.5)
+    assert decision.expired == (late,)
+    assert decision.batch == Batch((Slice(kept, 0, 64),), 64)
+
+
+def test_what_one_run_more_would_finish_goes_first_where_it_would_be_late_otherwise() -> None:
+    queue = known()
+    split = queue.admit(128, NOW + 1.5, NOW)
+    assert take(queue).slices == (Slice(split, 0, 64),)
+    admit(queue, *[1] * 64)
+    assert queue.take(NOW + 0.7).batch == Batch((Slice(split, 64, 128),), 64)
+
+
+def test_what_was_learned_is_forgotten_where_nothing_has_run_for_a_while() -> None:
+    """Else nobody would be let in by an estimate that nothing corrects."""
+    queue = known()
+    for _ in range(20):
+        queue.ran(1, 0.03, NOW)
+    with pytest.raises(DeadlinePassed):
+        queue.admit(64, NOW + 1, NOW)
+    later = NOW + 60
+    queue.admit(64, later + 1, later)
 
 
 def test_a_run_too_short_for_the_clock_measures_nothing() -> None:
     queue = policy(queue_samples=1, request_queue_samples=1)
     admit(queue, 1)
-    queue.measure(8, 0.0)
-    with pytest.raises(QueueFull) as refusal:
-        admit(queue, 1)
-    assert refusal.value.retry_after_s is None
-
-
-def test_the_measured_rate_follows_a_change_without_jumping() -> None:
-    queue = policy(queue_samples=1, request_queue_samples=1)
-    admit(queue, 1)
-    queue.measure(100, 1.0)
-
-    def retry_after_s() -> float:
-        with pytest.raises(QueueFull) as refusal:
-            admit(queue, 1)
-        assert refusal.value.retry_after_s is not None
-        return refusal.value.retry_after_s
-
-    queue.measure(10, 1.0)
-    assert 1 / 100 < retry_after_s() < 1 / 50
-    for _ in range(50):
-        queue.measure(10, 1.0)
-    assert retry_after_s() == pytest.approx(1 / 10, rel=0.01)
+    queue.ran(8, 0.0, NOW)
+    assert refused(queue, 1).retry_after_s is None
 
 
 def test_a_large_request_holds_only_its_share_of_the_queue_and_is_never_refused_half_way() -> None:
@@ -328,12 +391,3 @@ def test_a_lone_sample_runs_wide_only_where_nothing_else_runs() -> None:
         queue = BatchPolicy(BatchLimits(), RunSizes((1, 2), {1: 1.0, 2: 2.0}, {1: 0.5}), lanes=2)
         (ticket,) = admit(queue, 1)
         assert queue.take(NOW, free=2, alone=alone).batch == Batch((Slice(ticket, 0, 1),), 1, wide=alone)
-
-
-def test_a_refusal_counts_on_every_lane() -> None:
-    queue = BatchPolicy(BatchLimits(queue_samples=10), RunSizes(POWERS), lanes=2)
-    admit(queue, 10)
-    queue.measure(8, 2.0)
-    with pytest.raises(QueueFull) as refusal:
-        admit(queue, 4)
-    assert refusal.value.retry_after_s == pytest.approx(4 / (2 * 8 / 2.0))

@@ -22,7 +22,7 @@ from service.engine.session import Session
 from service.errors import DeadlinePassed, GoldenMismatch, InvalidRequest, NotFound, NotReady, QueueFull
 from service.telemetry import Telemetry
 from tests.service.engine.gate import PATIENCE_S
-from tests.service.engine.graph_makers import GOLDEN_LATENT, OUTPUTS, TOLERANCE, Maker, identity
+from tests.service.engine.graph_makers import GOLDEN_LATENT, OUTPUTS, TOLERANCE, Maker, identity, slow_above_one
 from tests.toy import toy_graphs
 
 ON_CPU = Runtime(device="cpu", threads=1)
@@ -531,3 +531,36 @@ def test_each_graph_has_a_model_thread_of_its_own() -> None:
         assert sorted(thread.name for thread in model_threads()) == ["toy-discriminator-1", "toy-generator-1"]
 
     with_engine(scenario, PLAIN)
+
+
+def test_a_run_that_takes_long_unforeseen_holds_neither_the_event_loop_nor_its_own_deadline() -> None:
+    """A caller who comes alone, to a graph that took microseconds whenever it was run before."""
+    package = replace(
+        PLAIN, generator=slow_above_one(2_500), discriminator=None, latent_size=3, tolerances=(TOLERANCE,)
+    )
+
+    def job(first: float) -> GenerateJob:
+        given = np.array([[first, 0, 0]], np.float32)
+        return GenerateJob(package=KEY, latents=given, want_pixels=False, want_sample=True, timeout_s=0.3)
+
+    async def scenario(bench: Bench) -> None:
+        loop = asyncio.get_running_loop()
+        silent_s = [0.0]
+
+        async def beat() -> None:
+            while True:
+                before = loop.time()
+                await asyncio.sleep(0.005)
+                silent_s.append(loop.time() - before)
+
+        for _ in range(20):
+            await bench.engine.submit(job(0.0))
+        heart = asyncio.create_task(beat())
+        began = loop.time()
+        with pytest.raises(DeadlinePassed):
+            await bench.engine.submit(job(2.0))
+        assert loop.time() - began < 0.6
+        heart.cancel()
+        assert max(silent_s) < 0.2
+
+    with_engine(scenario, package)

@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry
 
 from service.engine import rest
 from service.engine.batch_policy import BatchLimits
-from service.engine.company import Company
 from service.engine.local import LocalEngine
 from service.engine.port import GenerateJob
 from service.engine.rest import CROWD, Rest
@@ -32,20 +31,18 @@ class House:
     """Callers come and go; who cleared up, and how often, is noted."""
 
     def __init__(self) -> None:
-        self.company = Company()
         self.cleared: list[int] = []
-        self.rest = Rest(self.company, self.clear)
+        self.rest = Rest(self.clear)
 
     def clear(self) -> None:
         self.cleared.append(threading.get_ident())
 
     def come(self, callers: int) -> None:
         for _ in range(callers):
-            self.company.arrive()
+            self.rest.somebody_came()
 
     def go(self, callers: int) -> None:
         for _ in range(callers):
-            self.company.leave()
             self.rest.somebody_left()
 
 
@@ -117,7 +114,7 @@ def test_what_goes_wrong_is_logged_and_the_next_time_is_tried_again(caplog: pyte
         raise ZeroDivisionError
 
     async def scenario(house: House) -> None:
-        house.rest = Rest(house.company, fail)
+        house.rest = Rest(fail)
         for _ in range(2):
             house.come(CROWD)
             house.go(CROWD)

@@ -303,6 +303,21 @@ def another_class(model: ModelProto, *nodes: onnx.NodeProto, **constants: list[i
     model.graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
 
 
+def square_root_of_the_latent(model: ModelProto) -> None:
+    """Finite for zeros, and for no negative number."""
+    nodes = model.graph.node
+    for node in nodes:
+        for index, name in enumerate(node.input):
+            if name == "latent":
+                node.input[index] = "root"
+    nodes.insert(0, helper.make_node("Sqrt", ["latent"], ["root"]))
+
+
+def logarithm_of_the_latent(model: ModelProto) -> None:
+    square_root_of_the_latent(model)
+    model.graph.node[0].op_type = "Log"
+
+
 def least_integer_divided_by_minus_one(model: ModelProto) -> None:
     another_class(
         model,
@@ -339,6 +354,8 @@ def as_large_as_the_class_says(model: ModelProto) -> None:
         (least_integer_divided_by_minus_one, "the vetting child was killed by SIGFPE"),
         (as_large_as_the_class_says, "the vetting child needed more than its 1024 MiB of memory"),
         (class_beyond_the_last, "the canary run's session failed: .*Gather"),
+        (logarithm_of_the_latent, "fed with zeros, it answers sample with numbers that are not finite"),
+        (square_root_of_the_latent, "fed with numbers between ±3, it answers sample with numbers that are not finite"),
     ],
 )  # fmt: skip
 def test_a_graph_that_reads_well_but_breaks_its_first_run_is_refused(

@@ -1,10 +1,13 @@
 """Errors on the wire: one form everywhere, an id on everything, and nothing internal in any of them."""
 
+from collections.abc import Callable
+
 import httpx
 import pytest
+from starlette.responses import Response
 
-from service.errors import DeadlinePassed, FileDamaged, GanymedeError, QueueFull, SessionFailed
-from service.routes.problems import problem_response
+from service.errors import DeadlinePassed, FileDamaged, GanymedeError, NotFinite, QueueFull, SessionFailed
+from service.routes.problems import problem_response, protocol_error_response
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -52,6 +55,13 @@ def test_a_fault_tells_its_caller_nothing_but_the_request_id(error: Exception) -
     assert "secret" not in text
     assert "home" not in text
     assert "abc" in text
+
+
+@pytest.mark.parametrize("word", [lambda error: problem_response(error, "abc"), protocol_error_response])
+def test_a_package_that_answers_no_numbers_is_named(word: Callable[[Exception], Response]) -> None:
+    response = word(NotFinite("the generator of toy/1 answers numbers that are not finite"))
+    assert response.status_code == 500
+    assert "toy/1 answers numbers that are not finite" in bytes(response.body).decode()
 
 
 @pytest.mark.parametrize(("retry_after_s", "header"), [(None, "1"), (0.0, "1"), (0.2, "1"), (2.0, "2"), (2.1, "3")])

@@ -55,7 +55,8 @@ class Finite:
         if all(flags.all() for flags in finite):
             return None
         sound = [flags.reshape(len(flags), -1).all(axis=1) for flags in finite]
-        return np.logical_not(np.min(sound, axis=0))
+        broken: NDArray[np.bool_] = np.logical_not(np.min(sound, axis=0))
+        return broken
 
     def fault(self) -> NotFinite:
         """What a caller is told."""

@@ -1,6 +1,7 @@
 """The engine through its one door: real packages, real sessions, many callers."""
 
 import asyncio
+import math
 import pickle
 import threading
 from collections.abc import Awaitable, Callable
@@ -410,7 +411,7 @@ def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    with_engine(scenario, PLAIN)
+    with_engine(scenario, PLAIN, limits=replace(SMALL_QUEUE, queue_wait_s=math.inf))
 
 
 def test_only_loaded_packages_are_found() -> None:

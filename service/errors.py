@@ -22,9 +22,9 @@
     │   ├── FileDamaged
     │   ├── GraphRefused
     │   └── GoldenMismatch
+    ├── NotFinite                   500  the publisher's, met on a request: the caller learns which package
     └── ServiceFault                500  ours; the caller learns nothing but the request id
-        ├── SessionFailed
-        └── NotFinite                    the publisher's, but met on a request; the caller learns which package
+        └── SessionFailed
 
 The tree stands alone at the bottom of the house so that the engine can say *what* went wrong without
 knowing how HTTP words it. A message is one sentence that a caller or an operator can act on, and holds no
@@ -184,12 +184,12 @@ class GoldenMismatch(PackageError):
     """A graph does not reproduce the golden outputs within the stated tolerance."""
 
 
+class NotFinite(GanymedeError):
+    """A graph answered numbers that are not finite to a sound request. The message names the package."""
+
+
 class ServiceFault(GanymedeError):
     """A fault of the service itself."""
-
-
-class NotFinite(ServiceFault):
-    """A graph answered numbers that are not finite to a sound request. The message names the package."""
 
 
 class SessionFailed(ServiceFault):

@@ -95,6 +95,11 @@ class UnderEveryClass:
         """N·K."""
         return len(self.given) * self.classes
 
+    @property
+    def is_ordinary(self) -> bool:
+        """As `Given.is_ordinary`."""
+        return self.given.is_ordinary
+
     def write(self, start: int, stop: int, rows: Rows) -> Sequence[Draw]:
         """As `Given.write`; row r is sample r // K under class r % K."""
         samples, labels = np.divmod(np.arange(start, stop), self.classes)

@@ -28,7 +28,6 @@ from service.errors import (
     DeadlinePassed,
     GanymedeError,
     InvalidRequest,
-    NotFinite,
     PackageError,
     Problem,
     RequestTooSlow,
@@ -222,8 +221,6 @@ def _tell(error: Exception) -> _Told:
             headers.update(error.headers or {})
             if headers.get("Allow") == "GET":
                 headers["Allow"] = "GET, HEAD"  # `head_requests.py` sees to it
-        case NotFinite():
-            status, detail = error.status, str(error)
         case ServiceFault() | PackageError():
             status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
         case GanymedeError():

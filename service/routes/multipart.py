@@ -13,6 +13,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from service.errors import InvalidRequest, MalformedRequest, Problem
 
 FILE_PART = "file"
+# A part has a name, a file name and perhaps the same in another alphabet. Reading a header takes as long as the square
+# of its parameters: of those that fit a part's headers, milliseconds.
+MAX_PARAMETERS = 16
 
 
 def read_files(body: bytes, content_type: str, max_files: int) -> list[bytes]:
@@ -67,12 +70,12 @@ class _Form:
         self._max_files = max_files
         self._name = bytearray()
         self._value = bytearray()
-        self._part_name = ""
+        self._part_name: str | None = None
         self.files: list[bytearray] = []
         self.complete = False
 
     def begin_part(self) -> None:
-        self._part_name = ""
+        self._part_name = None
 
     def begin_header(self) -> None:
         self._name.clear()
@@ -86,13 +89,17 @@ class _Form:
 
     def end_header(self) -> None:
         if self._name.lower() == b"content-disposition":
+            if self._part_name is not None or self._value.count(b";") > MAX_PARAMETERS:
+                raise MalformedRequest(
+                    f"A part of a form has one Content-Disposition, of at most {MAX_PARAMETERS} parameters."
+                )
             _, options = parse_options_header(bytes(self._value))
             self._part_name = options.get(b"name", b"").decode(errors="replace")
 
     def end_headers(self) -> None:
         if self._part_name != FILE_PART:
             raise InvalidRequest(
-                Problem(("body", self._part_name), "unknown part; the image parts must be named `file`")
+                Problem(("body", self._part_name or ""), "unknown part; the image parts must be named `file`")
             )
         if len(self.files) == self._max_files:
             raise InvalidRequest(Problem(("body", FILE_PART), f"at most {self._max_files} images in one request"))

@@ -1,5 +1,7 @@
 """Forms: parts named `file`, whole and in order."""
 
+import time
+
 import httpx
 import pytest
 
@@ -7,6 +9,7 @@ from service.errors import InvalidRequest, MalformedRequest
 from service.routes.multipart import read_files
 
 BOUNDARY = "multipart/form-data; boundary=edge"
+DISPOSITION = b'Content-Disposition: form-data; name="file"'
 ANY_BYTES = bytes(range(256)) + b"\r\n--edg"  # every byte, and nearly the boundary
 
 
@@ -44,8 +47,18 @@ def test_more_parts_than_allowed_are_refused() -> None:
         (b'--edge\r\nContent-Disposition: form-data; name="file"\r\n\r\ncut', BOUNDARY),
         (b"--edge\r\n: no name\r\n\r\n\r\n--edge--\r\n", BOUNDARY),
         (b"--edge--\r\n", f"multipart/form-data; boundary={'x' * 300}"),
+        (b"--edge\r\n" + DISPOSITION + b"\r\n" + DISPOSITION + b"\r\n\r\n1\r\n--edge--\r\n", BOUNDARY),
+        (b"--edge\r\n" + DISPOSITION + b";a" * 17 + b"\r\n\r\n1\r\n--edge--\r\n", BOUNDARY),
     ],
-    ids=["no boundary", "another boundary", "cut short", "broken header", "boundless boundary"],
+    ids=[
+        "no boundary",
+        "another boundary",
+        "cut short",
+        "broken header",
+        "boundless boundary",
+        "two names",
+        "parameters",
+    ],
 )
 def test_a_form_that_cannot_be_read_is_malformed(body: bytes, content_type: str) -> None:
     with pytest.raises(MalformedRequest):
@@ -55,3 +68,19 @@ def test_a_form_that_cannot_be_read_is_malformed(body: bytes, content_type: str)
 def test_a_form_without_files_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="no part named `file`"):
         read_files(b"--edge--\r\n", BOUNDARY, max_files=1)
+
+
+@pytest.mark.parametrize("headers", [DISPOSITION + b";a" * 1_900, b"\r\n".join([DISPOSITION + b";a" * 1_900] * 8)])
+def test_headers_of_parts_cost_no_more_than_their_bytes(headers: bytes) -> None:
+    body = (b"--edge\r\n" + headers + b"\r\n\r\n1\r\n") * 500 + b"--edge--\r\n"
+    began = time.perf_counter()
+    with pytest.raises(MalformedRequest):
+        read_files(body, BOUNDARY, max_files=1_024)
+    assert time.perf_counter() - began < 0.3
+
+
+def test_a_name_that_a_caller_made_up_is_quoted_briefly(client: httpx.Client) -> None:
+    body, content_type = form(("a" * 2_000, b"1"))
+    answer = client.post("/score", content=body, headers={"content-type": content_type})
+    assert answer.status_code == 422
+    assert len(answer.content) < 1_000

@@ -81,3 +81,36 @@ def test_an_error_of_the_tree_has_its_own_status() -> None:
     for kind in leaves(GanymedeError):
         if kind.__init__ is GanymedeError.__init__:
             assert problem_response(kind("why"), "abc").status_code == kind.status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", f"/generate?{'a' * 20_000}=1", None),
+        ("POST", f"/generate?format={'a' * 20_000}", None),
+        ("POST", f"/score?label={'a' * 20_000}", None),
+        ("GET", f"/models/toy/versions/1/samples/7.png?codes={'a' * 20_000}:1", None),
+        ("GET", f"/models/{'a' * 20_000}", None),
+        ("GET", f"/models/toy/versions/{'1' * 20_000}", None),
+        ("GET", f"/v2/models/{'a' * 20_000}", None),
+        ("POST", f"/v2/repository/models/{'a' * 20_000}/load", None),
+        ("POST", "/generate", {"a" * 20_000: 1}),
+        ("POST", "/generate", {"model": "a" * 20_000}),
+        ("POST", "/generate", {"version": "1" * 20_000}),
+        ("POST", "/generate", {"seeds": "a" * 20_000}),
+        ("POST", "/generate", {"model": "classes", "label": "a" * 20_000}),
+        ("POST", "/generate", {"model": "infogan", "codes": {"a" * 20_000: 1}}),
+        ("POST", "/generate", {"select": {"method": "a" * 20_000}}),
+        ("POST", "/score", {"images": ["a" * 20_000]}),
+        ("POST", "/v2/models/toy/infer", {"inputs": [{"name": "a" * 20_000, "shape": [1], "datatype": "FP32"}]}),
+        ("POST", "/v2/models/toy/infer", {"inputs": [{"name": "latent", "shape": [1], "datatype": "a" * 20_000}]}),
+        ("POST", "/v2/models/toy/infer", {"inputs": [], "outputs": [{"name": "a" * 20_000}]}),
+        ("POST", "/v2/models/toy/infer", {"inputs": [], "parameters": {"a" * 20_000: 1}}),
+    ],
+)
+def test_what_a_caller_made_up_is_quoted_briefly(
+    client: httpx.Client, method: str, path: str, body: dict[str, object] | None
+) -> None:
+    answer = client.request(method, path, json=body)
+    assert 400 <= answer.status_code < 500
+    assert len(answer.content) < 2_000

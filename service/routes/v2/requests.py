@@ -75,22 +75,33 @@ def read_inference(body: bytes, headers: Headers, graph: ServedGraph, settings: 
             raise MalformedRequest(f"a body without JSON is not {JSON}; send it as application/octet-stream")
         return _raw(blobs, graph)
     asked = validate_json(InferRequest, text)
+    _check_model(asked, graph)
+    parameters = asked.parameters or InferParameters()
     limit = graph.largest_request(settings)
     inputs = _read_inputs(asked, blobs, graph, limit)
-    seeds = _seeds(asked.parameters, inputs, limit)
+    seeds = _seeds(parameters, inputs, limit)
     # All have as many rows as the others, or the engine will say so.
     count = max(len(rows) for rows in (*inputs.values(), seeds if seeds is not None else ()))
-    binary = _read_outputs(asked, graph, count)
+    binary = _read_outputs(asked, graph, count, default=bool(parameters.binary_data_output))
     job = InferJob(
         package=graph.package.key,
         graph=graph.kind,
         inputs=inputs,
         outputs=tuple(binary),
         seeds=seeds,
-        sampler=asked.parameters.sampler,
-        timeout_s=asked.parameters.timeout / _US_PER_S or None,
+        sampler=parameters.sampler or "philox-1",
+        timeout_s=(parameters.timeout or 0) / _US_PER_S or None,
     )
     return Inference(graph, job, binary, asked.id)
+
+
+def _check_model(asked: InferRequest, graph: ServedGraph) -> None:
+    """Hold what a body says of the model to the address: some clients say it twice."""
+    if asked.model_name not in {None, graph.name}:
+        raise _invalid(("body", "model_name"), f"the address asks {graph.name}; name the same, or leave it out")
+    if asked.model_version not in {None, graph.version}:
+        words = f"version {graph.version} of {graph.name} answers at this address; name the same, or leave it out"
+        raise _invalid(("body", "model_version"), words)
 
 
 def _raw(blob: memoryview, graph: ServedGraph) -> Inference:
@@ -106,7 +117,7 @@ def _raw(blob: memoryview, graph: ServedGraph) -> Inference:
 
 def _read_inputs(asked: InferRequest, blobs: memoryview, graph: ServedGraph, limit: int) -> dict[str, Array]:
     stated = {tensor.name: tensor for tensor in graph.spec.inputs}
-    sizes = [tensor.parameters.binary_data_size for tensor in asked.inputs]
+    sizes = [_blob_size(tensor) for tensor in asked.inputs]
     parts = iter(split_blobs(blobs, [size for size in sizes if size is not None]))
     inputs: dict[str, Array] = {}
     for index, given in enumerate(asked.inputs):
@@ -116,9 +127,14 @@ def _read_inputs(asked: InferRequest, blobs: memoryview, graph: ServedGraph, lim
         if given.name in inputs:
             raise _invalid((*loc, "name"), "this input is given twice")
         _check_stated(given, stated[given.name], limit, loc)
-        blob = None if given.parameters.binary_data_size is None else next(parts)
+        blob = None if sizes[index] is None else next(parts)
         inputs[given.name] = _read(given, blob, loc).reshape(-1, *stated[given.name].shape[1:])
     return inputs
+
+
+def _blob_size(given: InputTensor) -> int | None:
+    """How many bytes behind the JSON are a tensor's; None where it has its numbers in the JSON."""
+    return None if given.parameters is None else given.parameters.binary_data_size
 
 
 def _check_stated(given: InputTensor, stated: Tensor, limit: int, loc: Loc) -> None:
@@ -158,10 +174,9 @@ def _seeds(parameters: InferParameters, inputs: Mapping[str, Array], limit: int)
     return np.uint64(parameters.seed) + np.arange(count, dtype=np.uint64)
 
 
-def _read_outputs(asked: InferRequest, graph: ServedGraph, count: int) -> dict[str, bool]:
-    """Which outputs are wanted, each binary or not."""
+def _read_outputs(asked: InferRequest, graph: ServedGraph, count: int, *, default: bool) -> dict[str, bool]:
+    """Which outputs are wanted, each binary or not; `default` where it does not say."""
     stated = {tensor.name: tensor for tensor in graph.spec.outputs}
-    default = asked.parameters.binary_data_output
     if not asked.outputs:
         binary = dict.fromkeys(stated, default)
     else:
@@ -172,7 +187,7 @@ def _read_outputs(asked: InferRequest, graph: ServedGraph, count: int) -> dict[s
                 raise _invalid(loc, f"the outputs of {graph.name} are {', '.join(stated)}; there are no others")
             if output.name in binary:
                 raise _invalid(loc, "this output is asked for twice")
-            own = output.parameters.binary_data
+            own = None if output.parameters is None else output.parameters.binary_data
             binary[output.name] = default if own is None else own
     numbers = [stated[name] for name, is_binary in binary.items() if not is_binary]
     for tensor in numbers:

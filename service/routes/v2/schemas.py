@@ -1,7 +1,9 @@
 """What the protocol's requests and answers hold, as types.
 
 Requests are strict: a parameter or a field that is not listed is refused, never ignored, so that a caller who asks for
-shared memory, for a sequence or for a priority learns at once that there is none. Names are the protocol's, and so is
+shared memory, for a sequence or for a priority learns at once that there is none. What clients of the protocol say
+beside that and changes no answer is listed, and taken: the model's name again, how numbers were encoded, and null for
+whatever was left out. Names are the protocol's, and so is
 their spelling, which differs between its parts.
 
 References:
@@ -16,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.engine.graphs import Datatype
 from service.engine.port import SamplerName
 from service.routes.sampling_schemas import Seed
+from service.routes.schemas import Version
 
 MAX_INT64: Final = 2**63 - 1
 MAX_ID_CHARACTERS: Final = 1_024
@@ -25,6 +28,8 @@ MAX_AXES: Final = 8
 
 Axis = Annotated[int, Field(ge=0, le=MAX_INT64)]
 Platform = Literal["onnxruntime_onnx"]
+# MLServer's names for an array and for a table of columns; its others (text, dates, base64) are no tensors of ours.
+ContentType = Literal["np", "pd"]
 State = Literal["READY", "UNAVAILABLE", "LOADING", "UNLOADING"]
 
 
@@ -40,7 +45,16 @@ class V2Error(BaseModel):
     error: str = Field(description="one sentence to act on", examples=["`inputs`: `latent` is missing."])
 
 
-class InputParameters(Wire):
+class Annotations(Wire):
+    """What MLServer's codecs write wherever there are parameters; it says nothing that a tensor does not say itself."""
+
+    content_type: ContentType | None = Field(
+        None, description="what was encoded: an array, or a column of a table; the tensor is the same", examples=["np"]
+    )
+    headers: None = Field(None, description="taken where it is null, as a codec leaves it")
+
+
+class InputParameters(Annotations):
     """How an input tensor comes."""
 
     binary_data_size: int | None = Field(
@@ -59,13 +73,13 @@ class InputTensor(Wire):
         examples=[[1, 16]],
     )
     datatype: str = Field(description="as the model's metadata says", examples=["FP32"])
-    parameters: InputParameters = Field(default_factory=InputParameters, description="how it comes")
+    parameters: InputParameters | None = Field(None, description="how it comes")
     data: list[Any] | None = Field(
         None, fail_fast=True, description="its elements, flat or nested, row-major", examples=[[0.3, -1.2]]
     )
 
 
-class OutputParameters(Wire):
+class OutputParameters(Annotations):
     """How an output tensor is wanted."""
 
     binary_data: bool | None = Field(
@@ -77,16 +91,16 @@ class RequestedOutput(Wire):
     """One output tensor that is wanted."""
 
     name: str = Field(description="one of the model's outputs", examples=["pixels"])
-    parameters: OutputParameters = Field(default_factory=OutputParameters, description="how it is wanted")
+    parameters: OutputParameters | None = Field(None, description="how it is wanted")
 
 
-class InferParameters(Wire):
+class InferParameters(Annotations):
     """What holds for the whole request."""
 
-    binary_data_output: bool = Field(
+    binary_data_output: bool | None = Field(
         False, description="whether outputs that do not say come as bytes", examples=[True]
     )
-    timeout: int = Field(
+    timeout: int | None = Field(
         0, ge=0, le=MAX_INT64, description="deadline in microseconds, as X-Timeout-Ms; 0 for none", examples=[500_000]
     )
     seed: Seed | None = Field(
@@ -101,7 +115,7 @@ class InferParameters(Wire):
         description="how many samples `seed` draws; left out: as many as the inputs have, else 1",
         examples=[4],
     )
-    sampler: SamplerName = Field("philox-1", description="how a seed becomes a latent", examples=["philox-1"])
+    sampler: SamplerName | None = Field("philox-1", description="how a seed becomes a latent", examples=["philox-1"])
 
 
 class InferRequest(Wire):
@@ -120,7 +134,13 @@ class InferRequest(Wire):
     )
 
     id: str | None = Field(None, max_length=MAX_ID_CHARACTERS, description="echoed", examples=["42"])
-    parameters: InferParameters = Field(default_factory=InferParameters, description="what holds for all of it")
+    model_name: str | None = Field(
+        None, description="who is asked, which the address says; taken where it says the same", examples=["mnist"]
+    )
+    model_version: Version | None = Field(
+        None, description="likewise; without one in the address, the version that answers", examples=["1"]
+    )
+    parameters: InferParameters | None = Field(None, description="what holds for all of it")
     inputs: list[InputTensor] = Field(
         max_length=MAX_TENSORS, fail_fast=True, description="all of the model's inputs, but for what `seed` draws"
     )
@@ -301,7 +321,7 @@ class Statistics(BaseModel):
 class IndexRequest(Wire):
     """Which models to list."""
 
-    ready: bool = Field(False, description="only those that are ready", examples=[False])
+    ready: bool | None = Field(False, description="only those that are ready", examples=[False])
 
 
 class IndexEntry(BaseModel):
@@ -316,7 +336,7 @@ class IndexEntry(BaseModel):
 class UnloadParameters(Wire):
     """How to unload."""
 
-    unload_dependents: bool = Field(False, description="accepted; no model depends on another", examples=[False])
+    unload_dependents: bool | None = Field(False, description="accepted; no model depends on another", examples=[False])
 
 
 class LoadParameters(Wire):
@@ -326,13 +346,13 @@ class LoadParameters(Wire):
 class LoadRequest(Wire):
     """How to load a model."""
 
-    parameters: LoadParameters = Field(default_factory=LoadParameters, description="there are none")
+    parameters: LoadParameters | None = Field(None, description="there are none")
 
 
 class UnloadRequest(Wire):
     """How to unload a model."""
 
-    parameters: UnloadParameters = Field(default_factory=UnloadParameters, description="how")
+    parameters: UnloadParameters | None = Field(None, description="how")
 
 
 class Done(BaseModel):

@@ -322,3 +322,48 @@ def test_a_deadline_in_the_body_and_one_in_the_header_both_hold(client: httpx.Cl
     assert "deadline" in late.json()["error"]
     body["parameters"] = {"seed": 7, "n": 4096, "timeout": 60_000_000}
     assert infer(client, body, **{"x-timeout-ms": "1"}).status_code == 504
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"model_name": "toy"},
+        {"model_name": "toy", "model_version": "2"},
+        {"model_version": 2},
+        {"id": None, "model_name": None, "model_version": None, "parameters": None, "outputs": None},
+        {"parameters": {"content_type": "np", "headers": None}},
+        {"parameters": {"timeout": None, "binary_data_output": None, "sampler": None, "seed": None, "n": None}},
+        {"outputs": [{"name": "pixels", "parameters": None}]},
+        {"outputs": [{"name": "pixels", "parameters": {"content_type": "np", "binary_data": None}}]},
+    ],
+)
+def test_what_clients_of_the_protocol_say_beside_the_tensors_changes_nothing(client: httpx.Client, said: Json) -> None:
+    plain = taken_apart(infer(client, {"inputs": [tensor("latent", LATENTS)]}))
+    inferred = taken_apart(infer(client, {"inputs": [tensor("latent", LATENTS)]} | said))
+    np.testing.assert_array_equal(inferred.outputs["pixels"], plain.outputs["pixels"])
+
+
+@pytest.mark.parametrize("parameters", [None, {"content_type": "np"}, {"content_type": "pd", "headers": None},
+                                        {"binary_data_size": None}])  # fmt: skip
+def test_an_input_may_say_how_it_was_encoded(client: httpx.Client, parameters: object) -> None:
+    given = tensor("latent", LATENTS) | {"parameters": parameters}
+    inferred = taken_apart(infer(client, {"inputs": [given]}))
+    np.testing.assert_array_equal(inferred.outputs["pixels"], drawn(client, seed=7, n=3))
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"model_name": "classes"}, "model_name"),
+        ({"model_version": "1"}, "model_version"),
+        ({"parameters": {"priority": 1}}, "priority"),
+        ({"parameters": {"sequence_id": 1}}, "sequence_id"),
+        ({"parameters": {"content_type": "str"}}, "content_type"),
+        ({"parameters": {"headers": {"a": "b"}}}, "headers"),
+        ({"inputs": [{"name": "latent", "shape": [1, 16], "datatype": "FP32",
+                      "parameters": {"shared_memory_region": "x"}}]}, "shared_memory_region"),
+        ({"outputs": [{"name": "pixels", "parameters": {"classification": 1}}]}, "classification"),
+    ],
+)  # fmt: skip
+def test_what_would_change_the_answer_is_refused_by_its_name(client: httpx.Client, said: Json, named: str) -> None:
+    assert named in error_of(infer(client, {"inputs": [tensor("latent", LATENTS)]} | said))

@@ -1,11 +1,12 @@
 """How samples are read: PNG, JPEG, WebP, NPY and base64, from callers who may send anything.
 
-Every limit is checked before a pixel is decoded, and nothing is converted in silence: a score of a resized, rotated
-or recoloured image would be the score of another image. What cannot be taken as it is, is refused with what was
-expected and what was found. These functions know the shape of the model's samples and nothing else of it.
+Every limit is checked before a pixel is decoded, and nothing is converted in silence: a score of a resized or
+recoloured image would be the score of another image. What cannot be taken as it is, is refused with what was expected
+and what was found. These functions know the shape of the model's samples and nothing else of it.
 
-The bytes decide the format, not the name or the media type that came with them. Metadata (EXIF orientation, colour
-profiles, gamma) is not looked at.
+The bytes decide the format, not the name or the media type that came with them. An image is upright when its EXIF
+orientation is applied, as training applies it and as everybody sees it. Other metadata (colour profiles, gamma) is not
+looked at.
 
 Shapes: N samples, H height, W width, C channels (1 grey, 3 RGB).
 """
@@ -14,6 +15,7 @@ import ast
 import binascii
 import io
 import math
+import re
 import struct
 import warnings
 import zlib
@@ -22,7 +24,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from service.errors import BodyTooLarge, InvalidRequest, Problem
 
@@ -57,14 +59,32 @@ NPY_HEADER_LENGTHS: Final[Mapping[bytes, struct.Struct]] = {
 MAX_NPY_HEADER_BYTES = 1024  # NumPy writes 128 for most arrays
 MAX_NPY_AXES = 8
 MAX_NPY_AXIS = 2**31 - 1  # an empty array may state any axis, and NumPy raises beyond 63 bits
-DATA_URI_PREFIXES = tuple(f"data:image/{name};base64," for name in ("png", "jpeg", "webp"))
+# Where Pillow finds an orientation; most images have none of these, and looking takes as long as decoding a small one.
+ORIENTED: Final = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})
+# Any image's, since the bytes decide: type, parameters and case are as RFC 2397 has them.
+DATA_URI: Final = re.compile(r"data:image/[^,;]+(?:;[^,;]+)*;base64,", re.ASCII | re.IGNORECASE)
+DATA_SCHEME: Final = "data:"
+MAX_DATA_URI_PREFIX = 256
+NOT_DATA_URI = "The image is a data URI that does not begin with data:image/TYPE;base64, as an image's in base64 does."
 NOT_BASE64 = "The image is not valid base64 (RFC 4648, with padding, without line breaks)."
-# What Pillow and its codecs raise on damaged files.
-DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
+# What Pillow and its codecs raise on damaged files, and its reader of EXIF on damaged metadata.
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
 
 # Pillow warns above 89 million pixels and raises above twice that; here both mean "too large". The filter is set once,
 # because `warnings.catch_warnings` is not safe in the threads that decode.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
+# What Pillow says of EXIF that ends too soon, and reads no orientation in; it is a caller's, and no line of our log.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
 def _refusal(loc: Loc, message: str) -> InvalidRequest:
@@ -91,13 +111,22 @@ def _decode_file(data: bytes, expected: tuple[int, int, int], max_pixels: int, l
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.width * image.height > max_pixels:
             raise BodyTooLarge(f"The image has {image.width}×{image.height} pixels; at most {max_pixels} are decoded.")
-        if image.size != (width, height):
-            found = f"{image.width}×{image.height}"
-            raise _refusal(loc, f"The image must be {width}×{height} pixels (width×height); it is {found}.")
+        if image.size not in {(width, height), (height, width)}:
+            raise _size_refusal(image, expected, loc)
         if getattr(image, "is_animated", False):
             raise _refusal(loc, "The image must be a single one; it is animated.")
         _check_mode(image, data, channels, loc)
-        return np.array(image, dtype=np.uint8)
+        image.load()  # a PNG may have its EXIF behind its pixels
+        upright = ImageOps.exif_transpose(image) if image.info.keys() & ORIENTED else image
+        if upright.size != (width, height):
+            raise _size_refusal(upright, expected, loc)
+        return np.array(upright, dtype=np.uint8)
+
+
+def _size_refusal(image: Image.Image, expected: tuple[int, int, int], loc: Loc) -> InvalidRequest:
+    height, width, _ = expected
+    found = f"{image.width}×{image.height}"
+    return _refusal(loc, f"The image must be {width}×{height} pixels (width×height); it is {found}.")
 
 
 def decode_image(data: bytes, expected: tuple[int, int, int], max_pixels: int, loc: Loc = BODY) -> NDArray[np.uint8]:
@@ -135,13 +164,17 @@ def decode_image(data: bytes, expected: tuple[int, int, int], max_pixels: int, l
 
 
 def decode_base64(text: str, loc: Loc = BODY) -> bytes:
-    """Read strict base64, with or without the data URI prefix that `/generate` writes.
+    """Read strict base64, with or without the prefix of an image's data URI, such as `/generate` writes.
 
     Raises:
-        InvalidRequest: a character outside the alphabet, wrong padding, or anything after it.
+        InvalidRequest: a character outside the alphabet, wrong padding, anything after it, or another prefix.
     """
-    for prefix in DATA_URI_PREFIXES:
-        text = text.removeprefix(prefix)
+    head = text[:MAX_DATA_URI_PREFIX]
+    if head[: len(DATA_SCHEME)].lower() == DATA_SCHEME:
+        prefix = DATA_URI.match(head)
+        if prefix is None:
+            raise _refusal(loc, NOT_DATA_URI)
+        text = text[prefix.end() :]
     try:
         encoded = text.encode("ascii")
         content = binascii.a2b_base64(encoded)

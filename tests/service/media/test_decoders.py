@@ -1,6 +1,7 @@
 """What callers may send, and how each thing they may not send is refused."""
 
 import base64
+import contextlib
 import io
 import struct
 import zlib
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from service.errors import BodyTooLarge, InvalidRequest, RequestError
 from service.media.decoders import decode_base64, decode_image, decode_npy
@@ -116,12 +117,66 @@ def test_a_huge_image_is_too_large_by_its_header_whatever_pillow_thinks_of_it(si
         decode_image(header_only, GREY, MAX_PIXELS)
 
 
-def test_exif_orientation_is_not_applied() -> None:
+def with_orientation(pixels: NDArray[np.uint8], orientation: int, form: str, **options: object) -> bytes:
     exif = Image.Exif()
-    exif[0x0112] = 6  # "rotate by 90° to show"
+    exif[ExifTags.Base.Orientation] = orientation
     buffer = io.BytesIO()
-    Image.fromarray(SOME_RGB).save(buffer, "PNG", exif=exif)
-    np.testing.assert_array_equal(decode_image(buffer.getvalue(), RGB, MAX_PIXELS), SOME_RGB)
+    Image.fromarray(pixels).save(buffer, form, exif=exif, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("form", "options"), [("PNG", {}), ("WEBP", {"lossless": True, "exact": True})])
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (1, SOME_RGB),
+        (2, SOME_RGB[:, ::-1]),
+        (3, SOME_RGB[::-1, ::-1]),
+        (4, SOME_RGB[::-1]),
+        (5, SOME_RGB.transpose(1, 0, 2)),
+        (6, np.rot90(SOME_RGB)),  # "turn by 90° clockwise to show"
+        (7, SOME_RGB[::-1, ::-1].transpose(1, 0, 2)),
+        (8, np.rot90(SOME_RGB, -1)),
+        (9, SOME_RGB),  # of no meaning
+    ],
+)
+def test_an_image_is_turned_upright_as_its_exif_says(
+    orientation: int, stored: NDArray[np.uint8], form: str, options: dict[str, object]
+) -> None:
+    file = with_orientation(np.ascontiguousarray(stored), orientation, form, **options)
+    np.testing.assert_array_equal(decode_image(file, RGB, MAX_PIXELS), SOME_RGB)
+
+
+def test_a_photograph_is_turned_too_and_one_that_lies_on_its_side_is_refused() -> None:
+    file = with_orientation(np.ascontiguousarray(np.rot90(SOME_RGB)), 6, "JPEG", quality=95)
+    assert decode_image(file, RGB, MAX_PIXELS).shape == RGB
+    height, width, _ = RGB
+    assert height != width
+    with pytest.raises(InvalidRequest, match=f"{width}×{height}.*it is {height}×{width}"):
+        decode_image(with_orientation(SOME_RGB, 6, "PNG"), RGB, MAX_PIXELS)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # as the module itself does; pytest undoes it
+@given(st.binary(max_size=200))
+def test_damaged_exif_is_refused_or_passed_over_but_never_a_fault(damage: bytes) -> None:
+    for form in ("PNG", "JPEG", "WEBP"):
+        buffer = io.BytesIO()
+        Image.fromarray(SOME_RGB).save(buffer, form, exif=b"Exif\0\0II*\0\x08\0\0\0" + damage)
+        with contextlib.suppress(InvalidRequest):
+            decode_image(buffer.getvalue(), RGB, MAX_PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("mode", "form"),
+    [("I;16", "PNG"), ("1", "PNG"), ("LA", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("CMYK", "JPEG"),
+     ("RGBA", "WEBP"), ("F", "TIFF"), ("L", "TIFF"), ("L", "BMP"), ("RGB", "GIF")],
+)  # fmt: skip
+@pytest.mark.parametrize("expected", [GREY, (*GREY[:2], 3)])
+def test_more_or_fewer_bits_transparency_and_other_forms_are_refused_and_never_converted(
+    mode: str, form: str, expected: tuple[int, int, int]
+) -> None:
+    with pytest.raises(InvalidRequest):
+        decode_image(pillow(mode, form), expected, MAX_PIXELS)
 
 
 @given(
@@ -150,7 +205,26 @@ def test_base64_is_read_with_and_without_the_data_uri_that_generate_writes(conte
     assert decode_base64(f"data:image/png;base64,{text}") == content
 
 
-@pytest.mark.parametrize("text", ["QUJ", "QUJD\n", "QU JD", "QUJD====", "QUI=QUI=", "data:text/plain;base64,QUJD", "é"])
+@pytest.mark.parametrize(
+    "prefix",
+    ["data:image/jpg;base64,", "DATA:image/PNG;Base64,", "data:image/png;charset=utf-8;base64,",
+     "data:image/x+y;base64,", "data:image/x-icon;name=a.png;base64,"],
+)  # fmt: skip
+def test_any_images_data_uri_is_read_since_the_bytes_decide(prefix: str) -> None:
+    assert decode_base64(prefix + "QUJD") == b"ABC"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["data:text/plain;base64,QUJD", "data:image/png,QUJD", "data:;base64,QUJD", "data:image/png;base64", "data:",
+     "data:image/png;" + "a;" * 200 + "base64,QUJD"],
+)  # fmt: skip
+def test_another_data_uri_is_refused_with_what_it_must_begin_with(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="data:image/TYPE;base64,"):
+        decode_base64(text)
+
+
+@pytest.mark.parametrize("text", ["QUJ", "QUJD\n", "QU JD", "QUJD====", "QUI=QUI=", "data:image/png;base64,QUJ", "é"])
 def test_anything_but_strict_base64_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="not valid base64"):
         decode_base64(text)

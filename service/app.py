@@ -88,6 +88,7 @@ def create_app(
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        servers=[{"url": "."}],  # where the document is: behind a proxy's prefix, too
         docs_url=None,  # ours fetches nothing from other hosts
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name a host, which behind a proxy is the wrong one

@@ -38,6 +38,7 @@ class DrawnFrom(BaseModel):
     label: int | None = Field(
         None, description="class, given or drawn; absent for unconditional packages", examples=[3]
     )
+    label_name: str | None = Field(None, description="its name, likewise", examples=["3"])
     codes: dict[str, int | float] | None = Field(
         None, description="by name, given or drawn; absent for packages without codes", examples=[{"digit": 3}]
     )

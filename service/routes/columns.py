@@ -26,13 +26,15 @@ def columns_of(drawing: Drawing, place: slice, samples: Samples, parts: Context)
     Returns:
         Field name → N values.
     """
-    codes = drawing.package.manifest.codes
+    codes, classes = drawing.package.manifest.codes, drawing.package.manifest.labels
     realness = realness_of(drawing.package, samples, parts)
     columns: Columns = {}
     if drawing.seeds is not None:
         columns["seed"] = drawing.seeds[place].tolist()
     if samples.labels is not None:
-        columns["label"] = samples.labels.tolist()
+        columns["label"] = labels = samples.labels.tolist()
+        if classes is not None:
+            columns["label_name"] = [classes.names[label] for label in labels]
     if samples.codes is not None and codes is not None:
         columns["codes"] = [name_codes(row, codes) for row in samples.codes.tolist()]
     if drawing.conditions is not None:

@@ -126,8 +126,9 @@ def plan_drawing(
     media: Media,
     dtype: DtypeName | None,
     settings: Settings,
+    place: str = "body",
 ) -> Drawing:
-    """Hold a request against its package, whose samples are of some kind, and its form.
+    """Hold a request against its package, whose samples are of some kind, and its form; `place` as `read_labels`.
 
     Raises:
         InvalidRequest: it asks for what the package or the form does not have; every place is named.
@@ -137,7 +138,7 @@ def plan_drawing(
     check_dtype(dtype, kind, media)
     _check_scores(wanted, package, media)
     names = () if manifest.labels is None else manifest.labels.names
-    labels = read_labels(wanted.label, wanted.labels, names=names, count=count)
+    labels = read_labels(wanted.label, wanted.labels, names=names, count=count, place=place)
     codes = read_codes(wanted.codes, manifest.codes, count=count)
     if wanted.latents is not None:
         _check_drawn(package, labels, codes)

@@ -19,7 +19,7 @@ from service.engine.port import GivenJob, own_values
 from service.errors import InvalidRequest, Problem
 from service.media.decoders import decode_base64, decode_image
 from service.packages.catalogue import ServedPackage
-from service.packages.schema import Graph
+from service.packages.schema import Graph, ImageSample, ItemSample, VectorSample
 from service.routes.conditions import read_conditions
 from service.routes.labels import read_labels
 from service.routes.offload import Offload
@@ -29,6 +29,8 @@ from service.settings import Settings
 
 # About a millisecond of small PNGs.
 SLICE_IMAGES = 32
+# Of the range's width. Generators overshoot by less, and what was scaled otherwise, [0, 255] say, is further away.
+MAX_BEYOND = 0.5
 
 J = TypeVar("J", bound=GivenJob)
 
@@ -121,9 +123,29 @@ async def _decode(given: Given, package: ServedPackage, settings: Settings, offl
             words = f"this package's samples are {kind.words}; send them in JSON as `samples`, or as an NPY array"
             raise InvalidRequest(Problem(locs[0][:2], words))
         case NpyFile(content):
-            return await offload.run_sized(len(content), kind.read_npy, content)
+            array = await offload.run_sized(len(content), kind.read_npy, content)
+            return await offload.run_sized(array.nbytes, _in_range, array, package.manifest.sample)
         case Numbers(rows):
-            return await offload.run(kind.read, rows)
+            array = await offload.run(kind.read, rows)
+            return await offload.run_sized(array.nbytes, _in_range, array, package.manifest.sample, "samples")
+
+
+def _in_range(rows: Array, sample: ImageSample | VectorSample | ItemSample, field: str | None = None) -> Array:
+    """Pass samples on, but for images whose values are of another range: they would seem the most real of all."""
+    if not isinstance(sample, ImageSample) or rows.dtype == np.uint8:
+        return rows
+    low, high = sample.range
+    slack = (high - low) * MAX_BEYOND
+    values = rows.reshape(len(rows), -1).astype(np.float32, copy=False)
+    beyond = np.flatnonzero((values.min(axis=1) < low - slack) | (values.max(axis=1) > high + slack))
+    if beyond.size:
+        first = values[beyond[0]]
+        words = (
+            f"the values of this package's images are from {low:g} to {high:g}; those of sample {beyond[0]} are from "
+            f"{first.min():g} to {first.max():g}"
+        )
+        raise InvalidRequest(Problem(("body",) if field is None else ("body", field, int(beyond[0])), words))
+    return rows
 
 
 def _slices(count: int) -> list[slice]:

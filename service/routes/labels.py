@@ -1,11 +1,14 @@
 """Classes as callers name them, by number or by name, turned into the integers of a package's graphs.
 
-One reader for /generate and /score, so that both accept the same words and refuse with the same sentences.
+One reader for /generate and /score, so that both accept the same words and refuse with the same sentences. In JSON a
+number is a class's integer and a string its name. A query has only text: it is the name of a class where there is one
+of this name, however much it looks like an integer.
 
 Shapes: N samples.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,8 @@ from service.errors import InvalidRequest, Problem
 
 # A package may have 65,536 classes; a message lists as many as a person reads.
 MAX_LISTED_NAMES = 20
+
+QUERY: Final = "query"
 
 Loc = tuple[str | int, ...]
 
@@ -33,7 +38,7 @@ def read_labels(
         labels: one class a sample.
         names: the package's classes, in the order of their integers; empty for an unconditional one.
         count: N.
-        place: where the fields stand in the request.
+        place: where the fields stand in the request; in a `query` a class may be named by its integer as text.
 
     Returns:
         [N] int64, or None when neither is given.
@@ -67,6 +72,7 @@ class _Classes:
         if not names:
             raise InvalidRequest(Problem(loc, "no classes are taken here"))
         self._names = names
+        self._is_text = loc[0] == QUERY
         self._numbers = {name: number for number, name in enumerate(names)}
 
     def read(self, label: int | str, loc: Loc) -> int:
@@ -74,6 +80,8 @@ class _Classes:
         if isinstance(label, str):
             if label in self._numbers:
                 return self._numbers[label]
+            if self._is_text and label.isascii() and label.isdigit():
+                return self.read(int(label), loc)
             listed = ", ".join(self._names[:MAX_LISTED_NAMES]) + (", …" if len(self._names) > MAX_LISTED_NAMES else "")
             raise InvalidRequest(Problem(loc, f"there is no class of this name; there are: {listed}"))
         if 0 <= label < len(self._names):

@@ -16,7 +16,6 @@ from pydantic_core import PydanticCustomError
 from service.engine.port import SamplerName
 from service.errors import InvalidRequest, Problem
 from service.routes.problems import invalid_request
-from service.routes.samples_in import label_of
 from service.routes.sampling_schemas import Truncation
 from service.routes.schemas import MAX_CODES, MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, GenerateRequest
 
@@ -78,8 +77,6 @@ class SampleQuery(BaseModel):
             InvalidRequest: a parameter is none that /generate would take.
         """
         wanted = self.model_dump(exclude={"stack"}, exclude_defaults=True)
-        if self.label is not None:
-            wanted["label"] = label_of(self.label)
         if self.codes:
             wanted["codes"] = dict(map(_read_code, self.codes))
             if len(wanted["codes"]) < len(self.codes):

@@ -24,6 +24,7 @@ from service.routes.context import Context, Parts
 from service.routes.deadlines import Budget
 from service.routes.documentation import BINARY, problems
 from service.routes.drawing import Drawing, plan_drawing
+from service.routes.labels import QUERY
 from service.routes.sample_kinds import kind_of
 from service.routes.sample_queries import SampleQuery
 from service.routes.seed_ranges import MAX_SEED
@@ -119,7 +120,7 @@ def _plan(query: SampleQuery, seed: int, package: ServedPackage, media: Media, p
     if media not in kind.media:
         raise InvalidRequest(Problem(("path", "form"), f"this package makes {kind.words}; they come as npy"))
     try:
-        return plan_drawing(query.request(seed), package, kind, media, None, parts.settings)
+        return plan_drawing(query.request(seed), package, kind, media, None, parts.settings, QUERY)
     except InvalidRequest as error:
         raise InvalidRequest(*(Problem(("query", *each.loc[1:]), each.msg) for each in error.problems)) from error
 

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 
 from service.errors import InvalidRequest, Problem, UnsupportedMediaType
 from service.routes.documentation import BINARY, request_body
-from service.routes.labels import Loc
+from service.routes.labels import QUERY, Loc
 from service.routes.multipart import FILE_PART, read_files
 from service.routes.reading import JSON, media_type_of, read_json
 from service.routes.schemas import SamplesQuery, SamplesRequest
@@ -113,21 +113,16 @@ def read_given(body: bytes, headers: Headers, query: SamplesQuery, max_images: i
 
 
 def _with_query(samples: ImageFiles | NpyFile, query: SamplesQuery) -> Given:
-    labels, conditions = [label_of(text) for text in query.label], query.condition
+    labels, conditions = query.label, query.condition
     return Given(
         model=query.model,
         version=query.version,
         samples=samples,
         label=labels[0] if len(labels) == 1 else None,
-        labels=labels if len(labels) > 1 else None,
+        labels=[*labels] if len(labels) > 1 else None,
         condition=conditions[0] if len(conditions) == 1 else conditions or None,
-        place="query",
+        place=QUERY,
     )
-
-
-def label_of(text: str) -> int | str:
-    """Read a class from a query, which has only text: what looks like a class's integer is one."""
-    return int(text) if text.isascii() and text.isdigit() else text
 
 
 def _from_json(asked: SamplesRequest, query: SamplesQuery, max_images: int) -> Given:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -102,6 +103,11 @@ def test_every_operation_and_every_field_is_documented(client: httpx.Client) -> 
         f"{name}.{field}": said for name, schema in schemas.items() for field, said in schema["properties"].items()
     }
     assert [field for field, said in fields.items() if not said.get("description")] == []
+
+
+def test_the_document_asks_the_service_where_it_was_found_itself(client: httpx.Client) -> None:
+    (server,) = client.get("/openapi.json").json()["servers"]
+    assert urljoin("https://gan.example/prefix/openapi.json", server["url"]) == "https://gan.example/prefix/"
 
 
 def test_every_reference_of_the_document_leads_somewhere(client: httpx.Client) -> None:

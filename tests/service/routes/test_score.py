@@ -285,7 +285,7 @@ def test_the_bad_one_of_many_images_is_named(client: httpx.Client) -> None:
         ({"samples": [[0.0] * 63]}, ["body", "samples", 0]),
         ({"samples": [[0.0] * 63 + [True]]}, ["body", "samples", 0, 63]),
         ({"samples": [0.0]}, ["body", "samples", 0]),
-        ({"samples": [[3e38] * 64]}, ["body"]),
+        ({"samples": [[3e38] * 64]}, ["body", "samples", 0]),
         ({"images": [7]}, ["body", "images", 0]),
         ({"images": ["AA=="] * 1025}, ["body", "images"]),
         ({"samples": [[0.0] * 64], "model": "classes"}, ["body", "label"]),
@@ -370,3 +370,29 @@ def test_a_body_of_another_kind_is_refused_with_what_is_read(client: httpx.Clien
 
 def test_what_does_not_exist_is_not_found(client: httpx.Client) -> None:
     assert post_image(client, png(noise(8, 8)), "?model=nobody").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/score", "/encode", "/reconstruct"])
+def test_floats_of_another_range_than_the_packages_are_refused_with_its_own(client: httpx.Client, path: str) -> None:
+    scaled = noise(2, 1, 8, 8).astype(np.float32)
+    scaled[0] = 0
+    array = client.post(f"{path}?model=bigan", content=npy(scaled), headers={"content-type": "application/x-npy"})
+    listed = client.post(path, json={"model": "bigan", "samples": scaled.reshape(2, -1).tolist()})
+    assert places(array) == [["body"]]
+    assert places(listed) == [["body", "samples", 1]]
+    for answer in (array, listed):
+        assert "from -1 to 1; those of sample 1 are from 0 to 247" in answer.json()["detail"]
+
+
+def test_floats_a_little_beyond_the_range_are_judged_since_generators_overshoot(client: httpx.Client) -> None:
+    for peak, status in ((1.0, 200), (1.9, 200), (2.1, 422), (-1.9, 200), (-2.1, 422)):
+        assert client.post("/score", json={"samples": [[peak] + [0.0] * 63]}).status_code == status
+    vectors = client.post("/score", json={"model": "ring", "samples": [[100.0, -100.0]]})
+    assert vectors.status_code == 200
+
+
+def test_a_byte_order_mark_before_json_is_skipped(client: httpx.Client) -> None:
+    body = json.dumps({"samples": [[0.0] * 64]}).encode()
+    headers = {"content-type": "application/json"}
+    marked = client.post("/score", content=b"\xef\xbb\xbf" + body, headers=headers)
+    assert scores_of(marked) == scores_of(client.post("/score", content=body, headers=headers))

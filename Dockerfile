@@ -25,11 +25,12 @@ COPY models/ models/
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     GANYMEDE_HOST=0.0.0.0 \
     GANYMEDE_MODELS_DIR=/app/models
 USER ganymede
 EXPOSE 8000
 # Healthy means ready: every configured package is golden-checked and warm.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('GANYMEDE_PORT', '8000')}/readyz\", timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://localhost:{os.environ.get('GANYMEDE_PORT') or '8000'}/readyz\", timeout=2)"]
 CMD ["python", "-m", "service"]

@@ -4,6 +4,7 @@ It knows the commands' names and nothing else: each is a module with a `main`, i
 that what measures a server need not import what measures training.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -25,6 +26,9 @@ COMMANDS: Final = {
     "environments": "install the peers, each in an environment of its own",
     "load": "load one server that runs already, and say what came of it",
 }
+
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # of the bare runs and the peers as of the service: equal terms
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from starlette.middleware import Middleware
 from service import __version__
 from service.core import Core, OpenCore, local_core
 from service.errors import GanymedeError
+from service.logs import count_dropped
 from service.routes import docs, encode, generate, health, models, reconstruct, samples, score
 from service.routes.accounts import Accounts
 from service.routes.body_budget import BodyBudget
@@ -70,6 +71,7 @@ def create_app(
         whole requests itself, and answers some of them sooner.
     """
     telemetry = Telemetry(CollectorRegistry() if registry is None else registry)
+    count_dropped(telemetry.log_lines_dropped.inc)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
     lifecycle = Lifecycle(settings.max_requests)
     accounts = Accounts(telemetry)

@@ -13,13 +13,13 @@ It refuses to know what is logged. Seeds, bodies and keys have no business in a 
 """
 
 import asyncio
-import io
 import json
 import logging
+import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -32,6 +32,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+NEWLINE = ord("\n")
 _MICROSECONDS = 1_000_000
 # What structlog calls a level, where its method is called something else.
 _LEVELS = {"warn": "warning", "exception": "error"}
@@ -57,6 +58,61 @@ def name_task(names: Mapping[str, str]) -> None:
     _names.set(names)
 
 
+class _Sink:
+    """A stream of lines that may fail: the lines that it does not take are dropped and counted, and the next is tried.
+
+    No line is worth the service. Lines go to the file itself, past Python's buffers, which would keep what could not be
+    written, raise again whatever is written next, and once more when the process ends.
+
+    Args:
+        out: where to; None, as where standard output is closed, drops every line.
+    """
+
+    def __init__(self, out: TextIO | None) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._is_torn = False  # the last line stands there in part
+        self.on_dropped: Callable[[int], None] | None = None
+        self.dropped = 0
+        try:
+            self._file = None if out is None else out.fileno()
+        except (OSError, ValueError):  # a stream in memory, as in tests
+            self._file = None
+
+    def write(self, lines: str) -> None:
+        """Write whole lines, or drop those that cannot be written."""
+        if self._file is None:
+            self._write_to_stream(lines)
+            return
+        with self._lock:
+            left = memoryview(lines.encode("utf-8", "backslashreplace"))
+            try:
+                if self._is_torn:
+                    os.write(self._file, b"\n")
+                    self._is_torn = False
+                while left:
+                    written = os.write(self._file, left)
+                    self._is_torn = left[written - 1] != NEWLINE
+                    left = left[written:]
+            except OSError:
+                self._drop(bytes(left).count(b"\n"))
+
+    def _write_to_stream(self, lines: str) -> None:
+        try:
+            if self._out is None:
+                self._drop(lines.count("\n"))
+            else:
+                self._out.write(lines)
+                self._out.flush()
+        except (OSError, ValueError):
+            self._drop(lines.count("\n"))
+
+    def _drop(self, lines: int) -> None:
+        self.dropped += lines
+        if self.on_dropped is not None:
+            self.on_dropped(lines)
+
+
 class _Lines:
     """Where the process's own lines go: structlog's last station.
 
@@ -65,11 +121,11 @@ class _Lines:
     has not written is of its last few hundred microseconds.
 
     Args:
-        out: where to.
+        sink: where to.
     """
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, sink: _Sink) -> None:
+        self.sink = sink
         self._kept: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.get_ident()
@@ -90,17 +146,36 @@ class _Lines:
     def _at_once(self, line: str) -> None:
         if threading.get_ident() == self._thread:
             self._write_kept()
-        self._out.write(line + "\n")
-        self._out.flush()
+        self.sink.write(line + "\n")
 
     def _write_kept(self) -> None:
         if self._kept:
-            self._out.write("\n".join((*self._kept, "")))
-            self._out.flush()
+            lines = "\n".join((*self._kept, ""))
             self._kept.clear()
+            self.sink.write(lines)
 
     debug = info = _soon
     warning = warn = error = exception = critical = _at_once
+
+
+class _LibraryLines(logging.Handler):
+    """The lines of libraries, written as our own are.
+
+    Args:
+        lines: where to.
+    """
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one, at once."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001  (a library's mistake in a line, which is not worth more than that)
+            line = f"a line of {record.name} could not be put together: {record.msg!r}"
+        self._lines.error(line)
 
 
 _lines: _Lines | None = None
@@ -116,6 +191,17 @@ def write_by_turns(loop: asyncio.AbstractEventLoop | None) -> None:
         _lines.by_turns(loop)
 
 
+def count_dropped(count: Callable[[int], None]) -> None:
+    """Have lines that could not be written counted, those so far included.
+
+    Args:
+        count: is given how many, from whatever thread.
+    """
+    if _lines is not None:
+        _lines.sink.on_dropped = count
+        count(_lines.sink.dropped)
+
+
 def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
     """Send every logger of the process through one chain.
 
@@ -124,20 +210,18 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
         level: the least severe line to write.
         stream: where to; standard output when left out, as containers expect.
     """
-    out = stream or sys.stdout
-    if isinstance(out, io.TextIOWrapper):
-        out.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 whatever the locale
+    out: TextIO | None = stream or sys.stdout  # which is None where it is closed
+    global _lines  # noqa: PLW0603  (logging is the process's)
+    _lines = lines = _Lines(_Sink(out))
     described: list[Processor] = [_add_names, structlog.processors.add_log_level, _add_time]
     finish: list[Processor]
     if log_format == "json":
         finish = [structlog.processors.format_exc_info, _render_json]
         own: list[Processor] = [_json_line]
     else:
-        finish = [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+        finish = [structlog.dev.ConsoleRenderer(colors=out is not None and out.isatty())]
         own = [*described, *finish]
-    _configure_libraries(out, level, described, finish)
-    global _lines  # noqa: PLW0603  (logging is the process's)
-    _lines = lines = _Lines(out)
+    _configure_libraries(lines, level, described, finish)
     structlog.configure(
         processors=own,
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -146,9 +230,9 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
     )
 
 
-def _configure_libraries(out: TextIO, level: LogLevel, described: list[Processor], finish: list[Processor]) -> None:
+def _configure_libraries(lines: _Lines, level: LogLevel, described: list[Processor], finish: list[Processor]) -> None:
     """Render what comes through the standard library as our own lines are."""
-    handler = logging.StreamHandler(out)
+    handler = _LibraryLines(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],

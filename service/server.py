@@ -9,7 +9,9 @@ import asyncio
 import gc
 import os
 import resource
+import signal
 import socket
+import threading
 from types import FrameType
 
 import structlog
@@ -30,6 +32,8 @@ CLOSING_TIMEOUT_S = 5
 # Beside connections: listeners, libraries, packages being read, pipes to the vetting child.
 OTHER_FILES = 256
 CANNOT_START = 1
+ANY_ADDRESS = "::"
+BACKLOG = 2048  # uvicorn's
 # A request makes some dozens of objects that the collector tracks, and leaves no cycle behind. By default it looks at
 # the youngest after every 700, a quarter of the event loop's time at full load; cycles of 20,000 are a few megabytes.
 YOUNGEST_OBJECTS = 20_000
@@ -67,6 +71,9 @@ class DrainingServer(uvicorn.Server):
         _collect_rarely()
         write_by_turns(asyncio.get_running_loop())
         self._ending = asyncio.create_task(self._end())
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            # A closed terminal ends the service as SIGTERM does, unless it was told to overlook that (nohup).
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.handle_exit, signal.SIGHUP, None)
         if self._lifeline is not None:
             asyncio.get_running_loop().add_reader(self._lifeline, self._lifeline_ended, self._lifeline)
 
@@ -124,6 +131,12 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSING_TIMEOUT_S,
     )
+    if listener is None and settings.host == ANY_ADDRESS:
+        try:
+            listener = _listen_to_both_protocols(settings.port)
+        except OSError as error:
+            logger.error("cannot start", host=settings.host, port=settings.port, reason=error.strerror)  # noqa: TRY400
+            return CANNOT_START
     server = DrainingServer(config, lifecycle, settings.drain_timeout_s, lifeline)
     try:
         server.run(sockets=None if listener is None else [listener])
@@ -131,6 +144,11 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
         write_by_turns(None)
     logger.info("ended", state=lifecycle.state)
     return CANNOT_START if lifecycle.state == "failed" or not server.started else 0
+
+
+def _listen_to_both_protocols(port: int) -> socket.socket:
+    """Listen on every address: asyncio would take the one of IPv6 for IPv6 alone."""
+    return socket.create_server((ANY_ADDRESS, port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
 
 
 def _collect_rarely() -> None:

@@ -18,7 +18,12 @@ Control = Literal["loopback", "anyone", "nobody"]
 class Settings(BaseSettings):
     """Everything an operator may set."""
 
-    model_config = SettingsConfigDict(env_prefix="GANYMEDE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="GANYMEDE_",
+        env_ignore_empty=True,  # compose writes an unset ${X:-} as empty; an empty host would be every interface
+        frozen=True,
+        extra="forbid",
+    )
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one and logs it")
@@ -112,6 +117,16 @@ class Settings(BaseSettings):
     )
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to write")
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _port_is_no_service_link(cls, port: object) -> object:
+        if isinstance(port, str) and "://" in port:
+            raise ValueError(
+                "is what Kubernetes sets in the pods beside a Service called ganymede; give the Service another name, "
+                "or set enableServiceLinks: false"
+            )
+        return port
 
     @field_validator("precision")
     @classmethod

@@ -80,6 +80,11 @@ class Telemetry:
         self.package_load_seconds = Gauge(
             "ganymede_package_load_seconds", "From files to ready.", ["model", "version"], registry=registry
         )
+        self.log_lines_dropped = Counter(
+            "ganymede_log_lines_dropped",
+            "Log lines that could not be written: a full disk, a reader that left.",
+            registry=registry,
+        )
         self.build = Gauge(
             "ganymede_build_info", "Always 1; the versions are labels.", ["version", "onnxruntime"], registry=registry
         )

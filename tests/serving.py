@@ -97,6 +97,10 @@ class ServiceProcess:
         """Send SIGTERM, as an orchestrator does."""
         self._process.send_signal(signal.SIGTERM)
 
+    def hang_up(self) -> None:
+        """Send SIGHUP, as a terminal that is closed does."""
+        self._process.send_signal(signal.SIGHUP)
+
     def wait(self) -> int:
         """Wait for its end; answer its exit code."""
         code = self._process.wait(TIMEOUT_S)

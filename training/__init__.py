@@ -3,4 +3,10 @@
     config (TOML) -> data -> networks -> objective -> trainer -> package
 
 Nothing here knows of HTTP or imports the service; the two meet in the package format, `models/manifest.schema.json`.
+
+Training and exporting contact nobody: ONNX Runtime's reports to its vendor are off, as in the service.
 """
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -19,10 +19,13 @@ from service.engine.port import Engine, InferJob, Job, Samples
 from service.engine.remote_channel import Channel, Handler
 from service.engine.runners import Array
 from service.engine.statistics import GraphStatistics
-from service.errors import NotReady
+from service.errors import DeadlinePassed, NotReady
 
-# Beyond a job's own deadline: the far end's event loop may be held up, but for so long only if it hangs.
-_GRACE_S: Final = 5.0
+# Beyond a job's own deadline, which the far end keeps: so long may its answer be on its way. If the far end hangs, the
+# caller is told no later.
+_GRACE_S: Final = 0.25
+# For what is answered from memory.
+_PATIENCE_S: Final = 5.0
 
 
 class RemoteEngine:
@@ -57,7 +60,10 @@ class RemoteEngine:
 
     async def statistics(self, key: PackageKey) -> Mapping[GraphKind, GraphStatistics]:
         """As `Engine.statistics`."""
-        return cast("Mapping[GraphKind, GraphStatistics]", await self._channel.call("engine.statistics", key))
+        return cast(
+            "Mapping[GraphKind, GraphStatistics]",
+            await self._channel.call("engine.statistics", key, patience_s=_PATIENCE_S),
+        )
 
     async def drain(self, timeout_s: float) -> None:
         """As `Engine.drain`, of the jobs that were asked for here; the far engine goes on for others."""
@@ -73,8 +79,10 @@ class RemoteEngine:
         self._jobs += 1
         self._idle.clear()
         try:
-            patience_s = None if job.timeout_s is None else job.timeout_s + _GRACE_S
-            return await self._channel.call(name, job, patience_s=patience_s)
+            if job.timeout_s is None:
+                return await self._channel.call(name, job)
+            late = DeadlinePassed(f"the request's deadline of {job.timeout_s:g} s passed and the engine did not answer")
+            return await self._channel.call(name, job, patience_s=job.timeout_s + _GRACE_S, late=late)
         finally:
             self._jobs -= 1
             if self._jobs == 0:

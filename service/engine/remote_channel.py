@@ -53,26 +53,31 @@ class Channel(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
-    async def call(self, name: str, *arguments: object, patience_s: float | None = None) -> Any:  # noqa: ANN401
+    async def call(
+        self, name: str, *arguments: object, patience_s: float | None = None, late: GanymedeError | None = None
+    ) -> Any:  # noqa: ANN401
         """Have the other side do something.
 
         Args:
             name: of its handler.
             arguments: for the handler.
-            patience_s: when to take the other side for hung; None never. It is no deadline, which is the handler's.
+            patience_s: when to give up on the other side; None never. It may be hung, so that it cannot be left to it.
+            late: raised then; `NotReady` when left out.
 
         Returns:
             What the handler answered.
 
         Raises:
-            NotReady: the other side has gone, or does not answer.
+            NotReady: the other side has gone, or does not answer in time and nothing else was to be raised then.
             GanymedeError: what the handler raised.
         """
         if self._transport is None:
             raise _gone()
         number = next(self._numbers)
         future = self._waiting[number] = self._loop.create_future()
-        limit = None if patience_s is None else self._loop.call_later(patience_s, self._give_up, number)
+        limit = (
+            None if patience_s is None else self._loop.call_later(patience_s, self._give_up, number, late or _hung())
+        )
         try:
             self._send(_CALL, number, name, arguments)
             return await future
@@ -148,9 +153,15 @@ class Channel(asyncio.BufferedProtocol):
         else:
             future.set_exception(unpack_error(*rest))
 
-    def _give_up(self, number: int) -> None:
+    def _give_up(self, number: int, late: GanymedeError) -> None:
         self._send(_CANCEL, number)
-        self._settle(number, _ERROR, *pack_error(NotReady("the engine does not answer", RETRY_AFTER_S)))
+        future = self._waiting[number]
+        if not future.done():
+            future.set_exception(late)
+
+
+def _hung() -> NotReady:
+    return NotReady("the engine does not answer", RETRY_AFTER_S)
 
 
 def _gone() -> NotReady:

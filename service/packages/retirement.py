@@ -13,9 +13,13 @@ References:
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from service.engine.graphs import PackageKey
 from service.engine.port import Engine
 from service.packages.catalogue import ServedPackage
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Retirement:
@@ -60,5 +64,8 @@ class Retirement:
     async def _free(self, key: PackageKey) -> None:
         await self._answered()
         del self._waiting[key]
-        await self._engine.unload(key)
+        try:
+            await self._engine.unload(key)
+        except Exception:
+            log.exception("could not free a package", package=str(key))
         self._freed(key)

@@ -21,10 +21,14 @@ from service.core import ENGINE_STOP_S, Answered, Core, Failed
 from service.engine.remote import RemoteEngine
 from service.engine.remote_channel import Channel
 from service.packages.remote import Replica
+from service.processes.pulse import Beats
 from service.server import serve
 from service.settings import Settings
 from service.summed_metrics import Sum, registry_of, snapshot
 from service.telemetry import Telemetry
+
+# Of a scrape, which Prometheus waits 10 s for by default; the engine asks every process for half a second at most.
+METRICS_PATIENCE_S = 3.0
 
 
 @asynccontextmanager
@@ -42,13 +46,14 @@ async def remote_core(
     Raises:
         NotReady: that process has gone.
     """
+    beats = Beats(asyncio.get_running_loop(), sys.stdin.fileno())
     replica = Replica(settings, answered)
 
     async def own() -> str:
         return await asyncio.to_thread(snapshot, telemetry.registry)
 
     async def metrics() -> CollectorRegistry:
-        living, ended = await channel.call("metrics.all")
+        living, ended = await channel.call("metrics.all", patience_s=METRICS_PATIENCE_S)
         return registry_of(Sum(living, ended))
 
     _, channel = await asyncio.get_running_loop().create_unix_connection(
@@ -60,6 +65,7 @@ async def remote_core(
         yield Core(engine, replica, metrics)
     finally:
         await engine.drain(ENGINE_STOP_S)
+        beats.stop()
 
 
 def main() -> int:

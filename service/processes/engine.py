@@ -24,13 +24,15 @@ from service.engine.remote import engine_handlers
 from service.engine.remote_channel import Channel, Handler
 from service.errors import NotReady
 from service.packages.remote import Followers
+from service.processes.pulse import Beats
+from service.processes.supervisor import hangup
 from service.settings import Settings
 from service.summed_metrics import Sum, registry_of, snapshot
 from service.telemetry import Telemetry
 
 CANNOT_START = 1
 # Writing a snapshot takes milliseconds; a process that takes longer is shown as it was.
-SNAPSHOT_PATIENCE_S = 2.0
+SNAPSHOT_PATIENCE_S = 0.5
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -96,9 +98,11 @@ def main() -> int:
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
     telemetry = Telemetry(CollectorRegistry())
+    logs.count_dropped(telemetry.log_lines_dropped.inc)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
     members, followers = Members(telemetry.registry), Followers()
     told, failed = _told_to_end(), asyncio.Event()
+    beats = Beats(asyncio.get_running_loop(), sys.stdin.fileno())
     async with computing(settings, telemetry, followers.answered, failed.set) as (engine, repository):
         handlers: Mapping[str, Handler] = {
             **engine_handlers(engine),
@@ -118,6 +122,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
             await members.gone()
         for end in ends:
             end.cancel()
+    beats.stop()
     return CANNOT_START if failed.is_set() else 0
 
 
@@ -132,7 +137,7 @@ def _told_to_end() -> asyncio.Event:
             signal.raise_signal(number)
         told.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, *hangup()):
         loop.add_signal_handler(number, signalled, number)
 
     def parent_ended() -> None:

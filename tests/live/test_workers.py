@@ -142,7 +142,7 @@ def test_metrics_are_of_the_service_whichever_worker_is_asked(many: ServiceProce
             asking.get("/models/nobody")
         assert count(one) == count(other) == before + 2
         assert metric(one, "ganymede_build_info") == 1
-        assert metric(one, "ganymede_package_ready") == 3
+        assert metric(one, "ganymede_package_ready") == 4
 
 
 def test_a_model_that_one_worker_unloads_is_gone_from_all_when_it_says_so(many: ServiceProcess) -> None:

@@ -4,8 +4,11 @@ import asyncio
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 import structlog
@@ -114,3 +117,65 @@ def test_lines_of_a_turn_are_written_at_its_end_but_trouble_at_once(stream: io.S
         assert lines(stream)[-1]["event"] == "after"
 
     asyncio.run(scenario())
+
+
+@pytest.fixture
+def full() -> Iterator[TextIO]:
+    """A file on which nothing can be written."""
+    with Path("/dev/full").open("w") as file:
+        yield file
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_no_line_is_worth_an_error_and_what_is_dropped_is_counted(stream: io.StringIO, full: TextIO) -> None:
+    logs.configure("json", "info", full)
+    counted: list[float] = []
+    structlog.get_logger().warning("before anybody counts")
+    logs.count_dropped(counted.append)
+    structlog.get_logger().error("own")
+    logging.getLogger("library").warning("a library's")
+    assert counted == [1, 1, 1]
+
+
+def test_lines_of_a_turn_that_cannot_be_written_are_not_kept(stream: io.StringIO, full: TextIO) -> None:
+    logs.configure("json", "info", full)
+    counted: list[float] = []
+    logs.count_dropped(counted.append)
+
+    async def turn() -> None:
+        logs.write_by_turns(asyncio.get_running_loop())
+        for _ in range(3):
+            structlog.get_logger().info("one")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert sum(counted) == 3
+        logs.write_by_turns(None)
+
+    asyncio.run(turn())
+    assert sum(counted) == 3
+
+
+def test_after_a_torn_line_the_next_begins_anew(stream: io.StringIO) -> None:
+    """A pipe whose reader takes nothing is full in the middle of a line, and takes lines again when it was emptied."""
+    read, written = os.pipe()
+    os.set_blocking(written, False)
+    with os.fdopen(written, "w") as pipe, os.fdopen(read, "rb") as reader:
+        logs.configure("json", "info", pipe)
+        counted: list[float] = []
+        logs.count_dropped(counted.append)
+        while sum(counted) < 2:
+            structlog.get_logger().warning("x" * 9_973)  # more than a pipe takes whole or not at all
+        os.set_blocking(read, False)
+        taken = reader.read()
+        structlog.get_logger().warning("afterwards")
+        *_, torn, last = (taken + reader.read()).decode().splitlines()
+    assert json.loads(last)["event"] == "afterwards"
+    with pytest.raises(ValueError, match="Unterminated"):
+        json.loads(torn)
+
+
+def test_a_closed_output_is_none(stream: io.StringIO) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", None)
+        logs.configure("console", "info")
+    structlog.get_logger().warning("to nobody")

@@ -1,11 +1,15 @@
-"""How several processes listen on one port."""
+"""How several processes listen on one port, and what becomes of those that hang or end again and again."""
 
+import asyncio
+import signal
 import socket
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
-from service.processes.supervisor import listen
+from service.processes.pulse import HEALTHY_S, Restarts
+from service.processes.supervisor import Program, Supervisor, listen
 
 CONNECTIONS = 64
 
@@ -33,3 +37,42 @@ def test_a_port_that_another_service_listens_on_is_not_shared() -> None:
         first, _ = (held.enter_context(each) for each in listen("127.0.0.1", 0, 2))
         with pytest.raises(OSError, match="in use"):
             listen("127.0.0.1", first.getsockname()[1], 2)
+
+
+def stubborn(number: int, patience_s: float) -> Program:
+    return Program("tests.service.processes.stubborn", number, (), (), patience_s)
+
+
+def supervisor(engine: Program, *answering: Program) -> Supervisor:
+    return Supervisor(engine, socket.socket(), answering, [], end_s=0.5)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+def test_an_engine_that_falls_silent_ends_the_service_and_everybody_in_it() -> None:
+    assert asyncio.run(supervisor(stubborn(1, patience_s=0.5), stubborn(2, patience_s=600)).run()) == 1
+    assert not [each for each in Path("/proc").glob("[0-9]*/cmdline") if b"processes.stubborn" in words(each)]
+
+
+def test_who_does_not_end_when_told_to_is_killed() -> None:
+    async def end() -> int:
+        whole = supervisor(stubborn(1, patience_s=600))
+        running = asyncio.create_task(whole.run())
+        await asyncio.sleep(0.2)  # until it runs; a word to end that came before would be as good
+        signal.raise_signal(signal.SIGTERM)
+        return await running
+
+    assert asyncio.run(end()) == 0
+
+
+def words(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
+
+
+def test_replacements_wait_ever_longer_until_one_has_lived() -> None:
+    restarts = Restarts()
+    assert [restarts.delay_s(1.0) for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert restarts.delay_s(HEALTHY_S) == 0
+    assert restarts.delay_s(1.0) == 0.5

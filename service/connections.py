@@ -22,7 +22,7 @@ References:
 
 import asyncio
 import socket
-import uuid
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,10 +33,12 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import GanymedeError, MalformedRequest, NotReady, RequestTooSlow
+from service.logs import naming
 from service.request_head import MAX_HEADER_BYTES, check_head, too_large, without_offer
-from service.routes.exchange import NOT_GUESSED
+from service.routes.exchange import exchange_from
 from service.routes.express import METHOD, Express, Pieces, RawHeaders
 from service.routes.problems import error_response_at
+from service.routes.request_log import UNKNOWN_ROUTE
 from service.routes.streams import JOINED_BYTES
 from service.stand_ins import Begun, ExpressCycle
 
@@ -53,6 +55,9 @@ LINGER_S = 2.0
 # Requests that may stand behind the one being answered while the connection is still read, so that it is noticed when
 # the client leaves; clients that pipeline at all send fewer.
 MAX_BEHIND = 16
+# What the log says of a request that was not read: no method, and so much of its path.
+UNREAD_METHOD = "-"
+LOGGED_CHARACTERS = 200
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -124,16 +129,16 @@ class LimitedConnection(HttpToolsProtocol):
                 return
         self._limit_wait()
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes | memoryview) -> None:
         """Feed the parser; where it stops at an offer of another protocol, another reads on from there."""
-        head, unread = b"", memoryview(data)
+        head, unread = b"", data
         while True:
             try:
                 if head:
                     self.parser.feed_data(head)
                 self.parser.feed_data(unread)
             except httptools.HttpParserUpgrade as offer:
-                head, unread = self._head_without_offer(), unread[offer.args[0] :]
+                head, unread = self._head_without_offer(), memoryview(unread)[offer.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
             except httptools.HttpParserError as error:
@@ -438,11 +443,19 @@ class LimitedConnection(HttpToolsProtocol):
             self.loop.call_later(LINGER_S, self.transport.close)
 
     def _tell(self, error: GanymedeError) -> None:
-        request_id = uuid.uuid4().hex
-        response = error_response_at(self.url.partition(b"?")[0].decode("latin-1"), error, request_id)
-        own = (b"x-request-id", request_id.encode()), NOT_GUESSED, (b"connection", b"close")
-        lines = b"".join(b"%b: %b\r\n" % header for header in (*response.raw_headers, *own))
+        """Write an error, and account for it like for any request."""
+        began = self.express.accounts.begin()
+        exchange = exchange_from(())
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        response = error_response_at(path, error, exchange.request_id)
+        exchange.status = response.status_code
+        headers = (*response.raw_headers, *exchange.answer_headers, (b"connection", b"close"))
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body))
+        with naming(exchange.names):
+            self.express.accounts.end(
+                UNREAD_METHOD, path[:LOGGED_CHARACTERS], UNKNOWN_ROUTE, exchange, began, time.monotonic()
+            )
 
 
 def limited(limits: ConnectionLimits, express: Express) -> type[HttpToolsProtocol]:

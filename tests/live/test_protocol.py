@@ -211,6 +211,15 @@ def test_a_head_that_is_wrong_is_refused_and_ends_the_connection(
     assert service.lines(event="request", path="/v2/repository/models/toy/unload") == []
 
 
+def test_what_is_refused_unread_is_counted_and_has_its_line(service: ServiceProcess) -> None:
+    with service.client() as client:
+        before = metric(client, "ganymede_requests_total", route="none", status="501")
+        (answer,) = answers_to(service, b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
+        name = answer[1][b"x-request-id"].decode()
+        assert service.wait_for("request", request_id=name)["path"] == "elsewhere:443"
+        assert metric(client, "ganymede_requests_total", route="none", status="501") == before + 1
+
+
 def test_a_header_limit_holds_in_pieces_behind_a_request_that_is_being_answered(service: ServiceProcess) -> None:
     long = [b"GET /healthz HTTP/1.1\r\nHost: x\r\n", *[b"X: " + b"a" * 10_000 + b"\r\n"] * 4]
     assert statuses(service, ask(b"/generate?format=png", SLOW), *long) == [200, 431]

@@ -107,6 +107,7 @@ def create_app(
             max_bytes=settings.max_body_bytes,
             patience=BodyPatience(settings.header_timeout_s, settings.body_timeout_s),
             budget=BodyBudget(settings.max_bodies_bytes),
+            lifecycle=lifecycle,
         ),
         Middleware(Slots, lifecycle=lifecycle),
         Middleware(Cancellation, lifecycle=lifecycle),

@@ -18,13 +18,16 @@ from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, MalformedRequest, RequestTooSlow
+from service.errors import BodyTooLarge, MalformedRequest, NotReady, RequestTooSlow
 from service.routes.body_budget import ArrivingBody, BodyBudget, no_room
 from service.routes.exchange import exchange_of
 from service.routes.interruption import Interruption
+from service.routes.lifecycle import RETRY_AFTER_S, Lifecycle
 
 # A quarter of what the slowest mobile links (GPRS) have carried; Apache asks for half of this.
 LEAST_BYTES_PER_S = 1024
+
+_Reason = Literal["late", "no room", "cut off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,17 @@ class BodyLimits:
         max_bytes: largest body.
         patience: how long one may take to arrive.
         budget: what all together may hold.
+        lifecycle: says when the process cuts off what is left.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, patience: BodyPatience, budget: BodyBudget) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, patience: BodyPatience, budget: BodyBudget, lifecycle: Lifecycle
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._patience = patience
         self._budget = budget
+        self._lifecycle = lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, then run the layer inside on it.
@@ -66,7 +73,7 @@ class BodyLimits:
         Raises:
             BodyTooLarge: the body states or has more bytes than the limit.
             MalformedRequest: the body has not as many bytes as it states.
-            NotReady: all bodies together hold as much as they may.
+            NotReady: all bodies together hold as much as they may, or the process ended before the body was here.
             RequestTooSlow: the body took too long.
         """
         if scope["type"] != "http":
@@ -75,7 +82,7 @@ class BodyLimits:
         stated = exchange_of(scope).headers.get("content-length")
         if stated is not None and int(stated) > self._max_bytes:
             raise self._too_large()
-        interruption: Interruption[Literal["late", "no room"]] = Interruption()
+        interruption: Interruption[_Reason] = Interruption()
         with self._budget.body(lambda: interruption.interrupt("no room")) as arriving:
             body = await self._read_in_time(receive, arriving, interruption)
             if body is None:
@@ -92,7 +99,7 @@ class BodyLimits:
             await self._app(scope, replay, send)
 
     async def _read_in_time(
-        self, receive: Receive, arriving: ArrivingBody, interruption: Interruption[Literal["late", "no room"]]
+        self, receive: Receive, arriving: ArrivingBody, interruption: Interruption[_Reason]
     ) -> bytes | None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -107,7 +114,11 @@ class BodyLimits:
             else:
                 looking = loop.call_at(due, look)
 
+        def cut_off() -> None:
+            interruption.interrupt("cut off")
+
         looking = loop.call_at(began + self._patience.seconds(0), look)
+        self._lifecycle.watch(cut_off)
         try:
             return await self._read(receive, arriving)
         except asyncio.CancelledError:
@@ -116,10 +127,13 @@ class BodyLimits:
                     raise self._too_slow(loop.time() - began) from None
                 case "no room":
                     raise no_room() from None
+                case "cut off":
+                    raise NotReady("the service ended before the body was here", RETRY_AFTER_S) from None
                 case None:
                     raise
         finally:
             looking.cancel()
+            self._lifecycle.unwatch(cut_off)
 
     async def _read(self, receive: Receive, arriving: ArrivingBody) -> bytes | None:
         """Collect the body; None when the client left before its end."""

@@ -159,6 +159,24 @@ def test_a_body_that_is_too_large_is_too_large_in_one_packet_too(models_dir: Pat
                 assert answer_of(connection)[0] == 413
 
 
+@pytest.mark.parametrize("api_workers", [0, 2])
+def test_a_body_that_does_not_come_before_the_process_ends_is_told_so(models_dir: Path, api_workers: int) -> None:
+    with ExitStack() as crowd:
+        process = crowd.enter_context(
+            ServiceProcess(models_dir, load_models="toy", drain_timeout_s=0.5, api_workers=api_workers)
+        ).loaded()
+        half_sent = [crowd.enter_context(connect(process)) for _ in range(5)]
+        for path, connection in zip(["/generate", "/score"] * 3, half_sent, strict=False):
+            connection.sendall(head(1000, path) + b"{")
+        with process.client() as client:
+            while metric(client, "ganymede_requests_in_flight") <= len(half_sent):  # the scrape is one of them
+                pass
+        process.terminate()
+        assert [answer_of(connection)[0] for connection in half_sent] == [503] * len(half_sent)
+        assert process.wait() == 0
+        assert process.lines(level="error") == []
+
+
 def test_a_body_that_arrives_when_the_process_is_to_end_is_still_answered(models_dir: Path) -> None:
     with ServiceProcess(models_dir, load_models="toy").loaded() as process, connect(process) as connection:
         body = b'{"seed": 7}'

@@ -83,7 +83,9 @@ class Stack:
         self.lifecycle = Lifecycle()
         self.registry = CollectorRegistry()
         app: ASGIApp = Cancellation(self.awkward, self.lifecycle)
-        app = BodyLimits(app, MAX_BYTES, BodyPatience(BODY_TIMEOUT_S, BODY_TIMEOUT_S), BodyBudget(MAX_BYTES))
+        app = BodyLimits(
+            app, MAX_BYTES, BodyPatience(BODY_TIMEOUT_S, BODY_TIMEOUT_S), BodyBudget(MAX_BYTES), self.lifecycle
+        )
         app = DrainGate(ErrorsToProblems(app), self.lifecycle)
         self.app: ASGIApp = RequestLog(app, Accounts(Telemetry(self.registry)))
 

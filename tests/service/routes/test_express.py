@@ -49,6 +49,7 @@ LEFT: list[tuple[str, dict[str, str], str, int]] = [
     ("", {}, "{", 400),
     ("", {}, '{"n": 0}', 422),
     ("", {}, '{"model": "nobody"}', 404),
+    ("", {"content-length": "11"}, "", 400),  # a body that was lost on its way is not an empty one
 ]
 
 

@@ -50,9 +50,9 @@ Samples from generative adversarial networks, and what their discriminators and 
 
 A seed is a promise: the same package, seed and parameters give the same bytes, alone or among thousands. Every error
 is RFC 9457 `application/problem+json`, under `/v2` the inference protocol's `{"error": "…"}`; every answer carries
-`X-Request-ID`. What no operation lists, a connection answers before there is one: 400 to what is not HTTP, 408 to
-headers that come too slowly, 501 and 505 to parts and versions of HTTP that are not spoken here, 503 to one connection
-too many.
+`X-Request-ID`. What no operation lists is answered before there is one: 400 to what is not HTTP, 403 to a `Host` that
+the service does not answer for, 408 to headers that come too slowly, 501 and 505 to parts and versions of HTTP that are
+not spoken here, 503 to one connection too many.
 """
 
 

@@ -66,6 +66,7 @@ DATA_URI: Final = re.compile(r"data:image/[^,;]+(?:;[^,;]+)*;base64,", re.ASCII 
 DATA_SCHEME: Final = "data:"
 MAX_DATA_URI_PREFIX = 256
 NOT_DATA_URI = "The image is a data URI that does not begin with data:image/TYPE;base64, as an image's in base64 does."
+BASE64_BYTES, BASE64_CHARACTERS = 3, 4  # as many bytes are written as so many characters
 NOT_BASE64 = "The image is not valid base64 (RFC 4648, with padding, without line breaks)."
 # What Pillow and its codecs raise on damaged files, and its reader of EXIF on damaged metadata.
 DECODER_ERRORS = (
@@ -176,12 +177,12 @@ def decode_base64(text: str, loc: Loc = BODY) -> bytes:
             raise _refusal(loc, NOT_DATA_URI)
         text = text[prefix.end() :]
     try:
-        encoded = text.encode("ascii")
-        content = binascii.a2b_base64(encoded)
+        content = binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:
         raise _refusal(loc, NOT_BASE64) from error
-    # Even the library's strict mode takes more than one spelling of the same bytes; what is written back is the one.
-    if binascii.b2a_base64(content, newline=False) != encoded:
+    # Even the library's strict mode takes more than one spelling of the last bytes; what is written back is the one.
+    end = content[len(content) // BASE64_BYTES * BASE64_BYTES :] or content[-BASE64_BYTES:]
+    if binascii.b2a_base64(end, newline=False).decode() != text[-BASE64_CHARACTERS:]:
         raise _refusal(loc, NOT_BASE64)
     return content
 

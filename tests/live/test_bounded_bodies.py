@@ -43,20 +43,22 @@ class Watch:
     """What is seen of a process while it answers something."""
 
     def __init__(self, process: ServiceProcess) -> None:
-        self._status = Path(f"/proc/{process.pid}/status")
-        self._peaks = Path(f"/proc/{process.pid}/clear_refs")
+        parent = Path(f"/proc/{process.pid}")
+        children = (parent / "task" / parent.name / "children").read_text().split()
+        self._processes = [parent, *(Path("/proc", child) for child in children)]
         self._process = process
         self.silences: list[float] = []
 
     def memory(self, key: str) -> int:
-        """Answer VmRSS or VmHWM in bytes."""
-        line = next(line for line in self._status.read_text().splitlines() if line.startswith(key))
-        return int(line.split()[1]) * 1024
+        """Add up VmRSS or VmHWM of all processes, in bytes."""
+        lines = [line for each in self._processes for line in (each / "status").read_text().splitlines()]
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
     @contextmanager
     def holds(self, what: object) -> Iterator[None]:
         """Hold what happens to the limits."""
-        self._peaks.write_text("5")
+        for each in self._processes:
+            (each / "clear_refs").write_text("5")
         before, began = self.memory("VmRSS"), time.monotonic()
         with self._asking():
             yield
@@ -152,3 +154,28 @@ def test_a_large_body_that_is_valid_is_read_without_holding_others_up(bounded: S
     body = b'{"samples":[' + b",".join([row] * 1_024) + b"]}"
     with bounded.client() as client, Watch(bounded).holds("samples"):
         assert len(post(client, "/score", body).json()["scores"]) == 1_024
+
+
+@pytest.mark.slow
+def test_in_several_processes_it_costs_no_more(tmp_path: Path) -> None:
+    write_toy_package(tmp_path / "models", "toy", 1)
+    packed = gzip.compress(list_at(("inputs",), FILLERS["objects"], SIZE))
+    with ServiceProcess(tmp_path / "models", api_workers=2) as process, process.loaded().client() as client:
+        client.post("/generate")
+        for path, body, coding in (
+            ("/v2/models/toy/infer", packed, {"content-encoding": "gzip"}),
+            ("/generate", object_at((), SIZE), {}),
+            ("/score", list_at(("images",), FILLERS["integers"], SIZE), {}),
+        ):
+            with Watch(process).holds(path):
+                answer = post(client, path, body, **coding)
+            assert 400 <= answer.status_code < 500
+
+
+def test_an_image_in_base64_takes_little_more_than_its_characters(bounded: ServiceProcess) -> None:
+    characters = b"A" * (SIZE // 4 * 4 - 1)
+    with bounded.client() as client:
+        for prefix in (b"", b"data:image/png;base64,"):
+            with Watch(bounded).holds(prefix):
+                answer = post(client, "/score", b'{"images":["' + prefix + characters + b'"]}')
+            assert "base64" in answer.json()["detail"]

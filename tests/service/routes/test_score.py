@@ -286,6 +286,7 @@ def test_the_bad_one_of_many_images_is_named(client: httpx.Client) -> None:
         ({"samples": [[0.0] * 63 + [True]]}, ["body", "samples", 0, 63]),
         ({"samples": [0.0]}, ["body", "samples", 0]),
         ({"samples": [[3e38] * 64]}, ["body", "samples", 0]),
+        ({"model": "ring", "samples": [[3e38, 3e38]]}, ["body"]),
         ({"images": [7]}, ["body", "images", 0]),
         ({"images": ["AA=="] * 1025}, ["body", "images"]),
         ({"samples": [[0.0] * 64], "model": "classes"}, ["body", "label"]),

@@ -160,6 +160,7 @@ class LimitedConnection(HttpToolsProtocol):
             Whether the connection stays open until then.
         """
         self._client_ended = True
+        self._write_all(self._unwritten)  # which may be an answer to this client
         if self._held is not None or self._reads_body:
             self._abandon_newest()
         if self._is_answered() or self.cycle.disconnected:
@@ -270,6 +271,11 @@ class LimitedConnection(HttpToolsProtocol):
         elif self._reads_body:
             self._wait_for_headers()
             self._limit_wait()
+
+    def shutdown(self) -> None:
+        """End the connection, or what is being answered is its last."""
+        self._write_all(self._unwritten)  # or an answer of this turn would be lost
+        super().shutdown()
 
     def pause_writing(self) -> None:
         """Begin to wait for the client to take what is written."""

@@ -4,6 +4,7 @@ Most services hide these behind a proxy; this one is also spoken to directly: by
 """
 
 import json
+import random
 import shutil
 import socket
 import struct
@@ -27,6 +28,8 @@ SEEDED = b'{"seed": 7}'
 SLOW = b'{"model": "large", "seed": 7, "n": 800}'
 STREAM = b'{"model": "large", "seed": 7, "n": 1500}'
 GARBAGE = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP\r\n\r\n"
+# Some tenths of a millisecond to some hundredths of a second each.
+SEQUENCES = 120
 UNLOAD = b"POST /v2/repository/models/toy/unload HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -364,3 +367,35 @@ def test_a_list_may_be_in_one_header_or_in_several(service: ServiceProcess, join
             headers=lines("accept-encoding", "br", "gzip"),
         )
         assert packed.headers.get("content-encoding") == "gzip", packed.text
+
+
+# All of it at once
+
+
+def test_however_they_are_sent_requests_in_a_row_are_answered_each_as_alone(service: ServiceProcess) -> None:
+    chance = random.Random(1)  # noqa: S311  (cuts, not secrets)
+    for _ in range(SEQUENCES):
+        offers = chance.choice([b"", *OFFERS.values()])
+        whole = chance.choices(
+            [
+                (ask(b"/generate?format=npy", SEEDED, offers), 200),
+                (chunked(b"/generate?format=npy", SEEDED, offers, b"X-Trailer: 1\r\n"), 200),
+                (ask(b"/generate", b"{", offers), 400),
+                (ask(b"/score", b"[" * 100_000, offers), 400),
+                (ask(b"/models", b"", offers, b"GET"), 200),
+                (ask(b"/v2/models/toy/infer", UNLOAD, offers), 400),
+            ],
+            k=chance.randint(1, 5),
+        )
+        behind, ends = chance.choice([(LAST, [200]), (GARBAGE, [400]), (b"", [])])
+        sent = b"".join(request for request, _ in whole) + behind
+        edges = [0, *sorted(chance.sample(range(1, len(sent)), chance.choice([0, 1, 2, 9]))), len(sent)]
+        with connect(service) as connection:
+            for start, stop in pairwise(edges):
+                connection.sendall(sent[start:stop])
+                time.sleep(chance.choice([0.0, 0.0, 0.001, 0.005]))
+            if not behind:
+                connection.shutdown(socket.SHUT_WR)
+            answers = parsed(rest_of(connection))
+        assert [status for status, _, _ in answers] == [status for _, status in whole] + ends, edges
+    assert service.lines(level="error") == service.lines(level="warning") == []

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,11 +29,12 @@ class ServiceProcess:
 
     Args:
         models_dir: what it serves.
+        launcher: a command that runs the one that follows it.
         **settings: by their names in lower case, beside `toy` as the default model, a free port, one thread a session,
             a cache beside the models.
     """
 
-    def __init__(self, models_dir: Path, **settings: str | float) -> None:
+    def __init__(self, models_dir: Path, launcher: Sequence[str] = (), **settings: str | float) -> None:
         cache_dir = models_dir.parent / "cache"
         own = {"models_dir": models_dir, "cache_dir": cache_dir, "default_model": "toy", "port": 0, "model_threads": 1}
         chosen = own | settings
@@ -42,7 +44,7 @@ class ServiceProcess:
         self._written = threading.Condition()
         self._ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+            [*launcher, sys.executable, "-m", "service"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read_log)
         self._reader.start()

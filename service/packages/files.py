@@ -16,6 +16,8 @@ MANIFEST = "manifest.json"
 # A link would be read from wherever it points to; a pipe would block without O_NONBLOCK.
 CAREFUL = os.O_NOFOLLOW | os.O_NONBLOCK
 
+AT_ONCE_BYTES = 16 * 1024 * 1024
+
 
 def read_file(folder: Path, name: str, max_bytes: int) -> bytes:
     """Read one plain file of a package.
@@ -33,16 +35,13 @@ def read_file(folder: Path, name: str, max_bytes: int) -> bytes:
     """
     try:
         with open(folder / name, "rb", opener=_open_without_following) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise FileDamaged(f"{name}: not a plain file")
-            if found.st_size > max_bytes:
-                raise FileDamaged(f"{name}: {found.st_size} bytes; at most {max_bytes} are read")
+            _hold_plain(file.fileno(), name)
+            length = os.fstat(file.fileno()).st_size
+            if length > max_bytes:
+                raise FileDamaged(f"{name}: {length} bytes; at most {max_bytes} are read")
             return file.read(max_bytes)
-    except FileNotFoundError as error:
-        raise FileDamaged(f"{name}: the file is missing") from error
-    except OSError as error:  # a link (ELOOP), a folder, no permission, a failing disk
-        raise FileDamaged(f"{name}: not a plain file that can be read ({error.strerror})") from error
+    except OSError as error:
+        raise _unreadable(name, error) from error
 
 
 def _open_without_following(path: str, flags: int) -> int:
@@ -64,10 +63,37 @@ def read_verified(folder: Path, name: str, size: int, sha256: str) -> bytes:
     Raises:
         FileDamaged: the file cannot be read, or differs; the message says what was expected and what was found.
     """
-    content = read_file(folder, name, max_bytes=size)
-    if len(content) != size:
+    try:
+        with open(folder / name, "rb", opener=_open_without_following) as file:
+            _hold_plain(file.fileno(), name)
+            length = os.fstat(file.fileno()).st_size
+            if length != size:
+                raise FileDamaged(f"{name}: {size} bytes expected, {length} found")
+            # A large file is held in memory only if it is what it should be: a sparse one costs its writer nothing.
+            if size > AT_ONCE_BYTES:
+                _hold_hash(hashlib.file_digest(file, "sha256").hexdigest(), sha256, name)
+                file.seek(0)
+            content = file.read(size)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    if len(content) != size:  # it was cut off meanwhile
         raise FileDamaged(f"{name}: {size} bytes expected, {len(content)} found")
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise FileDamaged(f"{name}: SHA-256 {sha256} expected, {found} found")
+    _hold_hash(hashlib.sha256(content).hexdigest(), sha256, name)
     return content
+
+
+def _hold_plain(file: int, name: str) -> None:
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise FileDamaged(f"{name}: not a plain file")
+
+
+def _hold_hash(found: str, expected: str, name: str) -> None:
+    if found != expected:
+        raise FileDamaged(f"{name}: SHA-256 {expected} expected, {found} found")
+
+
+def _unreadable(name: str, error: OSError) -> FileDamaged:
+    if isinstance(error, FileNotFoundError):
+        return FileDamaged(f"{name}: the file is missing")
+    # a link (ELOOP), a folder, no permission, a failing disk
+    return FileDamaged(f"{name}: not a plain file that can be read ({error.strerror})")

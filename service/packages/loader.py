@@ -28,6 +28,9 @@ from service.packages.verdicts import Verdicts
 from service.packages.vetting import VettingLimits, vet
 from service.telemetry import Telemetry
 
+# Vetting holds the bytes of a graph, the graph parsed, and its own and the library's copy of what was inferred.
+VETTING_COPIES = 4
+
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
@@ -84,7 +87,8 @@ class Loader:
         return package
 
     async def _make_ready(self, key: PackageKey) -> ServedPackage:
-        package = await asyncio.to_thread(read_package, self._models_dir / key.name / str(key.version))
+        folder = self._models_dir / key.name / str(key.version)
+        package = await asyncio.to_thread(read_package, folder, self._limits.memory_bytes // VETTING_COPIES)
         served = self._served.get(key, package.sha256)
         if served != package.sha256:
             raise ManifestRefused(

@@ -42,11 +42,12 @@ class Package:
     golden: dict[str, Arrays] = field(repr=False)
 
 
-def read_package(folder: Path) -> Package:
+def read_package(folder: Path, max_graph_bytes: int = MAX_PACKAGE_BYTES) -> Package:
     """Read and verify every file of a package.
 
     Args:
         folder: named `NAME/VERSION`.
+        max_graph_bytes: largest graph; one that states more is refused before a byte of it is read.
 
     Returns:
         The package, none of whose graphs has been looked into.
@@ -63,6 +64,12 @@ def read_package(folder: Path) -> Package:
     size = sum(file.size for file in manifest.files.values())
     if size > MAX_PACKAGE_BYTES:
         raise ManifestRefused(f"{MANIFEST}: files: take {size} bytes; at most {MAX_PACKAGE_BYTES} are read")
+    for graph in manifest.graphs.values():
+        if (stated_bytes := manifest.files[graph.file].size) > max_graph_bytes:
+            raise ManifestRefused(
+                f"{MANIFEST}: files: {graph.file} takes {stated_bytes} bytes; vetting has memory for {max_graph_bytes} "
+                "(GANYMEDE_VETTING_MEMORY_BYTES)"
+            )
     files = {name: read_verified(folder, name, file.size, file.sha256) for name, file in manifest.files.items()}
     return Package(
         key=PackageKey(manifest.name, manifest.version),

@@ -62,6 +62,7 @@ class Repository(Served):
         verdicts = Verdicts(settings.cache_dir, limits)
         self._loader = Loader(models_dir, engine, limits, verdicts, telemetry)
         self._found: Mapping[PackageKey, Stamp] = {}
+        self._unreadable: Mapping[str, str] = {}
         self._tried: dict[PackageKey, Stamp | None] = {}
         self._retirement = Retirement(engine, answered, self._freed)
         self._change = asyncio.Lock()
@@ -124,6 +125,8 @@ class Repository(Served):
         async with self._change:
             await self._look()
             keys = [key for key in self._found if key.name == name]
+            if name in self._unreadable:
+                raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
             if not keys:
                 raise NotFound(f"There is no package {name[:MAX_QUOTED]} in the folder of models.")
             self._wanted.want(name)
@@ -150,9 +153,13 @@ class Repository(Served):
 
     async def _look(self) -> None:
         try:
-            self._found = await asyncio.to_thread(find_packages, self._models_dir)
+            found = await asyncio.to_thread(find_packages, self._models_dir)
         except OSError as error:  # a mount may be gone for a while
             raise FileDamaged(f"the folder {self._models_dir} cannot be read ({error.strerror})") from error
+        self._found = found.packages
+        for name in found.unreadable.keys() - self._unreadable.keys():
+            log.error("package refused", package=name, reason=f"its folder cannot be read ({found.unreadable[name]})")
+        self._unreadable = found.unreadable
         for key in self._found:
             if key.name not in self._wanted and self._catalogue.get(key) is None:
                 self._note(PackageStatus(key, "unloaded"))
@@ -161,6 +168,8 @@ class Repository(Served):
         return new_packages(self._found, self._tried, self._catalogue, self._wanted)
 
     async def _load_configured(self, name: str, keys: list[PackageKey]) -> None:
+        if name in self._unreadable:
+            raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
         if not keys:
             raise ManifestRefused(f"{name}: there is no package of this name in the folder {self._models_dir}")
         refused = await self._load_each(keys)

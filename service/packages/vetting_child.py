@@ -13,7 +13,7 @@ one after the other; the verdict is one line of JSON, `{"refusal": null}` or `{"
 A graph that passes is one file; uses standard operators of the stated opset, of those that inference of MLPs,
 convolutional networks and transformers needs; draws no noise (all of it is an input, else a seed would not say which
 sample it means); has no control flow, functions or training mode; has the tensors that the manifest states, with a
-free batch; no intermediate tensor beyond reason; and survives a run.
+free batch; no tensor whose size depends on the numbers that it is given, or is beyond reason; and survives a run.
 
 References:
     CVE-2022-25882, CVE-2024-5187, CVE-2026-34445: external data of ONNX files.
@@ -40,6 +40,9 @@ from service.packages.operators import OPERATORS, RANDOM_OPERATORS
 MAX_NODES = 10_000  # StyleGAN2 at 1024×1024 has about a thousand
 MAX_INITIALIZERS = 10_000
 MAX_TENSOR_BYTES = 2**30  # of one intermediate tensor, for one sample: 1024×1024 with 256 maps, in float32
+# Both beyond one, where a batch could pass for a constant; the second is the largest that is run by default.
+BATCHES: Final = (8, 64)
+MOST_SHAPE_ELEMENTS = 1024  # of a constant that says shapes, axes or places; weights proper are larger, or no shapes
 MAX_REASON = 300  # characters of the library's own words
 ELEMENT_TYPES: Final[Mapping[str, int]] = {
     "FP32": TensorProto.FLOAT,
@@ -129,7 +132,7 @@ def vet(content: bytes, stated: StatedGraph) -> None:
     inferred = infer(content)
     check_tensors("input", inferred.input, stated["inputs"])
     check_tensors("output", inferred.output, stated["outputs"])
-    check_sizes(inferred)
+    check_sizes(model, batch_coupled=stated["batch_coupled"])
     if not stated["batch_coupled"] and any(tensor["role"] == "logit" for tensor in stated["outputs"]):
         check_scores(inferred)
     fly(content, specs(stated["inputs"]), specs(stated["outputs"]))
@@ -242,15 +245,71 @@ def axes(value: ValueInfoProto) -> Iterator[int | None]:
         yield axis.dim_value if axis.HasField("dim_value") else None
 
 
-def check_sizes(graph: GraphProto) -> None:
-    """Refuse a tensor so large that one sample would exhaust the service."""
-    for value in (*graph.value_info, *graph.output):
-        element_bytes, _ = WEIGHT_TYPES.get(value.type.tensor_type.elem_type, (8, ""))
-        size = element_bytes * math.prod(axis for axis in axes(value) if axis is not None)
-        if size > MAX_TENSOR_BYTES:
-            raise Refused(
-                f"the tensor {value.name!r} takes {size} bytes a sample; at most {MAX_TENSOR_BYTES} are allowed"
-            )
+def check_sizes(model: ModelProto, *, batch_coupled: bool) -> None:
+    """Refuse a tensor whose size is the input's to choose, or so large that one sample would exhaust the service.
+
+    With its batch fixed at a number, every axis of a graph whose sizes depend on nothing but the batch can be inferred;
+    what cannot is computed from the numbers that the graph is given, or is as good as that. Two batches also tell how a
+    tensor grows.
+
+    Args:
+        model: the graph.
+        batch_coupled: whether the manifest says that samples of a batch meet, which takes tensors of its square.
+
+    Raises:
+        Refused: with the tensor's name, and that of its operator where it is not the size alone.
+    """
+    few, many = BATCHES
+    of_few, of_many = (sizes_at(model, batch) for batch in BATCHES)
+    for name, size in of_many.items():
+        growth = (size - of_few[name]) // (many - few)
+        of_one = max(of_few[name] - (few - 1) * growth, size // many)  # the second where it does not grow evenly
+        if of_one > MAX_TENSOR_BYTES:
+            raise Refused(f"the tensor {name!r} takes {of_one} bytes a sample; at most {MAX_TENSOR_BYTES} are allowed")
+        if not batch_coupled and size > max(of_few[name] * many // few, MAX_TENSOR_BYTES):
+            raise Refused(f"the tensor {name!r} grows faster than its batch")
+
+
+def sizes_at(model: ModelProto, batch: int) -> dict[str, int]:
+    """Answer the bytes of every tensor that the nodes compute, for a batch of so many samples."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(
+            skeleton(model, batch), check_type=True, strict_mode=True, data_prop=True
+        ).graph
+    except onnx.shape_inference.InferenceError as error:
+        reason = " ".join(str(error).split())
+        raise Refused(f"has no shapes for a batch of {batch}: {reason[:MAX_REASON]}") from error
+    known = {value.name: value for value in (*inferred.value_info, *inferred.output)}
+    sizes = {}
+    for index, node in enumerate(inferred.node):
+        for name in filter(None, node.output):
+            value = known.get(name)
+            if value is None or not value.type.tensor_type.HasField("shape") or None in (shape := tuple(axes(value))):
+                raise Refused(
+                    f"node {index} ({node.op_type}): the size of {name!r} depends on more than the batch; shapes must "
+                    "follow from constants and from the shapes of inputs"
+                )
+            element_bytes, _ = WEIGHT_TYPES.get(value.type.tensor_type.elem_type, (8, ""))
+            sizes[name] = element_bytes * math.prod(axis for axis in shape if axis is not None)
+    return sizes
+
+
+def skeleton(model: ModelProto, batch: int) -> ModelProto:
+    """A graph as far as shapes go: a fixed batch, and nothing of the larger weights but their shapes."""
+    graph = model.graph
+    bare = GraphProto(name=graph.name, node=graph.node)
+    for value in graph.input:
+        bare.input.add().CopyFrom(value)
+        if value.type.tensor_type.shape.dim:
+            bare.input[-1].type.tensor_type.shape.dim[0].dim_value = batch
+    for value in graph.output:
+        bare.output.add(name=value.name).type.tensor_type.elem_type = value.type.tensor_type.elem_type
+    for weight in graph.initializer:
+        if math.prod(weight.dims) <= MOST_SHAPE_ELEMENTS:
+            bare.initializer.add().CopyFrom(weight)
+        else:
+            bare.input.append(onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims)))
+    return ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=bare)
 
 
 def check_scores(graph: GraphProto) -> None:

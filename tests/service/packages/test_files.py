@@ -3,12 +3,13 @@
 import hashlib
 import os
 import re
+import resource
 from pathlib import Path
 
 import pytest
 
 from service.errors import FileDamaged
-from service.packages.files import read_file, read_verified
+from service.packages.files import AT_ONCE_BYTES, read_file, read_verified
 
 CONTENT = b"the weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -69,3 +70,23 @@ def test_a_folder_in_a_files_place_is_refused(folder: Path) -> None:
 def test_a_file_beyond_the_limit_is_not_read(folder: Path) -> None:
     with pytest.raises(FileDamaged, match=r"weights.onnx: 11 bytes; at most 10 are read"):
         read_file(folder, "weights.onnx", 10)
+
+
+def test_a_large_file_that_is_another_is_refused_without_being_held(folder: Path) -> None:
+    size = 2**31 - 1
+    with (folder / "sparse.onnx").open("wb") as file:
+        file.truncate(size)
+    before = peak_bytes()
+    with pytest.raises(FileDamaged, match=r"sparse.onnx: SHA-256 .* expected"):
+        read_verified(folder, "sparse.onnx", size, SHA256)
+    assert peak_bytes() - before < 64 * 2**20
+
+
+def test_a_large_file_that_is_what_it_should_be_is_read(folder: Path) -> None:
+    content = bytes(AT_ONCE_BYTES + 1)
+    (folder / "large.onnx").write_bytes(content)
+    assert read_verified(folder, "large.onnx", len(content), hashlib.sha256(content).hexdigest()) == content
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

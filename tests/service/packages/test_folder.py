@@ -22,7 +22,7 @@ def package(folder: Path) -> Path:
 
 
 def stamp(folder: Path) -> Stamp:
-    return find_packages(folder)[TOY]
+    return find_packages(folder).packages[TOY]
 
 
 def test_only_folders_named_name_and_version_are_packages(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_only_folders_named_name_and_version_are_packages(tmp_path: Path) -> Non
     (tmp_path / "toy/6").write_text("a file")
     (tmp_path / "README.md").write_text("a file")
     (tmp_path / "readme").write_text("a file")
-    assert [str(key) for key in find_packages(tmp_path)] == ["b/2", "toy/20", "toy/3", "toy/1"]
+    assert [str(key) for key in find_packages(tmp_path).packages] == ["b/2", "toy/20", "toy/3", "toy/1"]
 
 
 def test_a_folder_that_nobody_touched_keeps_its_stamp(tmp_path: Path) -> None:
@@ -72,3 +72,19 @@ def test_every_change_of_a_package_changes_its_stamp(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         find_packages(tmp_path / "nowhere")
+
+
+def test_what_cannot_be_read_hides_nothing_else(tmp_path: Path) -> None:
+    package(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/1").symlink_to("1")
+    (tmp_path / "inner/2").symlink_to("gone")
+    os.mkfifo(tmp_path / "inner/3")
+    os.mkfifo(tmp_path / "pipe")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")).mkdir()
+    found = find_packages(tmp_path)
+    assert [str(key) for key in found.packages] == ["inner/2", "inner/1", "toy/1"]
+    assert found.packages[PackageKey("inner", 1)][0][0] == "Too many levels of symbolic links"
+    assert found.unreadable == {"loop": "Too many levels of symbolic links", "nowhere": "No such file or directory"}

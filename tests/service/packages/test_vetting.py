@@ -180,6 +180,71 @@ def memory_bomb(model: ModelProto) -> None:
     model.graph.node.append(helper.make_node("ConstantOfShape", ["bomb_shape"], ["bomb"]))
 
 
+def count_from_the_latent(model: ModelProto, most: float = 3e8) -> str:
+    """Add a count that the latent chooses, nearly always 0 and for a rare seed a gigabyte; answer its name."""
+    for name, value in (
+        ("first", np.array([0])),
+        ("rare", np.array(1.79, np.float32)),
+        ("most", np.array([most], np.float32)),
+        ("flat", np.array([-1])),
+    ):
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    for op, inputs, output in (
+        ("Gather", ["latent", "first"], "coordinate"),
+        ("Sub", ["coordinate", "rare"], "beyond"),
+        ("Relu", ["beyond"], "kept"),
+        ("ReduceMax", ["kept"], "largest"),
+        ("Reshape", ["largest", "flat"], "one"),
+        ("Mul", ["one", "most"], "many"),
+    ):
+        node = helper.make_node(op, inputs, [output])
+        if op in {"ReduceMax", "Gather"}:
+            node.attribute.append(helper.make_attribute(*(("keepdims", 0) if op == "ReduceMax" else ("axis", 1))))
+        model.graph.node.append(node)
+    model.graph.node.append(helper.make_node("Cast", ["many"], ["count"], to=TensorProto.INT64))
+    return "count"
+
+
+def sized_by_the_latent(op: str, *constants: np.ndarray, place: int, **attributes: object) -> Damage:
+    """Give one operator a size that the latent chooses, in the place where it takes one."""
+
+    def damage(model: ModelProto) -> None:
+        count = count_from_the_latent(model)
+        inputs = []
+        for number, value in enumerate(constants):
+            inputs.append(f"{op}_{number}")
+            model.graph.initializer.append(numpy_helper.from_array(value, inputs[-1]))
+        inputs.insert(place, count)
+        model.graph.node.append(helper.make_node(op, inputs, ["chosen"], **attributes))  # type: ignore[arg-type]
+
+    damage.__name__ = op
+    return damage
+
+
+def resized_by_the_latent(model: ModelProto) -> None:
+    count_from_the_latent(model)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(4, np.float32), "line"))
+    model.graph.node.append(helper.make_node("Resize", ["line", "", "many"], ["chosen"], mode="nearest"))
+
+
+def huge_by_the_batch(model: ModelProto) -> None:
+    """A size that follows from the batch alone, and is beyond reason all the same."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2**31]), "gigabytes"))
+    model.graph.node.append(helper.make_node("Shape", ["latent"], ["batch_only"], start=0, end=1))
+    model.graph.node.append(helper.make_node("Mul", ["batch_only", "gigabytes"], ["bytes"]))
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["bytes"], ["bomb"]))
+
+
+def grows_by_the_square(model: ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2**18]), "quarter"))
+    model.graph.node.append(helper.make_node("Shape", ["latent"], ["batch_only"], start=0, end=1))
+    model.graph.node.append(helper.make_node("Concat", ["batch_only", "batch_only", "quarter"], ["square"], axis=0))
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["square"], ["bomb"]))
+
+
+ONE = np.array([1])
+
+
 def many_nodes(model: ModelProto) -> None:
     model.graph.node.extend([helper.make_node("Relu", ["latent"], [f"r{index}"]) for index in range(10_001)])
 
@@ -217,6 +282,21 @@ def many_nodes(model: ModelProto) -> None:
         (wrong_shapes, "is not valid ONNX: "),
         (memory_bomb, "the tensor 'bomb' takes 17179869184 bytes a sample"),
         (many_nodes, "has more than 10000 nodes"),
+        (sized_by_the_latent("ConstantOfShape", place=0), r"\(ConstantOfShape\): the size of 'chosen' depends on more"),
+        (sized_by_the_latent("Expand", ONE, place=1), r"\(Expand\): the size of 'chosen' depends on more"),
+        (sized_by_the_latent("Tile", ONE, place=1), r"\(Tile\): the size of 'chosen' depends on more"),
+        (sized_by_the_latent("Range", np.array(0), np.array(1), place=1), r"\(Range\): the size of 'chosen'|not valid"),
+        (sized_by_the_latent("Pad", ONE, np.array([0]), place=1), r"the size of 'chosen'|not valid|no shapes"),
+        (sized_by_the_latent("Slice", np.arange(9), np.array([0]), place=2), r"\(Slice\): the size of 'chosen'"),
+        (sized_by_the_latent("TopK", np.arange(9.0, dtype=np.float32), place=1), "the size of|not valid"),
+        (sized_by_the_latent("OneHot", ONE, np.array([0, 1]), place=1), r"\(OneHot\): the size of 'chosen'"),
+        (sized_by_the_latent("Reshape", np.arange(9), place=1), r"\(Reshape\): the size of 'chosen'"),
+        (sized_by_the_latent("CenterCropPad", np.arange(9), place=1), r"\(CenterCropPad\): the size of 'chosen'"),
+        (resized_by_the_latent, r"\(Resize\): the size of 'chosen' depends on more"),
+        (sized_by_the_latent("NonZero", place=0), r"\(NonZero\): the operator is not one that inference needs"),
+        (sized_by_the_latent("Unique", place=0), r"\(Unique\): the operator is not one that inference needs"),
+        (huge_by_the_batch, "the tensor 'bomb' takes 8589934592 bytes a sample"),
+        (grows_by_the_square, "the tensor 'bomb' grows faster than its batch"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip
@@ -332,19 +412,15 @@ def class_beyond_the_last(model: ModelProto) -> None:
     another_class(model, helper.make_node("Add", ["label", "offset"], ["class"]), offset=[10])
 
 
-def as_large_as_the_class_says(model: ModelProto) -> None:
-    """Class 0 asks for 2³³ elements; no shape inference can know."""
+def as_large_as_a_tensor_may_be(model: ModelProto) -> None:
+    """A gigabyte, which is allowed, and not to be had here."""
     another_class(
         model,
-        helper.make_node("ReduceSum", ["label"], ["total"]),
-        helper.make_node("Reshape", ["total", "one"], ["flat"]),
-        helper.make_node("Add", ["flat", "enormous"], ["size"]),
         helper.make_node("ConstantOfShape", ["size"], ["bomb"]),
-        helper.make_node("ReduceMax", ["bomb"], ["largest"]),
+        helper.make_node("ReduceMax", ["bomb"], ["largest"], keepdims=0),
         helper.make_node("Cast", ["largest"], ["whole"], to=TensorProto.INT64),
         helper.make_node("Add", ["label", "whole"], ["class"]),
-        one=[1],
-        enormous=[2**33],
+        size=[2**28],
     )
 
 
@@ -352,7 +428,7 @@ def as_large_as_the_class_says(model: ModelProto) -> None:
     ("damage", "words"),
     [
         (least_integer_divided_by_minus_one, "the vetting child was killed by SIGFPE"),
-        (as_large_as_the_class_says, "the vetting child needed more than its 1024 MiB of memory"),
+        (as_large_as_a_tensor_may_be, "the vetting child needed more than its 1024 MiB of memory"),
         (class_beyond_the_last, "the canary run's session failed: .*Gather"),
         (logarithm_of_the_latent, "fed with zeros, it answers sample with numbers that are not finite"),
         (square_root_of_the_latent, "fed with numbers between ±3, it answers sample with numbers that are not finite"),

@@ -118,7 +118,7 @@ def _decode_file(data: bytes, expected: tuple[int, int, int], max_pixels: int, l
             raise _refusal(loc, "The image must be a single one; it is animated.")
         _check_mode(image, data, channels, loc)
         image.load()  # a PNG may have its EXIF behind its pixels
-        upright = ImageOps.exif_transpose(image) if image.info.keys() & ORIENTED else image
+        upright = image if ORIENTED.isdisjoint(image.info) else ImageOps.exif_transpose(image)
         if upright.size != (width, height):
             raise _size_refusal(upright, expected, loc)
         return np.array(upright, dtype=np.uint8)

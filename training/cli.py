@@ -83,6 +83,11 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
+def _note(line: str) -> None:
+    """What is no result, where standard output is for a program."""
+    sys.stderr.write(f"{line}\n")
+
+
 def _register_train(commands: "Commands") -> None:
     parser = _add(commands, "train", "Train a pair from nothing.", _train)
     parser.add_argument(
@@ -170,12 +175,31 @@ def _register_evaluate(commands: "Commands") -> None:
     parser = _add(commands, "evaluate", "Measure the samples of a run or a package.", _evaluate)
     parser.add_argument("place", type=Path, metavar="RUN|PACKAGE", help="folder of the run, or of a package's version")
     parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of a table")
+    own = parser.add_argument_group("features of one's own")
+    own.add_argument(
+        "--features", type=Path, metavar="FILE", help="ONNX graph from images to features, such as Inception or DINO"
+    )
+    own.add_argument(
+        "--features-range",
+        choices=("bytes", "unit", "symmetric", "imagenet"),
+        help="what a graph of floats takes pixels as: 0 to 255, 0 to 1, -1 to 1, or ImageNet's mean and deviation",
+    )
+    own.add_argument(
+        "--features-size", type=int, metavar="PIXELS", help="side to bring images to, where the graph leaves it open"
+    )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training.measure import measure
+    from training.measure import as_json, as_text, measure
+    from training.packaging.features import Given
 
-    measure(arguments.place, _say, arguments.data_path)
+    given = arguments.features and Given(
+        path=arguments.features, value_range=arguments.features_range, size=arguments.features_size
+    )
+    found = measure(arguments.place, _note if arguments.json else _say, arguments.data_path, given)
+    for line in [as_json(found)] if arguments.json else as_text(found):
+        _say(line)
 
 
 def _register_diagnose(commands: "Commands") -> None:

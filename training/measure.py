@@ -1,4 +1,4 @@
-"""How good a run's or a package's samples are: the table of `python -m training evaluate`.
+"""How good a run's or a package's samples are: the figures of `python -m training evaluate`.
 
 A run is exported in memory first, so that both are measured through the graph that would be served.
 """
@@ -10,38 +10,62 @@ from training import config as configuration
 from training import data as sources
 from training import export
 from training.config import Config
-from training.data import Data
+from training.data import Data, ImageData
 from training.errors import ExportError
 from training.manifest import FILE_NAME, GENERATOR
 from training.packaging import quality
+from training.packaging.features import Given, GivenFeatures
 from training.packaging.interface import interface
 from training.packaging.pair import Say, build
+from training.packaging.quality import Quality
 from training.packaging.runtime import Graph
 
 
-def measure(place: Path, say: Say, data_path: str | None = None) -> None:
-    """Evaluate a run or a package and print the table.
+def measure(place: Path, say: Say, data_path: str | None = None, features: Given | None = None) -> Quality:
+    """Evaluate a run or a package.
 
     Args:
         place: a run's folder, or a package's.
-        say: told of every stage and of the result.
+        say: told of every stage.
         data_path: where the data lies now, if it has moved.
+        features: of the user's own, to judge images by.
+
+    Returns:
+        The figures.
 
     Raises:
-        TrainingError: if the run, the package or the data cannot be read, or the data has no labels.
+        TrainingError: if the run, the package, the data or the features cannot be read, or there is nothing to measure
+            such samples with; before anything is computed.
     """
-    packaged = (place / FILE_NAME).is_file()
-    generator, config, data = _package(place, data_path) if packaged else _run(place, data_path, say)
-    found = quality.measure(generator, interface(config, data), config, data, say)
+    if (place / FILE_NAME).is_file():
+        generator, config, data = _package(place, data_path)
+        judge = _judge(features, data)
+    else:
+        trained, data = export.load(place, data_path)
+        config, judge = trained.config, _judge(features, data)
+        generator = build(trained, data, say).generator
+    found = quality.measure(generator, interface(config, data), config, data, say, judge)
     if found is None:
-        raise ExportError(f"{data.name} has no labels, so there is no classifier of its own to measure with")
-    for line in (found.told, "", *found.table):
-        say(line)
+        raise ExportError(f"there is nothing to measure samples of {data.name} with")
+    return found
 
 
-def _run(run: Path, data_path: str | None, say: Say) -> tuple[Graph, Config, Data]:
-    trained, data = export.load(run, data_path)
-    return build(trained, data, say).generator, trained.config, data
+def as_text(found: Quality) -> list[str]:
+    """What was found, for a person: lines of Markdown."""
+    return [found.told, "", *found.table, *(line for limit in found.limits for line in ("", limit))]
+
+
+def as_json(found: Quality) -> str:
+    """What was found, for a program: the figures as a manifest keeps them."""
+    return json.dumps({found.subject: found.figures}, indent=2)
+
+
+def _judge(features: Given | None, data: Data) -> GivenFeatures | None:
+    if features is None:
+        return None
+    if not isinstance(data, ImageData):
+        raise ExportError(f"--features judges images, and {data.name} holds none")
+    return GivenFeatures(features, data.image_shape)
 
 
 def _package(package: Path, data_path: str | None) -> tuple[Graph, Config, Data]:

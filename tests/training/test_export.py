@@ -157,14 +157,15 @@ def run_on(folder: Path, tmp_path: Path, **data: Value) -> Path:
     return tmp_path / "run"
 
 
-def test_images_without_labels_make_a_package_without_figures_of_quality(tmp_path: Path) -> None:
+def test_images_without_labels_make_a_package_with_the_figures_that_need_none(tmp_path: Path) -> None:
     trained = run_on(folder_of_images(tmp_path / "pictures", 160, "RGB"), tmp_path, held_out_fraction=0.5)
     said: list[str] = []
     package = export_run(trained, tmp_path / "models", "noise", None, said.append)
-    assert "evaluation: left out, because pictures has no labels to train a classifier with" in said
-    assert "Not measured: the data has no labels" in (package / "card.md").read_text()
+    assert "evaluation: by random convolutions" in said
+    assert "energies of fixed random convolutions" in (package / "card.md").read_text()
     content = json.dumps(manifest(package))
-    assert '"images"' not in content
+    assert '"random_convolutions"' in content
+    assert '"classifier": {' not in content
     assert str(tmp_path) not in content
 
 

@@ -5,10 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.training import exported, small
+from tests.training.evaluation import pictures
+from tests.training.packaging.test_features import extractor
+from training import run
 from training.errors import CheckpointError, ExportError
-from training.measure import measure
+from training.measure import as_text, measure
+from training.packaging.features import Given
 
 
 @pytest.fixture
@@ -21,13 +26,17 @@ def table(lines: list[str]) -> list[str]:
     return [line for line in lines if line.startswith("|")]
 
 
+def quality_of(package: Path) -> list[str]:
+    """The lines of the card's section on quality."""
+    return (package / "card.md").read_text().split("## Quality")[1].split("\n## ")[0].splitlines()
+
+
 def test_a_run_and_its_package_have_the_table_of_the_card(package: Path) -> None:
-    of_run: list[str] = []
-    measure(package.parents[2] / "run", of_run.append)
+    of_run = as_text(measure(package.parents[2] / "run", exported.unheard))
     status, of_package, errors = small.command("evaluate", package)
     assert (status, errors) == (0, "")
     assert table(of_run) == table(of_package.splitlines())
-    assert "\n".join(table(of_run)) in (package / "card.md").read_text()
+    assert table(of_run) == [line for line in quality_of(package) if line.startswith("|")]
 
 
 def test_a_package_of_other_data_is_not_measured_with_this(package: Path, tmp_path: Path) -> None:
@@ -42,3 +51,43 @@ def test_a_package_of_other_data_is_not_measured_with_this(package: Path, tmp_pa
 def test_a_place_that_is_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has no checkpoint"):
         measure(tmp_path / "nothing", exported.unheard)
+
+
+def test_the_figures_are_those_of_the_manifest_as_json(package: Path) -> None:
+    status, printed, noted = small.command("evaluate", package, "--json")
+    assert status == 0
+    assert "evaluation: by a classifier" in noted
+    kept = json.loads((package / "manifest.json").read_text())["provenance"]["metrics"]["images"]
+    assert json.loads(printed) == {"images": kept}
+
+
+def test_a_run_on_images_without_labels_has_figures(tmp_path: Path) -> None:
+    images, _ = pictures.scenes(320, 1)
+    small_images = pictures.as_bytes(images.reshape(320, 3, 8, 4, 8, 4).mean(axis=(3, 5)))
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(small_images):
+        Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "photos" / f"{number}.png")
+    folder = {"kind": "folder", "path": str(tmp_path / "photos"), "held_out_fraction": 0.5}
+    run.start(small.config(data=folder, trainer={"total_samples": 32}), tmp_path / "run", exported.unheard)
+    status, printed, errors = small.command("evaluate", tmp_path / "run")
+    assert (status, errors) == (0, "")
+    assert "energies of fixed random convolutions" in printed
+    (precision,) = (line for line in table(printed.splitlines()) if line.startswith("| precision"))
+    generated, real, blobs = (float(cell.split()[0]) for cell in precision.split("|")[2:5])
+    assert generated < 0.5 < real
+    assert blobs < 0.5
+
+
+def test_features_that_do_not_fit_are_refused_before_anything_is_computed(package: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(ExportError, match="cannot read"):
+        measure(package.parents[2] / "run", said.append, features=Given(path=tmp_path / "none.onnx"))
+    assert said == []
+
+
+def test_the_users_own_features_judge_instead(package: Path, tmp_path: Path) -> None:
+    path = extractor(tmp_path, ["batch", 1, 8, 8], first_pixels=16)
+    status, printed, errors = small.command("evaluate", package, "--features", path, "--features-range", "unit")
+    assert (status, errors) == (0, "")
+    assert "Features are the 16 outputs of `extractor.onnx` (SHA-256 `" in printed
+    assert "class" not in "".join(table(printed.splitlines()))

@@ -1,7 +1,7 @@
-"""How good generated images are: a classifier's features of them beside those of real held-out images.
+"""How good generated images are: features of them beside those of real held-out images.
 
-    generated, held-out ──▶ classifier ──▶ features ──▶ distances, neighbourhoods
-                                      └──▶ classes  ──▶ modes
+    generated, held-out ──▶ judge ──▶ features ──▶ distances, neighbourhoods ──▶ intervals
+                                 └──▶ classes  ──▶ modes
 
 This room receives images as bytes, the way the service sends them, and never asks how they were made. Every figure
 comes with the same figure for real images in the generator's place: that is the floor that sampling noise sets.

@@ -40,8 +40,10 @@ from training.evaluation.distances import Features
 from training.files import write_atomically
 from training.progress import progress
 
+KIND = "classifier"
 MINIMUM_STAGES = 2  # one more convolution than 8x8 digits would need, so that features see the whole image
 INFERENCE_BATCH = 1_000
+MOST_POSITIONS = 1 << 20  # pixels of a batch: larger images come in smaller ones, or activations take gigabytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,15 @@ class Classifier:
     recipe: Recipe
     accuracy: float
     sha256: str
+
+    @property
+    def dimensions(self) -> int:
+        """F."""
+        return self.recipe.features
+
+    def facts(self) -> dict[str, object]:
+        """What identifies the features, as plain values."""
+        return {"kind": KIND, "dimensions": self.dimensions, "sha256": self.sha256}
 
     def judge(self, pixels: Bytes) -> tuple[Features, NDArray[np.float64]]:
         """Look at images.
@@ -221,7 +232,8 @@ def _shifted(samples: Tensor, largest: int, chance: np.random.Generator) -> Tens
 def _infer(network: _Network, pixels: Bytes) -> tuple[Tensor, Tensor]:
     """Features [N, F] and logits [N, K]."""
     with torch.no_grad():
-        parts = torch.split(torch.from_numpy(pixels.copy()), INFERENCE_BATCH)
+        batch = max(1, min(INFERENCE_BATCH, MOST_POSITIONS // (pixels.shape[2] * pixels.shape[3])))
+        parts = torch.split(torch.from_numpy(pixels.copy()), batch)
         batches = [network(to_floats(part)) for part in progress(parts, "classifying", len(parts), "batch")]
     features, logits = zip(*batches, strict=True)
     return torch.cat(features), torch.cat(logits)

@@ -5,6 +5,7 @@ are, and what they mean, is said where they are computed.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from training.data.stacked_mnist import CLASSES
 from training.evaluation.evaluate import Evaluation, Figures
@@ -13,22 +14,28 @@ from training.evaluation.neighbourhoods import NEIGHBOURS
 from training.evaluation.ranking import METRICS
 from training.evaluation.stacked import StackedModes
 
+DISTANCE_DECIMALS: Final = 4  # in features of unit variance, a floor is a few hundredths
+SHARE_DECIMALS: Final = 4
+DIVERGENCE_DECIMALS: Final = 5
+
 
 def metrics_table(evaluation: Evaluation) -> list[str]:
-    """Write the figures of generated images beside those of real ones.
+    """Write the figures of generated images beside those of real ones and of blobs.
 
     Args:
         evaluation: what was found.
 
     Returns:
-        The lines of a Markdown table, columns aligned, and one with the samples of each class.
+        The lines of a Markdown table, columns aligned, and one with the samples of each class where there are any.
     """
-    counts = ", ".join(f"{count:,}" for count in evaluation.generated.modes.histogram)
-    return [
-        *_table({"generated": _rows(evaluation.generated), "real": _rows(evaluation.real)}),
-        "",
-        f"Generated samples by class: {counts}.",
-    ]
+    columns = {"generated": evaluation.generated, "real": evaluation.real, "blobs": evaluation.blobs}
+    rows = {name: _rows(figures) for name, figures in columns.items()}
+    asked = set(rows["generated"]) - set(rows["blobs"])  # nobody asked blobs to be of a class
+    table = _table({**rows, "blobs": rows["blobs"] | dict.fromkeys(asked, "")})
+    modes = evaluation.generated.modes
+    if modes is None:
+        return table
+    return [*table, "", f"Generated samples by class: {', '.join(f'{count:,}' for count in modes.histogram)}."]
 
 
 def coverage_table(generated: Coverage, real: Coverage) -> list[str]:
@@ -95,20 +102,28 @@ def _coverage_rows(coverage: Coverage) -> dict[str, str]:
 
 
 def _rows(figures: Figures) -> dict[str, str]:
-    around, modes = figures.neighbourhoods, figures.modes
-    return {
-        "Fréchet distance": f"{figures.frechet_distance:.3f}",
-        "kernel distance": f"{figures.kernel_distance:.3f}",
-        f"precision (k = {NEIGHBOURS})": f"{around.precision:.4f}",
-        "recall": f"{around.recall:.4f}",
-        "density": f"{around.density:.4f}",
-        "coverage": f"{around.coverage:.4f}",
-        "classes drawn": f"{modes.captured} of {len(modes.histogram)}",
-        "KL of classes from uniform, nats": f"{modes.kl_to_uniform:.5f}",
-        "KL of classes from the data's, nats": f"{modes.kl_to_data:.5f}",
-        "classifier above 0.9": f"{modes.confident_share:.4f}",
-        **({} if figures.label_accuracy is None else {"of the class asked for": f"{figures.label_accuracy:.4f}"}),
+    def cell(name: str, value: float, decimals: int) -> str:
+        ends = figures.intervals.get(name)
+        between = "" if ends is None else f" ({ends[0]:.{decimals}f} to {ends[1]:.{decimals}f})"
+        return f"{value:.{decimals}f}{between}"
+
+    around, modes, asked = figures.neighbourhoods, figures.modes, figures.label_accuracy
+    rows = {
+        "Fréchet distance": cell("frechet_distance", figures.frechet_distance, DISTANCE_DECIMALS),
+        "kernel distance": cell("kernel_distance", figures.kernel_distance, DISTANCE_DECIMALS),
+        f"precision (k = {NEIGHBOURS})": cell("precision", around.precision, SHARE_DECIMALS),
+        "recall": cell("recall", around.recall, SHARE_DECIMALS),
+        "density": cell("density", around.density, SHARE_DECIMALS),
+        "coverage": cell("coverage", around.coverage, SHARE_DECIMALS),
     }
+    if modes is not None:
+        rows |= {
+            "classes drawn": f"{modes.captured} of {len(modes.histogram)}",
+            "KL of classes from uniform, nats": cell("kl_to_uniform", modes.kl_to_uniform, DIVERGENCE_DECIMALS),
+            "KL of classes from the data's, nats": cell("kl_to_data", modes.kl_to_data, DIVERGENCE_DECIMALS),
+            "classifier above 0.9": cell("confident_share", modes.confident_share, SHARE_DECIMALS),
+        }
+    return rows if asked is None else rows | {"of the class asked for": cell("label_accuracy", asked, SHARE_DECIMALS)}
 
 
 def _stacked_rows(modes: StackedModes) -> dict[str, str]:

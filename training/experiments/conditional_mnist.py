@@ -13,6 +13,7 @@ import numpy as np
 
 from training.data import ImageData
 from training.evaluation import classifier, evaluate, reference_rows
+from training.evaluation.modes import Modes
 from training.experiments.port import Experiment, Metrics, Setting, Target
 from training.experiments.trained import exported, trained
 from training.packaging.draws import Purpose
@@ -35,16 +36,17 @@ def measure(setting: Setting) -> Metrics:
     images = cast("ImageData", data)
     samples = pair.generated(Purpose.EVALUATION, len(reference_rows(images)))
     pixels = samples.samples.astype(np.uint8, copy=False)
-    found = evaluate(pixels, images, classifier.obtain(images), samples.labels)
+    judge = classifier.obtain(images)
+    found = evaluate(pixels, images, judge, samples.labels)
     figures = found.generated
     return {
         "label_accuracy": cast("float", figures.label_accuracy),  # the configuration is conditional
-        "classifier_accuracy": found.classifier.accuracy,
+        "classifier_accuracy": judge.accuracy,
         "frechet_distance": figures.frechet_distance,
         "frechet_floor": found.real.frechet_distance,
         "precision": figures.neighbourhoods.precision,
         "recall": figures.neighbourhoods.recall,
-        "confident_share": figures.modes.confident_share,
+        "confident_share": cast("Modes", figures.modes).confident_share,  # a classifier knows classes
     }
 
 

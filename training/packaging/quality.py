@@ -1,6 +1,7 @@
 """How good a package's samples are: what its manifest keeps, its card shows and `evaluate` prints.
 
-    images with labels       by a classifier trained on the same data
+    images                   by random convolutions, and by a classifier trained on the same data where it may judge;
+                             or by the features that the user brings
     stacked digits           by a classifier of single digits
     a mixture of Gaussians   by its exact modes
     items for users          by where they rank what users took later
@@ -32,6 +33,10 @@ from training.data.mixtures import mixture
 from training.data.planted import tastes
 from training.data.stacked_mnist import CLASSES
 from training.evaluation import classifier, evaluate, mixtures, reference_rows, stacked
+from training.evaluation.classifier import Classifier
+from training.evaluation.intervals import LEVEL, PARTS
+from training.evaluation.judges import Judge, Panel, choose
+from training.evaluation.random_convolutions import RandomConvolutions
 from training.evaluation.ranking import popularity, rank
 from training.evaluation.tables import coverage_table, metrics_table, ranking_table, stacked_table
 from training.packaging import catalogue
@@ -40,7 +45,7 @@ from training.packaging.interface import Interface
 from training.packaging.pair import Say, draw_samples
 from training.packaging.runtime import Graph
 
-NOT_MEASURED = "Not measured: the data has no labels, so there is no classifier of its own to measure with."
+NOT_MEASURED = "Not measured: there is nothing to measure such samples with."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,9 @@ class Quality:
     limits: list[str]
 
 
-def measure(generator: Graph, face: Interface, config: Config, data: Data, say: Say) -> Quality | None:
+def measure(
+    generator: Graph, face: Interface, config: Config, data: Data, say: Say, given: Judge | None = None
+) -> Quality | None:
     """Measure the samples of a generator's graph.
 
     Args:
@@ -71,41 +78,80 @@ def measure(generator: Graph, face: Interface, config: Config, data: Data, say: 
         config: of the run.
         data: that it was trained on.
         say: told of the stage.
+        given: judge of images, instead of those that are chosen here.
 
     Returns:
         What was found; None where there is nothing to measure with.
     """
+    if given is not None and isinstance(data, ImageData):
+        return _of_images(generator, face, data, say, given)
     if isinstance(config.data, MixtureConfig) and isinstance(data, VectorData):
         return _of_mixture(generator, face, config.data, data, say)
     if isinstance(data, InteractionData):
         return _of_items(generator, config, data, say)
     if isinstance(config.data, StackedMnistConfig) and isinstance(data, ImageData):
         return _of_stacked_digits(generator, face, config.data, data, say)
-    if isinstance(data, ImageData) and data.train_labels is not None:
+    if isinstance(data, ImageData):
         return _of_images(generator, face, data, say)
-    say(f"evaluation: left out, because {data.name} has no labels to train a classifier with")
+    say(f"evaluation: left out, because there is nothing to measure samples of {data.name} with")
     return None
 
 
-def _of_images(generator: Graph, face: Interface, data: ImageData, say: Say) -> Quality:
-    say("evaluation: by a classifier from the cache, or trained now (two minutes on one core for MNIST)")
-    judge = classifier.obtain(data)
+def _of_images(generator: Graph, face: Interface, data: ImageData, say: Say, given: Judge | None = None) -> Quality:
+    if given is not None:
+        say("evaluation: by the features given")
+        panel = Panel((given,))
+    else:
+        by = "random convolutions"
+        if data.train_labels is not None:
+            by = f"a classifier from the cache, or trained now (two minutes on one core for MNIST), and {by}"
+        say(f"evaluation: by {by}")
+        panel = choose(data, len(reference_rows(data)))
+    if panel.rejected:
+        say(f"evaluation: no classifier judges: {panel.rejected}")
     shown = draw_samples(generator, face, Purpose.EVALUATION, len(reference_rows(data)))
-    evaluation = evaluate(shown.samples.astype(np.uint8, copy=False), data, judge, shown.labels)
-    doubtful = 1 - evaluation.generated.modes.confident_share
+    pixels = shown.samples.astype(np.uint8, copy=False)
+    first, *others = (evaluate(pixels, data, judge, shown.labels) for judge in panel.judges)
+    figures = first.summary()
+    lines = metrics_table(first)
+    limits = first.warnings()
+    for other in others:
+        figures["label_free"] = other.summary()
+        lines += ["", _features(other.judge), "", *metrics_table(other)]
+        limits += other.warnings()
+    if first.generated.modes is not None:
+        doubtful = 1 - first.generated.modes.confident_share
+        limits.append(
+            f"{doubtful:.1%} of its samples leave the classifier in doubt; some are no clear specimen of any class."
+        )
     return Quality(
         subject="images",
-        figures=evaluation.summary(),
-        told=f"{evaluation.samples:,} quantised samples of the exported graph against {evaluation.held_out:,} held-out "
-        f"images. Features are the {judge.recipe.features} units before the output of a small classifier trained on "
-        f"the same data ({judge.accuracy:.2%} of the held-out images right, weights SHA-256 `{judge.sha256}`). The "
-        "column *real* has training images in the generator's place and is the floor. Figures compare only under the "
-        "same classifier.",
-        table=metrics_table(evaluation),
-        limits=[
-            f"{doubtful:.1%} of its samples leave the classifier in doubt; some are no clear specimen of any class."
-        ],
+        figures=figures,
+        told=f"{first.samples:,} quantised samples of the exported graph against {first.held_out:,} held-out images. "
+        "The column *real* has training images in the generator's place and is the floor; *blobs* has images of the "
+        f"data's mean without any detail. In brackets is the central {LEVEL:.0%} over {PARTS} random parts of the "
+        f"images. {_features(first.judge)} Figures compare under the same features only, never with Inception's."
+        + (f" No classifier judges: {panel.rejected}." if panel.rejected else ""),
+        table=lines,
+        limits=limits,
     )
+
+
+def _features(judge: Judge) -> str:
+    """What the features are, in a sentence or two."""
+    facts = judge.facts()
+    if isinstance(judge, Classifier):
+        return (
+            f"Features are the {judge.dimensions} units before the output of a small classifier trained on the same "
+            f"data ({judge.accuracy:.2%} of the held-out images right, weights SHA-256 `{judge.sha256}`)."
+        )
+    if isinstance(judge, RandomConvolutions):
+        return (
+            f"Features are {judge.dimensions} directions in the energies of fixed random convolutions, fitted to the "
+            f"training images without labels (SHA-256 `{judge.sha256}`): they see colour, layout, sharpness and "
+            "texture, and not what a picture shows."
+        )
+    return f"Features are the {judge.dimensions} outputs of `{facts['file']}` (SHA-256 `{facts['sha256']}`)."
 
 
 def _of_stacked_digits(

@@ -24,6 +24,10 @@ class Graph:
 
     Args:
         model: the serialized graph.
+
+    Attributes:
+        inputs: name, type and shape of each, in ONNX Runtime's words.
+        outputs: likewise.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -31,7 +35,7 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         self._session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
 
     def run(self, inputs: Arrays) -> Arrays:
         """Compute one batch at once.
@@ -42,7 +46,7 @@ class Graph:
         Returns:
             Every output by name.
         """
-        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+        return dict(zip((output.name for output in self.outputs), self._session.run(None, inputs), strict=True))
 
     def output(self, name: str, inputs: Arrays) -> NDArray[np.generic]:
         """Compute one output of many rows, batch by batch.

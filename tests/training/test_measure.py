@@ -14,6 +14,7 @@ from training import run
 from training.errors import CheckpointError, ExportError
 from training.measure import as_text, measure
 from training.packaging.features import Given
+from training.tables import Value
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_run_on_images_without_labels_has_figures(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number, image in enumerate(small_images):
         Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "photos" / f"{number}.png")
-    folder = {"kind": "folder", "path": str(tmp_path / "photos"), "held_out_fraction": 0.5}
+    folder: dict[str, Value] = {"kind": "folder", "path": str(tmp_path / "photos"), "held_out_fraction": 0.5}
     run.start(small.config(data=folder, trainer={"total_samples": 32}), tmp_path / "run", exported.unheard)
     status, printed, errors = small.command("evaluate", tmp_path / "run")
     assert (status, errors) == (0, "")

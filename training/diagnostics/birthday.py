@@ -87,22 +87,23 @@ def calibrate(real: Tensor) -> Ruler:
     apart = distances(real, real)
     nearest = apart.fill_diagonal_(torch.inf).min(dim=1).values
     threshold = float(nearest.quantile(NEAREST_QUANTILE))
-    return Ruler(threshold, _pairs_within(real, threshold))
+    return Ruler(threshold, int((pair_distances(real) <= threshold).sum()))
 
 
-def estimate(generated: Tensor, ruler: Ruler) -> Birthday:
+def estimate(generated: Tensor, ruler: Ruler, apart: Tensor | None = None) -> Birthday:
     """Count coincidences and estimate the support.
 
     Args:
         generated: [s, ...].
         ruler: of as many real samples.
+        apart: distances of all pairs of them, where they are known already.
 
     Returns:
         The estimate.
     """
     drawn = len(generated)
     possible = drawn * (drawn - 1) / 2
-    found = _pairs_within(generated, ruler.threshold)
+    found = int(((pair_distances(generated) if apart is None else apart) <= ruler.threshold).sum())
     least, most = (end - ruler.real_pairs for end in _poisson_interval(found))
     return Birthday(
         samples=drawn,
@@ -112,10 +113,6 @@ def estimate(generated: Tensor, ruler: Ruler) -> Birthday:
         low=possible / max(most, 1),
         high=possible / least if least > 0 else None,
     )
-
-
-def _pairs_within(samples: Tensor, threshold: float) -> int:
-    return int((pair_distances(samples) <= threshold).sum())
 
 
 def _poisson_interval(count: int) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """Which modes of the data a generator draws, and how evenly.
 
 What a mode is belongs to the data: the components of a mixture, known exactly; the classes of labelled images, as a
-classifier sees them. A `ModeJudge` says which mode each sample is in, or that it is in none.
+classifier sees them. A `ModeJudge` says which mode each sample is in, or that it is in none. A classifier puts noise
+into some class, too, so a sample counts only if it is near the data at all.
 
 Shapes: N samples.
 
@@ -35,12 +36,13 @@ class ModeJudge:
     shares: NDArray[np.float64]
 
 
-def readings(judge: ModeJudge, samples: Tensor) -> dict[str, float]:
+def readings(judge: ModeJudge, samples: Tensor, near: Tensor | None = None) -> dict[str, float]:
     """Describe samples by their modes.
 
     Args:
         judge: who knows the modes.
         samples: [N, ...].
+        near: [N] bool, which samples are near the data; the others are in no mode. None counts all.
 
     Returns:
         `modes`, how many are drawn at least once; `mode_entropy` of their histogram, nats; `mode_reverse_kl`,
@@ -48,6 +50,8 @@ def readings(judge: ModeJudge, samples: Tensor) -> dict[str, float]:
         in a mode there is no histogram: 0 modes, and the two figures of it are left out.
     """
     assigned = judge.assign(samples)
+    if near is not None:
+        assigned = np.where(near.numpy(), assigned, NO_MODE)
     histogram = np.bincount(assigned[assigned != NO_MODE], minlength=judge.count)
     inside = int(histogram.sum())
     found = {"modes": float((histogram > 0).sum()), "in_a_mode": inside / len(assigned)}

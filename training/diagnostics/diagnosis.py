@@ -1,24 +1,38 @@
 """What a run suffers from, in words: findings, each with what was seen, what to try, and the chart that shows it.
 
-    saturation    the critic is sure, and the minimax loss leaves the generator next to no gradient
-    outplayed     the critic tells real from generated without effort, whatever the loss
-    collapse      the generator draws next to nothing but the same
-    missing       some modes of the data are never drawn
-    oscillation   the generator circles instead of coming to rest
-    memorised     the generator repeats its training set
-    diverged      the run had to go back to a checkpoint
-    unfinished    the run has not reached its end
-    unmeasured    there are no measurements to go by
-    healthy       none of these but, perhaps, unfinished
+    diverged         numbers grew beyond all measure, or the run had to go back to a checkpoint
+    stalled          the generator learns nothing, whatever its critic says
+    constrained      penalties or a clip hold the critic so flat that nothing can be learnt from it
+    weak             the critic does not see what a small classifier sees
+    saturation       the critic is sure, and the minimax loss leaves the generator next to no gradient
+    collapse         the generator draws next to nothing but the same
+    memorised        the generator repeats its training set
+    overfitting      the critic knows its training set by heart
+    young            there was not yet time: few steps, or samples that are still getting nearer to the data
+    outplayed        the critic tells real from generated without effort, whatever the loss
+    missing          some modes of the data are never drawn
+    oscillation      the generator circles instead of coming to rest
+    unlike           a fresh classifier tells samples from real ones almost always, and they are not near the data
+    distinguishable  a fresh classifier tells them apart almost always, though they are near the data
+    unfinished       the run has not reached its end
+    unmeasured       there are no measurements to go by
+    inconclusive     nothing bad was seen, but nothing shows that samples are like the data
+    healthy          samples are like the data, as far as a fresh classifier can tell, and none of the above but,
+                     perhaps, unfinished
 
-A diagnosis is a pure function of what a run remembers.
+Causes stand before what follows from them. A diagnosis is a pure function of what a run remembers; what was advised
+against one finding is neither repeated nor contradicted by the next.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from training.diagnostics import symptoms
+from training.diagnostics.advice import against
 from training.diagnostics.alarm import readings_of
 from training.diagnostics.finding import Finding, Record
+
+Rule = Callable[[Record], Iterator[Finding]]
 
 
 def diagnose(record: Record) -> list[Finding]:
@@ -30,69 +44,85 @@ def diagnose(record: Record) -> list[Finding]:
     Returns:
         Findings, the gravest first; never none.
     """
-    rules: tuple[Callable[[Record], Iterator[Finding]], ...] = (
-        _diverged,
+    rules: tuple[Rule, ...] = (
+        symptoms.diverged,
+        symptoms.stalled,
+        symptoms.weak,
+        symptoms.saturation,
         symptoms.collapse,
-        symptoms.critic,
+        symptoms.memorised,
+        symptoms.overfitting,
+        symptoms.young,
+        symptoms.outplayed,
         symptoms.missing,
         symptoms.oscillation,
-        symptoms.memorised,
+        symptoms.unlike,
         _unfinished,
     )
     found = [finding for rule in rules for finding in rule(record)]
+    if all(finding.name == "unfinished" for finding in found):
+        found.insert(0, _without_a_symptom(record))
+    return _consistent(found)
+
+
+def _without_a_symptom(record: Record) -> Finding:
     if not any(readings_of(row) for row in record.rows):
-        found.append(_unmeasured(record))
-    elif all(finding.name == "unfinished" for finding in found):
-        found.insert(0, Finding("healthy", _health(record), chart="variety"))
-    return found
-
-
-def _unmeasured(record: Record) -> Finding:
-    words = "The run has no measurements, so only its losses, its events and its end are known."
-    asked = record.config.diagnostics.every_samples > 0
-    tries = () if asked else ("[diagnostics] every_samples = 6400, in a new run",)
-    return Finding("unmeasured", words, tries, "losses")
-
-
-def _diverged(record: Record) -> Iterator[Finding]:
-    rollbacks = [event for event in record.events if event.event == "rollback"]
-    if rollbacks:
-        times = "once" if len(rollbacks) == 1 else f"{len(rollbacks)} times"
-        yield Finding(
-            "diverged",
-            f"Numbers overflowed {times}, and the run went back: {rollbacks[-1].text}.",
-            (
-                "[trainer] learning_rate_discriminator and learning_rate_generator: half of each, from the start",
-                "[objective] gamma_r1 and gamma_r2: ten times as high",
-                "[discriminator] spectral_norm = true",
-            ),
-            "losses",
+        words = "The run has no measurements, so only its losses, its events and its end are known."
+        return Finding("unmeasured", words, against("unmeasured", record.config), "losses")
+    if record.inspection is None:
+        words = (
+            f"Nothing bad was seen{_clauses(record)}. But its samples were not compared with the data, and without that "
+            "nothing shows that they are like it."
         )
+        return Finding("inconclusive", words, chart="variety")
+    test = record.inspection.two_sample
+    words = (
+        f"Samples are like the data: a small classifier, trained now, tells which of a real and a generated one is real "
+        f"in {test.auc:.1%} of pairs (standard error {test.auc_error:.1%}; 50% is a coin). No collapse, no saturation, no "
+        f"oscillation was seen{_clauses(record)}."
+    )
+    return Finding("healthy", words, chart="variety")
 
 
 def _unfinished(record: Record) -> Iterator[Finding]:
     total = record.config.trainer.total_samples
     if record.samples_seen < total:
-        yield Finding(
-            "unfinished",
-            f"The run is at sample {record.samples_seen:,} of {total:,} ({record.samples_seen / total:.0%}).",
-            ("python -m training resume RUN goes on",),
-        )
+        words = f"The run is at sample {record.samples_seen:,} of {total:,} ({record.samples_seen / total:.0%})."
+        yield Finding("unfinished", words, against("unfinished", record.config))
 
 
-def _health(record: Record) -> str:
-    """What speaks for a run."""
+def _clauses(record: Record) -> str:
+    """What speaks for a run, each clause behind a colon or a comma; nothing if nothing was measured."""
     clauses = []
     diversity, drawn, real = record.last("diversity"), record.last("modes"), record.last("modes_of_real")
     told_apart, unrest = record.last("paired_accuracy"), record.last("unrest")
     if diversity is not None:
         clauses.append(f"generated samples differ by {diversity:.0%} of what real ones do")
-    if drawn is not None and real is not None:
+    if drawn is not None and real is not None and symptoms.counts_modes(record):
         clauses.append(f"{drawn:.3g} of {real:.0f} modes are drawn")
     if told_apart is not None:
-        clauses.append(f"the critic tells a real from a generated sample in {told_apart:.0%} of pairs (50% is a coin)")
+        clauses.append(f"the run's own critic tells {told_apart:.0%} of pairs apart")
     if unrest is not None:
         clauses.append(f"the generator is {unrest:.0%} of the data's own distances away from its average")
-    if record.memorisation is not None:
-        clauses.append(f"{record.memorisation.copies:.0%} of its samples are copies of training samples")
-    return f"No collapse, no saturation, no oscillation was seen: {', '.join(clauses)}."
+    if record.inspection is not None:
+        copies, near = record.inspection.memorisation.copies, record.inspection.memorisation.near
+        clauses.append(f"{near:.0%} of its samples are as near to the data as real ones, {copies:.0%} are copies")
+    return f": {', '.join(clauses)}" if clauses else ""
+
+
+def _consistent(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings without advice on keys that an earlier finding has already advised on."""
+    advised: set[tuple[str, str]] = set()
+    told: set[str] = set()
+    kept = []
+    for finding in findings:
+        fresh = []
+        for advice in finding.advice:
+            keys = {(advice.section, key) for key in advice.keys}
+            if keys & advised or (not keys and advice.reason in told):
+                continue
+            advised |= keys
+            told.add(advice.reason)
+            fresh.append(advice)
+        kept.append(replace(finding, advice=tuple(fresh)))
+    return kept

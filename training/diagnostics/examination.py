@@ -5,20 +5,14 @@ Reading never changes a run, so it may be examined while it trains.
 
 from pathlib import Path
 
-import torch
-
 from training import checkpoint, data
 from training import config as configuration
-from training.batches import PROBE, codes, latents
 from training.checkpoint import Run
-from training.diagnostics import history, memorisation
+from training.diagnostics import history, inspection
 from training.diagnostics.finding import Record
-from training.diagnostics.memorisation import Memorisation
+from training.diagnostics.inspection import Inspection
 from training.diagnostics.probe import can_probe
 from training.errors import CheckpointError, TrainingError
-
-COMPARED = 256  # generated samples, and held-out ones, held against the whole training set
-LATENTS, CODES = range(3, 5)  # draws of the probe's stream, after the probe's own
 
 
 def examine(run: Path, data_path: str | None = None) -> tuple[Record, str | None]:
@@ -29,7 +23,7 @@ def examine(run: Path, data_path: str | None = None) -> tuple[Record, str | None
         data_path: where the data lies now, if it has moved.
 
     Returns:
-        The record, and why its samples could not be compared with the training set, if they could not.
+        The record, and why its networks could not be compared with the data, if they could not.
 
     Raises:
         CheckpointError: if there is no run, or its checkpoint is damaged.
@@ -45,11 +39,11 @@ def examine(run: Path, data_path: str | None = None) -> tuple[Record, str | None
         rows=history.rows(run),
         events=history.events(run),
         samples_seen=0 if trained is None else trained.samples_seen,
-        memorisation=found,
+        inspection=found,
     ), reason
 
 
-def _compare(trained: Run, data_path: str | None) -> tuple[Memorisation | None, str | None]:
+def _compare(trained: Run, data_path: str | None) -> tuple[Inspection | None, str | None]:
     try:
         config = trained.config if data_path is None else configuration.with_data_path(trained.config, data_path)
         source = data.load(config.data)
@@ -59,19 +53,4 @@ def _compare(trained: Run, data_path: str | None) -> tuple[Memorisation | None, 
         return None, f"{source.name} is no longer the data that the run was trained on"
     if not can_probe(source) or len(source.held_out) == 0:
         return None, f"{source.name} has no samples to measure distances to"
-    spread = max(1, len(source.held_out) // COMPARED)
-    return memorisation.measure(_draw(trained), source.held_out[::spread][:COMPARED], source.train), None
-
-
-@torch.no_grad()
-def _draw(trained: Run) -> torch.Tensor:
-    """Fresh samples of the averaged generator, labels in turn."""
-    config, seed = trained.config, trained.config.seed
-    keys = config.generator
-    inputs = [latents(seed, PROBE, LATENTS, COMPARED, keys.latent_size, keys.prior)]
-    if trained.task.classes:
-        inputs.append(torch.arange(COMPARED) % trained.task.classes)
-    if config.codes is not None:
-        inputs.append(codes(seed, PROBE, CODES, COMPARED, config.codes))
-    samples: torch.Tensor = trained.generator(*inputs)
-    return samples
+    return inspection.inspect(trained, source), None

@@ -7,25 +7,13 @@ began is of no account once it has recovered.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Final, Literal
+from typing import Final
 
 from training.config import Config
+from training.diagnostics.advice import Advice, Name
 from training.diagnostics.alarm import readings_of
 from training.diagnostics.history import Event, Row
-from training.diagnostics.memorisation import Memorisation
-
-Name = Literal[
-    "saturation",
-    "outplayed",
-    "collapse",
-    "missing",
-    "oscillation",
-    "memorised",
-    "diverged",
-    "unfinished",
-    "unmeasured",
-    "healthy",
-]
+from training.diagnostics.inspection import Inspection
 
 LAST_PART: Final = 3  # the last third of the measurements is what a run has come to
 
@@ -39,21 +27,32 @@ class Record:
         rows: of its log.
         events: that happened.
         samples_seen: training time of its newest checkpoint.
-        memorisation: of that checkpoint's averaged generator; None where it could not be measured.
+        inspection: of the networks of that checkpoint; None where they could not be compared with the data.
     """
 
     config: Config
     rows: Sequence[Row]
     events: Sequence[Event]
     samples_seen: int
-    memorisation: Memorisation | None
+    inspection: Inspection | None
+
+    @property
+    def steps(self) -> int:
+        """Steps of the generator so far."""
+        return self.samples_seen // self.config.trainer.batch_size
 
     def last(self, name: str) -> float | None:
         """The mean of a reading over the last third of the measurements; None if it was never taken."""
-        measured = [readings_of(row) for row in self.rows]
-        values = [row[name] for row in measured if name in row]
-        part = values[-max(1, len(values) // LAST_PART) :]
-        return fmean(part) if part else None
+        values = self.readings(name)
+        return fmean(values[-max(1, len(values) // LAST_PART) :]) if values else None
+
+    def readings(self, name: str) -> list[float]:
+        """All values of a reading, in order."""
+        return [measured[name] for row in self.rows if name in (measured := readings_of(row))]
+
+    def logged(self, name: str) -> list[float]:
+        """All values of a mean of the log, such as `critic/r1`, in order."""
+        return [row[name] for row in self.rows if name in row]
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,16 @@ class Finding:
     Attributes:
         name: what it is.
         words: what was seen and what it means.
-        tries: what to do about it, the likeliest first, with the configuration's own keys.
+        advice: what to do about it, the likeliest first.
         chart: the name of the chart in the report that shows it; empty if none does.
     """
 
     name: Name
     words: str
-    tries: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] = ()
     chart: str = ""
+
+    @property
+    def tries(self) -> tuple[str, ...]:
+        """The advice in words, with the configuration's own keys."""
+        return tuple(map(str, self.advice))

@@ -16,7 +16,7 @@ METRICS_NAME: Final = "metrics.jsonl"
 EVENTS_NAME: Final = "events.jsonl"
 
 Row = dict[str, float]
-Kind = Literal["collapse", "recovery", "rollback"]
+Kind = Literal["collapse", "recovery", "rollback", "divergence"]
 
 
 @dataclass(frozen=True)

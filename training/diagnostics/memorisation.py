@@ -3,7 +3,8 @@
 A sample of the data that no network has seen has some distance to its nearest training sample. A generator that has
 learnt the distribution is about as far; one that has learnt the samples is nearer than new data ever is. A median alone
 would not tell: blurred samples are near to everything. So it is the share of copies that speaks, samples nearer
-than 99 of 100 new ones.
+than 99 of 100 new ones. The other end of the same scale tells whether samples are like the data at all: those that are
+farther from the training set than 99 of 100 new ones are not near it.
 
 Shapes: N samples of ... numbers each.
 
@@ -35,11 +36,13 @@ class Memorisation:
         generated: median over generated samples, in the samples' units.
         held_out: median over held-out samples.
         copies: share of generated samples nearer than the 1 % quantile of held-out ones; about 0.01 for fresh data.
+        near: share of generated samples no farther than their 99 % quantile; about 0.99 for fresh data, 0 for noise.
     """
 
     generated: float
     held_out: float
     copies: float
+    near: float
 
 
 def measure(generated: Tensor, held_out: NDArray[np.generic], train: NDArray[np.generic]) -> Memorisation:
@@ -58,6 +61,7 @@ def measure(generated: Tensor, held_out: NDArray[np.generic], train: NDArray[np.
         generated=float(drawn.median()),
         held_out=float(new.median()),
         copies=float((drawn < new.quantile(NEW_QUANTILE)).double().mean()),
+        near=float((drawn <= new.quantile(1 - NEW_QUANTILE)).double().mean()),
     )
 
 

@@ -7,7 +7,7 @@ critic is one only on samples that it was not fitted to.
 What is measured of the generator's variety is measured of its moving average, which is what will be served; the
 critic's answers and the gradients are of the pair that is being trained, the generator in training mode.
 
-Cost: the discriminator on 2 S samples, the generator on 3 S, two backward passes on 64, and 3 S^2 distances in double
+Cost: the discriminator on 2 S samples, the generator on 3 S, two backward passes on 64, and 2 S^2 distances in double
 precision, S the number of samples probed.
 
 Shapes: S samples probed, ... one sample.
@@ -25,10 +25,12 @@ from torch import Tensor
 from training.batches import PROBE, codes, latents, random_stream
 from training.config import Config
 from training.data.image_data import Dataset, ImageData, Labels
+from training.data.mixtures import MixtureConfig
 from training.data.pixels import to_floats
 from training.data.vector_data import VectorData
 from training.diagnostics import birthday, coverage, spread
 from training.diagnostics.config import FEWEST_PROBED
+from training.diagnostics.distances import pair_distances
 from training.diagnostics.divergence import LOG_ODDS, Readings, readings
 from training.diagnostics.modes import judge_of
 from training.diagnostics.saturation import gradient_norm, gradient_norms, sure_share
@@ -66,7 +68,9 @@ class Probe:
         real = self._batch.real.cpu()
         self._unit = spread.unit(real)
         self._ruler = birthday.calibrate(real)
+        self._neighbourhood = spread.neighbourhood(real)
         self._modes = judge_of(config, data)
+        self._modes_are_exact = isinstance(config.data, MixtureConfig)
         self._modes_of_real = 0.0 if self._modes is None else coverage.readings(self._modes, real)["modes"]
 
     @property
@@ -121,14 +125,19 @@ class Probe:
 
     def _variety(self, drawn: Tensor, current: Tensor) -> Readings:
         found: Readings = {}
+        near = None
         if self._unit > 0:
+            near, nearness = self._neighbourhood.near(drawn)
+            apart = pair_distances(drawn)
             found = {
-                "diversity": spread.diversity(drawn, self._unit),
+                **nearness,
+                "diversity": spread.diversity(apart, self._unit),
                 "unrest": spread.unrest(current, drawn, self._unit),
-                **birthday.estimate(drawn, self._ruler).readings(),
+                **birthday.estimate(drawn, self._ruler, apart).readings(),
             }
         if self._modes is not None:
-            found |= {"modes_of_real": self._modes_of_real, **coverage.readings(self._modes, drawn)}
+            counted = None if self._modes_are_exact else near
+            found |= {"modes_of_real": self._modes_of_real, **coverage.readings(self._modes, drawn, counted)}
         return found
 
 

@@ -22,7 +22,7 @@ from training.files import write_atomically
 
 FILE_NAME: Final = "report.html"
 MOST_GRIDS: Final = 6  # evenly over the run, the last among them: enough to see it learn
-BAD: Final = frozenset({"saturation", "collapse", "memorised", "diverged"})
+BAD: Final = frozenset({"diverged", "stalled", "saturation", "collapse", "memorised", "unlike"})
 
 STYLE: Final = """
 :root { color-scheme: light dark; --text: #1c1e21; --soft: #5f6670; --line: #d9dde3; --page: #fbfbfa; --card: #fff;
@@ -86,7 +86,7 @@ def page(run: Path, record: Record, findings: list[Finding], unread: str | None)
         run: the run's folder, for its grids.
         record: what the run remembers.
         findings: the diagnosis.
-        unread: why the training set was not compared with, if it was not.
+        unread: why samples were not compared with the data, if they were not.
 
     Returns:
         HTML.
@@ -98,7 +98,7 @@ def page(run: Path, record: Record, findings: list[Finding], unread: str | None)
         f"<h1>{escape(config.name)}</h1><p class='soft'>{escape(config.objective.kind)} on {escape(config.data.kind)}, "
         f"seed {config.seed}: {record.samples_seen:,} of {total:,} samples</p>",
         "<h2>Diagnosis</h2>" + "".join(_finding(finding, drawn) for finding in findings),
-        f"<p class='soft'>Not compared with the training set: {escape(unread)}.</p>" if unread else "",
+        f"<p class='soft'>Not compared with the data: {escape(unread)}.</p>" if unread else "",
         _events(record),
         f"<h2>Measurements</h2><div class='cards'>{''.join(_figure(chart, total, marks) for chart in charts)}</div>"
         if charts

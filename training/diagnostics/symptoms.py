@@ -1,135 +1,280 @@
 """The ways in which a generator or a game fails, and how each shows in a run's record.
 
-One function a symptom: it yields a finding, with the keys of the configuration that may help, or nothing. Thresholds
-are coarse on purpose, and each says why it is where it is.
+One function a symptom: it yields a finding, with what to change in the configuration of this run, or nothing.
+Thresholds are coarse on purpose, and each says why it is where it is: the figures in their comments are of the runs
+of known cause that the tests keep.
 
 References:
     Goodfellow et al. (2014), section 3 (saturation). Lin et al., PacGAN (2018) (packing against missing modes).
     Mescheder, Geiger and Nowozin (2018) (gradient penalties against circling). Karras et al., Training Generative
-    Adversarial Networks with Limited Data (2020) (augmentation against learning by heart). Sun, Fang and Schwing
-    (2020) (pairing against bad minima).
+    Adversarial Networks with Limited Data (2020) (critics that learn the training set by heart).
+    Lopez-Paz and Oquab (2017) (two-sample tests).
 """
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Final
 
+from training.data.mixtures import MixtureConfig
+from training.diagnostics.advice import Name, against
+from training.diagnostics.alarm import LEAST_IN_MODES
 from training.diagnostics.divergence import LOG_ODDS
-from training.diagnostics.finding import Finding, Record
+from training.diagnostics.finding import LAST_PART, Finding, Record
 
 VANISHED: Final = 0.01  # of the non-saturating gradient: the minimax loss would need a hundred times as many steps
 NO_EFFORT: Final = 0.99  # of pairs told apart: hardly a generated sample is taken for real
 MISSED: Final = 0.9  # of the modes that as many real samples show
+ENOUGH_A_MODE: Final = 5  # samples in modes for each mode of the data: then an even generator misses 0.7 % of them
 RESTLESS: Final = 0.25  # of the mean distance of two real samples: a latent's sample changes like its neighbours differ
 COPIED: Final = 0.25  # of the samples nearer to the training set than 99 of 100 new ones
+TOLD_APART: Final = 0.95  # of pairs, by a fresh classifier: healthy runs 0.5 to 0.9, bad ones 0.96 to 1
+NEAR: Final = 0.5  # of the samples as near to the data as real ones are: healthy runs 0.8 and more, noise 0
+BLIND: Final = 0.75  # of pairs that the critic tells apart, where a small classifier tells 0.95
+FLAT: Final = 0.05  # standard deviation of logits: losses of a critic that says nothing differ from it by a hundredth
+FLAT_CLIPPED: Final = 1e-4  # of a Wasserstein critic, whose unit is free: Adam's and RMSprop's epsilon is 1e-8
+BY_HEART: Final = (
+    0.75  # of pairs in which the critic prefers the training sample to the new one: healthy runs 0.5 to 0.65
+)
+STILL: Final = 0.01  # of the mean distance of two real samples that the generator has moved since its first step
+RUNAWAY: Final = 1_000.0  # of logits: sigmoids saturate at 20, and a critic of slope 1 spans the distances of the data
+SCATTERED: Final = 3.0  # times the data's own distances between samples: they are strewn far outside of it
+FEW_STEPS: Final = 1_000  # of the generator: the shipped configurations take 1,500 to 16,000
+STILL_NEARING: Final = 0.95  # of the distance to the data a third of the run before: it falls by 5 % or more
+
+
+def diverged(record: Record) -> Iterator[Finding]:
+    """Whether numbers grew beyond all measure."""
+    ends = [event for event in record.events if event.event in ("rollback", "divergence")]
+    if ends:
+        rollbacks = sum(event.event == "rollback" for event in ends)
+        times = {0: "", 1: " once, and the run went back"}.get(rollbacks, f" {rollbacks} times, and the run went back")
+        yield _found(record, "diverged", f"Numbers overflowed{times}: {ends[-1].text}.", "losses")
+        return
+    spread, scattered = _spread(record), record.last("diversity")
+    if spread is not None and spread > RUNAWAY:
+        seen = f"The critic's logits differ by {spread:.1e}: nothing bounds them, and its losses say nothing any more."
+        yield _found(record, "diverged", seen, "losses")
+    elif scattered is not None and scattered > SCATTERED:
+        seen = f"Generated samples are {scattered:.0f} times as far from each other as real ones are: they fly apart."
+        yield _found(record, "diverged", seen, "variety")
+
+
+def stalled(record: Record) -> Iterator[Finding]:
+    """Whether the generator learns nothing, whatever its critic says."""
+    found, gradients = record.inspection, record.readings("gradient")
+    if found is not None and found.silent_layers:
+        layers = "A layer" if found.silent_layers == 1 else f"{found.silent_layers} layers"
+        seen = (
+            f"{layers} of the generator passes nothing on: no unit is above 0 for any latent, so no gradient passes it."
+        )
+    elif len(gradients) > 1 and not any(gradients[-_last(len(gradients)) :]):
+        seen = "The generator's gradient is 0: its output has run into its limit, where no change of a weight is felt."
+    elif found is not None and found.moved is not None and found.moved < STILL:
+        seen = (
+            f"After {record.samples_seen:,} samples the generator draws what it drew before its first step: its samples "
+            f"have moved by {found.moved:.2%} of the distance of two real ones."
+        )
+    else:
+        return
+    yield _found(record, "stalled", seen, "gradients")
+
+
+def weak(record: Record) -> Iterator[Finding]:
+    """Whether the critic does not see what a small classifier sees, or says it too softly to be heard."""
+    found = record.inspection
+    if found is None or found.critic is None or found.two_sample.auc < TOLD_APART:
+        return
+    critic = found.critic
+    flat = critic.spread < (FLAT_CLIPPED if record.config.objective.loss_family == "wasserstein" else FLAT)
+    if not flat and critic.told_apart >= BLIND:
+        return
+    seen = (
+        f"A small classifier tells {_percent(found.two_sample.auc)} of pairs of a real and a generated sample apart, "
+    )
+    if flat:
+        seen += f"but the critic's logits for them differ by {critic.spread:.1g} only"
+    else:
+        seen += f"the critic {_percent(critic.told_apart)}"
+    if flat and _is_held(record):
+        words = f"{seen}: its penalties, or its clip, hold it so flat that the generator has nothing to follow."
+        yield _found(record, "constrained", words, _critic_chart(record))
+    else:
+        words = f"{seen}: it is too weak to show the generator what is wrong."
+        yield _found(record, "weak", words, _critic_chart(record))
 
 
 def collapse(record: Record) -> Iterator[Finding]:
     """Whether the collapse alarm is on."""
     alarms = [event for event in record.events if event.event in ("collapse", "recovery")]
     if alarms and alarms[-1].event == "collapse":
-        yield Finding(
-            "collapse",
-            f"At sample {alarms[-1].samples:,} {alarms[-1].text}. Different latents lead to the same few samples.",
-            (
-                '[objective] kind = "relativistic" with gamma_r1 and gamma_r2 of 0.5: it has no such minima',
-                "[discriminator] pack = 2: a critic that sees two samples at once notices that they are alike",
-                "[trainer] learning_rate_generator: half",
-                "[trainer] batch_size: twice as large",
-            ),
-            "variety",
-        )
+        seen = f"At sample {alarms[-1].samples:,} {alarms[-1].text}. Different latents lead to the same few samples."
+        yield _found(record, "collapse", seen, "variety")
 
 
-def critic(record: Record) -> Iterator[Finding]:
-    """Whether the critic has won, and whether the generator still hears it."""
-    minimax, other = record.last("gradient_minimax"), record.last("gradient_non_saturating")
-    told_apart = record.last("paired_accuracy")
-    if minimax is not None and other is not None and minimax < VANISHED * other:
-        share = record.last("sure_share") or 0.0
-        seen = (
-            f"The critic is sure of {share:.0%} of its answers. The gradient of log(1 - D) has the norm {minimax:.1e}, "
-            f"that of -log D {other:.1e}"
-        )
-        if record.config.objective.kind == "minimax":
-            yield Finding(
-                "saturation",
-                f"{seen}: the game is saturated, and the generator learns next to nothing.",
-                (
-                    '[objective] kind = "non_saturating": the same game with a loss that keeps its gradient',
-                    "[objective] real_target = 0.9: the critic stops growing confident",
-                    "[discriminator] spectral_norm = true, or [objective] gamma_r1 above 0",
-                    "[trainer] learning_rate_discriminator: a fifth; critic_steps = 1",
-                ),
-                "gradients",
-            )
-            return
-        yield _outplayed(record, f"{seen}, so the minimax loss would have saturated; this run's loss has not.")
+def saturation(record: Record) -> Iterator[Finding]:
+    """Whether the critic is so sure that the minimax loss has no gradient left."""
+    seen = _sure(record)
+    if seen is not None and record.config.objective.kind == "minimax":
+        words = f"{seen}: the game is saturated, and the generator learns next to nothing."
+        yield _found(record, "saturation", words, "gradients")
+
+
+def outplayed(record: Record) -> Iterator[Finding]:
+    """Whether the critic has won."""
+    seen, told_apart = _sure(record), record.last("paired_accuracy")
+    if seen is not None and record.config.objective.kind != "minimax":
+        seen += ", so the minimax loss would have saturated; this run's loss has not."
     elif told_apart is not None and told_apart > NO_EFFORT and record.config.objective.loss_family != "wasserstein":
-        yield _outplayed(
-            record, f"Of a real and a generated sample the critic tells which is which in {told_apart:.1%}."
-        )
-
-
-def _outplayed(record: Record, seen: str) -> Finding:
-    return Finding(
-        "outplayed",
+        seen = f"Of a real and a generated sample the critic tells which is which in {told_apart:.1%}."
+    else:
+        return
+    words = (
         f"{seen} The critic wins without effort: its bound on the divergence is near its ceiling, and what it still "
-        "teaches is not what is wrong but that everything is.",
-        (
-            "[objective] gamma_r1 (and gamma_r2): ten times as high, which keeps the critic smooth",
-            "[trainer] learning_rate_discriminator: half; critic_steps = 1",
-            "[generator] wider, or [trainer] total_samples longer: it may simply not be there yet",
-        ),
-        "divergence" if record.config.objective.loss_family in LOG_ODDS else "accuracy",
+        "teaches is not what is wrong but that everything is."
     )
+    yield _found(record, "outplayed", words, _critic_chart(record))
+
+
+def overfitting(record: Record) -> Iterator[Finding]:
+    """Whether the critic knows its training set by heart."""
+    critic = None if record.inspection is None else record.inspection.critic
+    if critic is not None and critic.known > BY_HEART:
+        seen = (
+            f"The critic prefers a training sample to a new one in {critic.known:.0%} of pairs (50% is a coin), and a new "
+            f"one to a generated one in {critic.told_apart:.0%}: it has learnt its training set by heart, and what it "
+            "tells the generator is of these samples, not of their kind."
+        )
+        yield _found(record, "overfitting", seen, "accuracy")
+
+
+def young(record: Record) -> Iterator[Finding]:
+    """Whether samples are unlike the data because there was not yet time."""
+    if record.inspection is None:
+        unlike = (record.last("paired_accuracy") or 0.0) > NO_EFFORT
+    else:
+        unlike = record.inspection.two_sample.auc >= TOLD_APART
+    distances = record.readings("real_distance")
+    part = _last(len(distances))
+    nearing = len(distances) >= LAST_PART and (
+        fmean(distances[-part:]) < STILL_NEARING * fmean(distances[-2 * part : -part])
+    )
+    if not unlike or not (nearing or record.steps < FEW_STEPS):
+        return
+    seen = f"The generator has taken {record.steps:,} steps and seen {record.samples_seen:,} samples"
+    if record.steps < FEW_STEPS:
+        seen += f", which is few: most games need more than {FEW_STEPS:,} steps"
+    if nearing:
+        seen += "; its samples are still getting nearer to the data"
+    yield _found(record, "young", f"{seen}. What else is said of it may pass.", "nearness")
 
 
 def missing(record: Record) -> Iterator[Finding]:
-    """Whether some modes are never drawn."""
+    """Whether some modes are never drawn, by a generator that draws samples of modes at all."""
     drawn, real = record.last("modes"), record.last("modes_of_real")
-    if drawn is not None and real is not None and drawn < MISSED * real:
-        yield Finding(
-            "missing",
-            f"{drawn:.3g} modes are drawn on average, where as many real samples show {real:.0f}.",
-            (
-                "[discriminator] pack = 2, 3 or 4",
-                '[objective] kind = "relativistic" with gamma_r1 and gamma_r2',
-                "[trainer] total_samples: longer, if the number still grows",
-            ),
-            "modes",
-        )
+    if drawn is not None and real is not None and counts_modes(record) and drawn < MISSED * real:
+        seen = f"{drawn:.3g} modes are drawn on average, where as many real samples show {real:.0f}."
+        yield _found(record, "missing", seen, "modes")
 
 
 def oscillation(record: Record) -> Iterator[Finding]:
     """Whether the generator is far from its own average."""
     unrest = record.last("unrest")
     if unrest is not None and unrest > RESTLESS:
-        yield Finding(
-            "oscillation",
+        seen = (
             f"For the same latent the generator is {unrest:.0%} of the distance of two real samples away from its own "
-            "moving average: it circles the equilibrium instead of approaching it.",
-            (
-                "[trainer] learning_rate_final_fraction = 0.1: the steps shrink towards the end",
-                "[trainer] beta1 = 0.0: momentum drives the circling",
-                "[objective] gamma_r1 and gamma_r2: higher, which damps it",
-                "[trainer] both learning rates: half",
-            ),
-            "unrest",
+            "moving average: it circles the equilibrium instead of approaching it."
         )
+        yield _found(record, "oscillation", seen, "unrest")
 
 
 def memorised(record: Record) -> Iterator[Finding]:
     """Whether samples are copies of training samples."""
-    found = record.memorisation
+    found = None if record.inspection is None else record.inspection.memorisation
     if found is not None and found.copies > COPIED:
-        yield Finding(
-            "memorised",
+        seen = (
             f"{found.copies:.0%} of the generated samples are nearer to a training sample than 99 of 100 new ones: the "
             f"median distance is {found.generated:.3g}, that of held-out samples {found.held_out:.3g}. The generator "
-            "repeats its training set.",
-            (
-                "more data; [trainer] horizontal_flips = true where a mirrored sample is as good",
-                '[augmentation] kind = "ada": the critic is kept from learning the set by heart',
-                "[generator] narrower, [trainer] total_samples shorter",
-            ),
+            "repeats its training set."
         )
+        yield _found(record, "memorised", seen, "")
+
+
+def unlike(record: Record) -> Iterator[Finding]:
+    """Whether a fresh classifier tells samples from real ones almost always, and whether they are near them at all."""
+    found = record.inspection
+    if found is None or found.two_sample.auc < TOLD_APART:
+        return
+    test, near = found.two_sample, found.memorisation.near
+    seen = (
+        f"A small classifier, trained now, tells which of a real and a generated sample is real in {_percent(test.auc)} of "
+        f"pairs (standard error {_percent(test.auc_error)}; 50% is a coin)"
+    )
+    if near < NEAR:
+        words = f"{seen}, and {near:.0%} of the samples are as near to the data as real ones are: they are not like it."
+        yield _found(record, "unlike", words, "nearness")
+    else:
+        words = f"{seen}: {near:.0%} of the samples are near the data, but something about nearly all of them is not."
+        yield _found(record, "distinguishable", words, "nearness")
+
+
+def counts_modes(record: Record) -> bool:
+    """Whether enough samples are in modes to say which are missing; noise that a classifier names is in none."""
+    if (
+        not isinstance(record.config.data, MixtureConfig)
+        and record.inspection is not None
+        and record.inspection.memorisation.near < NEAR
+    ):
+        return False
+    inside, probed, real = record.last("in_a_mode"), record.last("probe_samples"), record.last("modes_of_real")
+    if inside is None or probed is None or real is None:
+        return False
+    return inside >= LEAST_IN_MODES or inside * probed >= ENOUGH_A_MODE * real
+
+
+def _found(record: Record, name: Name, words: str, chart: str) -> Finding:
+    return Finding(name, words, against(name, record.config), chart)
+
+
+def _last(count: int) -> int:
+    """How many of so many are the last part."""
+    return max(1, count // LAST_PART)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _critic_chart(record: Record) -> str:
+    return "divergence" if record.config.objective.loss_family in LOG_ODDS else "accuracy"
+
+
+def _spread(record: Record) -> float | None:
+    """How far the critic's logits are apart: at the checkpoint, or by the log's means."""
+    if record.inspection is not None and record.inspection.critic is not None:
+        return record.inspection.critic.spread
+    real, fake = record.logged("critic/logit_real"), record.logged("critic/logit_fake")
+    return abs(real[-1] - fake[-1]) if real and fake else None
+
+
+def _is_held(record: Record) -> bool:
+    """Whether a clip, or penalties that outweighed the game while the critic was pressed flat, hold the critic."""
+    if record.config.objective.kind == "wasserstein":
+        return True
+    penalties = [sum(row.get(f"critic/{name}", 0.0) for name in ("r1", "r2", "slope")) for row in record.rows]
+    game = [abs(row["critic/adversarial"]) for row in record.rows if "critic/adversarial" in row]
+    if not game:
+        return False
+    part = _last(len(game))
+    return fmean(penalties[:part]) > fmean(game[:part])
+
+
+def _sure(record: Record) -> str | None:
+    """What shows that the critic is sure of its answers, if it is."""
+    minimax, other = record.last("gradient_minimax"), record.last("gradient_non_saturating")
+    if minimax is None or other is None or minimax >= VANISHED * other:
+        return None
+    share = record.last("sure_share") or 0.0
+    return (
+        f"The critic is sure of {share:.0%} of its answers. The gradient of log(1 - D) has the norm {minimax:.1e}, "
+        f"that of -log D {other:.1e}"
+    )

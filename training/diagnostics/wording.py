@@ -5,7 +5,6 @@ The words are the findings' own; only where they stand on the line is decided he
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from training.diagnostics.finding import Finding
@@ -42,4 +41,8 @@ def as_json(report: Path, findings: Sequence[Finding]) -> str:
     Returns:
         An object with `report` and `findings`.
     """
-    return json.dumps({"report": str(report), "findings": [asdict(finding) for finding in findings]}, indent=2)
+    listed = [
+        {"name": finding.name, "words": finding.words, "tries": list(finding.tries), "chart": finding.chart}
+        for finding in findings
+    ]
+    return json.dumps({"report": str(report), "findings": listed}, indent=2)

@@ -119,6 +119,8 @@ def _collapsed(trainer: Trainer, event: Event | None) -> bool:
 def _roll_back(trainer: Trainer, run: Path, observers: Observers | None, error: DivergenceError) -> None:
     """Go on from the newest checkpoint with lower learning rates, or give up."""
     if len(trainer.rollbacks) >= trainer.config.diagnostics.rollback or checkpoint.latest(run) is None:
+        if observers is not None:
+            observers.recorder.event(Event(trainer.samples_seen, "divergence", error.reason))
         raise error
     trainer.roll_back(checkpoint.read(run)["state"], error.reason)
     if observers is not None:

@@ -1,4 +1,4 @@
-"""What to change in a configuration against a finding: a function of both, so that nothing is advised that is set already.
+"""What to change in a configuration against a finding: a function of both, so nothing is advised that is set already.
 
 Each remedy looks at the configuration and answers with the keys to set, with their present values beside them, or with
 nothing where it is taken already or does not fit (a pack with labels, an augmentation of vectors). What it answers is a
@@ -19,8 +19,8 @@ from typing import Final, Literal
 from training import config as configuration
 from training.config import Config
 from training.data import FolderConfig
-from training.data.mixtures import MixtureConfig
 from training.data.interactions import InteractionsConfig
+from training.data.mixtures import MixtureConfig
 from training.data.planted import PlantedConfig
 from training.tables import Value
 
@@ -364,12 +364,12 @@ REMEDIES: Final[dict[Name, tuple[Remedy, ...]]] = {
     "constrained": (_lower_penalties, _loosen_clip, _free),
     "weak": (_see_detail, _faster_critic, _wider_critic, _more_critic_steps),
     "saturation": (_keep_gradient, _smooth, _normalise, _raise_penalties, _slower_critic, _one_critic_step),
-    "collapse": (_pair, _usual_rates, _pack, _slower_generator, _larger_batch, _raise_penalties),
+    "collapse": (_usual_rates, _pair, _pack, _slower_generator, _larger_batch, _raise_penalties),
     "overfitting": (said("more data"), _augment, _mirror, _raise_penalties, _narrower_critic),
     "young": (_longer,),
     "outplayed": (_one_critic_step, _slower_critic, _raise_penalties, _wider_generator, _normalise, _longer),
     "missing": (_pack, _pair, _see_detail, _wider_critic, _longer),
-    "oscillation": (_anneal, _no_momentum, _usual_rates, _raise_penalties, _slower_both),
+    "oscillation": (_usual_rates, _anneal, _no_momentum, _raise_penalties, _slower_both),
     "memorised": (said("more data"), _augment, _mirror, _narrower_generator, _shorter),
     "unlike": (_longer, _wider_generator, _wider_critic),
     "distinguishable": (_longer, _anneal, _wider_generator, _wider_critic),

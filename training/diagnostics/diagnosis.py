@@ -1,17 +1,17 @@
 """What a run suffers from, in words: findings, each with what was seen, what to try, and the chart that shows it.
 
     diverged         numbers grew beyond all measure, or the run had to go back to a checkpoint
+    saturation       the critic is sure, and the minimax loss leaves the generator next to no gradient
     stalled          the generator learns nothing, whatever its critic says
     constrained      penalties or a clip hold the critic so flat that nothing can be learnt from it
     weak             the critic does not see what a small classifier sees
-    saturation       the critic is sure, and the minimax loss leaves the generator next to no gradient
     collapse         the generator draws next to nothing but the same
     memorised        the generator repeats its training set
     overfitting      the critic knows its training set by heart
+    oscillation      the generator circles instead of coming to rest
     young            there was not yet time: few steps, or samples that are still getting nearer to the data
     outplayed        the critic tells real from generated without effort, whatever the loss
     missing          some modes of the data are never drawn
-    oscillation      the generator circles instead of coming to rest
     unlike           a fresh classifier tells samples from real ones almost always, and they are not near the data
     distinguishable  a fresh classifier tells them apart almost always, though they are near the data
     unfinished       the run has not reached its end
@@ -26,11 +26,14 @@ against one finding is neither repeated nor contradicted by the next.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from training.diagnostics import symptoms
 from training.diagnostics.advice import against
 from training.diagnostics.alarm import readings_of
 from training.diagnostics.finding import Finding, Record
+
+NO_MATTER_OF_TIME: Final = frozenset({"diverged", "stalled", "constrained", "weak"})  # more steps would not mend these
 
 Rule = Callable[[Record], Iterator[Finding]]
 
@@ -44,22 +47,25 @@ def diagnose(record: Record) -> list[Finding]:
     Returns:
         Findings, the gravest first; never none.
     """
+    # After the first thousand steps it is the critic's victory that keeps a generator back, before them the time.
+    late = record.steps >= symptoms.FEW_STEPS
     rules: tuple[Rule, ...] = (
         symptoms.diverged,
+        symptoms.saturation,
         symptoms.stalled,
         symptoms.weak,
-        symptoms.saturation,
         symptoms.collapse,
         symptoms.memorised,
         symptoms.overfitting,
-        symptoms.young,
-        symptoms.outplayed,
-        symptoms.missing,
         symptoms.oscillation,
+        *((symptoms.outplayed, symptoms.young) if late else (symptoms.young, symptoms.outplayed)),
+        symptoms.missing,
         symptoms.unlike,
         _unfinished,
     )
     found = [finding for rule in rules for finding in rule(record)]
+    if any(finding.name in NO_MATTER_OF_TIME for finding in found):
+        found = [finding for finding in found if finding.name != "young"]
     if all(finding.name == "unfinished" for finding in found):
         found.insert(0, _without_a_symptom(record))
     return _consistent(found)
@@ -71,15 +77,15 @@ def _without_a_symptom(record: Record) -> Finding:
         return Finding("unmeasured", words, against("unmeasured", record.config), "losses")
     if record.inspection is None:
         words = (
-            f"Nothing bad was seen{_clauses(record)}. But its samples were not compared with the data, and without that "
-            "nothing shows that they are like it."
+            f"Nothing bad was seen{_clauses(record)}. But its samples were not compared with the data, and without "
+            "that nothing shows that they are like it."
         )
         return Finding("inconclusive", words, chart="variety")
     test = record.inspection.two_sample
     words = (
-        f"Samples are like the data: a small classifier, trained now, tells which of a real and a generated one is real "
-        f"in {test.auc:.1%} of pairs (standard error {test.auc_error:.1%}; 50% is a coin). No collapse, no saturation, no "
-        f"oscillation was seen{_clauses(record)}."
+        "Samples are like the data: a small classifier, trained now, tells which of a real and a generated one is "
+        f"real in {test.auc:.1%} of pairs (standard error {test.auc_error:.1%}; 50% is a coin). No collapse, no "
+        f"saturation, no oscillation was seen{_clauses(record)}."
     )
     return Finding("healthy", words, chart="variety")
 

@@ -147,16 +147,22 @@ def _draw(trained: Run, side: Side, data: Data, draw: int, count: int) -> tuple[
     if config.codes is not None:
         asked_codes = codes(config.seed, PROBE, first + 2, count, config.codes)
         inputs.append(asked_codes)
-    parts = zip(*(values.split(PART) for values in inputs), strict=True)
+    parts = zip(*(torch.split(values, PART) for values in inputs), strict=True)
     samples = torch.cat([side(players.GENERATOR, *part) for part in parts])
     return samples, Batch(samples, drawn, labels, asked_codes)
 
 
 def _untrained(trained: Run) -> Side:
-    """The generator's side as it was before the first step: networks are built on the CPU from the run's seed."""
+    """The generator's side as it was before the first step: networks are built on the CPU from the run's seed.
+
+    Statistics of batch normalisation are the trained ones: they move without any learning.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trained.config.seed)
-        return players.build(trained.config, trained.task).generator_side.eval()
+        side = players.build(trained.config, trained.task).generator_side.eval()
+    for buffer, moved in zip(side.buffers(), trained.players.generator_side.buffers(), strict=True):
+        buffer.copy_(moved)
+    return side
 
 
 @contextmanager

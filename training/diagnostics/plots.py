@@ -11,6 +11,7 @@ from training.diagnostics.alarm import LEAST_DIVERSITY, LEAST_MODES, readings_of
 from training.diagnostics.charts import Chart, Mark, Reference, Series
 from training.diagnostics.divergence import equilibrium, target_of
 from training.diagnostics.finding import Record
+from training.diagnostics.spread import NEAR_QUANTILE
 from training.diagnostics.symptoms import RESTLESS
 
 Points = list[tuple[float, float]]
@@ -46,7 +47,18 @@ def charts_of(record: Record) -> list[Chart]:
     """
     return [
         chart
-        for source in (_divergence, _answers, _accuracy, _gradients, _variety, _modes, _support, _unrest, _losses)
+        for source in (
+            _divergence,
+            _answers,
+            _accuracy,
+            _gradients,
+            _nearness,
+            _variety,
+            _modes,
+            _support,
+            _unrest,
+            _losses,
+        )
         for chart in source(record)
     ]
 
@@ -108,6 +120,14 @@ def _gradients(record: Record) -> Iterator[Chart]:
         if len(positive) > 1:
             caption += " Where the two losses part by orders of magnitude, the minimax game has saturated."
         yield Chart("gradients", "What the generator hears", caption, positive, logarithmic=True)
+
+
+def _nearness(record: Record) -> Iterator[Chart]:
+    series = _series(record, near_real="samples near the data")
+    if series:
+        references = (Reference("real samples", NEAR_QUANTILE), Reference("0: noise", 0.0))
+        caption = "Share of generated samples that are as near to a real one as 99 of 100 real ones are to another."
+        yield Chart("nearness", "How near the data samples are", caption, series, references)
 
 
 def _variety(record: Record) -> Iterator[Chart]:

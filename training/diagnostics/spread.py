@@ -2,8 +2,8 @@
 
     diversity      mean distance of two generated samples / mean distance of two real ones   1: the data's, 0: a point
     unrest         mean distance of G(z) and averaged G(z) for the same z / the same unit    0: at rest
-    real_distance  median distance of a generated sample to the nearest real one / the median among real ones   1: as near
-    near_real      share of samples as near to the nearest real one as 99 of 100 real ones are   0.99: the data's, 0: noise
+    real_distance  median distance of a sample to the nearest real one / that among real ones    1: as near
+    near_real      share of samples as near to a real one as 99 of 100 real ones are             0.99: as near, 0: noise
 
 A generator that circles the equilibrium, or hops from mode to mode, is always far from its own moving average; one
 that has converged is near it. Both figures are of the samples' numbers (pixels): no network judges them.

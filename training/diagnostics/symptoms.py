@@ -17,10 +17,11 @@ from typing import Final
 
 from training.data.mixtures import MixtureConfig
 from training.diagnostics.advice import Name, against
-from training.diagnostics.alarm import LEAST_IN_MODES
+from training.diagnostics.alarm import LEAST_IN_MODES, signs
 from training.diagnostics.divergence import LOG_ODDS
 from training.diagnostics.finding import LAST_PART, Finding, Record
 
+VARIETY: Final = ("diversity", "support", "support_high", "probe_samples")
 VANISHED: Final = 0.01  # of the non-saturating gradient: the minimax loss would need a hundred times as many steps
 NO_EFFORT: Final = 0.99  # of pairs told apart: hardly a generated sample is taken for real
 MISSED: Final = 0.9  # of the modes that as many real samples show
@@ -38,6 +39,8 @@ BY_HEART: Final = (
 STILL: Final = 0.01  # of the mean distance of two real samples that the generator has moved since its first step
 RUNAWAY: Final = 1_000.0  # of logits: sigmoids saturate at 20, and a critic of slope 1 spans the distances of the data
 SCATTERED: Final = 3.0  # times the data's own distances between samples: they are strewn far outside of it
+OF_A_FEW: Final = 0.25  # of the modes that real samples show: a generator that draws more of them misses some
+CRITIC_STEPS: Final = 200  # before which a critic has not had the time to be called weak
 FEW_STEPS: Final = 1_000  # of the generator: the shipped configurations take 1,500 to 16,000
 STILL_NEARING: Final = 0.95  # of the distance to the data a third of the run before: it falls by 5 % or more
 
@@ -54,7 +57,7 @@ def diverged(record: Record) -> Iterator[Finding]:
     if spread is not None and spread > RUNAWAY:
         seen = f"The critic's logits differ by {spread:.1e}: nothing bounds them, and its losses say nothing any more."
         yield _found(record, "diverged", seen, "losses")
-    elif scattered is not None and scattered > SCATTERED:
+    elif scattered is not None and scattered > SCATTERED and not _is_flat(record):
         seen = f"Generated samples are {scattered:.0f} times as far from each other as real ones are: they fly apart."
         yield _found(record, "diverged", seen, "variety")
 
@@ -71,8 +74,8 @@ def stalled(record: Record) -> Iterator[Finding]:
         seen = "The generator's gradient is 0: its output has run into its limit, where no change of a weight is felt."
     elif found is not None and found.moved is not None and found.moved < STILL:
         seen = (
-            f"After {record.samples_seen:,} samples the generator draws what it drew before its first step: its samples "
-            f"have moved by {found.moved:.2%} of the distance of two real ones."
+            f"After {record.samples_seen:,} samples the generator draws what it drew before its first step: its "
+            f"samples have moved by {found.moved:.2%} of the distance of two real ones."
         )
     else:
         return
@@ -84,9 +87,10 @@ def weak(record: Record) -> Iterator[Finding]:
     found = record.inspection
     if found is None or found.critic is None or found.two_sample.auc < TOLD_APART:
         return
-    critic = found.critic
-    flat = critic.spread < (FLAT_CLIPPED if record.config.objective.loss_family == "wasserstein" else FLAT)
-    if not flat and critic.told_apart >= BLIND:
+    critic, flat = found.critic, _is_flat(record)
+    lately = record.last("paired_accuracy")
+    blind = critic.told_apart < BLIND and (lately is None or lately < BLIND)  # not for a moment only
+    if not (flat or blind) or record.steps * record.config.trainer.critic_steps < CRITIC_STEPS:
         return
     seen = (
         f"A small classifier tells {_percent(found.two_sample.auc)} of pairs of a real and a generated sample apart, "
@@ -104,9 +108,9 @@ def weak(record: Record) -> Iterator[Finding]:
 
 
 def collapse(record: Record) -> Iterator[Finding]:
-    """Whether the collapse alarm is on."""
+    """Whether the collapse alarm is on, for more than modes that are missing."""
     alarms = [event for event in record.events if event.event in ("collapse", "recovery")]
-    if alarms and alarms[-1].event == "collapse":
+    if alarms and alarms[-1].event == "collapse" and not _only_misses_modes(record):
         seen = f"At sample {alarms[-1].samples:,} {alarms[-1].text}. Different latents lead to the same few samples."
         yield _found(record, "collapse", seen, "variety")
 
@@ -122,7 +126,9 @@ def saturation(record: Record) -> Iterator[Finding]:
 def outplayed(record: Record) -> Iterator[Finding]:
     """Whether the critic has won."""
     seen, told_apart = _sure(record), record.last("paired_accuracy")
-    if seen is not None and record.config.objective.kind != "minimax":
+    if seen is not None and record.config.objective.kind == "minimax":
+        return  # which is saturation
+    if seen is not None:
         seen += ", so the minimax loss would have saturated; this run's loss has not."
     elif told_apart is not None and told_apart > NO_EFFORT and record.config.objective.loss_family != "wasserstein":
         seen = f"Of a real and a generated sample the critic tells which is which in {told_apart:.1%}."
@@ -140,9 +146,9 @@ def overfitting(record: Record) -> Iterator[Finding]:
     critic = None if record.inspection is None else record.inspection.critic
     if critic is not None and critic.known > BY_HEART:
         seen = (
-            f"The critic prefers a training sample to a new one in {critic.known:.0%} of pairs (50% is a coin), and a new "
-            f"one to a generated one in {critic.told_apart:.0%}: it has learnt its training set by heart, and what it "
-            "tells the generator is of these samples, not of their kind."
+            f"The critic prefers a training sample to a new one in {critic.known:.0%} of pairs (50% is a coin), and a "
+            f"new one to a generated one in {critic.told_apart:.0%}: it has learnt its training set by heart, and what "
+            "it tells the generator is of these samples, not of their kind."
         )
         yield _found(record, "overfitting", seen, "accuracy")
 
@@ -158,6 +164,7 @@ def young(record: Record) -> Iterator[Finding]:
     nearing = len(distances) >= LAST_PART and (
         fmean(distances[-part:]) < STILL_NEARING * fmean(distances[-2 * part : -part])
     )
+    nearing = nearing and (record.last("unrest") or 0.0) <= RESTLESS  # one that hops is near for a moment only
     if not unlike or not (nearing or record.steps < FEW_STEPS):
         return
     seen = f"The generator has taken {record.steps:,} steps and seen {record.samples_seen:,} samples"
@@ -206,8 +213,8 @@ def unlike(record: Record) -> Iterator[Finding]:
         return
     test, near = found.two_sample, found.memorisation.near
     seen = (
-        f"A small classifier, trained now, tells which of a real and a generated sample is real in {_percent(test.auc)} of "
-        f"pairs (standard error {_percent(test.auc_error)}; 50% is a coin)"
+        "A small classifier, trained now, tells which of a real and a generated sample is real in "
+        f"{_percent(test.auc)} of pairs (standard error {_percent(test.auc_error)}; 50% is a coin)"
     )
     if near < NEAR:
         words = f"{seen}, and {near:.0%} of the samples are as near to the data as real ones are: they are not like it."
@@ -254,6 +261,22 @@ def _spread(record: Record) -> float | None:
         return record.inspection.critic.spread
     real, fake = record.logged("critic/logit_real"), record.logged("critic/logit_fake")
     return abs(real[-1] - fake[-1]) if real and fake else None
+
+
+def _is_flat(record: Record) -> bool:
+    """Whether the critic's logits are nearly all the same."""
+    critic = None if record.inspection is None else record.inspection.critic
+    least = FLAT_CLIPPED if record.config.objective.loss_family == "wasserstein" else FLAT
+    return critic is not None and critic.spread < least
+
+
+def _only_misses_modes(record: Record) -> bool:
+    """Whether samples are as varied as ever, of some modes: what the alarm saw is then said of the modes."""
+    drawn, real = record.last("modes"), record.last("modes_of_real")
+    if drawn is None or real is None or not drawn < MISSED * real:
+        return False
+    variety = {name: figure for name in VARIETY if (figure := record.last(name)) is not None}
+    return counts_modes(record) and drawn > OF_A_FEW * real and not signs(variety)
 
 
 def _is_held(record: Record) -> bool:

@@ -165,7 +165,7 @@ def _by_neighbours(real: Tensor, generated: Tensor, _seed: int) -> Score:
     """The share of real ones among the nearest of vectors [N, D], less a half."""
     known = torch.cat([real, generated])
     is_real = torch.cat([torch.ones(len(real)), torch.zeros(len(generated))])
-    # The square root, which grows without bound and slower than the number of samples, as consistency asks; odd: no ties.
+    # The square root grows without bound and slower than the number of samples, as consistency asks; odd: no ties.
     neighbours = max(FEWEST_NEIGHBOURS, math.isqrt(len(real)) // 2 * 2 + 1)
 
     def score(samples: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from tests.training import small
 from training.diagnostics.finding import Record
 from training.diagnostics.history import Event
+from training.diagnostics.inspection import CriticView, Inspection
 from training.diagnostics.memorisation import Memorisation
+from training.diagnostics.two_sample import TwoSample
 from training.tables import Value
 
 HEALTHY = {
@@ -22,18 +24,26 @@ HEALTHY = {
     "gradient": 0.3,
     "paired_jsd_bound": 0.1,
 }
-NEW = Memorisation(generated=3.0, held_out=3.1, copies=0.01)
+NEW = Memorisation(generated=3.0, held_out=3.1, copies=0.01, near=0.97)
+SOUND = Inspection(
+    two_sample=TwoSample(accuracy=0.68, accuracy_error=0.02, auc=0.73, auc_error=0.02, tested=256),
+    memorisation=NEW,
+    critic=CriticView(told_apart=0.7, known=0.55, spread=0.5),
+    moved=1.3,
+    silent_layers=0,
+)
 
 
 def record(
     *,
-    seen: int = 1_280,
+    seen: int = 64_000,
     events: Sequence[Event] = (),
-    memorisation: Memorisation | None = NEW,
+    inspection: Inspection | None = SOUND,
     objective: dict[str, Value] | None = None,
     **readings: float,
 ) -> Record:
-    """A run of ten measurements, all alike: a healthy one's, with some readings changed."""
+    """A run of ten measurements, all alike: a healthy one's at its end, with some readings changed."""
     theory = {f"theory/{name}": figure for name, figure in {**HEALTHY, **readings}.items()}
-    rows = [{"samples": float(samples), "critic/total": 0.6, **theory} for samples in range(128, 1_281, 128)]
-    return Record(small.config(objective=objective or {}), rows, events, seen, memorisation)
+    rows = [{"samples": float(samples), "critic/total": 0.6, **theory} for samples in range(6_400, 64_001, 6_400)]
+    config = small.config(objective=objective or {}, trainer={"total_samples": 64_000})
+    return Record(config, rows, events, seen, inspection)

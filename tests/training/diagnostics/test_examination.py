@@ -9,6 +9,7 @@ from tests.training import small
 from training import run
 from training.diagnostics.examination import examine
 from training.errors import CheckpointError
+from training.tables import Value
 
 
 def ignore(_line: str) -> None:
@@ -21,14 +22,17 @@ def test_a_finished_run_is_read_and_compared_with_its_data(tmp_path: Path) -> No
     assert unread is None
     assert record.samples_seen == 320
     assert [row["samples"] for row in record.rows] == [160, 320]
-    assert record.memorisation is not None
-    assert record.memorisation.copies < 0.25
+    assert record.inspection is not None
+    assert record.inspection.memorisation.copies < 0.25
+    assert record.inspection.two_sample.auc > 0.99  # twenty steps make no digits
+    assert record.inspection.moved is not None
+    assert record.inspection.moved > 0
 
 
 def test_a_run_without_a_checkpoint_is_at_its_start(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(small.text())
     record, unread = examine(tmp_path)
-    assert (record.samples_seen, record.memorisation) == (0, None)
+    assert (record.samples_seen, record.inspection) == (0, None)
     assert unread == "there is no checkpoint yet"
 
 
@@ -42,7 +46,7 @@ def test_data_that_has_changed_is_not_compared_with(tmp_path: Path) -> None:
     assert examine(tmp_path / "run")[1] is None
     Image.new("L", (8, 8), 255).save(images / "03.png")
     record, unread = examine(tmp_path / "run")
-    assert record.memorisation is None
+    assert record.inspection is None
     assert unread is not None
     assert "is no longer the data that the run was trained on" in unread
 
@@ -50,3 +54,31 @@ def test_data_that_has_changed_is_not_compared_with(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no run; a run starts with"):
         examine(tmp_path)
+
+
+def test_the_untrained_generator_is_the_one_that_the_run_began_with(tmp_path: Path) -> None:
+    still = small.config(trainer={"total_samples": 160, "learning_rate_generator": 1e-30})
+    run.start(still, tmp_path / "run", ignore)
+    record, _ = examine(tmp_path / "run")
+    assert record.inspection is not None
+    assert record.inspection.moved == pytest.approx(0, abs=1e-6)
+
+
+GAMES: dict[str, dict[str, dict[str, Value]]] = {
+    "conditional": {"generator": {"conditional": True}},
+    "packed": {"discriminator": {"pack": 2}},
+    "BiGAN": {"objective": {"kind": "bigan"}, "encoder": {"kind": "convolutional"}},
+    "InfoGAN": {"objective": {"kind": "infogan", "categorical": {"digit": 10}}},
+}
+
+
+@pytest.mark.parametrize("changes", GAMES.values(), ids=GAMES.keys())
+def test_players_of_every_kind_are_inspected_and_always_alike(
+    changes: dict[str, dict[str, Value]], tmp_path: Path
+) -> None:
+    run.start(small.config(trainer={"total_samples": 160}, **changes), tmp_path / "run", ignore)
+    record, unread = examine(tmp_path / "run")
+    assert unread is None
+    assert record.inspection is not None
+    assert record.inspection.critic is not None
+    assert examine(tmp_path / "run")[0].inspection == record.inspection

@@ -83,10 +83,7 @@ def test_a_run_whose_data_is_gone_is_diagnosed_all_the_same(finished: Path, caps
     moved = finished / "config.toml"
     before = moved.read_text()
     assert main(["diagnose", str(finished), "--data-path", "nowhere"]) == 0
-    assert (
-        "Not compared with the training set: [data] of kind &quot;digits&quot;"
-        in (finished / "report.html").read_text()
-    )
+    assert "Not compared with the data: [data] of kind &quot;digits&quot;" in (finished / "report.html").read_text()
     assert moved.read_text() == before
     assert capsys.readouterr().err == ""
 

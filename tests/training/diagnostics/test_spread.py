@@ -25,8 +25,8 @@ def test_unrest_is_the_distance_from_the_average_for_the_same_latents() -> None:
 
 def test_samples_of_the_data_are_near_it_and_noise_is_not() -> None:
     chance = torch.Generator().manual_seed(0)
-    real = torch.randn(256, 16, generator=chance).sign() + 0.1 * torch.randn(256, 16, generator=chance)
-    fresh = real[torch.randperm(256, generator=chance)] + 0.1 * torch.randn(256, 16, generator=chance)
+    centres = torch.randn(8, 16, generator=chance).sign().repeat(32, 1)
+    real, fresh = (centres + 0.1 * torch.randn(256, 16, generator=chance) for _ in range(2))
     around = neighbourhood(real)
     near, found = around.near(fresh)
     assert found["near_real"] == near.double().mean() > 0.9

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+from training.diagnostics.advice import Advice
 from training.diagnostics.finding import Finding
 from training.diagnostics.wording import as_json, as_text
 
 REPORT = Path("run/report.html")
-COLLAPSE = Finding("collapse", "It draws one point.", ("this", "that"), "variety")
+COLLAPSE = Finding("collapse", "It draws one point.", (Advice("", {}, "this"), Advice("", {}, "that")), "variety")
 UNFINISHED = Finding("unfinished", "It is half way.")
 
 

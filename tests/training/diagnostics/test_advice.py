@@ -6,11 +6,12 @@ import pytest
 
 from tests.training import small
 from training import config as configuration
-from training.config import SHIPPED, Config
+from training import keys
+from training.config import Config
 from training.diagnostics.advice import REMEDIES, Name, against
 from training.tables import Value
 
-CONFIGS = {path.stem: configuration.load(path) for path in sorted(SHIPPED.glob("*.toml"))}
+CONFIGS = {path.stem: configuration.load(path) for path in sorted(keys.SHIPPED.glob("*.toml"))}
 NAMES: tuple[Name, ...] = get_args(Name)
 
 

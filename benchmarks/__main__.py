@@ -28,7 +28,8 @@ COMMANDS: Final = {
 }
 
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # of the bare runs and the peers as of the service: equal terms
+if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # of the bare runs and the peers as of the service: equal terms
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 def main() -> int:

@@ -9,4 +9,5 @@ import os
 
 __version__ = "0.7.0"
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # an empty variable would turn the reports on
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"

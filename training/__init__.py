@@ -9,4 +9,5 @@ Training and exporting contact nobody: ONNX Runtime's reports to its vendor are 
 
 import os
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # an empty variable would turn the reports on
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -43,6 +43,9 @@ MAX_TENSOR_BYTES = 2**30  # of one intermediate tensor, for one sample: 1024×10
 # Both beyond one, where a batch could pass for a constant; the second is the largest that is run by default.
 BATCHES: Final = (8, 64)
 MOST_SHAPE_ELEMENTS = 1024  # of a constant that says shapes, axes or places; weights proper are larger, or no shapes
+# What shape inference hands the numbers of a shape through, unchanged.
+MOVES: Final = frozenset({"Concat", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"})
+FLOATS: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 MAX_REASON = 300  # characters of the library's own words
 ELEMENT_TYPES: Final[Mapping[str, int]] = {
     "FP32": TensorProto.FLOAT,
@@ -133,6 +136,7 @@ def vet(content: bytes, stated: StatedGraph) -> None:
     check_tensors("input", inferred.input, stated["inputs"])
     check_tensors("output", inferred.output, stated["outputs"])
     check_sizes(model, batch_coupled=stated["batch_coupled"])
+    check_counts(inferred)
     if not stated["batch_coupled"] and any(tensor["role"] == "logit" for tensor in stated["outputs"]):
         check_scores(inferred)
     fly(content, specs(stated["inputs"]), specs(stated["outputs"]))
@@ -310,6 +314,77 @@ def skeleton(model: ModelProto, batch: int) -> ModelProto:
         else:
             bare.input.append(onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims)))
     return ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=bare)
+
+
+def check_counts(graph: GraphProto) -> None:
+    """Refuse arithmetic with the batch by which a size could be small at the batches that are tried, and huge else.
+
+    A product of differences vanishes wherever its author likes, and inference hands through a conversion that wraps or
+    rounds. What remains, a batch times a constant, is what exporters write.
+
+    Args:
+        graph: with the shape of every tensor that can be known; the batch is none of those.
+
+    Raises:
+        Refused: with the operator's name.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    fixed = {
+        value.name: [axis is not None for axis in axes(value)]
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+    fixed |= {tensor.name: [True] * len(tensor.dims) for tensor in graph.initializer}
+    shapes: dict[str, list[bool]] = {}  # output of a plain Shape → which of its axes are fixed
+    counted: set[str] = set()  # integers that depend on the batch
+    rounded: set[str] = set()  # the same as floating-point numbers
+    for index, node in enumerate(graph.node):
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type == "Constant" and "value" in attributes:
+            constants[node.output[0]] = attributes["value"].t
+        if node.op_type in {"Shape", "Size"}:
+            start, end = (attributes[name].i if name in attributes else None for name in ("start", "end"))
+            shapes[node.output[0]] = fixed.get(node.input[0], [False])[start:end]
+            if not all(shapes[node.output[0]]):
+                counted.add(node.output[0])
+            continue
+        found = [name for name in node.input if name in counted or name in rounded]
+        if not found:
+            continue
+        as_float = any(name in rounded for name in found)
+        if node.op_type in {"Cast", "CastLike"}:
+            as_float = rounds(index, node, attributes, as_float=as_float)
+        elif node.op_type in {"Add", "Sub"} or (node.op_type == "Mul" and len(found) > 1):
+            if not as_float:
+                raise Refused(
+                    f"node {index} ({node.op_type}): computes a size from the batch other than a multiple of it"
+                )
+        elif not hands_through(node, found) or takes_fixed(node, shapes, constants):
+            continue
+        (rounded if as_float else counted).add(node.output[0])
+
+
+def rounds(index: int, node: NodeProto, attributes: Mapping[str, AttributeProto], *, as_float: bool) -> bool:
+    """Say whether a number of the batch is floating-point behind a conversion; refuse one that wraps or rounds."""
+    target = attributes["to"].i if "to" in attributes else TensorProto.UNDEFINED
+    if target in FLOATS:
+        return True
+    if target != TensorProto.INT64 or as_float:
+        raise Refused(f"node {index} ({node.op_type}): converts a number that depends on the batch to integers")
+    return False
+
+
+def hands_through(node: NodeProto, found: list[str]) -> bool:
+    """Whether inference hands numbers of the batch through an operator, and not only shapes made of them."""
+    return node.op_type in {"Concat", "Mul"} or (node.op_type in MOVES and node.input[0] in found)
+
+
+def takes_fixed(node: NodeProto, shapes: Mapping[str, list[bool]], constants: Mapping[str, TensorProto]) -> bool:
+    """Whether a Gather takes those numbers of a shape alone that do not depend on the batch."""
+    of_axes = shapes.get(node.input[0])
+    if node.op_type != "Gather" or of_axes is None or node.input[1] not in constants:
+        return False
+    places = onnx.numpy_helper.to_array(constants[node.input[1]]).ravel()
+    return all(-len(of_axes) <= place < len(of_axes) and of_axes[place] for place in places)
 
 
 def check_scores(graph: GraphProto) -> None:

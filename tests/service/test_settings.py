@@ -1,5 +1,6 @@
 """Settings as an environment gives them: empty variables, what Kubernetes adds, and names that are none."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,13 @@ def test_a_name_that_is_no_setting_is_warned_of_with_the_nearest(models_dir: Pat
         assert (line["nearest"], line["level"]) == ("GANYMEDE_MAX_BATCH_SAMPLES", "warning")
         process.loaded()
         assert len(process.lines(event="unknown setting")) == 1
+
+
+@pytest.mark.parametrize("package", ["service", "training"])
+def test_an_empty_variable_does_not_turn_reports_to_a_vendor_on(package: str) -> None:
+    program = f"import os, {package}; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    told = os.environ | {"ORT_DISABLE_TELEMETRY": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=told, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"

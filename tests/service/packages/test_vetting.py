@@ -41,6 +41,13 @@ def test_the_graphs_of_a_good_package_pass(toy: dict[str, tuple[Graph, bytes]]) 
     assert verdict(toy["generator"], toy["discriminator"]) is None
 
 
+def test_a_size_that_is_a_multiple_of_the_batch_passes(toy: dict[str, tuple[Graph, bytes]]) -> None:
+    graph, content = toy["generator"]
+    model = onnx.load_from_string(content)
+    twice_the_batch(model)
+    assert verdict((graph, model.SerializeToString())) is None
+
+
 def node_before_the_end(op: str, domain: str = "", **attributes: object) -> Damage:
     """Send the sample through one more operator."""
 
@@ -249,6 +256,62 @@ def many_nodes(model: ModelProto) -> None:
     model.graph.node.extend([helper.make_node("Relu", ["latent"], [f"r{index}"]) for index in range(10_001)])
 
 
+def of_the_batch(model: ModelProto, *nodes: onnx.NodeProto, **constants: list[int]) -> None:
+    """Add a tensor whose size `size` these nodes compute from the batch, `count`."""
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+    model.graph.node.extend(
+        [
+            helper.make_node("Shape", ["latent"], ["count"], start=0, end=1),
+            *nodes,
+            helper.make_node("ConstantOfShape", ["size"], ["bomb"]),
+        ]
+    )
+
+
+def huge_at_batches_that_nobody_tries(model: ModelProto) -> None:
+    """8 + 10⁷ (B − 2)(B − 8)(B − 64)."""
+    of_the_batch(
+        model,
+        *(helper.make_node("Sub", ["count", f"c{root}"], [f"less{root}"]) for root in (2, 8, 64)),
+        helper.make_node("Mul", ["less2", "less8"], ["square"]),
+        helper.make_node("Mul", ["square", "less64"], ["cube"]),
+        helper.make_node("Mul", ["cube", "factor"], ["product"]),
+        helper.make_node("Add", ["product", "c8"], ["size"]),
+        c2=[2],
+        c8=[8],
+        c64=[64],
+        factor=[10**7],
+    )
+
+
+def huge_where_integers_wrap(model: ModelProto) -> None:
+    """8 + 2³² B, which inference takes for 8, since it does not know that 2³² B as 32 bits is none."""
+    of_the_batch(
+        model,
+        helper.make_node("Mul", ["count", "factor"], ["much"]),
+        helper.make_node("Cast", ["much"], ["short"], to=TensorProto.INT32),
+        helper.make_node("Cast", ["short"], ["long"], to=TensorProto.INT64),
+        helper.make_node("Sub", ["much", "long"], ["none"]),
+        helper.make_node("Sub", ["none", "offset"], ["product"]),
+        helper.make_node("Add", ["product", "c8"], ["size"]),
+        factor=[2**32],
+        offset=[0],
+        c8=[8],
+    )
+
+
+def rounded_batch(model: ModelProto) -> None:
+    of_the_batch(
+        model,
+        helper.make_node("Cast", ["count"], ["inexact"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["inexact"], ["size"], to=TensorProto.INT64),
+    )
+
+
+def twice_the_batch(model: ModelProto) -> None:
+    of_the_batch(model, helper.make_node("Mul", ["count", "factor"], ["size"]), factor=[2])
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -297,6 +360,9 @@ def many_nodes(model: ModelProto) -> None:
         (sized_by_the_latent("Unique", place=0), r"\(Unique\): the operator is not one that inference needs"),
         (huge_by_the_batch, "the tensor 'bomb' takes 8589934592 bytes a sample"),
         (grows_by_the_square, "the tensor 'bomb' grows faster than its batch"),
+        (huge_at_batches_that_nobody_tries, r"\(Sub\): computes a size from the batch other than a multiple"),
+        (huge_where_integers_wrap, r"\(Cast\): converts a number that depends on the batch to integers"),
+        (rounded_batch, r"\(Cast\): converts a number that depends on the batch to integers"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip

@@ -24,6 +24,7 @@ examples:
   python -m training train r3gan-digits --out runs/digits      a minute on any machine, nothing to download
   python -m training data mnist                                fetch MNIST once
   python -m training train r3gan-mnist --out runs/mnist        handwritten digits
+  python -m training train --data-path pictures --out runs/p   your own images, a folder of them
   python -m training resume runs/mnist                         go on after Ctrl-C, a crash or a reboot
   python -m training export runs/mnist --name mnist            make a package that the service serves
   tensorboard --logdir runs                                    watch the curves
@@ -91,7 +92,11 @@ def _note(line: str) -> None:
 def _register_train(commands: "Commands") -> None:
     parser = _add(commands, "train", "Train a pair from nothing.", _train)
     parser.add_argument(
-        "config", metavar="CONFIG", help="a TOML file, or the stem of a shipped one such as r3gan-mnist"
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="a TOML file, or the stem of a shipped one such as r3gan-mnist; left out, one is chosen for the images of "
+        "--data-path",
     )
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder for the run; it must not hold one yet")
     parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies, instead of [data] path")
@@ -101,15 +106,21 @@ def _register_train(commands: "Commands") -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from training import keys
 
-    path = keys.find(arguments.config)
-    keys.check_file(path)  # answers before torch is imported
+    if arguments.config is None and arguments.data_path is None:
+        raise TrainingError("train needs a CONFIG such as r3gan-digits, or a folder of images: --data-path FOLDER")
+    path = None if arguments.config is None else keys.find(arguments.config)
+    if path is not None:
+        keys.check_file(path)  # answers before torch is imported
 
     from training import config as configuration
     from training import run
 
-    config = configuration.load(path)
-    if arguments.data_path is not None:
-        config = configuration.with_data_path(config, arguments.data_path)
+    if path is None:
+        config = configuration.for_folder(arguments.data_path)
+    else:
+        config = configuration.load(path)
+        if arguments.data_path is not None:
+            config = configuration.with_data_path(config, arguments.data_path)
     if arguments.dry_run:
         run.rehearse(config, _say)
     elif arguments.out is None:

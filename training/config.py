@@ -10,15 +10,16 @@ result depends on; where the data happens to lie is not among that (its content 
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
-from training import augmentation, data, objectives
+from training import augmentation, data, keys, objectives
 from training.augmentation import AugmentationConfig, WarpsConfig
 from training.codes import Codes
-from training.data import DataConfig, SelfContained
+from training.data import DataConfig, SelfContained, folder
 from training.diagnostics.config import DiagnosticsConfig
 from training.errors import ConfigError
 from training.networks import DEFAULT_KIND, DISCRIMINATORS, GENERATORS, DiscriminatorConfig, GeneratorConfig, encoder
@@ -40,6 +41,9 @@ SECTIONS: Final = (
     "augmentation",
     "diagnostics",
 )
+FOR_FOLDERS: Final = "r3gan-folder"  # the shipped configuration that a folder of images is begun with
+NOT_OF_NAMES: Final = re.compile(r"[^a-z0-9_-]+")  # what a package's name may not hold
+LONGEST_NAME = 64  # of a package
 LARGEST_SEED = 2**63 - 1  # the largest integer that TOML must carry
 
 # Tables of one kind only, and those that every configuration must have something in.
@@ -174,6 +178,23 @@ def from_tables(tables: Mapping[str, object]) -> Config:
     _check_pack(config)
     _check_players(config, tables)
     return config
+
+
+def for_folder(path: str) -> Config:
+    """Choose a configuration for a folder of images that nobody has written one for.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        The shipped one for folders, with size, channels and the share held out by what the folder holds.
+
+    Raises:
+        DataError: if the folder is missing or holds no image that can be read.
+    """
+    chosen = folder.suggested(path)
+    name = NOT_OF_NAMES.sub("-", Path(path).resolve().name.lower()).strip("-_")[:LONGEST_NAME]
+    return replace(load(keys.find(FOR_FOLDERS)), name=name or FOR_FOLDERS, data=chosen)
 
 
 def with_data_path(config: Config, path: str) -> Config:

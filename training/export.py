@@ -34,7 +34,7 @@ from training.manifest import (
     DiscriminatorFacts,
     Manifest,
 )
-from training.packaging import golden, graphs, quality
+from training.packaging import golden, graphs, limits, quality
 from training.packaging.card import Findings, card, summary
 from training.packaging.catalogue import among_the_unknown
 from training.packaging.draws import Purpose
@@ -48,8 +48,6 @@ from training.packaging.runtime import Arrays
 from training.pictures import classes_shown, samples_wanted
 from training.unknown_label import MOST_CLASSES, UnknownLabel, calibrate_unknown_label
 
-IMAGE_CHANNELS: Final = (1, 3)  # of the package format
-FEWEST_HELD_OUT = 64  # samples: with fewer, the halves of a calibration say nothing
 BATCH_MATES = 8  # rows tried together and alone
 NOISE_SAMPLES = 1_000
 NOISE_SEED = 0
@@ -85,6 +83,7 @@ def export_run(
         TrainingError: if the run or its data cannot be read, a graph would not be faithful, or the package cannot be
             published; then nothing is left behind.
     """
+    limits.check_license(license_text)
     trained, data = load(run, data_path)
     name = trained.config.name if name is None else name
     version = choose_version(models_dir, name, version)
@@ -143,13 +142,7 @@ def load(run: Path, data_path: str | None = None) -> tuple[Run, Data]:
         raise ExportError(
             f"{run} was trained on other data: its SHA-256 was {trained.data_sha256} and is {data.sha256}"
         )
-    if isinstance(data, ImageData) and data.image_shape[0] not in IMAGE_CHANNELS:
-        channels = data.image_shape[0]
-        raise ExportError(f"{data.name} has {channels} channels; a package's images are grey (1) or colour (3)")
-    if len(data.held_out) < FEWEST_HELD_OUT:
-        raise ExportError(
-            f"{data.name} holds out {len(data.held_out)} samples; to calibrate takes {FEWEST_HELD_OUT} or more"
-        )
+    limits.check(config, data)
     return trained, data
 
 

@@ -13,12 +13,14 @@ from typing import Final
 from training import checkpoint, data
 from training import config as configuration
 from training.config import Config
+from training.data import Data, ImageData
 from training.diagnostics import history, report
 from training.diagnostics.monitor import Monitor
 from training.errors import CheckpointError, CollapseError, DivergenceError
 from training.files import exclusive, write_atomically
 from training.fit import Observers, fit
 from training.networks.port import parameter_count
+from training.packaging import limits
 from training.progress import progress
 from training.recording import Recorder
 from training.trainer import Trainer
@@ -46,7 +48,7 @@ def start(config: Config, run: Path, say: Say) -> None:
         raise CheckpointError(
             f"{run} holds a run already; go on with `python -m training resume {run}`, or choose another --out"
         )
-    trainer = Trainer(config, data.load(config.data))
+    trainer = Trainer(config, _load(config))
     if trainer.is_main_process:
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,7 @@ def rehearse(config: Config, say: Say) -> None:
     Raises:
         TrainingError: as the data, the configuration and the training raise it.
     """
-    trainer = Trainer(config, data.load(config.data))
+    trainer = Trainer(config, _load(config))
     say(configuration.dumps(config))
     _introduce(trainer, say)
     _time_steps(trainer, WARM_UP_STEPS, "warming up")
@@ -149,16 +151,25 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> None:
     say(f"{run} is complete at {trainer.samples_seen:,} samples")
 
 
-def _introduce(trainer: Trainer, say: Say) -> None:
-    """Say what is trained, and what may be regretted of it."""
-    say(_summary(trainer))
-    for doubt in configuration.doubts(trainer.config):
-        say(f"warning: {doubt}")
-
-
 def _report(run: Path, say: Say) -> None:
     page, findings = report.write(run)
     say(f"{page}: {', '.join(finding.name for finding in findings)}")
+
+
+def _load(config: Config) -> Data:
+    """The data of a run that begins; refused where no package could hold what it is to become."""
+    loaded = data.load(config.data)
+    limits.check(config, loaded)
+    return loaded
+
+
+def _introduce(trainer: Trainer, say: Say) -> None:
+    """Say what is trained on what, how the data was read, and what may be regretted."""
+    say(_summary(trainer))
+    for note in trainer.data.notes if isinstance(trainer.data, ImageData) else ():
+        say(f"  {note}")
+    for doubt in configuration.doubts(trainer.config):
+        say(f"warning: {doubt}")
 
 
 def _summary(trainer: Trainer) -> str:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from tests.training import small
+from tests.training.data import images
 from training import checkpoint
 from training.cli import main
+from training.tables import Value
 
 
 @pytest.fixture
@@ -43,6 +45,47 @@ def test_a_dry_run_shows_what_would_happen_and_writes_nothing(
     ):
         assert words in shown
     assert list(tmp_path.iterdir()) == [config_file]
+
+
+def test_a_folder_of_images_is_enough_to_train_and_the_first_lines_tell_how_it_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cats", "dogs"):
+        images.fill(tmp_path / "My pictures!" / name, 80, size=(8, 9))
+    (tmp_path / "My pictures!" / ".DS_Store").write_bytes(b"")
+    assert main(["train", "--data-path", str(tmp_path / "My pictures!"), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        'name = "my-pictures"',
+        "images: 160 .png",
+        "cats 80, dogs 80",
+        "held out: by 0.",
+        "left out: 1 hidden or of the system (.DS_Store)",
+        "size: 8x9, grey, as they are",
+    ):
+        assert words in shown
+
+
+@pytest.mark.parametrize("begin", [["--out", "run"], ["--dry-run"]])
+def test_what_no_package_can_hold_is_refused_before_the_first_step(
+    begin: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a" * 101, "b"):
+        images.fill(tmp_path / "pictures" / name, 100, size=(8, 8))
+    path = tmp_path / "run.toml"
+    table: dict[str, Value] = {"kind": "folder", "path": "pictures", "labels": "folders"}
+    path.write_text(small.text(data=table, generator={"conditional": True, "latent_size": 65_537}))
+    assert main(["train", str(path), *begin]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for words in (
+        "of 200 samples, and to calibrate takes 64 or more (set [data] held_out_fraction = 0.40",
+        "latent_size is 65,537, and a package's is 65,536 at most",
+        "1 of its classes have names of more than 100 characters",
+    ):
+        assert words in shown.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_train_and_resume_work_from_the_command_line(config_file: Path, tmp_path: Path) -> None:

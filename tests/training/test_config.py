@@ -160,3 +160,8 @@ def test_a_game_that_lacks_what_makes_it_converge_is_doubted(objective: dict[str
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_nothing_that_is_shipped_is_doubted(path: Path) -> None:
     assert configuration.doubts(configuration.load(path)) == []
+
+
+def test_a_byte_order_mark_before_a_configuration_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "marked.toml").write_text(small.text(), encoding="utf-8-sig")
+    assert configuration.load(tmp_path / "marked.toml") == small.config()

@@ -145,10 +145,12 @@ def test_a_complete_run_stays_as_it_is_when_resumed(tmp_path: Path) -> None:
 def test_a_run_is_resumed_where_its_data_has_moved_but_not_on_other_data(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
-    for number in range(64):
+    for number in range(160):
         Image.new("L", (8, 8), number).save(here / f"{number}.png")
     said: list[str] = []
-    folder_config = small.config(data={"kind": "folder", "path": str(here)}, trainer={"total_samples": 160})
+    folder_config = small.config(
+        data={"kind": "folder", "path": str(here), "held_out_fraction": 0.5}, trainer={"total_samples": 160}
+    )
     run.start(folder_config, tmp_path / "run", said.append)
     shutil.copytree(here, there)
     run.resume(tmp_path / "run", said.append, str(there))

@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+FEWEST_HELD_OUT = 64  # samples that every package is calibrated and measured on: with fewer, its figures say nothing
+
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
@@ -79,6 +81,7 @@ class ImageData:
         label_names: what class k is called, or None.
         sha256: of the source's bytes, hexadecimal: the same hash means the same data.
         attribution: whose data it is and under which terms, one line.
+        notes: how the source was read, for people, a line each.
     """
 
     name: str
@@ -89,6 +92,7 @@ class ImageData:
     label_names: tuple[str, ...] | None
     sha256: str
     attribution: str
+    notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -21,11 +21,10 @@ from training import data as sources
 from training import keys
 from training.calibration import Curve, PiecewiseLinear, Platt
 from training.data import ImageData, InteractionData, VectorData
-from training.data.image_data import Labels
+from training.data.image_data import FEWEST_HELD_OUT, Labels
 from training.data.pixels import HIGH, LOW
 from training.errors import ExportError
 from training.evaluation import reference_rows
-from training.export import FEWEST_HELD_OUT
 from training.manifest import CARD, FILE_NAME, file_entry, moment, written
 from training.packaging.card import UNLABELLED, unlabelled
 from training.packaging.draws import Purpose, draw

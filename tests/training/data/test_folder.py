@@ -491,8 +491,7 @@ def test_the_hash_of_an_ordinary_folder_is_that_of_its_names_and_contents(tmp_pa
 def test_the_first_frame_is_taken_and_said(tmp_path: Path, suffix: str) -> None:
     fill(tmp_path, 64, mode="RGB")
     frames = [Image.new("RGB", (6, 5), shade) for shade in ("#0000ff", "#00ff00")]
-    options = {"lossless": True} if suffix == "webp" else {}
-    frames[0].save(tmp_path / f"0.{suffix}", save_all=True, append_images=frames[1:], **options)
+    frames[0].save(tmp_path / f"0.{suffix}", save_all=True, append_images=frames[1:], lossless=True)
     (tmp_path / "0.png").unlink()
     images = load(tmp_path)
     assert "converted: 1 have several frames, of which the first is taken" in images.notes

@@ -14,16 +14,24 @@ from training.tables import Value
 
 
 def images(*, held_out: int = 64, shape: tuple[int, int, int] = (1, 8, 8), names: tuple[str, ...] = ()) -> ImageData:
-    labels = (np.zeros(100, np.int64), np.zeros(held_out, np.int64)) if names else (None, None)
     train, measured = (np.broadcast_to(np.uint8(0), (count, *shape)) for count in (100, held_out))
-    return ImageData("pictures", train, measured, *labels, names or None, "0" * 64, "nobody's")
+    return ImageData(
+        name="pictures",
+        train=train,
+        held_out=measured,
+        train_labels=np.zeros(100, np.int64) if names else None,
+        held_out_labels=np.zeros(held_out, np.int64) if names else None,
+        label_names=names or None,
+        sha256="0" * 64,
+        attribution="nobody's",
+    )
 
 
 def test_the_limits_are_the_formats() -> None:
     schema = json.loads(SCHEMA_PATH.read_text())["properties"]
     image, vector, item = schema["sample"]["oneOf"]
     names, codes = schema["labels"]["properties"]["names"], schema["codes"]["properties"]["categorical"]
-    assert limits.IMAGE_CHANNELS == tuple(image["properties"]["channels"]["enum"])
+    assert tuple(image["properties"]["channels"]["enum"]) == limits.IMAGE_CHANNELS
     assert limits.LARGEST_SIDE == image["properties"]["height"]["maximum"] == image["properties"]["width"]["maximum"]
     assert vector["properties"]["size"]["maximum"] == limits.LARGEST_VECTOR
     assert item["properties"]["count"]["maximum"] == limits.LARGEST_COUNT

@@ -194,7 +194,7 @@ class Supervisor:
                     return FAILED
                 delay_s = self._restarts[child.program].delay_s(time.monotonic() - child.began)
                 logger.warning("a process ended and is replaced", **child.fields, exit_code=code, after_s=delay_s)
-                start = asyncio.create_task(self._start(child.program, delay_s))
+                start = asyncio.create_task(self._replace(child.program, delay_s))
                 self._starting.add(start)
                 start.add_done_callback(self._starting.discard)
 
@@ -224,13 +224,31 @@ class Supervisor:
         child.tell_to_end()
         self._children.discard(child)
 
-    async def _start(self, program: Program, delay_s: float = 0.0) -> None:
-        await asyncio.sleep(delay_s)
+    async def _replace(self, program: Program, delay_s: float) -> None:
+        """Start a program's process again, and again where the host has no room for one now."""
+        while True:
+            await asyncio.sleep(delay_s)
+            try:
+                await self._start(program)
+            except OSError as error:
+                delay_s = self._restarts[program].delay_s(0.0)
+                fields = {"program": program.module, "number": program.number, "after_s": delay_s}
+                logger.error("a process cannot be started and is tried again", **fields, reason=error.strerror)  # noqa: TRY400
+            else:
+                return
+
+    async def _start(self, program: Program) -> None:
         ours, its = socket.socketpair()
-        with its:
+        try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", program.module, *program.arguments, stdin=its.fileno(), pass_fds=program.inherits
-            )
+                sys.executable, "-m", program.module, *program.arguments,
+                stdin=its.fileno(), pass_fds=program.inherits,
+            )  # fmt: skip
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            its.close()
         child = _Child(program, process, ours)
         logger.info("process started", **child.fields)
         self._children.add(child)

@@ -1,6 +1,7 @@
 """How several processes listen on one port, and what becomes of those that hang or end again and again."""
 
 import asyncio
+import os
 import signal
 import socket
 from contextlib import ExitStack, suppress
@@ -76,3 +77,31 @@ def test_replacements_wait_ever_longer_until_one_has_lived() -> None:
     assert [restarts.delay_s(1.0) for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
     assert restarts.delay_s(HEALTHY_S) == 0
     assert restarts.delay_s(1.0) == 0.5
+
+
+def test_a_replacement_that_the_host_has_no_room_for_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [BlockingIOError(11, "Resource temporarily unavailable")] * 2
+    really = asyncio.create_subprocess_exec
+    started: list[int] = []
+
+    async def exec_when_there_is_room(*arguments: str, **options: int | tuple[int, ...]) -> asyncio.subprocess.Process:
+        if len(started) >= 2 and refusals:
+            raise refusals.pop()
+        process = await really(*arguments, **options)  # type: ignore[arg-type]  # handed on as they came
+        started.append(process.pid)
+        return process
+
+    async def replaced() -> None:
+        whole = supervisor(stubborn(1, patience_s=600), stubborn(2, patience_s=600))
+        running = asyncio.create_task(whole.run())
+        while len(started) < 2:  # noqa: ASYNC110 - a process's start sets no event
+            await asyncio.sleep(0.01)
+        os.kill(started[1], signal.SIGKILL)
+        while len(started) < 3:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        signal.raise_signal(signal.SIGTERM)
+        assert await running == 0
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", exec_when_there_is_room)
+    asyncio.run(replaced())
+    assert refusals == []

@@ -24,9 +24,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits
-from tqdm import tqdm
 
 from training.diagnostics.distances import distances
+from training.progress import progress
 
 IMAGE_AXES: Final = 4  # batch, channels, height and width
 FINEST_PIXELS: Final = 32  # of a side that the network sees
@@ -37,7 +37,6 @@ LEARNING_RATE: Final = 4e-3  # peak of the one-cycle schedule
 WEIGHT_DECAY: Final = 1e-2  # AdamW's default
 LEAKY_SLOPE: Final = 0.2  # DCGAN's
 FEWEST_NEIGHBOURS: Final = 5
-PATIENCE_S: Final = 2.0  # before a bar shows that something goes on
 
 Score = Callable[[Tensor], Tensor]
 
@@ -121,7 +120,7 @@ def _by_network(real: Tensor, generated: Tensor, seed: int) -> Score:
     targets = torch.cat([torch.ones(PAIRS), torch.zeros(PAIRS)])
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
-    for _ in tqdm(range(STEPS), desc="telling samples from real ones", unit="step", delay=PATIENCE_S, leave=False):
+    for _ in progress(range(STEPS), "telling samples from real ones", STEPS):
         rows = torch.cat(
             [
                 torch.randint(len(real), (PAIRS,), generator=chance),

@@ -22,6 +22,7 @@ from PIL import Image
 from training import config as configuration
 from training import run
 from training.data import DigitsConfig, digits
+from training.data.image_data import FEWEST_HELD_OUT
 from training.diagnostics.examination import examine
 from training.diagnostics.finding import Record
 from training.diagnostics.history import Event
@@ -116,11 +117,13 @@ def on_images(
 
 
 def few_digits(count: int) -> Callable[[Path], None]:
-    """So many of the bundled digits as files."""
+    """So many of the bundled digits to train on as files, and as many held out as a run must have."""
 
     def make(folder: Path) -> None:
-        for number, image in enumerate(digits.load(DigitsConfig()).train[:count]):
-            Image.fromarray(image[0]).save(folder / f"{number:03d}.png")
+        for side, start, end in (("train", 0, count), ("test", count, count + FEWEST_HELD_OUT)):
+            (folder / side).mkdir()
+            for number, image in enumerate(digits.load(DigitsConfig()).train[start:end]):
+                Image.fromarray(image[0]).save(folder / side / f"{number:03d}.png")
 
     return make
 
@@ -143,7 +146,6 @@ def pace(**keys: Value) -> Tables:
 
 NON_SATURATING: Final[Tables] = {"objective": {"kind": "non_saturating"}}
 GRID: Final[Tables] = {"data": {"kind": "grid", "train_samples": 20_000, "held_out_samples": 2_000}}
-FEW: Final[Tables] = {"data": {"held_out_fraction": 0.3}}
 
 KNOWN: Final[dict[str, KnownRun]] = {
     "healthy-digits": KnownRun("the usual game", ("healthy",), changed(IMAGES, {}), 3),
@@ -253,12 +255,12 @@ KNOWN: Final[dict[str, KnownRun]] = {
     "overfitting-few": KnownRun(
         "50 training images and a wide critic",
         ("overfitting",),
-        on_images(few_digits(72), IMAGES, {**FEW, **NON_SATURATING, "discriminator": {"widths": [64, 128]}}),
+        on_images(few_digits(50), IMAGES, {**NON_SATURATING, "discriminator": {"widths": [64, 128]}}),
     ),
     "overfitting-few-hinge": KnownRun(
         "84 training images",
         ("overfitting",),
-        on_images(few_digits(120), IMAGES, {**FEW, "objective": {"kind": "hinge"}}),
+        on_images(few_digits(84), IMAGES, {"objective": {"kind": "hinge"}}),
     ),
     "constrained-digits": KnownRun(
         "penalties four thousand times too strong",
@@ -434,9 +436,9 @@ KNOWN: Final[dict[str, KnownRun]] = {
         "50 training images for three thousand steps",
         ("memorised",),
         on_images(
-            few_digits(72),
+            few_digits(50),
             IMAGES,
-            {**FEW, "objective": {"gamma_r1": 0.05, "gamma_r2": 0.05}, **pace(total_samples=192_000)},
+            {"objective": {"gamma_r1": 0.05, "gamma_r2": 0.05}, **pace(total_samples=192_000)},
         ),
     ),
 }

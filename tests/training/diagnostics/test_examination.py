@@ -39,9 +39,10 @@ def test_a_run_without_a_checkpoint_is_at_its_start(tmp_path: Path) -> None:
 def test_data_that_has_changed_is_not_compared_with(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
-    for number in range(64):
-        Image.new("L", (8, 8), 4 * number).save(images / f"{number:02d}.png")
-    config = small.config(data={"kind": "folder", "path": str(images)}, trainer={"total_samples": 160})
+    for number in range(160):
+        Image.new("L", (8, 8), number).save(images / f"{number:02d}.png")
+    folder: dict[str, Value] = {"kind": "folder", "path": str(images), "held_out_fraction": 0.5}
+    config = small.config(data=folder, trainer={"total_samples": 160})
     run.start(config, tmp_path / "run", ignore)
     assert examine(tmp_path / "run")[1] is None
     Image.new("L", (8, 8), 255).save(images / "03.png")

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "idle": "a lone caller: our latency, the peers' and the bare run's",
     "overhead": "processor time of a request and of a sample, beside the run",
     "burst": "from idle to 200 callers and back, ten times",
+    "overload": "three and five times what the service can do, by callers with a deadline: what is answered in time",
     "start": "from nothing to the first sample: seconds and memory",
     "workers": "several HTTP processes in front of one engine",
     "training": "the trainer against the loops that people write",

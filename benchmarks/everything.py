@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.workplace import ROOT
 
-EXPERIMENTS: Final = ("serving", "idle", "overhead", "burst", "start", "workers", "cuda", "training")
+EXPERIMENTS: Final = ("serving", "idle", "overhead", "burst", "overload", "start", "workers", "cuda", "training")
 
 
 def main(arguments: list[str]) -> None:

@@ -137,6 +137,20 @@ def crowds(folder: Path) -> Lines:
         yield f"| {row['cycle']} | {' | '.join(cells)} |"
 
 
+def overloads(folder: Path) -> Lines:
+    """More than the service can take: what is answered in time, of what it could do."""
+    found = read("overload", folder)
+    yield "| server | load | answered in time, of capacity | p50 of those, ms | p50 of those refused or late, ms |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name in _distinct(found, "server"):
+        for load in dict.fromkeys(row["load"] for row in found.rows):
+            rows = list(chosen(found.rows, server=name, load=load))
+            shares = [number(row, "goodput_samples_per_s") / number(row, "capacity_samples_per_s") for row in rows]
+            waits = (numbers(rows, key) for key in ("good_p50_s", "lost_p50_s"))
+            cells = [figure([wait / MILLI for wait in each], 0) if each else MISSING for each in waits]
+            yield f"| {name} | {load} | {figure([100 * share for share in shares], 0)} % | {' | '.join(cells)} |"
+
+
 def starts(folder: Path) -> Lines:
     """From nothing to the first sample."""
     rows = read("start", folder).rows
@@ -206,6 +220,7 @@ TABLES: Final[Mapping[str, Callable[[Path], Lines]]] = {
     "lone": lone,
     "costs": costs,
     "crowds": crowds,
+    "overloads": overloads,
     "starts": starts,
     "processes": processes,
     "trainers": trainers,

@@ -283,6 +283,11 @@ class BatchPolicy:
     def _fill(self, ready: list[_Waiting], free: int, alone: bool) -> Batch:
         """Take the first of the queue, which are `ready`, as far as there is room."""
         available = sum([waiting.left for waiting in ready])
+        if self._sizes and available > self._sizes.largest:
+            # Who needs one run does not wait for it to be filled up by who needs many.
+            small = sum([waiting.left for waiting in ready if waiting.left <= self._sizes.largest])
+            if 0 < small < self._sizes.largest and self._sizes.pay_alone(small):
+                available = small
         size, wide = self._sizes.choose(available, free, alone=alone) if self._sizes else (available, False)
         slices = []
         room, whole = size, 0

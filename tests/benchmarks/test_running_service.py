@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from benchmarks import burst, cells, serving, workplace
+from benchmarks import burst, cells, overload, serving, workplace
 from benchmarks.closed_loop import LoadFailed, json_work
 from benchmarks.connection import exactly
 from benchmarks.contenders import OURS, Setting, free_port
@@ -58,6 +58,16 @@ def test_a_crowd_is_answered_to_the_last(served: tuple[int, int]) -> None:
     times = exactly(burst.crowd(OURS.work(SETTING, served[1], 1), callers=20, requests=2))
     assert len(times) == 40
     assert np.min(times) > 0
+
+
+def test_an_overload_counts_who_is_answered_in_time_and_who_is_not(served: tuple[int, int]) -> None:
+    work = OURS.work(SETTING, served[1], 1)
+    due_s = overload.random_times(200, 0.5, seed=0)
+    in_time, too_late = (exactly(overload.flood(work, due_s, deadline_ms)) for deadline_ms in (30_000, 1))
+    assert len(in_time) == len(too_late) == len(due_s)
+    assert all(asked.good for asked in in_time)
+    assert not all(asked.good for asked in too_late)
+    assert exactly(overload.capacity(work, 0.2)) > 0
 
 
 def test_a_server_that_ends_at_once_is_told_with_its_words() -> None:

@@ -154,8 +154,18 @@ def test_a_request_that_would_wait_too_long_is_refused_though_it_has_time_and_th
 def test_a_sample_is_not_refused_for_the_many_behind_it() -> None:
     queue = known()
     admit(queue, 400)
-    queue.admit(1, NOW + 1, NOW)
-    assert len(take(queue).slices) == 2
+    one = queue.admit(1, NOW + 1, NOW)
+    assert take(queue).slices[0].ticket == one
+
+
+def test_a_sample_beside_a_request_of_many_batches_has_a_run_of_its_own_where_that_costs_no_more() -> None:
+    queue = known()
+    many, one = admit(queue, 400, 1)
+    assert take(queue) == Batch((Slice(one, 0, 1),), 1)
+    assert take(queue) == Batch((Slice(many, 0, 64),), 64)
+    dear = BatchPolicy(BatchLimits(), RunSizes((1, 64), {1: 0.5, 64: 0.64}))
+    many, one = admit(dear, 400, 1)
+    assert take(dear) == Batch((Slice(one, 0, 1), Slice(many, 0, 63)), 64)
 
 
 def test_what_can_no_longer_be_done_in_time_is_not_begun() -> None:

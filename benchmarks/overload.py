@@ -3,15 +3,19 @@
     capacity, by a closed loop ──▶ requests at random times, at one, three and five times that, each with a deadline
 
 Goodput is what was answered before its deadline, in samples a second; what is computed later is computed for nobody.
+Of capacity it says little where others use the machine too, since they do not use it evenly; of what was computed
+meanwhile it says the same beside anybody.
 Callers come by a Poisson process, each on a connection that is free, and nobody asks again. `--against` names a
 checkout of another version of the service, which is measured in the same rounds, each time the other one first.
 """
 
 import asyncio
+import http.client
 import random
 import re
 import sys
 import time
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +42,9 @@ WARM_UP_S: Final = 2.0
 CAPACITY_CONNECTIONS: Final = 16
 CAPACITY_S: Final = 4.0
 # Many more than are on their way at a time, since each is answered or refused within about a second.
-CONNECTIONS: Final = 1000
+CONNECTIONS: Final = 500
+METRICS_TIMEOUT_S: Final = 10.0
+COMPUTED: Final = re.compile(r'^ganymede_samples_total\{graph="generator",.*\} (\S+)$', re.MULTILINE)
 VERSION: Final = re.compile(r'__version__ = "(.+)"')
 
 
@@ -121,6 +127,17 @@ async def flood(work: Work, due_s: Sequence[float], deadline_ms: int) -> list[As
     return asked
 
 
+def computed(work: Work) -> float:
+    """Samples that a service says it has computed so far."""
+    address = urllib.parse.urlsplit(work.url)
+    connection = http.client.HTTPConnection(address.netloc, timeout=METRICS_TIMEOUT_S)
+    try:
+        connection.request("GET", "/metrics")
+        return sum(map(float, COMPUTED.findall(connection.getresponse().read().decode())))
+    finally:
+        connection.close()
+
+
 def random_times(rate_per_s: float, duration_s: float, seed: int) -> list[float]:
     """When the requests of a Poisson process are due, in seconds from the start."""
     chance = random.Random(seed)  # noqa: S311 - a load, not a secret
@@ -148,7 +165,7 @@ def measure(servers: Sequence[tuple[str, Launch, Work]], rounds: int, duration_s
                 server.first_answer(work)
                 limit = exactly(capacity(work, CAPACITY_S))
                 for load in LOADS:
-                    before, cpu_s = usage.read(server.pid), time.process_time()
+                    before, cpu_s, samples = usage.read(server.pid), time.process_time(), computed(work)
                     asked = exactly(flood(work, random_times(load * limit, duration_s, turn), DEADLINE_MS))
                     used = usage.between(before, usage.read(server.pid), time.process_time() - cpu_s)
                     settled = [each for each in asked if each.due_s >= WARM_UP_S]
@@ -161,8 +178,10 @@ def measure(servers: Sequence[tuple[str, Launch, Work]], rounds: int, duration_s
                         "capacity_samples_per_s": limit * work.n,
                         "offered_samples_per_s": len(settled) * work.n / (duration_s - WARM_UP_S),
                         "goodput_samples_per_s": len(good) * work.n / (duration_s - WARM_UP_S),
+                        "good_of_computed": sum(each.good for each in asked) * work.n / (computed(work) - samples),
                         "good_p50_s": quantile(good, 0.5) if good else None,
                         "lost_p50_s": quantile(lost, 0.5) if lost else None,
+                        "server_cores": used.server,
                         "foreign_cores": used.foreign,
                     }
 

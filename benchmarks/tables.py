@@ -140,15 +140,20 @@ def crowds(folder: Path) -> Lines:
 def overloads(folder: Path) -> Lines:
     """More than the service can take: what is answered in time, of what it could do."""
     found = read("overload", folder)
-    yield "| server | load | answered in time, of capacity | p50 of those, ms | p50 of those refused or late, ms |"
-    yield "| --- | ---: | ---: | ---: | ---: |"
+    yield (
+        "| server | load | answered in time, of capacity | of what was computed | p50 of those, ms "
+        "| p50 of those refused or late, ms |"
+    )
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for name in _distinct(found, "server"):
         for load in dict.fromkeys(row["load"] for row in found.rows):
             rows = list(chosen(found.rows, server=name, load=load))
             shares = [number(row, "goodput_samples_per_s") / number(row, "capacity_samples_per_s") for row in rows]
-            waits = (numbers(rows, key) for key in ("good_p50_s", "lost_p50_s"))
-            cells = [figure([wait / MILLI for wait in each], 0) if each else MISSING for each in waits]
-            yield f"| {name} | {load} | {figure([100 * share for share in shares], 0)} % | {' | '.join(cells)} |"
+            cells = [
+                f"{figure([100 * share for share in each])} %" for each in (shares, numbers(rows, "good_of_computed"))
+            ]
+            waits = [of(rows, key, {}, MILLI) for key in ("good_p50_s", "lost_p50_s")]
+            yield f"| {name} | {load} | {' | '.join(cells + waits)} |"
 
 
 def starts(folder: Path) -> Lines:

@@ -40,8 +40,10 @@ from service.packages.operators import OPERATORS, RANDOM_OPERATORS
 MAX_NODES = 10_000  # StyleGAN2 at 1024×1024 has about a thousand
 MAX_INITIALIZERS = 10_000
 MAX_TENSOR_BYTES = 2**30  # of one intermediate tensor, for one sample: 1024×1024 with 256 maps, in float32
-# Both beyond one, where a batch could pass for a constant; the second is the largest that is run by default.
-BATCHES: Final = (8, 64)
+LARGEST_BY_DEFAULT = 64  # samples in one run
+# Every batch that is run by default, since a tensor may be small in some and huge in one between them; then those that
+# the engine runs where the operator allows it more.
+BATCHES: Final = (*range(1, LARGEST_BY_DEFAULT + 1), 128, 256, 512, 1024, 2048, 4096)
 MOST_SHAPE_ELEMENTS = 1024  # of a constant that says shapes, axes or places; weights proper are larger, or no shapes
 # What shape inference hands the numbers of a shape through, unchanged.
 MOVES: Final = frozenset({"Concat", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"})
@@ -135,8 +137,8 @@ def vet(content: bytes, stated: StatedGraph) -> None:
     inferred = infer(content)
     check_tensors("input", inferred.input, stated["inputs"])
     check_tensors("output", inferred.output, stated["outputs"])
-    check_sizes(model, batch_coupled=stated["batch_coupled"])
     check_counts(inferred)
+    check_sizes(model, batch_coupled=stated["batch_coupled"])
     if not stated["batch_coupled"] and any(tensor["role"] == "logit" for tensor in stated["outputs"]):
         check_scores(inferred)
     fly(content, specs(stated["inputs"]), specs(stated["outputs"]))
@@ -253,8 +255,7 @@ def check_sizes(model: ModelProto, *, batch_coupled: bool) -> None:
     """Refuse a tensor whose size is the input's to choose, or so large that one sample would exhaust the service.
 
     With its batch fixed at a number, every axis of a graph whose sizes depend on nothing but the batch can be inferred;
-    what cannot is computed from the numbers that the graph is given, or is as good as that. Two batches also tell how a
-    tensor grows.
+    what cannot is computed from the numbers that the graph is given, or is as good as that.
 
     Args:
         model: the graph.
@@ -263,23 +264,32 @@ def check_sizes(model: ModelProto, *, batch_coupled: bool) -> None:
     Raises:
         Refused: with the tensor's name, and that of its operator where it is not the size alone.
     """
-    few, many = BATCHES
-    of_few, of_many = (sizes_at(model, batch) for batch in BATCHES)
-    for name, size in of_many.items():
-        growth = (size - of_few[name]) // (many - few)
-        of_one = max(of_few[name] - (few - 1) * growth, size // many)  # the second where it does not grow evenly
-        if of_one > MAX_TENSOR_BYTES:
-            raise Refused(f"the tensor {name!r} takes {of_one} bytes a sample; at most {MAX_TENSOR_BYTES} are allowed")
-        if not batch_coupled and size > max(of_few[name] * many // few, MAX_TENSOR_BYTES):
-            raise Refused(f"the tensor {name!r} grows faster than its batch")
+    bare = skeleton(model)
+    batched = bare.graph.input[: len(model.graph.input)]  # behind them stand weights
+    of_one: dict[str, int] = {}
+    for batch in BATCHES:
+        for value in batched:
+            value.type.tensor_type.shape.dim[0].dim_value = batch
+        sizes = sizes_at(bare, batch)
+        of_one = of_one or sizes
+        for name, size in sizes.items():
+            if size > batch * MAX_TENSOR_BYTES or of_one[name] > MAX_TENSOR_BYTES:
+                raise Refused(
+                    f"the tensor {name!r} takes {-(-size // batch)} bytes a sample in a batch of {batch}; at most "
+                    f"{MAX_TENSOR_BYTES} are allowed"
+                )
+            meets = batch_coupled and batch > LARGEST_BY_DEFAULT
+            if not meets and size > max(batch * of_one[name], MAX_TENSOR_BYTES):
+                raise Refused(
+                    f"the tensor {name!r} grows faster than its batch, to {size} bytes in a batch of {batch}; at most "
+                    f"{MAX_TENSOR_BYTES} are allowed then"
+                )
 
 
-def sizes_at(model: ModelProto, batch: int) -> dict[str, int]:
-    """Answer the bytes of every tensor that the nodes compute, for a batch of so many samples."""
+def sizes_at(bare: ModelProto, batch: int) -> dict[str, int]:
+    """Answer the bytes of every tensor that the nodes compute, of a skeleton whose batch is fixed at a number."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(
-            skeleton(model, batch), check_type=True, strict_mode=True, data_prop=True
-        ).graph
+        inferred = onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
         reason = " ".join(str(error).split())
         raise Refused(f"has no shapes for a batch of {batch}: {reason[:MAX_REASON]}") from error
@@ -298,14 +308,12 @@ def sizes_at(model: ModelProto, batch: int) -> dict[str, int]:
     return sizes
 
 
-def skeleton(model: ModelProto, batch: int) -> ModelProto:
-    """A graph as far as shapes go: a fixed batch, and nothing of the larger weights but their shapes."""
+def skeleton(model: ModelProto) -> ModelProto:
+    """A graph as far as shapes go: its inputs, and behind them the larger weights, of which only the shapes stay."""
     graph = model.graph
     bare = GraphProto(name=graph.name, node=graph.node)
     for value in graph.input:
         bare.input.add().CopyFrom(value)
-        if value.type.tensor_type.shape.dim:
-            bare.input[-1].type.tensor_type.shape.dim[0].dim_value = batch
     for value in graph.output:
         bare.output.add(name=value.name).type.tensor_type.elem_type = value.type.tensor_type.elem_type
     for weight in graph.initializer:
@@ -319,8 +327,9 @@ def skeleton(model: ModelProto, batch: int) -> ModelProto:
 def check_counts(graph: GraphProto) -> None:
     """Refuse arithmetic with the batch by which a size could be small at the batches that are tried, and huge else.
 
-    A product of differences vanishes wherever its author likes, and inference hands through a conversion that wraps or
-    rounds. What remains, a batch times a constant, is what exporters write.
+    A product of differences vanishes wherever its author likes, a table has a size of its own for each batch, and
+    inference hands through a conversion that wraps or rounds. What remains, a batch times a constant, is what exporters
+    write.
 
     Args:
         graph: with the shape of every tensor that can be known; the batch is none of those.
@@ -351,16 +360,21 @@ def check_counts(graph: GraphProto) -> None:
         if not found:
             continue
         as_float = any(name in rounded for name in found)
+        if not as_float:
+            check_multiple(index, node, found)
         if node.op_type in {"Cast", "CastLike"}:
             as_float = rounds(index, node, attributes, as_float=as_float)
-        elif node.op_type in {"Add", "Sub"} or (node.op_type == "Mul" and len(found) > 1):
-            if not as_float:
-                raise Refused(
-                    f"node {index} ({node.op_type}): computes a size from the batch other than a multiple of it"
-                )
         elif not hands_through(node, found) or takes_fixed(node, shapes, constants):
             continue
         (rounded if as_float else counted).add(node.output[0])
+
+
+def check_multiple(index: int, node: NodeProto, found: list[str]) -> None:
+    """Refuse what makes another number of integers that depend on the batch than a multiple of one."""
+    if node.op_type == "Gather" and node.input[1] in found:
+        raise Refused(f"node {index} (Gather): looks a number up by the batch")
+    if node.op_type in {"Add", "Sub"} or (node.op_type == "Mul" and len(found) > 1):
+        raise Refused(f"node {index} ({node.op_type}): computes a size from the batch other than a multiple of it")
 
 
 def rounds(index: int, node: NodeProto, attributes: Mapping[str, AttributeProto], *, as_float: bool) -> bool:
@@ -375,7 +389,7 @@ def rounds(index: int, node: NodeProto, attributes: Mapping[str, AttributeProto]
 
 def hands_through(node: NodeProto, found: list[str]) -> bool:
     """Whether inference hands numbers of the batch through an operator, and not only shapes made of them."""
-    return node.op_type in {"Concat", "Mul"} or (node.op_type in MOVES and node.input[0] in found)
+    return node.op_type in {"Add", "Concat", "Mul", "Sub"} or (node.op_type in MOVES and node.input[0] in found)
 
 
 def takes_fixed(node: NodeProto, shapes: Mapping[str, list[bool]], constants: Mapping[str, TensorProto]) -> bool:

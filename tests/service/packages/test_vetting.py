@@ -308,6 +308,89 @@ def rounded_batch(model: ModelProto) -> None:
     )
 
 
+def huge_where_a_table_says_so(model: ModelProto) -> None:
+    """One element, and 2³⁴ in a batch of 32: none in a batch of two, nor where sizes are small as a rule."""
+    table = [1] * 1024
+    table[32] = 2**34
+    of_the_batch(model, helper.make_node("Gather", ["table", "count"], ["size"]), table=table)
+
+
+def with_nodes(model: ModelProto, *nodes: onnx.NodeProto, **constants: object) -> None:
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+    model.graph.node.extend(nodes)
+
+
+def outer_product(model: ModelProto, left: str, right: str, product: str) -> None:
+    with_nodes(
+        model,
+        helper.make_node("Reshape", [left, "as_column"], [f"{product}_left"]),
+        helper.make_node("Reshape", [right, "as_row"], [f"{product}_right"]),
+        helper.make_node("MatMul", [f"{product}_left", f"{product}_right"], [product]),
+    )
+
+
+def huge_between_two_batches(model: ModelProto) -> None:
+    """((B − 8)(65 − B))⁴, by slices and by a kernel as long as the batch: nothing at 8, and little at 64."""
+    with_nodes(
+        model,
+        helper.make_node("Slice", ["latent", "none", "one", "second"], ["column"]),
+        helper.make_node("Slice", ["column", "eight", "end", "first_axis"], ["behind_eight"]),
+        helper.make_node("Reshape", ["column", "as_kernel"], ["kernel"]),
+        helper.make_node("Conv", ["signal", "kernel"], ["ahead_of_65"]),
+        none=[0],
+        one=[1],
+        eight=[8],
+        end=[2**62],
+        first_axis=[0],
+        second=[1],
+        as_kernel=[1, 1, -1],
+        as_column=[-1, 1],
+        as_row=[1, -1],
+        signal=np.zeros((1, 1, 64), np.float32),
+    )
+    outer_product(model, "behind_eight", "ahead_of_65", "power1")
+    for power in (1, 2, 3):
+        outer_product(model, f"power{power}", "power1", f"power{power + 1}")
+
+
+def huge_for_one_sample(model: ModelProto) -> None:
+    """4 (64 / B)⁵ numbers: the rest of a constant that is shared out among the batch."""
+    with_nodes(
+        model,
+        helper.make_node("Shape", ["latent"], ["count"], start=0, end=1),
+        helper.make_node("Concat", ["count", "rest"], ["shares"], axis=0),
+        helper.make_node("Reshape", ["line", "shares"], ["shared"]),
+        helper.make_node("Slice", ["shared", "none", "one", "none"], ["share"]),
+        rest=[-1],
+        none=[0],
+        one=[1],
+        as_column=[-1, 1],
+        as_row=[1, -1],
+        line=np.zeros(64, np.float32),
+        four=np.zeros(4, np.float32),
+    )
+    outer_product(model, "four", "share", "power1")
+    for power in range(1, 5):
+        outer_product(model, f"power{power}", "share", f"power{power + 1}")
+
+
+def huge_beyond_64(model: ModelProto) -> None:
+    """(B − 64) 2³³ numbers, none in the batches that are run by default."""
+    with_nodes(
+        model,
+        helper.make_node("Slice", ["latent", "default", "end", "first_axis"], ["beyond"]),
+        helper.make_node("Slice", ["beyond", "none", "one", "second"], ["column"]),
+        helper.make_node("Expand", ["column", "much"], ["bomb"]),
+        default=[64],
+        end=[2**62],
+        first_axis=[0],
+        second=[1],
+        none=[0],
+        one=[1],
+        much=[1, 2**33],
+    )
+
+
 def twice_the_batch(model: ModelProto) -> None:
     of_the_batch(model, helper.make_node("Mul", ["count", "factor"], ["size"]), factor=[2])
 
@@ -362,6 +445,10 @@ def twice_the_batch(model: ModelProto) -> None:
         (grows_by_the_square, "the tensor 'bomb' grows faster than its batch"),
         (huge_at_batches_that_nobody_tries, r"\(Sub\): computes a size from the batch other than a multiple"),
         (huge_where_integers_wrap, r"\(Cast\): converts a number that depends on the batch to integers"),
+        (huge_where_a_table_says_so, r"\(Gather\): looks a number up by the batch"),
+        (huge_between_two_batches, "the tensor 'power4' grows faster than its batch, to 2754990144 bytes in a"),
+        (huge_for_one_sample, "the tensor 'power5' takes 17179869184 bytes a sample in a batch of 1;"),
+        (huge_beyond_64, "the tensor 'bomb' takes 17179869184 bytes a sample in a batch of 128"),
         (rounded_batch, r"\(Cast\): converts a number that depends on the batch to integers"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -407,6 +494,23 @@ def test_a_discriminator_that_denies_its_batch_statistics_is_found_out_by_its_gr
     assert refusal is not None
     assert "(ReduceMean): computes across the first axis" in refusal
     assert "state batch_coupled: true" in refusal
+
+
+def test_samples_that_meet_may_not_take_all_memory_either(tmp_path: Path) -> None:
+    package = read_package(write_toy_package(tmp_path, batch_coupled=True))
+    graph = package.manifest.discriminator
+    assert graph is not None
+    model = onnx.load_from_string(package.models["discriminator"])
+    with_nodes(
+        model,
+        helper.make_node("Shape", [graph.inputs[0].name], ["batch_only"], start=0, end=1),
+        helper.make_node("Concat", ["batch_only", "batch_only", "much"], ["square"], axis=0),
+        helper.make_node("ConstantOfShape", ["square"], ["bomb"]),
+        much=[2**21],
+    )
+    refusal = verdict((graph, model.SerializeToString()))
+    assert refusal is not None
+    assert "the tensor 'bomb' grows faster than its batch, to 1207959552 bytes in a batch of 12" in refusal
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08" * 1000])

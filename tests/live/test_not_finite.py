@@ -42,7 +42,8 @@ def broken_for_a_rare_seed(content: bytes) -> bytes:
         if op == "Gather":
             node.attribute.append(helper.make_attribute("axis", 1))
         nodes.insert(place + 1 + number, node)
-    return model.SerializeToString()
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 @pytest.fixture(scope="module")

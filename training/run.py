@@ -93,10 +93,14 @@ def rehearse(config: Config, say: Say) -> None:
         TrainingError: as the data, the configuration and the training raise it.
     """
     trainer = Trainer(config, _load(config))
-    say(configuration.dumps(config))
-    _introduce(trainer, say)
+    if trainer.is_main_process:
+        say(configuration.dumps(config))
+        _introduce(trainer, say)
     _time_steps(trainer, WARM_UP_STEPS, "warming up")
     step_s = _time_steps(trainer, TIMED_STEPS, "timing steps")
+    trainer.leave(together=True)
+    if not trainer.is_main_process:
+        return
     rate = config.trainer.batch_size / step_s
     say(
         f"one step of {config.trainer.batch_size} samples costs {step_s * 1000:.0f} ms: {rate:,.0f} samples/s, "
@@ -111,13 +115,22 @@ def _time_steps(trainer: Trainer, most: int, what: str) -> float:
     for _ in progress(range(most), what, most):
         trainer.step()
         steps += 1
-        if time.perf_counter() - began_s > ENOUGH_S:
+        if trainer.agreed(here=time.perf_counter() - began_s > ENOUGH_S):  # of several processes none goes on alone
             break
     trainer.check_finite()  # waits for the device, too
     return (time.perf_counter() - began_s) / steps
 
 
 def _fit(trainer: Trainer, run: Path, say: Say) -> None:
+    try:
+        _fit_and_tell(trainer, run, say)
+    except BaseException:
+        trainer.leave(together=False)
+        raise
+    trainer.leave(together=True)
+
+
+def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> None:
     if not trainer.is_main_process:
         fit(trainer, run, None)
         return

@@ -270,6 +270,17 @@ class Trainer:
         text = f"{reason}; back to sample {self.samples_seen:,} with {rates:g} times the learning rates"
         self.rollbacks = (*self.rollbacks, Event(self.samples_seen, "rollback", text))
 
+    def leave(self, *, together: bool) -> None:
+        """End what ties the processes to each other; a process that ended without would be aborted by its threads.
+
+        Args:
+            together: whether to wait until every process is here, since all have done what they had to.
+        """
+        if self.processes > 1:
+            if together:
+                self._accelerator.wait_for_everyone()
+            torch.distributed.destroy_process_group()
+
     def agreed(self, *, here: bool) -> bool:
         """Whether something holds in any of the processes; each of them must ask.
 

@@ -206,6 +206,14 @@ def test_two_processes_have_the_losses_of_one_up_to_rounding(
             assert shared[loss] == pytest.approx(alone[loss], abs=1e-5), (loss, alone["samples"])
 
 
+@pytest.mark.slow
+def test_two_processes_tell_one_dry_run(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(small.text())
+    status, output, errors = together("train", tmp_path / "run.toml", "--dry-run")
+    assert status == 0, errors
+    assert output.count("one step of 16 samples costs") == 1
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system with room for two checkpoints and not for a third."""

@@ -16,8 +16,8 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.distributed import get_world_size
-from torch.distributed.nn.functional import all_reduce  # unlike `torch.distributed`'s own, it can be differentiated
 
 
 class _Shared(nn.modules.batchnorm._BatchNorm):
@@ -55,9 +55,22 @@ class _Shared(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance * (count / (count - 1)), weight)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; so is its gradient, since what one process adds reaches the losses of all."""
+
+    @staticmethod
+    def forward(_: FunctionCtx, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: FunctionCtx, gradient: Tensor) -> Tensor:
+        return _total(gradient.contiguous())
+
+
 def _total(values: Tensor) -> Tensor:
-    """The sum over all processes."""
-    return cast("Tensor", all_reduce(values))  # type: ignore[no-untyped-call]  # torch has no types for it
+    return cast("Tensor", _Sum.apply(values))  # type: ignore[no-untyped-call]  # torch has no types for it
 
 
 class _Shared1d(_Shared, nn.BatchNorm1d):

@@ -8,6 +8,7 @@ The trainer knows how to step; when to look up from it is this module's business
 from which the run goes on, so a run that is interrupted after one still ends like one that was not.
 """
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def fit(trainer: Trainer, run: Path, observers: Observers | None) -> None:
 def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: StopRequest) -> None:
     pace, watched = trainer.config.trainer, trainer.config.diagnostics
     readings = trainer.step()
-    stopping = stop.signal_number is not None
+    stopping = trainer.agreed(here=stop.signal_number is not None)  # one process alone would wait for the others
     saving = stopping or trainer.passed(pace.checkpoint_every_samples)
     logging = trainer.passed(pace.log_every_samples)
     measuring = watched.every_samples > 0 and trainer.passed(watched.every_samples)
@@ -104,10 +105,10 @@ def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: Sto
             f"stopped at sample {trainer.samples_seen:,}: {what}; `python -m training diagnose {run}` says what to "
             f"try, `python -m training resume {run}` goes on regardless"
         )
-    if stop.signal_number is not None and saving:
+    if stopping:
         raise Interrupted(
             f"stopped at sample {trainer.samples_seen:,}; go on with `python -m training resume {run}`",
-            stop.signal_number,
+            stop.signal_number or signal.SIGTERM,  # where another process was told
         )
 
 

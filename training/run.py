@@ -16,7 +16,7 @@ from training.config import Config
 from training.data import Data, ImageData
 from training.diagnostics import history, report
 from training.diagnostics.monitor import Monitor
-from training.errors import CheckpointError, CollapseError, DivergenceError
+from training.errors import CheckpointError, CollapseError, DivergenceError, Interrupted
 from training.files import exclusive, write_atomically
 from training.fit import Observers, fit
 from training.networks.port import parameter_count
@@ -124,6 +124,9 @@ def _time_steps(trainer: Trainer, most: int, what: str) -> float:
 def _fit(trainer: Trainer, run: Path, say: Say) -> None:
     try:
         _fit_and_tell(trainer, run, say)
+    except (CollapseError, DivergenceError, Interrupted):  # on which all processes agree
+        trainer.leave(together=True)  # none ends, and has its launcher end the others, before the checkpoint is written
+        raise
     except BaseException:
         trainer.leave(together=False)
         raise

@@ -287,6 +287,8 @@ class Trainer:
         Args:
             here: whether it holds in this one.
         """
+        if self.processes == 1:
+            return here  # at no cost: on a device, the reduction would wait for it
         anywhere = self._accelerator.reduce(torch.tensor(float(here), device=self.device), "sum")
         return bool(cast("Tensor", anywhere) > 0)
 

@@ -1,9 +1,11 @@
 """Runs as real processes: killed, stopped, resumed, refused; and equal, bit for bit, to one that nobody touched."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,11 +169,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         run.start(small.config(), tmp_path / "file" / "run", ignore)
 
 
+TWO = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "training")
+
+
 def together(*arguments: str | Path) -> tuple[int, str, str]:
     """Run the command line as the README does with two processes, to its end: exit code, stdout, stderr."""
-    pair = small.launch(
-        *arguments, interpreter=("-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "training")
-    )
+    pair = small.launch(*arguments, interpreter=TWO)
     output, errors = pair.communicate(timeout=small.PATIENCE_S)
     return pair.returncode, output, errors
 
@@ -204,6 +207,24 @@ def test_two_processes_have_the_losses_of_one_up_to_rounding(
     for alone, shared in zip(one, two, strict=True):
         for loss in ("critic/total", "generator/total", "critic/r1", "critic/r2"):
             assert shared[loss] == pytest.approx(alone[loss], abs=1e-5), (loss, alone["samples"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds a process of several in /proc")
+def test_two_processes_of_which_one_is_stopped_end_behind_one_checkpoint(tmp_path: Path) -> None:
+    changes: dict[str, dict[str, Value]] = {"trainer": {"total_samples": 64_000, "checkpoint_every_samples": 64_000}}
+    (tmp_path / "run.toml").write_text(small.text(**changes))
+    folder = tmp_path / "run"
+    pair = small.launch("train", tmp_path / "run.toml", "--out", folder, interpreter=TWO)
+    small.wait_for(lambda: (folder / "metrics.jsonl").exists() and bool((folder / "metrics.jsonl").read_text()), pair)
+    children = Path(f"/proc/{pair.pid}/task/{pair.pid}/children").read_text().split()
+    second = next(pid for pid in children if b"\0LOCAL_RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
+    os.kill(int(second), signal.SIGTERM)
+    _, errors = pair.communicate(timeout=small.PATIENCE_S)
+    assert len(checkpoints(folder)) == 1
+    seen = checkpoint.read(folder)["state"]["samples_seen"]
+    assert 0 < seen < 64_000
+    assert f"stopped at sample {seen:,}" in errors
 
 
 @pytest.mark.slow

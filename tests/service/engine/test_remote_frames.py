@@ -62,6 +62,12 @@ def test_arrays_keep_their_type_shape_and_bytes_whatever_their_layout(dtype: str
         assert read.flags.aligned
 
 
+@given(sizes)
+def test_no_piece_of_a_frame_is_empty(counts: list[int]) -> None:
+    for number, count in enumerate(counts):
+        assert all(len(piece) > 0 for piece in write_frame(("message", number, np.full(count, number, np.uint8))))
+
+
 def test_an_array_of_objects_does_not_cross() -> None:
     with pytest.raises(TypeError, match="does not cross"):
         write_frame(np.array([object()]))

@@ -15,10 +15,9 @@ import structlog
 from pydantic import ValidationError
 
 from service import logs
-from service.settings import Settings
+from service.settings import PREFIX, Settings, reference
 
 BAD_SETTING = 2  # argparse's own code for a mistake on the command line
-PREFIX = "GANYMEDE_"
 HELP_WIDTH = 100
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -30,7 +29,9 @@ def main() -> int:
     Returns:
         The process's exit code.
     """
-    _parser().parse_args()
+    if _parser().parse_args().command == "settings":
+        sys.stdout.writelines(f"{line}\n" for line in reference())
+        return 0
     try:
         settings = Settings()
     except ValidationError as error:
@@ -50,13 +51,21 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m service",
         description="Serve the packages of a models folder: POST /generate, POST /score. Settings are environment "
         "variables:",
         epilog="\n".join(_described_settings()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["serve", "settings"],
+        default="serve",
+        help="serve (the default), or print the settings as a Markdown page",
+    )
+    return parser
 
 
 def _described_settings() -> Iterator[str]:

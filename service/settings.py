@@ -1,16 +1,51 @@
 """The service's settings: one frozen object, read from GANYMEDE_… environment variables.
 
-It stands alone so that every other module can be built from plain values in a test. Units are in the names; every
-field says what it does, and a test holds the README's table to this list.
+Units are in the names. `docs/configuration.md` is generated from the fields: `python -m service settings`.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args, get_origin
 
+import annotated_types
 from pydantic import Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
+
+PREFIX: Final = "GANYMEDE_"
+# Field at which a section of the reference begins → its title.
+SECTIONS: Final[Mapping[str, str]] = {
+    "host": "Listening",
+    "models_dir": "Packages",
+    "device": "Computing",
+    "queue_samples": "Queue and deadlines",
+    "max_body_bytes": "Bodies and connections",
+    "max_image_pixels": "Requests",
+    "cache_dir": "Vetting",
+    "log_format": "Logs",
+}
+UNITS: Final[Mapping[str, str]] = {
+    "s": "seconds",
+    "ms": "milliseconds",
+    "bytes": "bytes",
+    "samples": "samples",
+    "pixels": "pixels",
+    "images": "images",
+    "threads": "threads",
+    "connections": "connections",
+    "requests": "requests",
+    "workers": "processes",
+    "dir": "folder",
+}
+BOUNDS: Final[Mapping[str, str]] = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+REFERENCE_HEAD: Final = """\
+# Configuration
+
+`python -m service` reads its settings from environment variables. An empty variable means the default. A variable that
+begins with `GANYMEDE_` and is none of these is logged as a warning with the nearest name; an invalid value ends the
+program with exit code 2 and one sentence. This page is generated from the code: `python -m service settings`."""
 
 Control = Literal["loopback", "anyone", "nobody"]
 
@@ -19,7 +54,7 @@ class Settings(BaseSettings):
     """Everything an operator may set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GANYMEDE_",
+        env_prefix=PREFIX,
         env_ignore_empty=True,  # compose writes an unset ${X:-} as empty; an empty host would be every interface
         frozen=True,
         extra="forbid",
@@ -134,3 +169,30 @@ class Settings(BaseSettings):
         if precision != "fp32" and known.data.get("backend") != "openvino":
             raise ValueError("needs the backend openvino, since ONNX Runtime computes as the graph was exported")
         return precision
+
+
+def reference() -> Iterator[str]:
+    """Write `docs/configuration.md`, every setting with its default and its values, line by line."""
+    yield REFERENCE_HEAD
+    for name, field in Settings.model_fields.items():
+        if name in SECTIONS:
+            yield f"\n## {SECTIONS[name]}\n"
+            yield "| variable | default | values | meaning |"
+            yield "| --- | --- | --- | --- |"
+        default = str(field.get_default())
+        shown = f"`{default}`" if default else "empty"
+        yield f"| `{PREFIX}{name.upper()}` | {shown} | {_values(name, field)} | {field.description} |"
+
+
+def _values(name: str, field: FieldInfo) -> str:
+    """The unit and the range of a setting, or its choices."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    bounds = [
+        f"{sign} {getattr(bound, kind):,}"
+        for bound in field.metadata
+        for kind, sign in BOUNDS.items()
+        if isinstance(bound, getattr(annotated_types, kind.capitalize()))
+    ]
+    unit = UNITS.get(name.rpartition("_")[2], "text" if field.annotation is str else "number")
+    return ", ".join([unit, *bounds])

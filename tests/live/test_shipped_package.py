@@ -46,10 +46,10 @@ def test_the_logit_without_a_label_is_that_under_the_label_that_was_named(shippe
     assert unnamed["probability"] != named["probability"]  # each is calibrated for its own case
 
 
-def test_what_the_readme_asks_of_a_sample_url_is_there(shipped: httpx.Client) -> None:
+def test_what_the_documentation_asks_of_a_sample_url_is_there(shipped: httpx.Client) -> None:
     (example,) = (
         line.split("localhost:8000")[1].rstrip("'")
-        for line in Path(ROOT / "README.md").read_text().splitlines()
+        for line in Path(ROOT / "docs/http-api.md").read_text().splitlines()
         if line.startswith("curl -L -o seven.png")
     )
     assert shipped.get(example, follow_redirects=True).status_code == 200

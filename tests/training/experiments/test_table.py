@@ -1,4 +1,4 @@
-"""The table: from results alone, the same in the README and on the terminal."""
+"""The table: from results alone, the same in the documentation and on the terminal."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from training.experiments import EXPERIMENTS, table
 from training.experiments.results import Row, published
 from training.experiments.runner import reproduce
 
-README = Path(__file__).parents[3] / "README.md"
+RESULTS = Path(__file__).parents[3] / "docs/results.md"
 
 
 @pytest.fixture
@@ -40,6 +40,6 @@ def test_a_printed_row_says_whether_each_target_is_met(row: Row) -> None:
     assert "  paper: Bernoulli (1713): half" in lines
 
 
-def test_the_readmes_table_is_the_published_one() -> None:
+def test_the_table_of_the_results_is_the_published_one() -> None:
     rows = published()
-    assert table.markdown([rows[name] for name in EXPERIMENTS if name in rows]) in README.read_text()
+    assert table.markdown([rows[name] for name in EXPERIMENTS if name in rows]) in RESULTS.read_text()

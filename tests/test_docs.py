@@ -1,0 +1,129 @@
+"""The documentation is true: links lead somewhere, commands can be typed, generated pages are those of the code.
+
+Commands that need a running service are run by `tests/live/test_docs_commands.py`. The others are told apart by their
+first words, in `CHECKS`; a command that is in none of its rows fails, so that each is either tried or has its reason.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.settings import reference
+from tests.pages import PAGES, ROOT, Command, anchors, commands, prose
+
+LINKS = [
+    (page, target)
+    for page in PAGES
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    if not target.startswith(("http://", "https://"))
+]
+WORDS_OF_REGISTRIES = ("pypi", "pythonhosted", "conda.org", "npmjs", "docker.io", "ghcr.io")
+
+
+# Starts a program, and ends it well as soon as it has understood its arguments.
+PARSE = """
+import argparse, runpy, sys
+parse = argparse.ArgumentParser.parse_args
+argparse.ArgumentParser.parse_args = lambda *given: (parse(*given), sys.exit(0))
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__")
+"""
+
+
+def ends_well(words: list[str]) -> None:
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def parses(words: list[str]) -> None:
+    """The program understands its arguments; it does not act on them."""
+    ends_well([sys.executable, "-c", PARSE, *words[words.index("-m") + 1 :]])
+
+
+def is_a_target(words: list[str]) -> None:
+    """`make` finds the target."""
+    ends_well(["make", "--dry-run", *words[1:]])
+
+
+def runs(words: list[str]) -> None:
+    """The command ends well."""
+    ends_well([sys.executable, *words[1:]])
+
+
+def is_run_elsewhere(words: list[str]) -> None:
+    """Not here, for the reason beside it."""
+
+
+Check = Callable[[list[str]], None]
+CHECKS: dict[str, tuple[Check, str]] = {
+    "curl": (is_run_elsewhere, "tests/live/test_docs_commands.py"),
+    "cmp": (is_run_elsewhere, "tests/live/test_docs_commands.py"),
+    "python examples/": (is_run_elsewhere, "tests/live/test_docs_commands.py"),
+    "perf_analyzer": (is_run_elsewhere, "tests/live/test_triton_clients.py, where the program can be had"),
+    "docker compose": (is_run_elsewhere, "tests/live/test_containers.py, where a Docker engine answers"),
+    "tensorboard": (is_run_elsewhere, "another project's server, that does not end"),
+    ". .venv/bin/activate": (is_run_elsewhere, "changes the reader's shell"),
+    "make": (is_a_target, "what it runs is CI itself"),
+    "torchrun": (parses, "tests/training/test_run.py trains with two processes"),
+    "python -c": (runs, "takes a second"),
+    "python -m service": (parses, "a server that does not end"),
+    "python -m training": (parses, "takes from seconds to hours; tests/training runs each command"),
+    "python -m benchmarks": (parses, "takes minutes, on a quiet machine"),
+}
+
+
+def check_of(line: str) -> Check:
+    found = [check for words, (check, _) in CHECKS.items() if line.startswith(words)]
+    assert found, "say in CHECKS how this command is tried, or why not"
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("page", "target"), [pytest.param(*link, id=f"{link[0].relative_to(ROOT)}-{link[1]}") for link in LINKS]
+)
+def test_a_link_leads_somewhere(page: Path, target: str) -> None:
+    name, _, anchor = target.partition("#")
+    found = (page.parent / name).resolve() if name else page
+    assert found.exists()
+    assert ROOT in (found, *found.parents)
+    if anchor and found.suffix == ".md":
+        assert anchor in anchors(found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_points_at_a_package_registry(page: Path) -> None:
+    assert [word for word in WORDS_OF_REGISTRIES if word in page.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("command", [each for page in PAGES for each in commands(page)], ids=str)
+def test_a_command_can_be_typed(command: Command) -> None:
+    check_of(command.line)(shlex.split(command.line, comments=True))
+
+
+def test_the_page_of_settings_is_that_of_the_code() -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    assert page == "\n".join(reference()) + "\n", "python -m service settings > docs/configuration.md"
+
+
+def test_the_readme_is_short_and_its_figures_stand_in_the_pages_that_it_links() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 200
+    table = readme.partition("## Six numbers")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2:4] for line in table.splitlines() if line.startswith("| ")]
+    checked = 0
+    for figures, source in rows[2:]:
+        (target,) = re.findall(r"\]\(([^)#]+)", source)
+        page = (ROOT / target).read_text(encoding="utf-8")
+        for figure in re.findall(r"\d+\.\d+|\d,\d{3}", figures):
+            assert figure in page, f"{figure} is not in {target}"
+            checked += 1
+    assert checked > 10
+
+
+def test_the_architecture_fits_a_few_screens() -> None:
+    assert len((ROOT / "docs/architecture.md").read_text(encoding="utf-8").splitlines()) <= 150

@@ -15,7 +15,7 @@ from benchmarks.bare import Backend, Inputs, Run
 from benchmarks.cells import ATTEMPTS, FOREIGN_LIMIT
 from benchmarks.closed_loop import MICRO
 from benchmarks.results import Row
-from service.engine.cores import usable_cores
+from service.engine.config import usable_cores
 
 BATCHES = (1, 4, 16, 64)
 QUICK_BATCHES = (1, 16)

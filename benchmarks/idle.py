@@ -20,7 +20,7 @@ from benchmarks.open_loop import load_of
 from benchmarks.results import Row
 from benchmarks.server import Server
 from benchmarks.serving import in_turn
-from service.engine.cores import usable_cores
+from service.engine.config import usable_cores
 
 NETWORK: Final = "g28"
 # What lies between an answer and the next request on one connection: the load generator, the kernel, the server.

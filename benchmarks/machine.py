@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.workplace import ROOT
-from service.engine.cores import usable_cores
+from service.engine.config import usable_cores
 
 PROCESSOR: Final = Path("/proc/cpuinfo")
 MEMORY: Final = Path("/proc/meminfo")

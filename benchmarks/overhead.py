@@ -19,7 +19,7 @@ from benchmarks.closed_loop import MICRO
 from benchmarks.contenders import OURS, Setting, free_port
 from benchmarks.results import Row
 from benchmarks.server import Server
-from service.engine.cores import usable_cores
+from service.engine.config import usable_cores
 
 LARGE_N: Final = 16
 CROWD: Final = 64

@@ -24,7 +24,7 @@ from benchmarks.closed_loop import LoadFailed, Work
 from benchmarks.contenders import DEFAULT_PEERS, OURS, PEERS_BY_NAME, Ours, Peer, Setting, free_port
 from benchmarks.results import Row
 from benchmarks.server import Server, ask
-from service.engine.cores import usable_cores
+from service.engine.config import usable_cores
 
 WARM_UP_S: Final = 1.0
 CROWD: Final = 64  # connections: as many as the largest bucket has samples

@@ -41,11 +41,11 @@ def main() -> int:
     for name, nearest in _unknown_variables(os.environ):
         logger.warning("unknown setting", name=name, nearest=nearest)
     if settings.api_workers > 1:
-        from service.processes.supervisor import supervise  # noqa: PLC0415  (imports nothing of the service proper)
+        from service.multiprocess.supervisor import supervise  # noqa: PLC0415  (imports nothing of the service proper)
 
         return supervise(settings)
     from service.app import create_app  # noqa: PLC0415  (the parent of several processes is spared all of this)
-    from service.server import serve  # noqa: PLC0415
+    from service.server.run import serve  # noqa: PLC0415
 
     return serve(create_app(settings), settings)
 

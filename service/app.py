@@ -9,10 +9,13 @@ at import. The lifespan starts the engine, loads the packages in the background 
 Each layer of this row is pure ASGI and knows its own file only. Small requests need not take it: `express.py`.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import onnxruntime
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
@@ -20,30 +23,122 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from service import __version__
-from service.core import Core, OpenCore, local_core
+from service.api.context import Context, Offload
+from service.api.endpoints import encode, generate, health, models, reconstruct, sample, score
+from service.api.schemas.requests import GenerateRequest, SamplesRequest
+from service.api.v2 import infer, repository, server
+from service.api.v2 import models as v2_models
+from service.api.v2 import schemas as v2_schemas
+from service.api.v2.schemas import refusals
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import Engine
 from service.errors import GanymedeError
 from service.logs import count_dropped
-from service.routes import docs, encode, generate, health, models, reconstruct, samples, score
-from service.routes.accounts import Accounts
-from service.routes.body_budget import BodyBudget
-from service.routes.body_limits import BodyLimits, BodyPatience
-from service.routes.cancellation import Cancellation
-from service.routes.context import Context
-from service.routes.documentation import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
-from service.routes.entry import AllowedHosts, Entry
-from service.routes.express import Express
-from service.routes.head_requests import HeadAsGet
-from service.routes.lifecycle import DrainGate, Lifecycle, Slots
-from service.routes.offload import Offload
-from service.routes.problems import ErrorsToProblems, ProblemDetails, answer_error
-from service.routes.request_log import RequestLog
-from service.routes.schemas import GenerateRequest, SamplesRequest
-from service.routes.v2 import infer, repository, server, statistics
-from service.routes.v2 import models as v2_models
-from service.routes.v2 import schemas as v2_schemas
-from service.routes.v2.errors import refusals
+from service.metrics import Telemetry
+from service.packages.registry import Served
+from service.packages.repository.repository import Repository
+from service.server import openapi
+from service.server.accounts import Accounts
+from service.server.body_budget import BodyBudget
+from service.server.body_limits import BodyLimits, BodyPatience
+from service.server.cancellation import Cancellation
+from service.server.entry import AllowedHosts, Entry
+from service.server.express import Express
+from service.server.head_requests import HeadAsGet
+from service.server.lifecycle import DrainGate, Lifecycle, Slots
+from service.server.openapi import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
+from service.server.problems import ErrorsToProblems, ProblemDetails, answer_error
+from service.server.request_log import RequestLog
 from service.settings import Settings
-from service.telemetry import Telemetry
+
+# Nothing is in flight when the engine stops: its threads need only end the run they are in.
+ENGINE_STOP_S = 5.0
+
+Answered = Callable[[], Awaitable[None]]
+Failed = Callable[[], None]
+
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every process of a service shares.
+
+    Attributes:
+        engine: what computes.
+        served: which packages.
+        metrics: answers the registry of the whole service; to write it takes milliseconds.
+    """
+
+    engine: Engine
+    served: Served
+    metrics: Callable[[], Awaitable[CollectorRegistry]]
+
+
+OpenCore = Callable[[Settings, Telemetry, Answered, Failed], AbstractAsyncContextManager[Core]]
+
+
+@asynccontextmanager
+async def computing(
+    settings: Settings, telemetry: Telemetry, answered: Answered, failed: Failed
+) -> AsyncIterator[tuple[Engine, Repository]]:
+    """Start an engine, load packages into it in the background, and at the end free all of it.
+
+    Args:
+        settings: what the operator chose.
+        telemetry: where it counts.
+        answered: waits until every request that is being answered now has been.
+        failed: told when a configured model cannot be served.
+    """
+    runtime = Runtime(
+        settings.device, settings.model_threads, settings.reproducibility, settings.backend, settings.precision
+    )
+    limits = BatchLimits(
+        settings.max_batch_samples, settings.queue_samples, settings.request_queue_samples, settings.queue_wait_s
+    )
+    engine = LocalEngine(runtime, limits, telemetry)
+    repository = Repository(settings.models_dir, engine, settings, telemetry, answered)
+    loading = asyncio.create_task(_load(repository, failed, settings.rescan_interval_s))
+    try:
+        yield engine, repository
+    finally:
+        loading.cancel()
+        with suppress(asyncio.CancelledError):
+            await loading
+        await repository.close()
+        await engine.drain(ENGINE_STOP_S)
+
+
+@asynccontextmanager
+async def local_core(
+    settings: Settings, telemetry: Telemetry, answered: Answered, failed: Failed
+) -> AsyncIterator[Core]:
+    """Compute in this process; as `computing`."""
+
+    async def metrics() -> CollectorRegistry:
+        return telemetry.registry
+
+    async with computing(settings, telemetry, answered, failed) as (engine, repository):
+        yield Core(engine, repository, metrics)
+
+
+async def _load(repository: Repository, failed: Failed, rescan_interval_s: float) -> None:
+    """Load what the folder holds, and then whatever comes to it."""
+    try:
+        await repository.load_all()
+    except GanymedeError as error:
+        logger.error("cannot start", reason=str(error))  # noqa: TRY400  (the reason says it all)
+        failed()
+    except Exception:
+        logger.exception("cannot start")
+        failed()
+    else:
+        logger.info("packages loaded", found=len(repository.statuses()))
+        if rescan_interval_s:
+            await repository.watch(rescan_interval_s)
+
 
 DESCRIPTION = """\
 Samples from generative adversarial networks, and what their discriminators and encoders say of samples.
@@ -116,13 +211,13 @@ def create_app(
     app.state.lifecycle = lifecycle
     app.state.express = Express((generate.EXPRESS,), accounts, lifecycle, hosts, settings.max_body_bytes)
     app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails, *v2_schemas.BODIES)
-    for module in (generate, samples, score, encode, reconstruct, models):
+    for module in (generate, sample, score, encode, reconstruct, models):
         app.include_router(module.router, responses=problems(*LAYERS_ANSWER))
-    for module in (server, statistics, v2_models, infer, repository):
-        app.include_router(module.router, responses=refusals(*LAYERS_ANSWER))
+    for router in (server.router, server.statistics_router, v2_models.router, infer.router, repository.router):
+        app.include_router(router, responses=refusals(*LAYERS_ANSWER))
     app.include_router(health.router, responses=problems(*LAYERS_ANSWER_PROBES))
-    app.include_router(docs.router)
-    app.mount(docs.ASSETS, docs.assets())
+    app.include_router(openapi.router)
+    app.mount(openapi.ASSETS, openapi.assets())
     return app
 
 

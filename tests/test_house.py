@@ -14,8 +14,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import service
+from service.metrics import Telemetry
 from service.settings import Settings
-from service.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[1]
 RESULTS = (ROOT / "docs/results.md").read_text()

@@ -3,7 +3,7 @@
 They are what a training run would publish, but in milliseconds and of any shape (`toy_shape.py`): images, vectors or
 items; with classes, codes or users; with a plain, a packing or a batch-coupled discriminator; with an encoder. Weights
 come from a seed, so two calls with the same options write the same bytes. Nothing here imports the service but for the
-plain dataclasses that `service/engine/graphs.py` is made of, so a mistake of the reader cannot hide in its own test
+plain dataclasses that `service/engine/model_spec.py` is made of, so a mistake of the reader cannot hide in its own test
 data.
 
 Shapes: B batch, Z latent coordinates, P samples judged together.
@@ -20,8 +20,7 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.density_ratio import DensityRatio, Line
-from service.engine.graphs import GraphSpec, PackageGraphs, PackageKey, TensorSpec, Tolerance
+from service.engine.model_spec import DensityRatio, GraphSpec, Line, PackageGraphs, PackageKey, TensorSpec, Tolerance
 from tests.toy_models import OPSET, Arrays, discriminator_model, encoder_model, generator_model, replay
 from tests.toy_shape import Toy, ToyOptions
 

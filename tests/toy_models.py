@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.engine.graphs import Datatype, TensorSpec
+from service.engine.model_spec import Datatype, TensorSpec
 from tests.toy_shape import Toy
 
 OPSET = 20

@@ -7,7 +7,7 @@ W width, D numbers of a vector.
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from service.engine.graphs import CodeSpec, Prior, TensorSpec
+from service.engine.model_spec import CodeSpec, Prior, TensorSpec
 
 Kind = Literal["image", "vector", "item"]
 Bounds = tuple[float, float]

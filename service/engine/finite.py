@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.runners import Array, Outputs
+from service.engine.model_spec import Array, Outputs
 from service.errors import NotFinite
 
 # No prior and no data come near, and its square is far from the end of float32, where sums of such squares overflow.

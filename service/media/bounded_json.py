@@ -5,7 +5,7 @@
 A JSON reader makes of 16 MiB up to a gigabyte of objects, and holds the interpreter, with every other thread, until it
 has. Here the values are counted while they are made, so that a body is refused before it costs more than its own size
 a few times over; and no piece takes longer than some milliseconds, so that other threads have their turn in between.
-Small bodies need none of this; see `service/routes/reading.py`.
+Small bodies need none of this; see `requests/body.py`.
 
 References:
     Bray, "The JavaScript Object Notation (JSON) Data Interchange Format", RFC 8259, 2017, section 9 (limits).

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from service.engine.density_ratio import DensityRatio, Knots, Line
+from service.engine.model_spec import DensityRatio, Knots, Line
 from service.packages.schema import Discriminator, PiecewiseLinear, Platt, UnknownLabel
 
 Numbers = NDArray[np.float64]

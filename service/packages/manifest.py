@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from pydantic import JsonValue, ValidationError
 
 from service.errors import FileDamaged, ManifestRefused
-from service.packages.agreement import disagreements
+from service.packages.consistency import disagreements
 from service.packages.files import MANIFEST, read_file
 from service.packages.schema import Manifest
 

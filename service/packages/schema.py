@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from service.engine.graphs import Datatype, Prior, Role
-from service.engine.job_checks import MAX_CLASSES_JUDGED
+from service.engine.core.validation import MAX_CLASSES_JUDGED
+from service.engine.model_spec import Datatype, Prior, Role
 
 MAX_INT32 = 2**31 - 1
 MAX_COORDINATES = 65_536  # of a latent, of a categorical code, and most classes

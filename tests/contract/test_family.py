@@ -12,15 +12,15 @@ from prometheus_client import CollectorRegistry
 
 pytest.importorskip("torch", reason="the writer needs the `train` extra")
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.local import LocalEngine
-from service.engine.port import EncodeJob, GenerateJob, Samples, ScoreJob
-from service.engine.runtime import Runtime
-from service.packages.catalogue import ServedPackage
-from service.packages.repository import Repository
-from service.routes.lifecycle import Lifecycle
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import EncodeJob, GenerateJob, Samples, ScoreJob
+from service.metrics import Telemetry
+from service.packages.registry import ServedPackage
+from service.packages.repository.repository import Repository
+from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from service.telemetry import Telemetry
 from tests.training import exported, small
 from training import run
 from training.export import export_run

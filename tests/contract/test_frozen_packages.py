@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.graphs import PackageKey
-from service.engine.local import LocalEngine
-from service.engine.port import EncodeJob, GenerateJob, Job, Samples, ScoreJob
-from service.engine.runtime import Runtime
-from service.packages.repository import Repository
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import EncodeJob, GenerateJob, Job, Samples, ScoreJob
+from service.engine.model_spec import PackageKey
+from service.metrics import Telemetry
+from service.packages.repository.repository import Repository
 from service.packages.schema import PiecewiseLinear, Platt
-from service.routes.lifecycle import Lifecycle
+from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from service.telemetry import Telemetry
 from tests.serving import ServiceProcess
 
 PACKAGES = Path(__file__).parent / "packages"

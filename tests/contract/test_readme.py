@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.packages.golden import MAX_GOLDEN_BYTES
 from service.packages.manifest import MAX_DEPTH, MAX_MANIFEST_BYTES
+from service.packages.package import MAX_GOLDEN_BYTES
 from tests.contract.manifests import Json
 
 MODELS = Path(__file__).parents[2] / "models"

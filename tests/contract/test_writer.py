@@ -11,20 +11,20 @@ from prometheus_client import CollectorRegistry
 
 pytest.importorskip("torch", reason="the writer needs the `train` extra")
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.local import LocalEngine
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import GenerateJob, Samples, ScoreJob
 from service.engine.pixels import dequantise
-from service.engine.port import GenerateJob, Samples, ScoreJob
-from service.engine.runtime import Runtime
+from service.metrics import Telemetry
 from service.packages import calibration as reading
-from service.packages.catalogue import ServedPackage
 from service.packages.package import read_package
-from service.packages.repository import Repository
+from service.packages.registry import ServedPackage
+from service.packages.repository.repository import Repository
 from service.packages.schema import Discriminator
 from service.packages.unknown_label import UnknownLabelReader
-from service.routes.lifecycle import Lifecycle
+from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from service.telemetry import Telemetry
 from tests.toy import discriminator_entry, spec_of
 from tests.toy_shape import Toy
 from tests.training import exported

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tests.serving import ROOT, TIMEOUT_S, ServiceProcess
 from tests.toy import write_toy_package
 
-session = pytest.importorskip("service.engine.openvino_session")
+session = pytest.importorskip("service.engine.backends.openvino")
 
 HAS_BF16 = "BF16" in session.ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 PRECISIONS = ["fp32", *(["bf16"] if HAS_BF16 else [])]

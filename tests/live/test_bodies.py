@@ -64,7 +64,7 @@ def answer_of(connection: socket.socket) -> tuple[int, httpx.Headers, bytes]:
 
 
 def resident_bytes(service: ServiceProcess) -> int:
-    workers = service.lines(event="process started", program="service.processes.api")
+    workers = service.lines(event="process started", program="service.multiprocess.api_process")
     pid = (workers or service.lines(event="listening"))[0]["pid"]
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))

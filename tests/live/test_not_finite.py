@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from service.engine.sampler import latents
+from service.engine.sampling.sampler import latents
 from tests.serving import ServiceProcess, metric
 from tests.toy import republish, write_toy_package
 

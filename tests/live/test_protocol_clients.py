@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.engine.sampler import latents
+from service.engine.sampling.sampler import latents
 from tests.serving import ROOT, TIMEOUT_S, ServiceProcess
 
 # A folder that holds kserve and mlserver, and of what they want orjson, pandas, cloudevents (1.x) and deprecation.

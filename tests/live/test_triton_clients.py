@@ -18,7 +18,7 @@ import tritonclient.http.aio as triton_aio
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from service.engine.sampler import latents
+from service.engine.sampling.sampler import latents
 from tests.serving import ROOT, TIMEOUT_S, ServiceProcess
 
 SEEDS = np.arange(7, 12, dtype=np.uint64)

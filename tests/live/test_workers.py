@@ -16,8 +16,8 @@ from tests.serving import ServiceProcess, metric
 from tests.toy import write_toy_package
 
 WORKERS = 2
-API = "service.processes.api"
-ENGINE = "service.processes.engine"
+API = "service.multiprocess.api_process"
+ENGINE = "service.multiprocess.engine_process"
 CALLERS = 4  # at each worker: a batch of more than these holds samples of both
 # As in test_life.py: more than every buffer between server and client.
 LARGE_DRAWING = {"model": "large", "seed": 0, "n": 5000}

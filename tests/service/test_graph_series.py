@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from service.graph_series import GraphCounts, GraphSeries
+from service.metrics import GraphCounts, GraphSeries
 
 DURATIONS_S = (0.0005, 0.01, 1.0, 30.0)
 BATCHES = (1, 2, 64)

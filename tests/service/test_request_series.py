@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from service.request_series import RequestSeries
+from service.metrics import RequestSeries
 
 DURATIONS_S = (0.0005, 0.01, 1.0, 30.0)
 

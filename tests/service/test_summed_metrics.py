@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service.summed_metrics import Sum, registry_of, snapshot
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
+from service.multiprocess.metrics import Sum, registry_of, snapshot
 
 
 class Process:

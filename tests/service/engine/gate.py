@@ -14,11 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.draws import Draw
-from service.engine.inputs import Rows
-from service.engine.request import RowSource
-from service.engine.runners import Feeds, Outputs, Runners
-from service.engine.session import Session
+from service.engine.backends.base import Runners
+from service.engine.backends.onnxruntime import Session
+from service.engine.batching.input_buffers import Rows
+from service.engine.batching.request import RowSource
+from service.engine.model_spec import Feeds, Outputs
+from service.engine.sampling.batched import Draw
 from tests.toy import toy_graphs
 
 Verdict = Literal["pass", "fail"]

@@ -5,8 +5,7 @@ Shapes: B batch.
 
 import numpy as np
 
-from service.engine.graphs import GraphSpec, TensorSpec, Tolerance
-from service.engine.runners import Array
+from service.engine.model_spec import Array, GraphSpec, TensorSpec, Tolerance
 from tests.toy_models import GraphWriter
 
 WIDTH = 3

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.graphs import Prior
+from service.engine.model_spec import Prior
 
 WORD = 2**64
 

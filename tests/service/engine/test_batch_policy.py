@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.batch_policy import Batch, BatchLimits, BatchPolicy, Slice
-from service.engine.run_sizes import RunSizes
+from service.engine.batching.batch_size import RunSizes
+from service.engine.batching.scheduler import Batch, BatchLimits, BatchPolicy, Slice
 from service.errors import DeadlinePassed, QueueFull
 
 POWERS = (1, 2, 4, 8, 16, 32, 64)

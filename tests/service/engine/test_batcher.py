@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.batcher import Batcher
-from service.engine.draws import Draw
-from service.engine.inputs import Rows
-from service.engine.meter import Meter
-from service.engine.occupancy import Occupancy
-from service.engine.runners import Outputs
+from service.engine.batching.batcher import Batcher
+from service.engine.batching.input_buffers import Rows
+from service.engine.batching.load import Occupancy
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.batching.stats import Meter
+from service.engine.model_spec import Outputs
+from service.engine.sampling.batched import Draw
 from service.errors import DeadlinePassed, NotReady, QueueFull, SessionFailed
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
 from tests.service.engine.gate import PATIENCE_S, TOY, Gate, Run, toy_latents, toy_session
 
 LIMITS = BatchLimits(max_batch_samples=4, queue_samples=64, request_queue_samples=16)

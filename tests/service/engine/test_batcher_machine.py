@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.batcher import Batcher
-from service.engine.meter import Meter
-from service.engine.occupancy import Occupancy
-from service.engine.runners import Outputs
+from service.engine.batching.batcher import Batcher
+from service.engine.batching.load import Occupancy
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.batching.stats import Meter
+from service.engine.model_spec import Outputs
 from service.errors import DeadlinePassed, GanymedeError, NotReady, QueueFull, SessionFailed
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
 from tests.service.engine.gate import PATIENCE_S, TOY, Gate, Run, toy_latents, toy_session
 
 # Runs end when the test says so, however long that is.

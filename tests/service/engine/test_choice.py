@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.engine.choice import BestOf, MetropolisHastings, Rejection, Rule, rule_of
-from service.engine.density_ratio import DensityRatio, Knots, Line
-from service.engine.port import Selection, SelectionMethod
+from service.engine.interface import Selection, SelectionMethod
+from service.engine.model_spec import DensityRatio, Knots, Line
+from service.engine.sampling.selection_rules import BestOf, MetropolisHastings, Rejection, Rule, rule_of
 from service.errors import InvalidRequest
 
 Numbers = NDArray[np.float64]

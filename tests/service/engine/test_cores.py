@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.cores import usable_cores
+from service.engine.config import usable_cores
 
 AFFINITY = len(os.sched_getaffinity(0))
 

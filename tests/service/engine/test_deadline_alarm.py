@@ -5,7 +5,7 @@ import gc
 import time
 import weakref
 
-from service.engine.deadline_alarm import DeadlineAlarm
+from service.engine.batching.batcher import DeadlineAlarm
 from tests.service.engine.gate import PATIENCE_S
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.engine.density_ratio import DensityRatio, Knots, Line
+from service.engine.model_spec import DensityRatio, Knots, Line
 
 
 def test_a_line_goes_on_for_ever() -> None:

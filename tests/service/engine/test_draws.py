@@ -7,10 +7,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.draws import Draw, Recipe, draw_together
-from service.engine.philox import Seeds
-from service.engine.recipes import LabelRecipe, LatentRecipe
-from service.engine.runners import Array
+from service.engine.model_spec import Array
+from service.engine.sampling.batched import Draw, LabelRecipe, LatentRecipe, Recipe, draw_together
+from service.engine.sampling.philox import Seeds
 
 LATENTS = LatentRecipe(5, "standard_normal")
 TRUNCATED = LatentRecipe(5, "standard_normal", truncation=0.5)

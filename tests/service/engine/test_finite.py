@@ -10,16 +10,15 @@ import pytest
 from onnx import helper, numpy_helper
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
 from service.engine.finite import Finite, are_ordinary
-from service.engine.graphs import GraphSpec, PackageGraphs, PackageKey
-from service.engine.local import LocalEngine
-from service.engine.port import GenerateJob, InferJob, ScoreJob
-from service.engine.runners import Outputs
-from service.engine.runtime import Runtime
-from service.engine.sampler import latents
+from service.engine.interface import GenerateJob, InferJob, ScoreJob
+from service.engine.model_spec import GraphSpec, Outputs, PackageGraphs, PackageKey
+from service.engine.sampling.sampler import latents
 from service.errors import NotFinite
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
 from tests.toy import toy_graphs
 from tests.toy_models import replay
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from service.engine.graphs import TensorSpec
-from service.engine.inputs import BatchInputs
+from service.engine.batching.input_buffers import BatchInputs
+from service.engine.model_spec import TensorSpec
 
 TENSORS = (TensorSpec("z", "FP32", (-1, 3), "latent"), TensorSpec("y", "INT64", (-1,), "label"))
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.graphs import CodeSpec, PackageKey, Role
-from service.engine.job_checks import Offer, check_encode, check_generate, check_score
-from service.engine.port import EncodeJob, GenerateJob, Path, ScoreJob, Selection
+from service.engine.core.validation import Offer, check_encode, check_generate, check_score
+from service.engine.interface import EncodeJob, GenerateJob, Path, ScoreJob, Selection
+from service.engine.model_spec import CodeSpec, PackageKey, Role
 from service.errors import InvalidRequest
 
 KEY = PackageKey("toy", 1)

@@ -4,9 +4,8 @@ import threading
 from collections.abc import Sequence
 from typing import cast
 
-from service.engine.desk import Desk, Gate, Taken
-from service.engine.lane import Lane
-from service.engine.worker import Answer, Prepared, Worker
+from service.engine.batching.queue import Desk, Gate, Taken
+from service.engine.batching.worker import Answer, Lane, Prepared, Worker
 
 TIMEOUT_S = 10.0
 

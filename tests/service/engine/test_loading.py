@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.loading import prove_package
-from service.engine.runtime import Runtime
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.loading.loader import prove_package
 from service.errors import GraphRefused
 from tests.toy import toy_graphs
 
@@ -22,14 +22,14 @@ def test_onnx_runtime_computes_unless_another_backend_is_asked_for() -> None:
 
 
 def test_openvino_computes_where_it_is_asked_for() -> None:
-    pytest.importorskip("service.engine.openvino_session")
+    pytest.importorskip("service.engine.backends.openvino")
     package = prove_package(toy_graphs(), Runtime(backend="openvino", threads=1), FEW)
     assert package.discriminator is not None
     assert {graph.report.provider for graph in (package.generator, package.discriminator)} == {"OpenVINO"}
 
 
 def test_without_openvino_a_package_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("service.engine.openvino_runners", "service.engine.openvino_session"):
+    for module in ("service.engine.loading.instances", "service.engine.backends.openvino"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(GraphRefused, match=r"not installed: pip install 'ganymede-gan\[openvino\]'"):

@@ -12,16 +12,15 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.graphs import GraphSpec, PackageGraphs, PackageKey, Prior, TensorSpec
-from service.engine.local import LocalEngine
-from service.engine.port import Engine, GenerateJob, Samples, ScoreJob
-from service.engine.runners import Array
-from service.engine.runtime import Runtime
-from service.engine.sampler import labels, latents
-from service.engine.session import Session
+from service.engine.backends.onnxruntime import Session
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import Engine, GenerateJob, Samples, ScoreJob
+from service.engine.model_spec import Array, GraphSpec, PackageGraphs, PackageKey, Prior, TensorSpec
+from service.engine.sampling.sampler import labels, latents
 from service.errors import DeadlinePassed, GoldenMismatch, InvalidRequest, NotFound, NotReady, QueueFull
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
 from tests.service.engine.gate import PATIENCE_S
 from tests.service.engine.graph_makers import GOLDEN_LATENT, OUTPUTS, TOLERANCE, Maker, identity, slow_above_one
 from tests.toy import toy_graphs

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.engine.many_sessions import PerSize, Pool
-from service.engine.runners import Feeds, Outputs
-from service.engine.session import Session
+from service.engine.backends.base import PerSize, Pool
+from service.engine.backends.onnxruntime import Session
+from service.engine.model_spec import Feeds, Outputs
 from tests.service.engine.graph_makers import GOLDEN_LATENT, identity, shifted_from
 
 PATIENCE_S = 20.0  # for what must happen: long enough for a busy machine, and never spent when all is well

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.batcher import Batcher
-from service.engine.meter import Meter
-from service.engine.occupancy import Occupancy
+from service.engine.batching.batcher import Batcher
+from service.engine.batching.load import Occupancy
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.batching.stats import Meter
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, QueueFull, SessionFailed
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
 from tests.service.engine.gate import PATIENCE_S, TOY, Gate, toy_latents
 
 LIMITS = BatchLimits(max_batch_samples=4, queue_samples=16, request_queue_samples=16)

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.engine.graphs import GraphSpec
-from service.engine.onnxruntime_runners import onnxruntime_runners, runners_per_core, runners_per_size
-from service.engine.proof import Examination
-from service.engine.runners import Feeds
-from service.engine.runtime import Runtime
-from service.engine.session import Session
+from service.engine.backends.onnxruntime import Session
+from service.engine.config import Runtime
+from service.engine.loading.batch_invariance import Examination
+from service.engine.loading.instances import onnxruntime_runners, runners_per_core, runners_per_size
+from service.engine.model_spec import Feeds, GraphSpec
 from tests.service.engine.graph_makers import GOLDEN_LATENT, TOLERANCE, identity, shifted_from
 from tests.toy import TOLERANCES, toy_graphs
 
@@ -73,8 +72,8 @@ def test_a_session_that_was_tried_and_is_not_used_is_let_go_of(monkeypatch: pyte
         made.append(weakref.ref(opened))
         return opened
 
-    monkeypatch.setattr("service.engine.onnxruntime_runners.Session", noted)
-    monkeypatch.setattr("service.engine.proof.Proof.repeat", lambda *_: {})  # never the same bytes
+    monkeypatch.setattr("service.engine.loading.instances.Session", noted)
+    monkeypatch.setattr("service.engine.loading.batch_invariance.Proof.repeat", lambda *_: {})  # never the same bytes
     runners, _ = onnxruntime_runners("generator", Runtime(device="cpu", threads=2), examination(SPEC))
     gc.collect()
     assert runners.wide is None

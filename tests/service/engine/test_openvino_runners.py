@@ -6,17 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.engine.graphs import GraphSpec
-from service.engine.proof import Examination
-from service.engine.runners import Array, Feeds
-from service.engine.runtime import Precision, Runtime
+from service.engine.config import Precision, Runtime
+from service.engine.loading.batch_invariance import Examination
+from service.engine.model_spec import Array, Feeds, GraphSpec
 from service.errors import GoldenMismatch, GraphRefused
 from tests.service.engine.graph_makers import GOLDEN_LATENT, TOLERANCE, identity, shifted_by_slot
 from tests.toy import TOLERANCES, toy_graphs
 
-session = pytest.importorskip("service.engine.openvino_session")
+session = pytest.importorskip("service.engine.backends.openvino")
 
-from service.engine.openvino_runners import openvino_runners  # noqa: E402  (an optional extra)
+from service.engine.loading.instances import openvino_runners  # noqa: E402  (an optional extra)
 
 TINY = 2.0**-20  # within the tolerance, and exact in float32 next to the golden latents
 SPEC = toy_graphs(height=12, width=12, golden_count=8).generator

@@ -7,18 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.engine.graphs import GraphSpec, TensorSpec
-from service.engine.runners import Feeds
-from service.engine.runtime import Precision
+from service.engine.config import Precision
+from service.engine.model_spec import Feeds, GraphSpec, TensorSpec
 from service.errors import GraphRefused, SessionFailed
 from tests.service.engine.graph_makers import GOLDEN_LATENT, INPUTS, OUTPUTS, Maker, identity
 from tests.serving import ROOT
 from tests.toy import toy_graphs
 from tests.toy_shape import ToyOptions
 
-pytest.importorskip("service.engine.openvino_session")
+pytest.importorskip("service.engine.backends.openvino")
 
-from service.engine.openvino_session import OpenVINOGraph, OpenVINOSession
+from service.engine.backends.openvino import OpenVINOGraph, OpenVINOSession
 
 
 def compiled(
@@ -126,7 +125,7 @@ def test_nobody_is_told_that_it_was_imported() -> None:
         "import sys; seen = []; "
         "sys.addaudithook(lambda event, _: seen.append(event) if event.startswith(('socket.', 'os.fork', 'os.exec', "
         "'os.posix_spawn', 'subprocess.')) else None); "
-        "import service.engine.openvino_session; print(seen)"
+        "import service.engine.backends.openvino; print(seen)"
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"

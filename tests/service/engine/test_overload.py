@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from service.engine.batch_policy import Batch, BatchLimits, BatchPolicy
-from service.engine.run_sizes import NOT_KNOWN, RunSizes
+from service.engine.batching.batch_size import NOT_KNOWN, RunSizes
+from service.engine.batching.scheduler import Batch, BatchLimits, BatchPolicy
 from service.errors import DeadlinePassed, QueueFull
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from service.engine.paths import Curve, between
+from service.engine.interface import Curve
+from service.engine.sampling.interpolation import between
 
 Latent = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.philox import Domain, uniforms
+from service.engine.sampling.philox import Domain, uniforms
 from tests.service.engine.second_sampler import WORD, philox, second_uniforms
 
 LUCK = [0.8758745613216316, 0.52566748520794, 0.9403247276034882]

@@ -8,16 +8,16 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.codes import code_tensor
-from service.engine.graphs import PackageGraphs, PackageKey
-from service.engine.local import LocalEngine
-from service.engine.paths import Curve, between
-from service.engine.port import EncodeJob, GenerateJob, Job, Path, Samples, ScoreJob
-from service.engine.runtime import Runtime
-from service.engine.sampler import codes, labels, latents
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import Curve, EncodeJob, GenerateJob, Job, Path, Samples, ScoreJob
+from service.engine.model_spec import PackageGraphs, PackageKey
+from service.engine.sampling.batched import code_tensor
+from service.engine.sampling.interpolation import between
+from service.engine.sampling.sampler import codes, labels, latents
 from service.errors import InvalidRequest
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
 from tests.toy import toy_graphs
 from tests.toy_models import Arrays, replay
 

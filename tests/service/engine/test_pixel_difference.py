@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.engine.pixel_difference import LARGEST_STEPS, MEAN_STEPS, PixelDifference
+from service.engine.model_spec import LARGEST_STEPS, MEAN_STEPS, PixelDifference
 
 PICTURE = np.array([0, 10, 200, 255], np.uint8).reshape(1, 2, 2, 1)
 OTHER = np.array([255, 10, 198, 254], np.uint8).reshape(1, 2, 2, 1)

@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.engine.graphs import GraphReport, GraphSpec, PackageGraphs, Tolerance
-from service.engine.proof import Examination, prove
-from service.engine.runners import Array
-from service.engine.runtime import Reproducibility
-from service.engine.session import RUNTIME, Session
+from service.engine.backends.onnxruntime import RUNTIME, Session
+from service.engine.config import Reproducibility
+from service.engine.loading.batch_invariance import Examination, prove
+from service.engine.model_spec import Array, GraphReport, GraphSpec, PackageGraphs, Tolerance
 from service.errors import GoldenMismatch, GraphRefused
 from tests.service.engine.graph_makers import (
     GOLDEN_LATENT,

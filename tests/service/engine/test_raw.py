@@ -9,15 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.graphs import GraphKind, PackageGraphs, PackageKey
-from service.engine.local import LocalEngine
-from service.engine.port import GenerateJob, InferJob, ScoreJob
-from service.engine.runners import Array
-from service.engine.runtime import Runtime
-from service.engine.sampler import labels, latents
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import GenerateJob, InferJob, ScoreJob
+from service.engine.model_spec import Array, GraphKind, PackageGraphs, PackageKey
+from service.engine.sampling.sampler import labels, latents
 from service.errors import InvalidRequest, NotFound
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
 from tests.toy import toy_graphs
 
 KEY = PackageKey("toy", 1)

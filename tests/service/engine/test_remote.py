@@ -8,14 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.graphs import PackageKey
-from service.engine.local import LocalEngine
-from service.engine.port import EncodeJob, Engine, GenerateJob, InferJob, Samples, ScoreJob
-from service.engine.remote import RemoteEngine, engine_handlers
-from service.engine.runtime import Runtime
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import EncodeJob, Engine, GenerateJob, InferJob, Samples, ScoreJob
+from service.engine.model_spec import PackageKey
 from service.errors import DeadlinePassed, GoldenMismatch, InvalidRequest, NotFound, NotReady, QueueFull
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
+from service.multiprocess.engine_client import RemoteEngine, engine_handlers
 from tests.service.engine.wires import wired
 from tests.toy import toy_graphs
 

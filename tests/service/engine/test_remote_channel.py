@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from service.engine.remote_channel import Channel
 from service.errors import NotFound, NotReady, QueueFull, ServiceFault
+from service.multiprocess.rpc import Channel
 from tests.service.engine.wires import wired
 
 

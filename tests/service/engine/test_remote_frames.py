@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.remote_frames import FrameReader, read_frame, write_frame
+from service.multiprocess.rpc import FrameReader, read_frame, write_frame
 
 LARGE = 400_000  # bytes: more than what small frames share
 

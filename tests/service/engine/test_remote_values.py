@@ -6,10 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from service.engine.graphs import PackageKey
-from service.engine.port import EncodeJob, GenerateJob, InferJob, Path, Samples, ScoreJob, Selection
-from service.engine.remote_values import pack, pack_error, unpack, unpack_error
-from service.engine.runners import Array
+from service.engine.interface import EncodeJob, GenerateJob, InferJob, Path, Samples, ScoreJob, Selection
+from service.engine.model_spec import Array, PackageKey
 from service.engine.statistics import GraphStatistics, StageTotals, Total
 from service.errors import (
     DeadlinePassed,
@@ -23,6 +21,7 @@ from service.errors import (
     ServiceFault,
     SessionFailed,
 )
+from service.multiprocess.serialization import pack, pack_error, unpack, unpack_error
 from tests.toy import toy_graphs
 
 KEY = PackageKey("toy", 3)

@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine import rest
-from service.engine.batch_policy import BatchLimits
-from service.engine.local import LocalEngine
-from service.engine.port import GenerateJob
-from service.engine.rest import CROWD, Rest
-from service.engine.runtime import Runtime
-from service.telemetry import Telemetry
+from service.engine.batching import load as rest
+from service.engine.batching.load import CROWD, Rest
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import GenerateJob
+from service.metrics import Telemetry
 from tests.service.engine.gate import PATIENCE_S
 from tests.service.engine.test_local import KEY, PLAIN, everything
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from service.engine.graphs import GraphSpec, PackageGraphs, TensorSpec
-from service.engine.roles import discriminator_tensors, encoder_tensors, generator_tensors
+from service.engine.loading.signature import discriminator_tensors, encoder_tensors, generator_tensors
+from service.engine.model_spec import GraphSpec, PackageGraphs, TensorSpec
 from service.errors import GraphRefused
 from tests.toy import toy_graphs
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.engine.graphs import CodeSpec, Prior
-from service.engine.port import SamplerName
-from service.engine.sampler import codes, labels, latents
+from service.engine.interface import SamplerName
+from service.engine.model_spec import CodeSpec, Prior
+from service.engine.sampling.sampler import codes, labels, latents
 from service.errors import InvalidRequest
 from tests.service.engine.second_sampler import second_latent, second_uniforms
 

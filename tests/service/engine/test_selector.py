@@ -9,16 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.choice import rule_of
-from service.engine.graphs import PackageGraphs, PackageKey
-from service.engine.local import LocalEngine
-from service.engine.philox import Domain, uniforms
-from service.engine.port import GenerateJob, Job, Path, Samples, ScoreJob, Selection, SelectionMethod
-from service.engine.runtime import Runtime
-from service.engine.selector import ROUND_CANDIDATES, select
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import GenerateJob, Job, Path, Samples, ScoreJob, Selection, SelectionMethod
+from service.engine.model_spec import PackageGraphs, PackageKey
+from service.engine.sampling.philox import Domain, uniforms
+from service.engine.sampling.selection import ROUND_CANDIDATES, select
+from service.engine.sampling.selection_rules import rule_of
 from service.errors import InvalidRequest, QueueFull
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
 from tests.toy import toy_graphs
 
 KEY = PackageKey("toy", 1)

@@ -10,12 +10,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from service.engine.graphs import GraphSpec, TensorSpec
-from service.engine.memory import give_back_freed_memory
-from service.engine.runners import Feeds
-from service.engine.runtime import CUDA, Device
-from service.engine.session import Session
+from service.engine.backends.onnxruntime import Session
+from service.engine.config import CUDA, Device
+from service.engine.model_spec import Feeds, GraphSpec, TensorSpec
 from service.errors import GraphRefused, SessionFailed
+from service.memory import give_back_freed_memory
 from tests.service.engine.graph_makers import GOLDEN_LATENT, INPUTS, OUTPUTS, Maker, identity
 from tests.toy import toy_graphs
 

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from service.engine.graphs import Tolerance
-from service.engine.pixel_difference import LARGEST_STEPS
-from service.engine.runtime import Precision
-from service.engine.session import Session
-from service.engine.tolerances import limit_of, tolerance_of
+from service.engine.backends.onnxruntime import Session
+from service.engine.config import Precision
+from service.engine.loading.golden import limit_of, tolerance_of
+from service.engine.model_spec import LARGEST_STEPS, Tolerance
 from service.errors import GoldenMismatch
 from tests.service.engine.graph_makers import TOLERANCE, identity
 from tests.toy import toy_graphs

@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from service.engine.remote_channel import Channel, Handler
+from service.multiprocess.rpc import Channel, Handler
 
 
 @asynccontextmanager

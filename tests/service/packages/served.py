@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.local import LocalEngine
-from service.engine.port import GenerateJob
-from service.engine.runtime import Runtime
-from service.packages.catalogue import ServedPackage, State
-from service.packages.repository import Repository
-from service.routes.lifecycle import Lifecycle
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import GenerateJob
+from service.metrics import Telemetry
+from service.packages.registry import ServedPackage, State
+from service.packages.repository.repository import Repository
+from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from service.telemetry import Telemetry
 
 MAX_BATCH = 4  # few batch sizes to prove at load
 

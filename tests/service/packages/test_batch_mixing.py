@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.packages.batch_mixing import Step, first_mixing_step
+from service.packages.vetting.batch_axis import Step, first_mixing_step
 
 
 def step(op: str, inputs: str, output: str, *axes: int) -> Step:

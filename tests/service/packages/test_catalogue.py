@@ -2,10 +2,10 @@
 
 import pytest
 
-from service.engine.graphs import GraphReport, LoadReport, PackageKey
+from service.engine.model_spec import GraphReport, LoadReport, PackageKey
 from service.errors import NotFound, NotReady
-from service.packages.catalogue import Catalogue, PackageStatus, ServedPackage, State
 from service.packages.manifest import read_manifest
+from service.packages.registry import Catalogue, PackageStatus, ServedPackage, State
 from service.packages.schema import Manifest
 from tests.toy import write_toy_package
 

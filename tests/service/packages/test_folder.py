@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.graphs import PackageKey
-from service.packages.folder import Stamp, find_packages
+from service.engine.model_spec import PackageKey
+from service.packages.repository.scan import Stamp, find_packages
 
 TOY = PackageKey("toy", 1)
 

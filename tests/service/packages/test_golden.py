@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.errors import FileDamaged
-from service.packages.golden import MAX_GOLDEN_BYTES, read_golden
 from service.packages.manifest import parse_manifest
+from service.packages.package import MAX_GOLDEN_BYTES, read_golden
 from service.packages.schema import Manifest
 from tests.toy import toy_files, toy_graphs, toy_manifest
 from tests.toy_shape import Toy

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.remote_channel import Channel
 from service.errors import NotFound, NotReady, PackageError
-from service.packages.remote import Followers, Replica
-from service.packages.repository import Repository
-from service.routes.lifecycle import Lifecycle
+from service.multiprocess.repository_client import Followers, Replica
+from service.multiprocess.rpc import Channel
+from service.packages.repository.repository import Repository
+from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from tests.service.engine.wires import wired
 from tests.service.packages.served import Served

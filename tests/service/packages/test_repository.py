@@ -13,16 +13,16 @@ import onnx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.graphs import LoadReport, PackageGraphs, PackageKey
-from service.engine.local import LocalEngine
-from service.engine.port import GenerateJob
-from service.engine.runtime import Runtime
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import GenerateJob
+from service.engine.model_spec import LoadReport, PackageGraphs, PackageKey
 from service.errors import FileDamaged, GoldenMismatch, GraphRefused, ManifestRefused, NotFound, NotReady, PackageError
-from service.packages.repository import Repository
-from service.routes.lifecycle import Lifecycle
+from service.metrics import Telemetry
+from service.packages.repository.repository import Repository
+from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from service.telemetry import Telemetry
 from tests.service.packages.served import MAX_BATCH, Served, loaded
 from tests.toy import republish, toy_files, toy_graphs, write_toy_package
 from tests.toy_models import generator_model

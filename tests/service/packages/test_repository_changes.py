@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from service.errors import FileDamaged, GoldenMismatch, ManifestRefused, NotFound, NotReady, PackageError
-from service.packages.catalogue import ServedPackage
-from service.packages.repository import Repository
+from service.packages.registry import ServedPackage
+from service.packages.repository.repository import Repository
 from tests.service.packages.served import Served, loaded
 from tests.toy import republish, toy_files, toy_graphs, write_toy_package
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import PackageError
-from service.packages.verdicts import Verdicts
-from service.packages.vetting import VettingLimits
+from service.packages.vetting.cache import Verdicts
+from service.packages.vetting.parent import VettingLimits
 from tests.service.packages.served import loaded
 from tests.toy import write_toy_package
 

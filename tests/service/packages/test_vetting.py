@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from service.errors import GraphRefused
 from service.packages.package import read_package
 from service.packages.schema import Graph
-from service.packages.vetting import MEBIBYTE, VettingLimits, vet
+from service.packages.vetting.parent import MEBIBYTE, VettingLimits, vet
 from tests.toy import write_toy_package
 
 LIMITS = VettingLimits(timeout_s=30, memory_bytes=1024 * MEBIBYTE)

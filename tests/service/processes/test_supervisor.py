@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.processes.pulse import HEALTHY_S, Restarts
-from service.processes.supervisor import Program, Supervisor, listen
+from service.multiprocess.pulse import HEALTHY_S, Restarts
+from service.multiprocess.supervisor import Program, Supervisor, listen
 
 CONNECTIONS = 64
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from service.api.requests.body import AT_ONCE_BYTES, validate_json
+from service.api.requests.sample_url import SampleQuery
+from service.api.schemas.requests import GenerateQuery, GenerateRequest, ReconstructQuery, SamplesQuery, SamplesRequest
+from service.api.v2 import schemas as v2
 from service.errors import InvalidRequest, RequestError
-from service.routes.reading import AT_ONCE_BYTES, validate_json
-from service.routes.sample_queries import SampleQuery
-from service.routes.schemas import GenerateQuery, GenerateRequest, ReconstructQuery, SamplesQuery, SamplesRequest
-from service.routes.v2 import schemas as v2
 
 BODIES: tuple[type[BaseModel], ...] = (GenerateRequest, SamplesRequest, *v2.BODIES)
 QUERIES: tuple[type[BaseModel], ...] = (GenerateQuery, SamplesQuery, ReconstructQuery, SampleQuery)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from service.errors import NotReady
-from service.routes.body_budget import ArrivingBody, BodyBudget
+from service.server.body_budget import ArrivingBody, BodyBudget
 
 MAX_BYTES = 100
 

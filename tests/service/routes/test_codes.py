@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from service.api.requests.fields import name_codes, read_codes
+from service.api.responses.readings import name_readings
 from service.errors import InvalidRequest
 from service.packages.schema import CategoricalCode, Codes, ContinuousCode
-from service.routes.codes import name_codes, name_readings, read_codes
 
 CODES = Codes(
     categorical=(CategoricalCode(name="digit", size=3), CategoricalCode(name="font", size=2)),

@@ -2,9 +2,9 @@
 
 import pytest
 
+from service.api.requests.fields import read_conditions
 from service.errors import InvalidRequest
 from service.packages.schema import Condition
-from service.routes.conditions import read_conditions
 
 USER = Condition(name="user", count=5)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from service.api.v2.repository import check_caller
 from service.errors import Forbidden
-from service.routes.control import check_caller
 from service.settings import Control
 
 

@@ -12,16 +12,15 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.api.context import INLINE_BYTES, Context
 from service.app import create_app
 from service.errors import QueueFull
-from service.routes.accounts import Accounts
-from service.routes.context import Context
-from service.routes.entry import AllowedHosts
-from service.routes.express import Errand, Express, ExpressRoute, Pieces, RawHeaders
-from service.routes.lifecycle import Lifecycle
-from service.routes.offload import INLINE_BYTES
+from service.metrics import Telemetry
+from service.server.accounts import Accounts
+from service.server.entry import AllowedHosts
+from service.server.express import Errand, Express, ExpressRoute, Pieces, RawHeaders
+from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from service.telemetry import Telemetry
 from tests.toy import write_toy_package
 
 TIMEOUT_S = 30.0

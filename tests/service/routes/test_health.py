@@ -6,16 +6,15 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine.batch_policy import BatchLimits
-from service.engine.local import LocalEngine
-from service.engine.port import Job, Samples
-from service.engine.runtime import Runtime
+from service.api.context import Context, Offload
+from service.api.endpoints.health import Ready, readyz
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.core.engine import LocalEngine
+from service.engine.interface import Job, Samples
 from service.errors import DeadlinePassed, GanymedeError, NotFound, NotReady, QueueFull, SessionFailed
-from service.routes.context import Context
-from service.routes.health import Ready, readyz
-from service.routes.offload import Offload
+from service.metrics import Telemetry
 from service.settings import Settings
-from service.telemetry import Telemetry
 from tests.service.packages.served import Served, loaded
 from tests.toy import write_toy_package
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.routes.interruption import Interruption
+from service.server.interruption import Interruption
 
 
 def test_a_task_that_was_interrupted_learns_why_and_goes_on() -> None:

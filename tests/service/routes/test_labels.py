@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
+from service.api.requests.fields import read_labels
 from service.errors import InvalidRequest
-from service.routes.labels import read_labels
 
 NAMES = ["0", "1", "10", "11", "2"]
 

@@ -15,16 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.responses.streaming import SampleStream
 from service.errors import DeadlinePassed
-from service.routes.accounts import Accounts
-from service.routes.body_budget import BodyBudget
-from service.routes.body_limits import BodyLimits, BodyPatience
-from service.routes.cancellation import Cancellation
-from service.routes.lifecycle import DrainGate, Lifecycle
-from service.routes.problems import ErrorsToProblems
-from service.routes.request_log import RequestLog
-from service.routes.streams import SampleStream
-from service.telemetry import Telemetry
+from service.metrics import Telemetry
+from service.server.accounts import Accounts
+from service.server.body_budget import BodyBudget
+from service.server.body_limits import BodyLimits, BodyPatience
+from service.server.cancellation import Cancellation
+from service.server.lifecycle import DrainGate, Lifecycle
+from service.server.problems import ErrorsToProblems
+from service.server.request_log import RequestLog
 
 MAX_BYTES = 1000
 BODY_TIMEOUT_S = 0.3

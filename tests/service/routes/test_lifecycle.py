@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.routes.lifecycle import Lifecycle
+from service.server.lifecycle import Lifecycle
 
 
 def test_waiting_for_what_is_being_answered_does_not_wait_for_what_comes_later() -> None:

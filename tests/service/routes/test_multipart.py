@@ -5,8 +5,8 @@ import time
 import httpx
 import pytest
 
+from service.api.requests.body import read_files
 from service.errors import InvalidRequest, MalformedRequest
-from service.routes.multipart import read_files
 
 BOUNDARY = "multipart/form-data; boundary=edge"
 DISPOSITION = b'Content-Disposition: form-data; name="file"'

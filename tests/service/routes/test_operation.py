@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from service.routes.schemas import GenerateRequest, SamplesRequest
+from service.api.schemas.requests import GenerateRequest, SamplesRequest
 from tests.serving import ServiceProcess, metric
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from service.api.requests.query import read_query, read_timeout_ms
+from service.api.schemas.requests import GenerateQuery
 from service.errors import InvalidRequest
-from service.routes.parameters import read_query, read_timeout_ms
-from service.routes.schemas import GenerateQuery
 
 
 def places(read: Callable[[], object]) -> list[tuple[str | int, ...]]:

@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import Response
 
 from service.errors import DeadlinePassed, FileDamaged, GanymedeError, NotFinite, QueueFull, SessionFailed
-from service.routes.problems import problem_response, protocol_error_response
+from service.server.problems import problem_response, protocol_error_response
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from service.api.sample_types import Images, Items, Kind, Vectors, kind_of, sample_bytes
 from service.errors import InvalidRequest
 from service.packages.schema import ImageSample, ItemSample, VectorSample
-from service.routes.sample_kinds import Images, Items, Kind, Vectors, kind_of, sample_bytes
 
 IMAGES, VECTORS, ITEMS = Images(2, 3, 1), Vectors(2), Items(9)
 FLOATS = np.random.default_rng(0).standard_normal((4, 2)).astype(np.float32)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.routes.seed_ranges import MAX_SEED, read_ranges, write_ranges
+from service.api.limits import MAX_SEED
+from service.api.requests.fields import read_ranges, write_ranges
 
 SEEDS = st.integers(0, MAX_SEED)
 RUNS = st.tuples(st.integers(0, MAX_SEED - 100), st.integers(0, 100)).map(

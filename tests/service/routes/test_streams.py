@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.graphs import GraphKind, LoadReport, PackageGraphs, PackageKey
-from service.engine.port import GenerateJob, InferJob, Job, Samples
+from service.api.context import TimeBudget
+from service.api.responses.streaming import draw
+from service.engine.interface import GenerateJob, InferJob, Job, Samples
+from service.engine.model_spec import GraphKind, LoadReport, PackageGraphs, PackageKey
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, GanymedeError, QueueFull
-from service.routes.deadlines import TimeBudget
-from service.routes.streams import draw
 
 LONG_S = 60.0
 SECONDS_TO_REFUSE = 1.0

@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import GanymedeError, InvalidRequest, Problem, QueueFull, SessionFailed
-from service.routes.exchange import Exchange, attach
-from service.routes.lifecycle import DrainGate, Lifecycle
-from service.routes.problems import ErrorsToProblems, error_response
+from service.server.lifecycle import DrainGate, Lifecycle
+from service.server.problems import ErrorsToProblems, error_response
+from service.server.request_info import Exchange, attach
 from tests.serving import TIMEOUT_S, ServiceProcess
 from tests.toy import write_toy_package
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.engine.sampler import latents
+from service.engine.sampling.sampler import latents
 
 Json = dict[str, object]
 Array = NDArray[np.generic]

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from service.engine.graphs import GraphReport, LoadReport
+from service.api.v2.infer import Inference, read_inference
+from service.api.v2.models import ServedGraph, graphs_of
+from service.engine.model_spec import GraphReport, LoadReport
 from service.errors import RequestError
-from service.packages.catalogue import ServedPackage
 from service.packages.package import read_package
-from service.routes.v2.graphs import ServedGraph, graphs_of
-from service.routes.v2.requests import Inference, read_inference
+from service.packages.registry import ServedPackage
 from service.settings import Settings
 from tests.toy import write_toy_package
 

@@ -1,0 +1,173 @@
+"""What a route is given: the service's parts, as one typed value.
+
+It stands alone so that routes name their needs without knowing how the parts were made. `app.py` makes them when the
+process starts and puts them where `context_of` finds them.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, ParamSpec, TypeVar, cast
+
+from fastapi import Depends, Header, Request
+from prometheus_client import CollectorRegistry
+from starlette.types import Scope
+
+from service.engine.interface import Engine
+from service.errors import DeadlinePassed
+from service.metrics import Telemetry
+from service.packages.registry import Served
+from service.server.lifecycle import Lifecycle
+from service.settings import Settings
+
+# What one core parses and checks in well under a millisecond; a thread for less would cost more than it saves.
+INLINE_BYTES = 16 * 1024
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Offload:
+    """A bounded pool of threads.
+
+    Args:
+        threads: how many.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="media")
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(*args, **kwargs)` on a thread of the pool.
+
+        Work that is still waiting when its caller is cancelled never runs; work that runs ends unheard.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
+
+    async def run_sized(self, size_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` here when its input is small, else on a thread of the pool."""
+        if size_bytes <= INLINE_BYTES:
+            return work(*args, **kwargs)
+        return await self.run(work, *args, **kwargs)
+
+    def close(self) -> None:
+        """Drop what waits, and finish what runs."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of a running service.
+
+    Attributes:
+        settings: what the operator chose.
+        telemetry: where things are counted.
+        lifecycle: where the process stands.
+        engine: what computes.
+        repository: what is served.
+        offload: threads for parsing, decoding and encoding.
+        metrics: answers the registry of the whole service.
+    """
+
+    settings: Settings
+    telemetry: Telemetry
+    lifecycle: Lifecycle
+    engine: Engine
+    repository: Served
+    offload: Offload
+    metrics: Callable[[], Awaitable[CollectorRegistry]]
+
+
+def context_of(scope: Scope) -> Context:
+    """Answer the parts of the service that a request came to."""
+    return cast("Context", scope["state"]["context"])
+
+
+async def _parts(request: Request) -> Context:
+    """As `context_of`, but a coroutine: FastAPI calls plain functions on a thread."""
+    return context_of(request.scope)
+
+
+Parts = Annotated[Context, Depends(_parts)]
+
+
+# Ten minutes: 50,000 samples of a large generator on a CPU. Longer work belongs into several requests.
+MAX_TIMEOUT_MS = 600_000
+MS_PER_S = 1000
+
+
+class TimeBudget:
+    """Seconds that a request may still spend in the engine.
+
+    Args:
+        timeout_s: how many it has.
+        renewed: whether each job has all of them again.
+        clock: monotonic seconds.
+
+    Attributes:
+        timeout_s: as given.
+    """
+
+    def __init__(self, timeout_s: float, *, renewed: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self.timeout_s = timeout_s
+        self._renewed = renewed
+        self._clock = clock
+        self._spent_s = 0.0
+
+    @contextmanager
+    def spend(self) -> Iterator[Callable[[], float]]:
+        """Spend time on one job, waiting for its turn included.
+
+        Yields:
+            A function that answers the seconds left, and raises `DeadlinePassed` when none are.
+        """
+        spent_before_s = 0.0 if self._renewed else self._spent_s
+        began = self._clock()
+
+        def left_s() -> float:
+            left = self.timeout_s - spent_before_s - (self._clock() - began)
+            if left <= 0:
+                raise DeadlinePassed(f"the request's deadline of {self.timeout_s:g} s passed")
+            return left
+
+        try:
+            yield left_s
+        finally:
+            self._spent_s += self._clock() - began
+
+
+def budget_for(timeout_ms: int | None, settings: Settings) -> TimeBudget:
+    """Answer the budget of a request.
+
+    Args:
+        timeout_ms: what it asks for; None takes the default.
+        settings: the default.
+    """
+    if timeout_ms is None:
+        return TimeBudget(settings.timeout_ms / MS_PER_S, renewed=True)
+    return TimeBudget(timeout_ms / MS_PER_S)
+
+
+# Dependencies are coroutines: FastAPI calls plain functions on a thread, which takes longer than most answers.
+async def time_budget(
+    request: Request,
+    x_timeout_ms: Annotated[
+        int | None,
+        Header(
+            ge=1,
+            le=MAX_TIMEOUT_MS,
+            description="deadline for queueing and computing the whole request, in milliseconds; past it the answer is "
+            "504, or a stream ends incomplete",
+            examples=[5000],
+        ),
+    ] = None,
+) -> TimeBudget:
+    """Read the request's deadline."""
+    return budget_for(x_timeout_ms, context_of(request.scope).settings)
+
+
+Budget = Annotated[TimeBudget, Depends(time_budget)]

@@ -1,0 +1,302 @@
+"""Given samples held against a package: decoded, counted, with their classes and conditions, ready for a graph.
+
+Every sample must be exactly what the package's generator makes: of an image its size and its mode. Nothing is resized
+or converted, since the answer would be another sample's. Images are decoded in slices, so that a request with a
+thousand of them shares its thread with others.
+
+Shapes: N samples, C channels, H height, W width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.datastructures import Headers
+
+from service.api.context import Offload
+from service.api.requests.body import FILE_PART, media_type_of, read_files, read_json
+from service.api.requests.fields import QUERY, Loc, read_conditions, read_labels
+from service.api.sample_types import Array, Images, kind_of
+from service.api.schemas.requests import SamplesQuery, SamplesRequest
+from service.engine.interface import GivenJob, own_values
+from service.engine.model_spec import PackageKey
+from service.errors import InvalidRequest, Problem, UnsupportedMediaType
+from service.media.decoders import decode_base64, decode_image
+from service.packages.registry import ServedPackage
+from service.packages.schema import Graph, ImageSample, ItemSample, VectorSample
+from service.server.openapi import BINARY, request_body
+from service.server.problems import JSON
+from service.settings import Settings
+
+IMAGES = frozenset({"image/png", "image/jpeg", "image/webp"})
+NPY = "application/x-npy"
+MULTIPART = "multipart/form-data"
+SUPPORTED = ", ".join((*sorted(IMAGES), MULTIPART, NPY, JSON))
+_FILES: Final = {
+    "schema": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+    }
+}
+# What a route that reads samples says of its body in the OpenAPI document.
+SAMPLES_BODY: Final = request_body(
+    SamplesRequest, required=True, others=dict.fromkeys((*sorted(IMAGES), NPY), BINARY) | {MULTIPART: _FILES}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Image files.
+
+    Attributes:
+        files: bytes, or base64 text.
+        locs: where each stands in the request.
+    """
+
+    files: tuple[bytes | str, ...]
+    locs: tuple[Loc, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NpyFile:
+    """One NPY array of samples."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Samples as flat lists of the generator's own values."""
+
+    rows: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a caller gave.
+
+    Attributes:
+        model: package asked for, or None for the default.
+        version: its version, or None for the newest.
+        samples: files, an array or numbers.
+        label: the class of every sample.
+        labels: one class a sample.
+        condition: the id that every sample belongs to, or one a sample.
+        place: where model, labels and condition stood in the request, `body` or `query`.
+    """
+
+    model: str | None
+    version: str | None
+    samples: ImageFiles | NpyFile | Numbers
+    label: int | str | None = None
+    labels: list[int | str] | None = None
+    condition: int | list[int] | None = None
+    place: str
+
+
+def read_given(body: bytes, headers: Headers, query: SamplesQuery, max_images: int) -> Given:
+    """Read a body of samples.
+
+    Args:
+        body: its bytes.
+        headers: the request's.
+        query: the request's.
+        max_images: most samples in one request.
+
+    Raises:
+        UnsupportedMediaType: it is none of the types listed.
+        MalformedRequest: it cannot be read.
+        InvalidRequest: it reads, but does not hold together.
+    """
+    media_type = media_type_of(headers)
+    if media_type in IMAGES:
+        return _with_query(ImageFiles((body,), (("body",),)), query)
+    if media_type == MULTIPART:
+        files = read_files(body, headers["content-type"], max_images)
+        locs: tuple[Loc, ...] = tuple(("body", FILE_PART, index) for index in range(len(files)))
+        return _with_query(ImageFiles(tuple(files), locs), query)
+    if media_type == NPY:
+        return _with_query(NpyFile(body), query)
+    if media_type == JSON or media_type.endswith("+json"):
+        return _from_json(read_json(SamplesRequest, body, headers), query, max_images)
+    raise UnsupportedMediaType(f"Samples are read as {SUPPORTED}.")
+
+
+def _with_query(samples: ImageFiles | NpyFile, query: SamplesQuery) -> Given:
+    labels, conditions = query.label, query.condition
+    return Given(
+        model=query.model,
+        version=query.version,
+        samples=samples,
+        label=labels[0] if len(labels) == 1 else None,
+        labels=[*labels] if len(labels) > 1 else None,
+        condition=conditions[0] if len(conditions) == 1 else conditions or None,
+        place=QUERY,
+    )
+
+
+def _from_json(asked: SamplesRequest, query: SamplesQuery, max_images: int) -> Given:
+    said = sorted(query.model_fields_set & SamplesQuery.model_fields.keys())
+    beside = [Problem(("query", field), "a JSON body says this itself") for field in said]
+    if beside:
+        raise InvalidRequest(*beside)
+    samples: ImageFiles | Numbers
+    match asked:
+        case SamplesRequest(images=list(images), samples=None):
+            locs: tuple[Loc, ...] = tuple(("body", "images", index) for index in range(len(images)))
+            samples = ImageFiles(tuple(images), locs)
+        case SamplesRequest(images=None, samples=list(rows)):
+            samples = Numbers(rows)
+        case _:
+            raise InvalidRequest(Problem(("body",), "give either `images` or `samples`"))
+    count = len(asked.images or asked.samples or ())
+    if count > max_images:
+        field = "images" if asked.images else "samples"
+        raise InvalidRequest(Problem(("body", field), f"at most {max_images} in one request"))
+    return Given(
+        model=asked.model,
+        version=asked.version,
+        samples=samples,
+        label=asked.label,
+        labels=asked.labels,
+        condition=asked.condition,
+        place="body",
+    )
+
+
+# About a millisecond of small PNGs.
+SLICE_IMAGES = 32
+# Of the range's width. Generators overshoot by less, and what was scaled otherwise, [0, 255] say, is further away.
+MAX_BEYOND = 0.5
+
+J = TypeVar("J", bound=GivenJob)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSamples:
+    """Samples that fit their package.
+
+    Attributes:
+        package: which.
+        rows: pixels [N, H, W, C] uint8, or the generator's own values [N, …].
+        labels: int64 [N], where the graphs take the class; None where it was not named, and need not be.
+        conditions: int64 [N], where they take the condition.
+    """
+
+    package: PackageKey
+    rows: Array
+    labels: NDArray[np.int64] | None
+    conditions: NDArray[np.int64] | None
+
+    def job(self, ask: type[J], graph: Graph) -> J:
+        """Ask `graph` about them, telling it of each sample what it takes."""
+        takes = {tensor.role for tensor in graph.inputs}
+        is_pixels = self.rows.dtype == np.uint8
+        return ask(
+            package=self.package,
+            pixels=self.rows.astype(np.uint8, copy=False) if is_pixels else None,
+            sample=None if is_pixels else own_values(self.rows),
+            labels=self.labels if "label" in takes else None,
+            conditions=self.conditions if "condition" in takes else None,
+        )
+
+
+async def hold(
+    given: Given,
+    package: ServedPackage,
+    graphs: Sequence[Graph],
+    settings: Settings,
+    offload: Offload,
+    *,
+    needs_label: bool = True,
+) -> HeldSamples:
+    """Hold given samples against a package, and decode them.
+
+    Args:
+        given: what the caller gave.
+        package: whose samples they must be.
+        graphs: which will be asked, so that what they take beside a sample has to be named.
+        settings: the limits.
+        offload: where images are decoded.
+        needs_label: whether a class has to be named where the graphs take one.
+
+    Raises:
+        InvalidRequest: they are not the package's samples; every place is named.
+        BodyTooLarge: an image has more pixels than the limit.
+    """
+    manifest = package.manifest
+    takes = {tensor.role for graph in graphs for tensor in graph.inputs}
+    rows = await _decode(given, package, settings, offload)
+    if len(rows) > settings.max_score_images:
+        raise InvalidRequest(Problem(("body",), f"at most {settings.max_score_images} samples in one request"))
+    takes_label = "label" in takes
+    labels = read_labels(
+        given.label,
+        given.labels,
+        names=manifest.labels.names if takes_label and manifest.labels else (),
+        count=len(rows),
+        place=given.place,
+    )
+    if takes_label and labels is None and needs_label:
+        words = "this package is told the class of each sample; name it"
+        raise InvalidRequest(Problem((given.place, "label"), words))
+    condition = manifest.condition if "condition" in takes else None
+    conditions = read_conditions(given.condition, condition, count=len(rows), place=given.place)
+    return HeldSamples(package.key, rows, labels, conditions)
+
+
+async def _decode(given: Given, package: ServedPackage, settings: Settings, offload: Offload) -> Array:
+    kind = kind_of(package.manifest.sample)
+    match given.samples:
+        case ImageFiles(files, locs) if isinstance(kind, Images):
+            pixels = [
+                await offload.run(
+                    _decode_files, ImageFiles(files[part], locs[part]), kind.shape, settings.max_image_pixels
+                )
+                for part in _slices(len(files))
+            ]
+            return np.concatenate(pixels)
+        case ImageFiles(_, locs):
+            words = f"this package's samples are {kind.words}; send them in JSON as `samples`, or as an NPY array"
+            raise InvalidRequest(Problem(locs[0][:2], words))
+        case NpyFile(content):
+            array = await offload.run_sized(len(content), kind.read_npy, content)
+            return await offload.run_sized(array.nbytes, _in_range, array, package.manifest.sample)
+        case Numbers(rows):
+            array = await offload.run(kind.read, rows)
+            return await offload.run_sized(array.nbytes, _in_range, array, package.manifest.sample, "samples")
+
+
+def _in_range(rows: Array, sample: ImageSample | VectorSample | ItemSample, field: str | None = None) -> Array:
+    """Pass samples on, but for images whose values are of another range: they would seem the most real of all."""
+    if not isinstance(sample, ImageSample) or rows.dtype == np.uint8:
+        return rows
+    low, high = sample.range
+    slack = (high - low) * MAX_BEYOND
+    values = rows.reshape(len(rows), -1).astype(np.float32, copy=False)
+    beyond = np.flatnonzero((values.min(axis=1) < low - slack) | (values.max(axis=1) > high + slack))
+    if beyond.size:
+        first = values[beyond[0]]
+        words = (
+            f"the values of this package's images are from {low:g} to {high:g}; those of sample {beyond[0]} are from "
+            f"{first.min():g} to {first.max():g}"
+        )
+        raise InvalidRequest(Problem(("body",) if field is None else ("body", field, int(beyond[0])), words))
+    return rows
+
+
+def _slices(count: int) -> list[slice]:
+    return [slice(start, start + SLICE_IMAGES) for start in range(0, count, SLICE_IMAGES)]
+
+
+def _decode_files(images: ImageFiles, shape: tuple[int, int, int], max_pixels: int) -> NDArray[np.uint8]:
+    """Decode image files to [N, H, W, C]."""
+    return np.stack(
+        [
+            decode_image(decode_base64(file, loc) if isinstance(file, str) else file, shape, max_pixels, loc)
+            for file, loc in zip(images.files, images.locs, strict=True)
+        ]
+    )

@@ -1,0 +1,138 @@
+"""What an answer says of each drawn sample beside the sample itself: seed, class, codes, condition, realness.
+
+JSON answers and the index of an archive say the same, column by column; a column is there where the package has it.
+
+Shapes: N samples.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.api.context import INLINE_BYTES, Context
+from service.api.requests.fields import name_codes
+from service.api.requests.generate import Drawing
+from service.engine.interface import Samples
+from service.errors import ServiceFault
+from service.media.negotiation import Media
+from service.packages.registry import ServedPackage
+
+# About a millisecond of small PNGs: short enough that a lone sample's caller does not notice who encodes before them.
+SLICE_SAMPLES = 32
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Encoding:
+    """Runs one answer's encoding on the offload threads, and counts the seconds.
+
+    Args:
+        parts: the running service.
+        media: the answer's form.
+    """
+
+    def __init__(self, parts: Context, media: Media) -> None:
+        self._offload = parts.offload
+        self._histogram = parts.telemetry.encode_seconds.labels(media.name)
+        self._spent_s = 0.0
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` on a thread; only its own time counts, not the wait for a thread."""
+
+        def timed() -> tuple[T, float]:
+            began = time.monotonic()
+            return work(*args, **kwargs), time.monotonic() - began
+
+        result, spent_s = await self._offload.run(timed)
+        self._spent_s += spent_s
+        return result
+
+    async def run_sized(self, size_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` here when its samples are few and small; a thread costs more than a small PNG."""
+        if size_bytes > INLINE_BYTES:
+            return await self.run(work, *args, **kwargs)
+        began = time.monotonic()
+        result = work(*args, **kwargs)
+        self._spent_s += time.monotonic() - began
+        return result
+
+    def done(self) -> None:
+        """Account for a complete answer."""
+        self._histogram.observe(self._spent_s)
+
+
+def pixels_of(samples: Samples) -> NDArray[np.uint8]:
+    """Answer the pixels, uint8 [N, H, W, C], of a job that asked for them."""
+    if samples.pixels is None:
+        raise ServiceFault("the engine answered no pixels")
+    return samples.pixels
+
+
+def rows_of(samples: Samples) -> NDArray[np.generic]:
+    """Answer what a job asked for, [N, …]: pixels, or the generator's own values."""
+    return pixels_of(samples) if samples.sample is None else samples.sample
+
+
+def logits_of(samples: Samples) -> NDArray[np.float32]:
+    """Answer the logits, float32 [N], of a job that asked for them."""
+    if samples.logits is None:
+        raise ServiceFault("the engine answered no logits")
+    return samples.logits
+
+
+def slices_of(samples: Samples) -> Iterator[tuple[slice, Samples]]:
+    """Cut samples into pieces that one thread encodes at a time, each with its place."""
+    count = len(rows_of(samples))
+    columns = {field.name: getattr(samples, field.name) for field in fields(Samples)}
+    for start in range(0, count, SLICE_SAMPLES):
+        place = slice(start, min(start + SLICE_SAMPLES, count))
+        yield place, Samples(**{name: column if column is None else column[place] for name, column in columns.items()})
+
+
+def realness_of(package: ServedPackage, samples: Samples, parts: Context) -> list[float] | None:
+    """Answer each sample's calibrated P(real), and observe it; None where no scores were asked for."""
+    if samples.logits is None or package.calibration is None:
+        return None
+    probabilities: list[float] = package.calibration.probability(samples.logits).tolist()
+    histogram = parts.telemetry.generated_probability.labels(package.key.name)
+    for probability in probabilities:
+        histogram.observe(probability)
+    return probabilities
+
+
+Columns = dict[str, list[object]]
+
+
+def columns_of(drawing: Drawing, place: slice, samples: Samples, parts: Context) -> Columns:
+    """Describe some of a drawing's samples.
+
+    Args:
+        drawing: all of them.
+        place: where `samples` stand in it.
+        samples: some, as the engine answered them.
+        parts: the running service; realness is observed.
+
+    Returns:
+        Field name → N values.
+    """
+    codes, classes = drawing.package.manifest.codes, drawing.package.manifest.labels
+    realness = realness_of(drawing.package, samples, parts)
+    columns: Columns = {}
+    if drawing.seeds is not None:
+        columns["seed"] = drawing.seeds[place].tolist()
+    if samples.labels is not None:
+        columns["label"] = labels = samples.labels.tolist()
+        if classes is not None:
+            columns["label_name"] = [classes.names[label] for label in labels]
+    if samples.codes is not None and codes is not None:
+        columns["codes"] = [name_codes(row, codes) for row in samples.codes.tolist()]
+    if drawing.conditions is not None:
+        columns["condition"] = drawing.conditions[place].tolist()
+    if realness is not None:
+        columns["realness"] = list(realness)
+    return columns

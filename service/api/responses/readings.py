@@ -1,0 +1,204 @@
+"""What one /encode request comes to: given samples for the encoder of their package, and what it reads in them.
+
+The encoder of a BiGAN gives the latent, that of an InfoGAN (its code head) the codes; what a package's encoder gives is
+what its callers get.
+
+Shapes: N samples, Z latent coordinates, K elements of the code tensor.
+
+References:
+    Donahue, Krähenbühl and Darrell, Adversarial Feature Learning (2017), section 3: the encoder E(x).
+    Chen et al., InfoGAN (2016), section 5: the head Q(c | x).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.api.context import Offload
+from service.api.requests.samples import Given, hold
+from service.api.responses.encoding import logits_of
+from service.api.schemas.responses import CategoricalReading, EncodeAnswer, Encoding, Score, ScoreAnswer
+from service.engine.core.validation import MAX_CLASSES_JUDGED
+from service.engine.interface import Samples, ScoreJob
+from service.errors import InvalidRequest, Problem
+from service.metrics import Telemetry
+from service.packages.calibration import Calibration
+from service.packages.registry import ServedPackage
+from service.packages.schema import Codes, Graph
+from service.settings import Settings
+
+
+def encoder_of(package: ServedPackage, given: Given) -> Graph:
+    """Answer the package's encoder.
+
+    Raises:
+        InvalidRequest: it has none.
+    """
+    if package.manifest.encoder is None:
+        words = (
+            f"the package {package.key} has no encoder; name one that has: GET /models/NAME/versions/VERSION shows "
+            "`encoder` where there is one"
+        )
+        raise InvalidRequest(Problem((given.place, "model"), words))
+    return package.manifest.encoder
+
+
+def numbers_of(encoder: Graph) -> int:
+    """Count the numbers that an encoder answers of one sample."""
+    return sum(math.prod(tensor.shape[1:]) for tensor in encoder.outputs)
+
+
+def check_encodings(encoded: Samples) -> None:
+    """Refuse what no encoder can make sense of.
+
+    Raises:
+        InvalidRequest: a sample's latent or codes are not finite.
+    """
+    for array in (encoded.latents, encoded.readings):
+        if array is None:
+            continue
+        broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if broken.size:
+            words = f"sample {broken[0]} has values so large that the encoder's answer is not finite"
+            raise InvalidRequest(Problem(("body",), words))
+
+
+def write_encodings(package: ServedPackage, encoded: Samples) -> bytes:
+    """Write the answer's JSON.
+
+    Raises:
+        InvalidRequest: as `check_encodings` says.
+    """
+    check_encodings(encoded)
+    codes = package.manifest.codes
+    columns: dict[str, list[object]] = {}
+    if encoded.latents is not None:
+        columns["latent"] = encoded.latents.tolist()
+    if encoded.readings is not None and codes is not None:
+        columns["codes"] = [name_readings(row, codes) for row in encoded.readings.tolist()]
+    answered = EncodeAnswer(
+        model=package.key.name,
+        version=str(package.key.version),
+        package_sha256=package.sha256,
+        encodings=[
+            Encoding.model_validate(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
+        ],
+    )
+    return answered.model_dump_json(exclude_none=True).encode()
+
+
+Columns = dict[str, list[Any]]
+"""Of an answer's fields: the values of N samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Samples to judge, with nothing left to decide.
+
+    Attributes:
+        package: whose discriminator judges.
+        calibration: how its logits are read.
+        job: what the engine is asked, without its deadline.
+    """
+
+    package: ServedPackage
+    calibration: Calibration
+    job: ScoreJob
+
+
+async def plan_judging(given: Given, package: ServedPackage, settings: Settings, offload: Offload) -> Judging:
+    """Hold given samples against a package, and decode them.
+
+    Args:
+        given: what the caller gave.
+        package: whose discriminator judges.
+        settings: the limits.
+        offload: where images are decoded.
+
+    Raises:
+        InvalidRequest: the package cannot judge these samples; every place is named.
+        BodyTooLarge: an image has more pixels than the limit.
+    """
+    discriminator, calibration = package.manifest.discriminator, package.calibration
+    if discriminator is None or calibration is None:
+        raise InvalidRequest(Problem((given.place, "model"), f"the package {package.key} has no discriminator"))
+    if given.label is None and given.labels is None and any(tensor.role == "label" for tensor in discriminator.inputs):
+        _refuse_if_label_needed(given, package)
+    held = await hold(given, package, [discriminator], settings, offload, needs_label=False)
+    return Judging(package, calibration, held.job(ScoreJob, discriminator))
+
+
+def _refuse_if_label_needed(given: Given, package: ServedPackage) -> None:
+    """Refuse samples without a label where the package does not say how they are judged."""
+    if package.unknown_label is not None:
+        return
+    classes = len(package.manifest.labels.names) if package.manifest.labels else 0
+    if classes > MAX_CLASSES_JUDGED:
+        words = (
+            f"name the class of each sample: without it every class would be judged, of which there are {classes} here "
+            f"and may be {MAX_CLASSES_JUDGED}"
+        )
+    else:
+        words = (
+            f"name the class of each sample: {package.key} was exported before scores without a class were calibrated. "
+            f"`python -m training calibrate models/{package.key}` publishes it again with that calibration"
+        )
+    raise InvalidRequest(Problem((given.place, "label"), words))
+
+
+def write_scores(judging: Judging, judged: Samples, telemetry: Telemetry) -> bytes:
+    """Read logits as the package calibrates them, observe them, and write the answer's JSON.
+
+    Raises:
+        InvalidRequest: a sample's logit is not finite.
+    """
+    package, calibration, logits = judging.package, judging.calibration, logits_of(judged)
+    broken = np.flatnonzero(~np.isfinite(logits.reshape(len(logits), -1)).all(axis=1))
+    if broken.size:
+        words = f"sample {broken[0]} has values so large that the discriminator's answer is not finite"
+        raise InvalidRequest(Problem(("body",), words))
+    named: Columns = {}
+    read: NDArray[np.floating] = logits
+    if package.unknown_label is not None and logits.ndim > 1:
+        readings = package.unknown_label.read(logits)
+        names = package.manifest.labels.names if package.manifest.labels else ()
+        named = {
+            "label": readings.labels.tolist(),
+            "label_name": [names[label] for label in readings.labels],
+            "label_probability": readings.label_probabilities.tolist(),
+        }
+        calibration, read = package.unknown_label.calibration, readings.log_odds
+        logits = np.take_along_axis(logits, readings.labels[:, np.newaxis], axis=1)[:, 0]
+    histogram = telemetry.scored_probability.labels(package.key.name)
+    columns: Columns = {
+        **named,
+        "logit": logits.astype(np.float64).tolist(),
+        "probability": calibration.probability(read).tolist(),
+        "log_density_ratio": calibration.log_density_ratio(read).tolist(),
+        "percentile_real": calibration.percentile_real(read).tolist(),
+        "percentile_generated": calibration.percentile_generated(read).tolist(),
+    }
+    answered = ScoreAnswer(
+        model=package.key.name,
+        version=str(package.key.version),
+        package_sha256=package.sha256,
+        scores=[Score(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)],
+    )
+    for each in answered.scores:
+        histogram.observe(each.probability)
+    return answered.model_dump_json(exclude_none=True).encode()
+
+
+def name_readings(row: Sequence[float], codes: Codes) -> dict[str, CategoricalReading | float]:
+    """Name what an encoder reads in a sample [K]: of each categorical code its distribution, of the others a number."""
+    readings: dict[str, CategoricalReading | float] = {}
+    start = 0
+    for code in codes.categorical:
+        probabilities = list(row[start : start + code.size])
+        readings[code.name] = CategoricalReading(value=int(np.argmax(probabilities)), probabilities=probabilities)
+        start += code.size
+    return readings | {code.name: row[start + index] for index, code in enumerate(codes.continuous)}

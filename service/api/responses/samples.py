@@ -1,0 +1,153 @@
+"""Drawn samples as the caller asked for them: JSON, one image or a contact sheet, NPY, ZIP.
+
+Every form starts from the same drawing and differs only in what it writes. What is small is whole and stands here
+(JSON, images); what may be large is a stream (`streamed_answers.py`). JSON says what the samples depend on in its
+body, the other forms in headers.
+
+Shapes: N samples, C channels, H height, W width.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from starlette.responses import Response
+
+from service.api.context import Context, TimeBudget
+from service.api.requests.fields import write_ranges
+from service.api.requests.generate import Drawing
+from service.api.responses.encoding import Encoding, columns_of, pixels_of, rows_of, slices_of
+from service.api.responses.streaming import RawHeader, SampleFile, SampleStream, npy_file_header, npy_pieces, zip_pieces
+from service.api.schemas.responses import GenerateAnswer, GeneratedSample
+from service.engine.config import Precision
+from service.engine.interface import Samples
+from service.engine.model_spec import PackageKey
+from service.media.encoders import npy, picture
+from service.media.negotiation import Media
+from service.packages.registry import ServedPackage
+
+# Proxies refuse headers of more than 4 to 8 KiB.
+MAX_LIST_HEADER_BYTES = 4096
+# Whose headers are remembered; a service has a few.
+KNOWN_PACKAGES = 128
+
+
+def is_streamed(drawing: Drawing, media: Media) -> bool:
+    """Whether the answer to a drawing begins before it is complete."""
+    if media.name == "npy":
+        return drawing.count > 1 and drawing.count > drawing.chunk_samples
+    return media.name == "zip"
+
+
+async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    """Draw samples and write them.
+
+    Args:
+        drawing: what to draw.
+        media: the form of the answer.
+        parts: the running service.
+        budget: what the engine may take.
+    """
+    match media.name:
+        case "json":
+            return await _json(drawing, media, parts, budget)
+        case "npy":
+            if not is_streamed(drawing, media):
+                return await _array(drawing, media, parts, budget)
+            header = npy_file_header(drawing)
+            length = len(header) + drawing.count * drawing.sample_bytes
+            return SampleStream(
+                npy_pieces(header, drawing, parts, budget),
+                media.media_type,
+                [*_provenance(drawing), (b"content-length", str(length).encode())],
+            )
+        case "zip":
+            pieces = zip_pieces(drawing, parts, budget, Encoding(parts, media))
+            return SampleStream(pieces, media.media_type, _provenance(drawing))
+        case _:
+            return await answer_file(drawing, media, parts, budget)
+
+
+async def _whole(drawing: Drawing, parts: Context, budget: TimeBudget) -> Samples:
+    return await parts.engine.submit(drawing.job(budget.timeout_s))
+
+
+async def _array(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    """Draw samples that one job holds, and send them as they are behind the header of their file."""
+    samples = await _whole(drawing, parts, budget)
+    rows = np.ascontiguousarray(rows_of(samples)).data.cast("B")
+    return SampleFile((npy_file_header(drawing), rows), media.media_type, _provenance(drawing))
+
+
+async def answer_file(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> SampleFile:
+    """Draw samples and write them as one file that is whole before its first byte: an image, or an NPY array."""
+    encoding = Encoding(parts, media)
+    samples = await _whole(drawing, parts, budget)
+    rows = rows_of(samples)
+    match media.name:
+        case "npy":
+            body = await encoding.run_sized(rows.nbytes, npy, rows)
+        case "png":
+            body = await encoding.run_sized(rows.nbytes, picture, pixels_of(samples), media.name)
+        case _:  # the others take milliseconds even for few pixels
+            body = await encoding.run(picture, pixels_of(samples), media.name)
+    headers = _provenance(drawing)
+    if samples.labels is not None:
+        headers += list_header(b"x-labels", ",".join(map(str, samples.labels.tolist())))
+    encoding.done()
+    return SampleFile((body,), media.media_type, headers)
+
+
+async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    encoding = Encoding(parts, media)
+    samples = await _whole(drawing, parts, budget)
+    written: list[GeneratedSample] = []
+    size_bytes = rows_of(samples).nbytes
+    for place, part in slices_of(samples):
+        written += await encoding.run_sized(size_bytes, _json_samples, drawing, place, part, parts)
+    answered = GenerateAnswer(
+        model=drawing.package.key.name,
+        version=str(drawing.package.key.version),
+        sampler=drawing.sampler,
+        package_sha256=drawing.package.sha256,
+        precision=drawing.package.reduced_precision,
+        samples=written,
+    )
+    body = await encoding.run_sized(size_bytes, answered.model_dump_json, exclude_none=True)
+    encoding.done()
+    return Response(body, media_type=media.media_type)
+
+
+def _json_samples(drawing: Drawing, place: slice, samples: Samples, parts: Context) -> list[GeneratedSample]:
+    columns = columns_of(drawing, place, samples, parts)
+    columns[drawing.kind.field] = [drawing.kind.written(row) for row in rows_of(samples)]
+    return [
+        GeneratedSample.model_validate(dict(zip(columns, row, strict=True)))
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def package_headers(package: ServedPackage) -> tuple[RawHeader, ...]:
+    """Say in headers which package answered, and that it was computed in fewer bits where it was."""
+    return _package_headers(package.key, package.sha256, package.reduced_precision)
+
+
+@lru_cache(maxsize=KNOWN_PACKAGES)
+def _package_headers(key: PackageKey, sha256: str, precision: Precision | None) -> tuple[RawHeader, ...]:
+    named = {"x-model": key.name, "x-model-version": str(key.version), "x-package-sha256": sha256}
+    if precision is not None:
+        named["x-precision"] = precision
+    return tuple((name.encode(), value.encode("latin-1")) for name, value in named.items())
+
+
+def _provenance(drawing: Drawing) -> list[RawHeader]:
+    headers = [*package_headers(drawing.package)]
+    if drawing.sampler is not None:
+        headers.append((b"x-sampler", drawing.sampler.encode()))
+    if drawing.seeds is not None:
+        headers += list_header(b"x-seeds", write_ranges(drawing.seeds))
+    return headers
+
+
+def list_header(name: bytes, value: str) -> list[RawHeader]:
+    """Answer a header that lists something a sample, or none where the list is too long for one."""
+    return [(name, value.encode("latin-1"))] if len(value) <= MAX_LIST_HEADER_BYTES else []

@@ -1,0 +1,205 @@
+"""The forms that may be large, NPY and ZIP, as pieces in constant memory.
+
+An NPY file's length is known before its first sample is computed, so it is stated. A ZIP's is not; what it keeps to
+the end is its directory and the columns of `index.json`, about a hundred bytes a sample and as much for each code.
+
+Shapes: N samples.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+import numpy as np
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.api.context import Context, TimeBudget
+from service.api.requests.generate import Drawing
+from service.api.responses.encoding import Columns, Encoding, columns_of, rows_of, slices_of
+from service.engine.interface import Engine, GenerateJob, Samples
+from service.errors import QueueFull
+from service.media.archive import ZipStream
+from service.media.encoders import npy_header
+
+# A full queue is tried again when the engine said room may come, but at least this often and not in a tight loop.
+LONGEST_WAIT_S = 1.0
+SHORTEST_WAIT_S = 0.01
+RawHeader = tuple[bytes, bytes]
+
+# Copying so little costs less than handing it over in two.
+JOINED_BYTES = 64 * 1024
+
+
+class SampleFile(Response):
+    """An answer that is whole before its first byte, in pieces.
+
+    Args:
+        pieces: the body.
+        media_type: of the body.
+        headers: of the answer, names in lower case; its type and length are added.
+
+    Attributes:
+        pieces: as given; joined where that is little.
+    """
+
+    def __init__(self, pieces: Sequence[bytes | memoryview], media_type: str, headers: Sequence[RawHeader]) -> None:
+        length = sum(map(len, pieces))
+        self.pieces = (b"".join(pieces),) if length <= JOINED_BYTES else pieces
+        self.status_code = 200
+        self.media_type = media_type
+        self.background = None
+        self.raw_headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", str(length).encode()),
+            *headers,
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        *pieces, last = self.pieces
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+class SampleStream(Response):
+    """An answer sent piece by piece; its status goes out with the first piece, not before.
+
+    Args:
+        pieces: the body; closed when the answer ends, however it ends.
+        media_type: of the body.
+        headers: of the answer.
+    """
+
+    def __init__(
+        self, pieces: AsyncGenerator[bytes | memoryview], media_type: str, headers: Sequence[RawHeader]
+    ) -> None:
+        self._pieces = pieces
+        self.status_code = 200
+        self.media_type = media_type
+        self.background = None
+        self.raw_headers = [(b"content-type", media_type.encode()), *headers]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        async with aclosing(self._pieces) as pieces:
+            started = False
+            async for piece in pieces:
+                if not started:
+                    await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                    started = True
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def draw(engine: Engine, jobs: Iterator[GenerateJob], budget: TimeBudget) -> AsyncGenerator[Samples]:
+    """Answer jobs in order, one of them ahead of who asks.
+
+    Args:
+        engine: who computes.
+        jobs: at least one.
+        budget: what all of them together may take; time between them is not counted.
+    """
+    ahead = asyncio.ensure_future(_submit(engine, next(jobs), budget, patient=False))
+    try:
+        for job in jobs:
+            samples = await ahead
+            ahead = asyncio.ensure_future(_submit(engine, job, budget, patient=True))
+            yield samples
+        yield await ahead
+    finally:
+        ahead.cancel()
+        await asyncio.gather(ahead, return_exceptions=True)  # whoever closed the stream does not ask how this one ended
+
+
+async def _submit(engine: Engine, job: GenerateJob, budget: TimeBudget, *, patient: bool) -> Samples:
+    with budget.spend() as left_s:
+        while True:
+            try:
+                return await engine.submit(replace(job, timeout_s=left_s()))
+            except QueueFull as full:
+                if not patient:
+                    raise
+                wait_s = min(max(full.retry_after_s or 0, SHORTEST_WAIT_S), LONGEST_WAIT_S)
+            await asyncio.sleep(wait_s)
+
+
+INDEX = "index.json"
+
+
+def npy_file_header(drawing: Drawing) -> bytes:
+    """Write the head of the NPY file that holds a drawing, [N, …]."""
+    shape, dtype = drawing.kind.row(as_made=drawing.as_made)
+    return npy_header((drawing.count, *shape), dtype)
+
+
+async def npy_pieces(
+    header: bytes, drawing: Drawing, parts: Context, budget: TimeBudget
+) -> AsyncGenerator[bytes | memoryview]:
+    """Write one NPY file; the header waits for the first chunk, which may still be refused with a status."""
+    async with aclosing(draw(parts.engine, drawing.jobs(drawing.chunk_samples), budget)) as chunks:
+        async for samples in chunks:
+            if header:
+                yield header
+                header = b""
+            yield np.ascontiguousarray(rows_of(samples)).data.cast("B")
+
+
+async def zip_pieces(
+    drawing: Drawing, parts: Context, budget: TimeBudget, encoding: Encoding
+) -> AsyncGenerator[bytes | memoryview]:
+    """Write one ZIP archive: a file a sample, and `index.json`."""
+    archive = ZipStream()
+    index: Columns = {"file": _entry_names(drawing)}
+    written = 0
+    async with aclosing(draw(parts.engine, drawing.jobs(drawing.chunk_samples), budget)) as chunks:
+        async for samples in chunks:
+            for place, part in slices_of(samples):
+                whole = slice(written + place.start, written + place.stop)
+                yield await encoding.run(_entries, archive, drawing, index, whole, part, parts)
+            written += len(rows_of(samples))
+    yield await encoding.run(_end, archive, drawing, index)
+    encoding.done()
+
+
+def _entries(
+    archive: ZipStream, drawing: Drawing, index: Columns, place: slice, samples: Samples, parts: Context
+) -> bytes:
+    """Write some samples, and note in `index` what is said of them."""
+    for field, values in columns_of(drawing, place, samples, parts).items():
+        index.setdefault(field, []).extend(values)
+    files = zip(index["file"][place], rows_of(samples), strict=True)
+    return b"".join(archive.entry(str(name), drawing.kind.file(row)) for name, row in files)
+
+
+def _end(archive: ZipStream, drawing: Drawing, index: Columns) -> bytes:
+    described: dict[str, object] = {
+        "model": drawing.package.key.name,
+        "version": str(drawing.package.key.version),
+        "package_sha256": drawing.package.sha256,
+    }
+    if drawing.sampler is not None:
+        described["sampler"] = drawing.sampler
+    # A row at a time: one call for all of them would hold the interpreter, and everybody else, for most of a second.
+    rows = ", ".join(json.dumps(dict(zip(index, row, strict=True))) for row in zip(*index.values(), strict=True))
+    text = json.dumps(described).removesuffix("}") + f', "samples": [{rows}]}}'
+    return archive.entry(INDEX, text.encode()) + archive.end()
+
+
+def _entry_names(drawing: Drawing) -> list[object]:
+    """One file name a sample: its seed, and which time the seed comes where it comes again."""
+    suffix = drawing.kind.suffix
+    if drawing.seeds is None:
+        digits = len(str(drawing.count - 1))
+        return [f"latent-{index:0{digits}}.{suffix}" for index in range(drawing.count)]
+    seen: Counter[int] = Counter()
+    names: list[object] = []
+    for seed in drawing.seeds.tolist():
+        seen[seed] += 1
+        names.append(f"{seed}.{suffix}" if seen[seed] == 1 else f"{seed}-{seen[seed]}.{suffix}")
+    return names

@@ -1,0 +1,62 @@
+"""What identifies the media encoders of this process: not only their names, but what they write.
+
+The bytes of a file depend on this project's own encoders and on the libraries below them (ISA-L, zlib, libjpeg,
+libwebp), which a host may bring in its own versions and which may pack otherwise on another processor. So each encoder
+writes one test picture, and the hash of the files stands for all of them. It stands alone because it is neither an
+encoder nor known to one.
+
+Shapes: H height, W width, C channels.
+"""
+
+import hashlib
+import json
+import zlib
+from functools import cache
+
+import isal
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import features
+
+from service.media.encoders import IMAGE_ENCODERS
+from service.packages.registry import ServedPackage
+
+TEST_SIDE = 64
+
+
+@cache
+def encoders_fingerprint() -> str:
+    """Answer the SHA-256 of the libraries' versions and of every encoder's files; equal where files are equal."""
+    versions: dict[str, str | None] = {
+        "isal": isal.__version__,
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "pillow": PIL.__version__,
+    }
+    versions |= {name: features.version(name) for name in ("libjpeg_turbo", "jpg", "webp")}
+    seen = hashlib.sha256(json.dumps(versions).encode())
+    for name, write in IMAGE_ENCODERS.items():
+        for channels in (1, 3):
+            seen.update(name.encode() + write(_test_picture(channels)))
+    return seen.hexdigest()
+
+
+def _test_picture(channels: int) -> NDArray[np.uint8]:
+    """A picture [H, W, C] with something for each part of an encoder: an edge, a ramp, a texture, noise."""
+    row, column, channel = np.indices((TEST_SIDE, TEST_SIDE, channels))
+    noise = np.frombuffer(hashlib.shake_256(b"noise").digest(row.size), np.uint8).reshape(row.shape)
+    texture = (row * row + column * (channel + 3)) % 256
+    half = TEST_SIDE // 2
+    above = np.where(column < half, 255 * (column > half // 2), texture)
+    below = np.where(column < half, 2 * row + column, noise)
+    return np.where(row < half, above, below).astype(np.uint8)
+
+
+# 64 bits: of the stacks that a package will ever meet, no two will share an id.
+ID_CHARACTERS = 16
+
+
+def stack_id(package: ServedPackage) -> str:
+    """Answer the id of what writes this package's samples here, 16 hexadecimal digits."""
+    parts = (package.sha256, package.report.generator.fingerprint, encoders_fingerprint())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:ID_CHARACTERS]

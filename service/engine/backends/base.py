@@ -1,0 +1,208 @@
+"""One graph in many sessions that stand as one runner: one for each batch size, or one for each caller.
+
+    PerSize    a batch of B rows ──▶ the session of B        where a session's plans are made for one size
+    Pool       any batch ──▶ a session that is free          where a session takes one caller at a time
+
+ONNX Runtime's CUDA provider keeps one plan of cuDNN's for each convolution and builds it anew whenever the batch
+changes, which takes longer than the run; OpenVINO plans kernels and memory best for sizes that are fixed. Both knew the
+sizes beforehand if only they were told. The sessions are made elsewhere; this module knows no library.
+
+References:
+    ONNX Runtime issue 23006: runs of changing shapes fifteen times as slow since 1.20.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Protocol
+
+from service.engine.config import Precision
+from service.engine.model_spec import Feeds, Outputs, TensorSpec
+from service.errors import GraphRefused, SessionFailed
+
+
+class Runner(Protocol):
+    """Runs one graph on whole batches."""
+
+    def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
+        """Run once.
+
+        Args:
+            feeds: input name → [B, …] for every input: contiguous, of the stated type, with the same B, padding
+                included. They are not written to, and not kept beyond the call.
+            outputs: names of the outputs to fetch; the others stay where they were computed.
+
+        Returns:
+            Output name → [B, …], padding included, in arrays that no later run writes to.
+
+        Raises:
+            SessionFailed: the backend raised, or answered a tensor of the wrong shape.
+        """
+        ...
+
+
+class LoadedGraph(Runner, Protocol):
+    """A runner that can say what it is, and may be proven."""
+
+    @property
+    def graph(self) -> str:
+        """What it is to the package: `generator`, `discriminator` or `encoder`."""
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """The library and its version, as in `onnxruntime 1.31.1`."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """What of the library really runs it, as in `CPUExecutionProvider`."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Of its arithmetic."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Runners:
+    """One graph, ready to run in the batch sizes of its report.
+
+    Attributes:
+        narrow: may be called by `lanes` threads at the same time.
+        wide: by one thread while no other is in `narrow`; None where there is one core, a device that is not the CPU,
+            no batch size to prove (a batch-coupled graph), a run too short to be spread, or where its bytes are not the
+            narrow one's.
+        lanes: how many threads keep the device busy: one a core on the CPU, one on CUDA.
+        narrow_s: batch size → the fewest seconds that a narrow run took while the graph was proven, on the CPU those of
+            its thread; for every size that serves, none for a batch-coupled graph.
+        wide_s: likewise of wide runs, by the clock on the wall: on a busy machine they only seem slower than they are,
+            and are chosen less. For the batch sizes that the wide runner takes, which are the small ones: more samples
+            are better shared out between lanes. Empty where there is no wide runner.
+        settle: brings the memory that the runners hold back to what it was when the graph was loaded; None where it
+            does not grow, or cannot be taken back. Any thread may call it, also while others run the graph.
+    """
+
+    narrow: Runner
+    wide: Runner | None
+    lanes: int
+    narrow_s: Mapping[int, float]
+    wide_s: Mapping[int, float]
+    settle: Callable[[], None] | None = None
+
+
+def batch_of(feeds: Feeds) -> int:
+    """B, how many rows there are in a batch."""
+    return len(next(iter(feeds.values())))
+
+
+class PerSize:
+    """A session for each batch size.
+
+    Args:
+        sessions: batch size → session; at least one, all of one graph.
+
+    Attributes:
+        graph: as every session says.
+        runtime: likewise.
+        provider: likewise.
+        precision: likewise.
+    """
+
+    def __init__(self, sessions: Mapping[int, LoadedGraph]) -> None:
+        first = next(iter(sessions.values()))
+        self.graph: str = first.graph
+        self.runtime: str = first.runtime
+        self.provider: str = first.provider
+        self.precision: Precision = first.precision
+        self._sessions = dict(sessions)
+
+    def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
+        """As `Runner.compute`, for batches of the sizes there are."""
+        return self._sessions[batch_of(feeds)].compute(feeds, outputs)
+
+    def only(self, sizes: Collection[int]) -> "PerSize":
+        """Keep the sessions of some of the sizes, and let go of the others."""
+        return PerSize({size: session for size, session in self._sessions.items() if size in sizes})
+
+
+class Pool:
+    """A session for each caller.
+
+    Args:
+        sessions: all of one graph, and all giving the same bytes; as many callers as there are sessions never wait.
+    """
+
+    def __init__(self, sessions: Sequence[LoadedGraph]) -> None:
+        self._free: SimpleQueue[LoadedGraph] = SimpleQueue()
+        for session in sessions:
+            self._free.put(session)
+
+    def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
+        """As `Runner.compute`."""
+        session = self._free.get()
+        try:
+            return session.compute(feeds, outputs)
+        finally:
+            self._free.put(session)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTensor:
+    """One input or output as a backend found it.
+
+    Attributes:
+        name: in the graph.
+        datatype: a `Datatype`, or the backend's own word where it is none.
+        shape: an integer for each size that the graph fixes, anything else for one that it leaves open.
+    """
+
+    name: str
+    datatype: str
+    shape: Sequence[object]
+
+
+def hold_to_stated(stated: Sequence[TensorSpec], found: Sequence[FoundTensor], what: str) -> None:
+    """Refuse a graph whose tensors are not the stated ones; sizes that it leaves open are checked on each run.
+
+    Args:
+        stated: by the package, in order.
+        found: in the graph, in order.
+        what: the tensors, for messages, as in `generator inputs`.
+
+    Raises:
+        GraphRefused: they differ in number, name, type or shape, or the graph fixes the batch.
+    """
+    names = [tensor.name for tensor in found]
+    stated_names = [tensor.name for tensor in stated]
+    if names != stated_names:
+        raise GraphRefused(f"{what} are {names}; stated are {stated_names}")
+    for tensor, there in zip(stated, found, strict=True):
+        if there.datatype != tensor.datatype:
+            raise GraphRefused(f"{what}: {tensor.name} is {there.datatype}; stated is {tensor.datatype}")
+        if len(there.shape) != len(tensor.shape):
+            raise GraphRefused(f"{what}: {tensor.name} has shape {there.shape}; stated is {list(tensor.shape)}")
+        batch, *sizes = there.shape
+        if isinstance(batch, int):
+            raise GraphRefused(f"{what}: {tensor.name} has a fixed batch of {batch}")
+        if any(size != fixed for size, fixed in zip(sizes, tensor.shape[1:], strict=True) if isinstance(size, int)):
+            raise GraphRefused(f"{what}: {tensor.name} has shape {there.shape}; stated is {list(tensor.shape)}")
+
+
+def check_answered(graph: str, stated: Sequence[TensorSpec], batch: int, results: Outputs) -> None:
+    """Refuse what a run answered in another shape than the stated one.
+
+    Args:
+        graph: whose run it was, for messages.
+        stated: its outputs.
+        batch: B.
+        results: output name → array, for some of the outputs.
+
+    Raises:
+        SessionFailed: a shape is not [B, …] as stated.
+    """
+    for tensor in stated:
+        array = results.get(tensor.name)
+        if array is not None and array.shape != (batch, *tensor.shape[1:]):
+            raise SessionFailed(f"the {graph}'s output {tensor.name} has shape {array.shape} for a batch of {batch}")

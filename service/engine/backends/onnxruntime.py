@@ -1,0 +1,129 @@
+"""One graph in ONNX Runtime: made from bytes, held to its stated tensors, run on whole batches.
+
+    bytes ──▶ InferenceSession ──held to what is stated──▶ compute(feeds [B, …]) ──shape check──▶ outputs by name
+
+It knows providers, threads and tensors, and nothing of queues, seeds or golden vectors. On the CPU one session may be
+run by several threads at once. Settings that change results or fairness are stated here rather than left to defaults:
+TF32 is off, because golden tolerances are stated for fp32; threads do not spin, because an idle session's spinning
+threads take the cores that another needs.
+"""
+
+import ctypes
+import logging
+from collections.abc import Mapping, Sequence
+
+import onnxruntime as ort
+
+from service.engine.backends.base import FoundTensor, batch_of, check_answered, hold_to_stated
+from service.engine.config import CPU, CUDA, Device, Precision
+from service.engine.model_spec import Feeds, GraphSpec, Outputs
+from service.errors import GraphRefused, SessionFailed
+
+RUNTIME = f"onnxruntime {ort.__version__}"
+CUDA_OPTIONS = {
+    "use_tf32": "0",
+    # The heuristic plan of a new batch size takes milliseconds, the exhaustive one can take a second.
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
+# ONNX Runtime's severity of an error.
+LOG_ERRORS = 3
+
+_DATATYPES: Mapping[str, str] = {
+    "tensor(float)": "FP32",
+    "tensor(float16)": "FP16",
+    "tensor(uint8)": "UINT8",
+    "tensor(int64)": "INT64",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """A loaded graph.
+
+    Args:
+        graph: what it is to the package, for messages: `generator`, `discriminator` or `encoder`.
+        spec: the graph's bytes and stated tensors.
+        device: `auto` takes CUDA where it really works, else the CPU; `cuda` refuses to do without.
+        threads: that one run is spread over, on the CPU; with one it stays on the caller's.
+
+    Attributes:
+        graph: as given.
+        provider: ONNX Runtime's name of the provider that really runs it.
+        runtime: the library and its version.
+        precision: of its arithmetic: no graph is converted.
+
+    Raises:
+        GraphRefused: ONNX Runtime cannot load it, its tensors are not the stated ones, or CUDA is asked for and absent.
+    """
+
+    def __init__(self, graph: str, spec: GraphSpec, device: Device, threads: int) -> None:
+        self.graph = graph
+        self.runtime = RUNTIME
+        self.precision: Precision = "fp32"
+        self._outputs = spec.outputs
+        self._session = _load(graph, spec.model, device, threads)
+        self.provider: str = self._session.get_providers()[0]
+        hold_to_stated(spec.inputs, _found(self._session.get_inputs()), f"{graph} inputs")
+        hold_to_stated(spec.outputs, _found(self._session.get_outputs()), f"{graph} outputs")
+
+    def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
+        """As `Runner.compute`."""
+        try:
+            arrays = self._session.run(outputs, feeds)
+        except Exception as error:  # its exceptions share no base class
+            raise SessionFailed(f"the {self.graph}'s session failed") from error
+        results: Outputs = dict(zip(outputs, arrays, strict=True))
+        check_answered(self.graph, self._outputs, batch_of(feeds), results)
+        return results
+
+    def shrink(self, feeds: Feeds) -> None:
+        """Run once, and let go of the memory that larger runs needed; the next of those takes what it needs again.
+
+        Raises:
+            SessionFailed: as `compute`.
+        """
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        try:
+            self._session.run(None, feeds, options)
+        except Exception as error:  # its exceptions share no base class
+            raise SessionFailed(f"the {self.graph}'s session failed") from error
+
+
+def _load(graph: str, model: bytes, device: Device, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = LOG_ERRORS
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    cuda_wanted = device == "cuda" or (device == "auto" and _cuda_driver_present())
+    providers: list[str | tuple[str, dict[str, str]]] = [(CUDA, CUDA_OPTIONS), CPU] if cuda_wanted else [CPU]
+    if cuda_wanted:
+        ort.preload_dlls()
+    try:
+        session = ort.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # its exceptions share no base class
+        raise GraphRefused(f"{graph}: ONNX Runtime cannot load the graph: {error}") from error
+    if cuda_wanted and session.get_providers()[0] != CUDA:
+        message = f"{graph}: CUDA is not usable: the driver, CUDA or cuDNN is missing or does not fit ONNX Runtime"
+        if device == "cuda":
+            raise GraphRefused(message)
+        _log.warning("%s; using the CPU", message)
+    return session
+
+
+def _cuda_driver_present() -> bool:
+    """Whether trying CUDA makes sense; without a driver the attempt only fills the log."""
+    if CUDA not in ort.get_available_providers():
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _found(nodes: Sequence[ort.NodeArg]) -> list[FoundTensor]:
+    return [FoundTensor(node.name, _DATATYPES.get(node.type, node.type), node.shape) for node in nodes]

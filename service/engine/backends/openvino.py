@@ -1,0 +1,160 @@
+"""One graph in OpenVINO on the CPU: made from bytes, held to its stated tensors, run on batches of one size.
+
+    bytes ──▶ read ──held to what is stated──▶ fixed to B rows ──▶ compiled ──▶ compute(feeds [B, …]) ──▶ outputs
+
+With the batch fixed, OpenVINO plans kernels and memory once; with the batch left open, small generators ran a tenth
+slower. A compiled graph of one stream runs one request at a time, on its caller's thread and those of its own arena: so
+it takes one caller at a time, and `many_sessions.py` puts many of it together. Threads are not pinned, because the
+cores are other graphs' too. What it answers lies in memory that the next run writes to, so it is copied.
+
+OpenVINO is an optional extra: import this module only where it was asked for.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from service.engine.backends.base import FoundTensor, batch_of, check_answered, hold_to_stated
+from service.engine.config import OPENVINO, Precision
+from service.engine.model_spec import Array, Datatype, Feeds, GraphSpec, Outputs
+from service.errors import GraphRefused, SessionFailed
+
+# Whoever imports OpenVINO is counted on a server of its makers, by a process forked for it. Without the package that
+# does so, OpenVINO goes by a stub of its own; a service tells nobody that it runs.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino as ov  # noqa: E402  (after the line above)
+
+RUNTIME = f"openvino {ov.get_version().partition('-')[0]}"
+DEVICE = "CPU"
+
+_TYPES: Mapping[Datatype, ov.Type] = {
+    "FP32": ov.Type.f32,
+    "FP16": ov.Type.f16,
+    "UINT8": ov.Type.u8,
+    "INT64": ov.Type.i64,
+}
+_DATATYPES: Mapping[ov.Type, Datatype] = {found: datatype for datatype, found in _TYPES.items()}
+_HINTS: Mapping[Precision, ov.Type] = {"fp32": ov.Type.f32, "fp16": ov.Type.f16, "bf16": ov.Type.bf16}
+
+
+class OpenVINOGraph:
+    """A graph that was read and not yet compiled.
+
+    Args:
+        graph: what it is to the package, for messages: `generator`, `discriminator` or `encoder`.
+        spec: the graph's bytes and stated tensors.
+        precision: of the arithmetic.
+
+    Attributes:
+        graph: as given.
+        precision: as given.
+
+    Raises:
+        GraphRefused: OpenVINO cannot read it, or its tensors are not the stated ones.
+    """
+
+    def __init__(self, graph: str, spec: GraphSpec, precision: Precision) -> None:
+        self.graph = graph
+        self.spec = spec
+        self.precision = precision
+        self._core = ov.Core()
+        try:
+            self._model = self._core.read_model(spec.model)
+        except Exception as error:  # its exceptions share no base class
+            raise GraphRefused(f"{graph}: OpenVINO cannot read the graph") from error
+        hold_to_stated(spec.inputs, _found(self._model.inputs), f"{graph} inputs")
+        hold_to_stated(spec.outputs, _found(self._model.outputs), f"{graph} outputs")
+
+    def compile(self, batch: int | None, threads: int) -> "OpenVINOSession":
+        """Compile it.
+
+        Args:
+            batch: B, rows of every run; None leaves it open.
+            threads: that one run is spread over; with one it stays on the caller's.
+
+        Raises:
+            GraphRefused: OpenVINO cannot compile it, or this processor cannot compute in the precision.
+        """
+        hint = _HINTS[self.precision]
+        settings = {
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": hint,
+            "ENABLE_CPU_PINNING": False,
+        }
+        rows = -1 if batch is None else batch
+        try:
+            self._model.reshape({tensor.name: [rows, *tensor.shape[1:]] for tensor in self.spec.inputs})
+            compiled = self._core.compile_model(self._model, DEVICE, settings)
+        except Exception as error:  # its exceptions share no base class
+            raise GraphRefused(f"{self.graph}: OpenVINO cannot compile the graph") from error
+        if compiled.get_property("INFERENCE_PRECISION_HINT") != hint:
+            raise GraphRefused(f"{self.graph}: this processor does not compute in {self.precision}")
+        return OpenVINOSession(self, compiled)
+
+
+class OpenVINOSession:
+    """A compiled graph; one thread at a time may be in it.
+
+    Args:
+        read: the graph it was compiled from.
+        compiled: it.
+
+    Attributes:
+        graph: what it is to the package, for messages.
+        provider: `OpenVINO`.
+        runtime: the library and its version.
+        precision: of its arithmetic.
+    """
+
+    def __init__(self, read: OpenVINOGraph, compiled: ov.CompiledModel) -> None:
+        self.graph = read.graph
+        self.provider = OPENVINO
+        self.runtime = RUNTIME
+        self.precision = read.precision
+        self._spec = read.spec
+        self._places = {tensor.name: place for place, tensor in enumerate(read.spec.outputs)}
+        self._request = compiled.create_infer_request()
+        self._batch = 0
+        self._inputs: Outputs = {}
+        # Looking an output up costs as much as computing a small graph; where sizes are fixed, it stays where it is.
+        self._has_fixed_outputs = all(port.get_partial_shape().is_static for port in compiled.outputs)
+        self._outputs = {name: self._fetch(name) for name in self._places} if self._has_fixed_outputs else {}
+
+    def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
+        """As `Runner.compute`."""
+        try:
+            if (batch := batch_of(feeds)) != self._batch:
+                self._make_room(batch)
+            for name, room in self._inputs.items():
+                np.copyto(room, feeds[name])
+            self._request.infer(share_outputs=True)
+            answered = self._outputs if self._has_fixed_outputs else {name: self._fetch(name) for name in outputs}
+            results: Outputs = {name: answered[name].copy() for name in outputs}
+        except Exception as error:  # its exceptions share no base class
+            raise SessionFailed(f"the {self.graph}'s session failed") from error
+        check_answered(self.graph, self._spec.outputs, batch, results)
+        return results
+
+    def _fetch(self, output: str) -> Array:
+        array: Array = self._request.get_output_tensor(self._places[output]).data
+        return array
+
+    def _make_room(self, batch: int) -> None:
+        for tensor in self._spec.inputs:
+            room = ov.Tensor(_TYPES[tensor.datatype], [batch, *tensor.shape[1:]])
+            self._request.set_tensor(tensor.name, room)
+            self._inputs[tensor.name] = room.data
+        self._batch = batch
+
+
+def _found(ports: Sequence[ov.Output]) -> list[FoundTensor]:
+    return [
+        FoundTensor(
+            port.get_any_name(),
+            _DATATYPES.get(port.get_element_type(), port.get_element_type().get_type_name()),
+            [size.get_length() if size.is_static else str(size) for size in port.get_partial_shape()],
+        )
+        for port in ports
+    ]

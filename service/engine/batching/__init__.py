@@ -1,0 +1,5 @@
+"""From requests to batches. In: requests with rows and deadlines; out: a future per request, resolved with its rows.
+
+`scheduler`, `batch_size` and `run_times` decide and are pure: no asyncio, no threads, no clock; `batcher` and `worker`
+act. May import: engine.sampling, engine.backends and engine's vocabulary.
+"""

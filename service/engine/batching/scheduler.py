@@ -1,0 +1,363 @@
+"""Which waiting samples run next, and who is turned away: the pure core of the batcher.
+
+It holds numbers only: no task, no tensor, no clock. Each call is told the time, so equal calls give equal batches.
+
+    admit ──▶ [ waiting, in the order of their ideal finish ] ──take──▶ Batch(slices of requests, bucket)
+
+*Fair between requests.* Imagine a server that gives every waiting request an equal share at every instant, and note
+when each would be done: that is its ideal finish, and batches are filled in this order. So one sample that arrives
+behind 1,024 goes into the next batch; equal requests are served in the order they came, rather than all finish late
+together, which under overload would lose every deadline at once; and nobody is done later than with equal shares, but
+for the batch in progress.
+
+*Never waiting for more.* Whatever is queued when a lane is free goes out at once, shared out between the lanes that
+are free (`batching/batch_size.py` says in what sizes); a bucket is padded only where no smaller one is allowed.
+Under load batches grow by themselves.
+
+*Nothing is computed for nobody.* By the time that runs take (`batching/run_times.py`) it is known on arrival
+whether a request can be done before its deadline behind those whose ideal finish is earlier; if not, it is refused at
+once, with the time after which the queue will be empty. What was let in and is overtaken is looked at again when its
+turn comes: what cannot be finished any more is not begun. So the machine's work goes to requests that are answered,
+however many come. What one batch more would finish is finished first where it would be late otherwise.
+
+References:
+    Friedman and Henderson, Fairness and efficiency in web server protocols (2003): never later than equal shares.
+"""
+
+import bisect
+from dataclasses import dataclass
+from itertools import count
+from operator import attrgetter
+from typing import NamedTuple
+
+from service.engine.batching.batch_size import RunSizes
+from service.engine.batching.run_times import RunTimes
+from service.errors import DeadlinePassed, QueueFull
+
+
+class EqualShares:
+    """The ideal server. Its time is how many samples each request that waits has been given so far."""
+
+    def __init__(self) -> None:
+        self._time = 0.0
+        self._finishes: list[float] = []  # ascending
+
+    def finish_of(self, samples: int) -> float:
+        """The ideal finish of a request that would arrive now."""
+        return self._time + samples
+
+    def arrive(self, samples: int) -> float:
+        """Note a request; returns its ideal finish."""
+        finish = self.finish_of(samples)
+        bisect.insort(self._finishes, finish)
+        return finish
+
+    def leave(self, finish: float) -> None:
+        """Forget a request that will not be finished, unless the ideal server has finished it already."""
+        place = bisect.bisect_left(self._finishes, finish)
+        if self._finishes[place : place + 1] == [finish]:
+            del self._finishes[place]
+
+    def serve(self, samples: int) -> None:
+        """Share `samples` out equally."""
+        left = float(samples)
+        while self._finishes:
+            until_the_next_finish = (self._finishes[0] - self._time) * len(self._finishes)
+            if left < until_the_next_finish:
+                self._time += left / len(self._finishes)
+                return
+            self._time = self._finishes.pop(0)
+            left -= until_the_next_finish
+
+
+_TURN = attrgetter("turn")
+# Before any ideal finish.
+_FIRST = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much may run and wait.
+
+    Attributes:
+        max_batch_samples: in one session run.
+        queue_samples: waiting for one graph, of all requests together; what would pass it is refused.
+        request_queue_samples: of one request in that queue at a time; the rest of a larger request follows as room is
+            made, and neither fills the queue nor is refused half-way.
+        queue_wait_s: longest that a request may be expected to wait for its turn, in seconds.
+    """
+
+    max_batch_samples: int = 64
+    queue_samples: int = 16_384
+    request_queue_samples: int = 1_024
+    queue_wait_s: float = 5.0
+
+
+class Slice(NamedTuple):
+    """Samples `start` … `stop` − 1 of the request with this ticket."""
+
+    ticket: int
+    start: int
+    stop: int
+
+
+class Batch(NamedTuple):
+    """What to run now.
+
+    Attributes:
+        slices: of distinct requests; together at most `size` samples.
+        size: rows of the session run; those beyond the slices are padding.
+        wide: whether it runs on all cores, as the only run.
+    """
+
+    slices: tuple[Slice, ...]
+    size: int
+    wide: bool = False
+
+
+class Decision(NamedTuple):
+    """What a lane that is free does now.
+
+    Attributes:
+        batch: what to run; None to wait for the next arrival.
+        expired: tickets that cannot be done before their deadline; they have left the queue.
+    """
+
+    batch: Batch | None
+    expired: tuple[int, ...]
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A request with samples in the queue; its turn is its ideal finish, unless it was brought forward."""
+
+    ticket: int
+    samples: int
+    deadline: float | None
+    ideal_finish: float
+    turn: float
+    taken: int = 0
+
+    @property
+    def left(self) -> int:
+        """Samples that have not been taken."""
+        return self.samples - self.taken
+
+
+class BatchPolicy:
+    """The queue of one graph.
+
+    Args:
+        limits: how much may wait.
+        sizes: of the runs; None means that each request runs alone, whole and unpadded.
+        lanes: how many runs there may be at a time.
+    """
+
+    def __init__(self, limits: BatchLimits, sizes: RunSizes | None, lanes: int = 1) -> None:
+        self._limits = limits
+        self._largest_held = min(limits.request_queue_samples, limits.queue_samples)
+        self._sizes = sizes
+        self._lanes = lanes
+        self._times = RunTimes(sizes, lanes)
+        self._tickets = count()
+        self._queue: list[_Waiting] = []  # by turn, then by arrival
+        self._by_ticket: dict[int, _Waiting] = {}
+        self._begun: dict[int, _Waiting] = {}
+        self._queued_samples = 0
+        self._left_samples = 0
+        self._ideal = EqualShares()
+
+    @property
+    def queued_samples(self) -> int:
+        """Samples in the queue; of a large request only what it may hold at a time."""
+        return self._queued_samples
+
+    def admit(self, samples: int, deadline: float | None, now: float) -> int:
+        """Let a request into the queue.
+
+        Args:
+            samples: how many it asks for, at least 1.
+            deadline: when its caller stops waiting, on the clock of `now`; None never.
+            now: the time in seconds.
+
+        Returns:
+            Its ticket.
+
+        Raises:
+            DeadlinePassed: it is late already, or would be in an empty queue.
+            QueueFull: its samples do not fit, or would wait too long; says when the queue will be empty.
+        """
+        if deadline is not None and deadline <= now:
+            raise DeadlinePassed("the deadline passed before the request could be queued")
+        held = min(samples, self._largest_held)
+        if self._queued_samples + held > self._limits.queue_samples:
+            raise self._full("the queue is full; try again later or ask for fewer samples")
+        self._times.forget_the_old(now)
+        self._refuse_late(samples, deadline, now)
+        ticket = next(self._tickets)
+        ideal_finish = self._ideal.arrive(samples)
+        waiting = _Waiting(ticket, samples, deadline, ideal_finish, turn=ideal_finish)
+        bisect.insort(self._queue, waiting, key=_TURN)
+        self._by_ticket[ticket] = waiting
+        self._queued_samples += held
+        self._left_samples += samples
+        return ticket
+
+    def withdraw(self, ticket: int) -> None:
+        """Take what is left of a request out of the queue, if anything: it was cancelled, was late, or failed."""
+        waiting = self._by_ticket.get(ticket)
+        if waiting is not None:
+            self._remove(waiting)
+            self._ideal.leave(waiting.ideal_finish)
+
+    def take(self, now: float, free: int = 1, *, alone: bool = False) -> Decision:
+        """Choose what a free lane does.
+
+        Args:
+            now: the time in seconds.
+            free: how many lanes are, the asking one among them.
+            alone: whether no other run is in progress.
+
+        Returns:
+            A batch that has left the queue, unless nothing waits; and the late requests met on the way.
+        """
+        self._times.forget_the_old(now)
+        self._bring_forward(now)
+        ready, expired = self._in_time(now, free)
+        for waiting in expired:
+            self.withdraw(waiting.ticket)
+        batch = self._fill(ready, free, alone) if ready else None
+        return Decision(batch, tuple(waiting.ticket for waiting in expired))
+
+    def ran(self, size: int, seconds: float, now: float, *, wide: bool = False) -> None:
+        """Learn from a run; as `RunTimes.ran`."""
+        self._times.ran(size, seconds, now, wide=wide)
+
+    def expected_s(self, samples: int) -> float | None:
+        """Seconds that a request of so many samples would take behind all that wait; None where that is unknown."""
+        return self._times.seconds(self._left_samples, samples)
+
+    def _refuse_late(self, samples: int, deadline: float | None, now: float) -> None:
+        """Refuse a request that would wait too long, or not be done in time."""
+        alone_s = self._times.seconds_alone(samples)
+        if alone_s is None:
+            return
+        if deadline is not None and now + alone_s > deadline:
+            raise DeadlinePassed("the samples take longer to compute than the deadline allows")
+        if not self._queue:
+            return
+        ahead = self._ahead_of(self._ideal.finish_of(samples))
+        if (self._times.seconds(ahead, 0) or 0.0) > self._limits.queue_wait_s:
+            raise self._full("the queue is too long; try again later")
+        if deadline is not None and not self._can_do(ahead, samples, deadline, now):
+            raise self._full("the queue is too long for this deadline; try again later or allow more time")
+
+    def _full(self, message: str) -> QueueFull:
+        return QueueFull(message, self._times.seconds(self._left_samples, 0))
+
+    def _bring_forward(self, now: float) -> None:
+        """Let what one batch more finishes go first, where those who overtook it would make it late."""
+        for waiting in self._begun.values():
+            left, deadline = waiting.left, waiting.deadline
+            if (
+                deadline is None
+                or self._sizes is None
+                or left > self._lanes * self._sizes.largest
+                or waiting.turn == _FIRST
+            ):
+                continue
+            if self._can_do(self._left_samples - left, left, deadline, now):  # even as the last
+                continue
+            if not self._can_do(self._ahead_of(waiting.turn) - left, left, deadline, now):
+                del self._queue[self._place_of(waiting)]
+                waiting.turn = _FIRST
+                bisect.insort(self._queue, waiting, key=_TURN)
+
+    def _ahead_of(self, turn: float) -> int:
+        """Samples whose turn has come when a request of this turn has arrived last."""
+        place = bisect.bisect_right(self._queue, turn, key=_TURN)
+        if place <= len(self._queue) // 2:
+            return sum([waiting.left for waiting in self._queue[:place]])
+        return self._left_samples - sum([waiting.left for waiting in self._queue[place:]])
+
+    def _can_do(self, ahead: int, samples: int, deadline: float, now: float) -> bool:
+        seconds = self._times.seconds(ahead, samples)
+        return deadline > now and (seconds is None or now + seconds <= deadline)
+
+    def _in_time(self, now: float, free: int) -> tuple[list[_Waiting], list[_Waiting]]:
+        """The first requests that can fill every free lane, and those before them that cannot be done in time."""
+        ready: list[_Waiting] = []
+        expired: list[_Waiting] = []
+        largest = self._sizes.largest if self._sizes else 1
+        room = free * largest
+        lone = free == self._lanes and len(self._queue) == 1
+        # Most are in the first run, and one estimate does for all of them.
+        first_run_s = (
+            self._times.seconds_alone(self._left_samples)
+            if lone
+            else self._times.seconds(0, min(self._left_samples, largest))
+        ) or 0.0
+        ahead = 0
+        for waiting in self._queue:
+            if ahead >= room:
+                break
+            left, deadline = waiting.left, waiting.deadline
+            if deadline is None:
+                is_in_time = True
+            elif ahead + left <= largest or lone:
+                is_in_time = now < deadline and now + first_run_s <= deadline
+            else:
+                is_in_time = self._can_do(ahead, left, deadline, now)
+            if is_in_time:
+                ready.append(waiting)
+                ahead += left
+            else:
+                expired.append(waiting)
+        return ready, expired
+
+    def _fill(self, ready: list[_Waiting], free: int, alone: bool) -> Batch:
+        """Take the first of the queue, which are `ready`, as far as there is room."""
+        available = sum([waiting.left for waiting in ready])
+        if self._sizes and available > self._sizes.largest:
+            # Who needs one run does not wait for it to be filled up by who needs many.
+            small = sum([waiting.left for waiting in ready if waiting.left <= self._sizes.largest])
+            if 0 < small < self._sizes.largest and self._sizes.pay_alone(small):
+                available = small
+        size, wide = self._sizes.choose(available, free, alone=alone) if self._sizes else (available, False)
+        slices = []
+        room, whole = size, 0
+        for waiting in ready:
+            if room == 0:
+                break
+            start, left = waiting.taken, waiting.left
+            samples = min(left, room)
+            waiting.taken += samples
+            room -= samples
+            self._left_samples -= samples
+            self._queued_samples += min(left - samples, self._largest_held) - min(left, self._largest_held)
+            if samples == left:
+                del self._by_ticket[waiting.ticket]
+                self._begun.pop(waiting.ticket, None)
+                whole += 1
+            else:
+                self._begun[waiting.ticket] = waiting
+            slices.append(Slice(waiting.ticket, start, waiting.taken))
+        del self._queue[:whole]
+        self._ideal.serve(size - room)
+        self._forget_if_empty()
+        return Batch(tuple(slices), size, wide)
+
+    def _place_of(self, waiting: _Waiting) -> int:
+        return self._queue.index(waiting, bisect.bisect_left(self._queue, waiting.turn, key=_TURN))
+
+    def _remove(self, waiting: _Waiting) -> None:
+        del self._queue[self._place_of(waiting)]
+        del self._by_ticket[waiting.ticket]
+        self._begun.pop(waiting.ticket, None)
+        self._queued_samples -= min(waiting.left, self._largest_held)
+        self._left_samples -= waiting.left
+        self._forget_if_empty()
+
+    def _forget_if_empty(self) -> None:
+        if not self._queue:  # what the ideal server has left is of requests that were withdrawn or are done
+            self._ideal = EqualShares()

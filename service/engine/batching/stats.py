@@ -1,0 +1,125 @@
+"""Where a batcher counts: the metrics that charts show, and the exact statistics of its own graph.
+
+It stands apart from the batcher because what is counted changes for other reasons than how requests are batched.
+Requests are counted on the event loop, which alone does so; waiting, runs and the length of the queue, which every
+thread moves, under the desk's lock.
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+
+from service.engine.statistics import NO_TIME, GraphStatistics, Stages, StageTotals, Total
+from service.metrics import Telemetry
+
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Durations of one kind of event, each in nanoseconds; a `StageTotals` of them, and two more of requests."""
+
+    count: int = 0
+    inputs_ns: int = 0
+    run_ns: int = 0
+    outputs_ns: int = 0
+    queue_ns: int = 0
+    whole_ns: int = 0
+
+    def add(self, stages: Stages, queue_s: float = 0.0, whole_s: float = 0.0) -> None:
+        self.count += 1
+        self.inputs_ns += int(stages.inputs_s * _NS_PER_S)
+        self.run_ns += int(stages.run_s * _NS_PER_S)
+        self.outputs_ns += int(stages.outputs_s * _NS_PER_S)
+        self.queue_ns += int(queue_s * _NS_PER_S)
+        self.whole_ns += int(whole_s * _NS_PER_S)
+
+    @property
+    def stages(self) -> StageTotals:
+        count = self.count
+        return StageTotals(Total(count, self.inputs_ns), Total(count, self.run_ns), Total(count, self.outputs_ns))
+
+
+class Meter:
+    """Counts for one graph.
+
+    Args:
+        telemetry: the metrics.
+        model: a loaded package's name.
+        graph: `generator`, `discriminator` or `encoder`.
+
+    Attributes:
+        name: of the model and its graph, for people.
+    """
+
+    def __init__(self, telemetry: Telemetry, model: str, graph: str) -> None:
+        self.name = f"{model}-{graph}"
+        self._series = telemetry.graphs
+        self._labels = model, graph
+        self._counts = telemetry.graphs.open(model, graph)
+        self._samples_answered = 0
+        self._last_answer: float | None = None
+        self._answered = _Sums()
+        self._failed = _Sums()
+        self._lock = threading.Lock()
+        self._batches: dict[int, _Sums] = {}
+
+    @property
+    def statistics(self) -> GraphStatistics:
+        """Everything so far."""
+        with self._lock:
+            batches = {size: sums.stages for size, sums in self._batches.items()}
+        answered = self._answered
+        return GraphStatistics(
+            samples=self._samples_answered,
+            runs=sum(totals.run.count for totals in batches.values()),
+            last_answer=self._last_answer,
+            answered=Total(answered.count, answered.whole_ns),
+            failed=Total(self._failed.count, self._failed.whole_ns),
+            queued=Total(answered.count, answered.queue_ns),
+            stages=answered.stages,
+            batches=batches,
+        )
+
+    def queue_is(self, samples: int) -> None:
+        """Note how many samples wait."""
+        self._counts.queue_samples = samples
+
+    def waited(self, seconds: float) -> None:
+        """Count a request that its first run took from the queue."""
+        self._counts.queue_seconds.observe(seconds)
+
+    def ran(self, samples: int, size: int, stages: Stages) -> None:
+        """Count a run of `size` rows, `samples` of them somebody's."""
+        counts = self._counts
+        counts.samples += samples
+        counts.padding_samples += size - samples
+        counts.batch_samples.observe(samples)
+        counts.run_seconds.observe(stages.run_s)
+        with self._lock:
+            self._batches.setdefault(size, _Sums()).add(stages)
+
+    def met_not_finite(self, samples: int) -> None:
+        """Count samples whose outputs are not finite, although they should be."""
+        self._counts.nonfinite_outputs += samples
+
+    def answered(self, samples: int, queue_s: float, stages: Stages, whole_s: float) -> None:
+        """Count a request that was answered just now.
+
+        Args:
+            samples: that it asked for.
+            queue_s: from its arrival to its first run.
+            stages: of the runs it was part of.
+            whole_s: from its arrival to now.
+        """
+        self._samples_answered += samples
+        self._last_answer = time.time()
+        self._answered.add(stages, queue_s, whole_s)
+
+    def failed(self, whole_s: float) -> None:
+        """Count a request that ended without an answer, `whole_s` after its arrival."""
+        self._failed.add(NO_TIME, whole_s=whole_s)
+
+    def end(self) -> None:
+        """Count no more: the graph has been let go of."""
+        self._series.close(*self._labels, self._counts)

@@ -1,0 +1,173 @@
+"""One graph asked by its tensors' own names: the way of an `InferJob`, past pixels and judges.
+
+    given tensors ──┐
+    seeds ──drawn───┴▶ rows by name ─▶ the graph's lanes, with everybody else's ─▶ outputs by name
+
+What a caller gives is computed as it stands: of a latent that is not finite come samples that mean nothing, and they
+are nobody else's. Only ids are held to their range, since one that does not exist would fail the whole run. What a
+caller leaves out of the generator's inputs is drawn from the seeds as a `GenerateJob` draws it.
+
+Shapes: N samples.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+
+from service.engine.batching.input_buffers import Rows
+from service.engine.batching.request import RowSource
+from service.engine.core.pipeline import RunningGraph
+from service.engine.core.validation import Offer
+from service.engine.finite import are_ordinary
+from service.engine.interface import InferJob
+from service.engine.loading.signature import Tensors
+from service.engine.model_spec import Array, Role, TensorSpec
+from service.engine.sampling import sampler
+from service.engine.sampling.batched import (
+    CodeRecipe,
+    Draw,
+    Recipe,
+    code_recipe,
+    code_tensor,
+    label_recipe,
+    latent_recipe,
+)
+from service.errors import InvalidRequest, Problem
+
+Recipes = dict[Role, Recipe]
+
+
+async def infer(job: InferJob, graph: RunningGraph, offer: Offer, deadline: float | None) -> dict[str, Array]:
+    """Answer one job.
+
+    Args:
+        job: for this graph.
+        graph: it.
+        offer: of its package.
+        deadline: on `time.monotonic`; None never.
+
+    Returns:
+        Output name → [N, …], of the stated types.
+
+    Raises:
+        InvalidRequest: the job does not fit the graph.
+        TryAgainError: as `Batcher.ask` says.
+        SessionFailed: likewise.
+        NotFinite: likewise; not where the caller gave numbers that are not finite, or beyond all reason.
+    """
+    count, rows = plan(job, graph.inputs, graph.outputs, offer)
+    ordinary = are_ordinary(job.inputs.values())
+    return await graph.batcher.ask(rows, count, list(job.outputs), deadline, ordinary=ordinary)
+
+
+def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tuple[int, RowSource]:
+    """Hold a job against the graph that it asks; pure.
+
+    Args:
+        job: which tensors it gives, which it wants.
+        inputs: the graph's, by role.
+        outputs: likewise.
+        offer: of the package.
+
+    Returns:
+        N, and what writes the rows of some of the samples.
+
+    Raises:
+        InvalidRequest: a tensor is unknown, missing or not the stated one; an id does not exist.
+    """
+    _check_known("inputs", job.inputs, inputs)
+    _check_known("outputs", job.outputs, outputs)
+    if not job.outputs or len(set(job.outputs)) < len(job.outputs):
+        raise _invalid("outputs", "name at least one output, and each only once")
+    recipes = _recipes(job, inputs, offer)
+    counts = {} if job.seeds is None else {"seeds": len(job.seeds)}
+    for tensor in inputs.values():
+        if tensor.name in job.inputs:
+            counts[tensor.name] = _count(job.inputs[tensor.name], tensor)
+            _check_ids(job.inputs[tensor.name], tensor, offer)
+        elif tensor.role not in recipes:
+            raise _invalid("inputs", f"`{tensor.name}` is missing")
+    if len(set(counts.values())) > 1:
+        raise _invalid("inputs", f"each input needs as many rows as the others, not {counts}")
+    count = next(iter(counts.values()))
+    if "logit" in outputs and offer.largest_group is not None and count > offer.largest_group:
+        words = f"this discriminator judges samples together, at most {offer.largest_group} at a time"
+        raise _invalid("inputs", words)
+
+    given = {role: job.inputs[tensor.name] for role, tensor in inputs.items() if tensor.name in job.inputs}
+
+    def write(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+        for role, values in given.items():
+            rows[role][:] = values[start:stop]
+        if job.seeds is None:
+            return ()
+        seeds = job.seeds[start:stop]
+        return [Draw(recipe, seeds, None, _taker(recipe, rows[role])) for role, recipe in recipes.items()]
+
+    return count, write
+
+
+def _recipes(job: InferJob, inputs: Tensors, offer: Offer) -> Recipes:
+    """By role, how what is left out of the inputs is drawn.
+
+    Raises:
+        InvalidRequest: the sampler cannot draw from these seeds, or nothing is left to draw.
+    """
+    seeds, codes, classes = job.seeds, offer.codes, offer.label_count
+    if seeds is None:
+        return {}
+    if not len(seeds):
+        raise _invalid("seeds", "at least one seed is needed")
+    sampler.check_seeds(seeds, offer.prior, job.sampler)
+    by_role: dict[Role, Recipe] = {"latent": latent_recipe(offer.latent_size, offer.prior, job.sampler)}
+    if classes is not None:
+        by_role["label"] = label_recipe(classes)
+    if codes is not None:
+        by_role["code"] = code_recipe(codes)
+    left_out = [role for role, tensor in inputs.items() if tensor.name not in job.inputs]
+    recipes = {role: by_role[role] for role in left_out if role in by_role}
+    if "latent" not in inputs or not recipes:
+        raise _invalid("seeds", "there is nothing that a seed would draw: only a generator's inputs are, if left out")
+    return recipes
+
+
+def _taker(recipe: Recipe, rows: Array) -> Callable[[Array], None]:
+    """Writes what a recipe drew as the graph takes it."""
+
+    def take(drawn: Array) -> None:
+        match recipe:
+            case CodeRecipe(spec):
+                rows[:] = code_tensor(drawn.astype(np.float64, copy=False), spec)
+            case _:
+                rows[:] = drawn
+
+    return take
+
+
+def _check_known(place: str, names: Collection[str], tensors: Tensors) -> None:
+    known = [tensor.name for tensor in tensors.values()]
+    if not set(names) <= set(known):
+        raise _invalid(place, f"the {place} of this graph are {', '.join(known)}; there are no others")
+
+
+def _count(values: Array, tensor: TensorSpec) -> int:
+    """How many rows a given input has, if it is the stated one."""
+    fits = values.ndim == len(tensor.shape) and values.shape[1:] == tensor.shape[1:] and len(values) > 0
+    if values.dtype != tensor.dtype or not fits:
+        stated = f"{tensor.datatype} {list(tensor.shape)} with 1 or more in place of -1"
+        raise _invalid("inputs", f"`{tensor.name}` is {stated}, not {values.dtype} {list(values.shape)}")
+    return len(values)
+
+
+def _check_ids(values: Array, tensor: TensorSpec, offer: Offer) -> None:
+    """Hold classes, conditions and items to those there are; every other input may be any number."""
+    ids: dict[Role, int | None] = {
+        "label": offer.label_count, "condition": offer.condition_count, "sample": offer.item_count
+    }  # fmt: skip
+    known = ids.get(tensor.role)
+    if known is not None and (values.min() < np.int64(0) or values.max() >= np.int64(known)):
+        raise _invalid("inputs", f"`{tensor.name}` holds numbers from 0 to {known - 1}")
+
+
+def _invalid(place: str, message: str) -> InvalidRequest:
+    return InvalidRequest(Problem((place,), message))

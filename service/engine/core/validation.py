@@ -1,0 +1,221 @@
+"""Whether a job fits its package: pure, so that a route, a bulk script and another process learn the same.
+
+Places in the problems are the job's own field names. What can go wrong before there is a job (broken JSON, too large a
+body, too many samples) is the routes' business.
+
+Shapes: N samples, Z latent coordinates, Q codes, C channels, H height, W width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.interface import Curve, EncodeJob, GenerateJob, GivenJob, Path, ScoreJob
+from service.engine.model_spec import CodeSpec, Prior, Role
+from service.engine.sampling.batched import misfit
+from service.engine.sampling.sampler import check_redraws, check_seeds
+from service.errors import InvalidRequest, Problem
+
+# Most classes that a sample without a label is judged under: each costs a run of the discriminator.
+MAX_CLASSES_JUDGED = 64
+
+Array = NDArray[np.generic]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a package offers to a job.
+
+    Attributes:
+        latent_size: Z.
+        prior: of each latent coordinate.
+        label_count: classes of a conditional package, else None.
+        codes: which the generator takes, else None.
+        condition_count: ids that the generator draws for, else None.
+        item_count: items that a sample is one of, else None.
+        sample_shape: of one sample, [C, H, W] of an image.
+        pixels_shape: [H, W, C] of an image, else None.
+        judged_by: what the discriminator takes beside a sample: label, condition.
+        encoded_by: what the encoder takes beside a sample, likewise.
+        largest_group: most samples in one ScoreJob, where they are judged together; None where they are not.
+    """
+
+    latent_size: int
+    prior: Prior
+    label_count: int | None
+    codes: CodeSpec | None
+    condition_count: int | None
+    item_count: int | None
+    sample_shape: tuple[int, ...]
+    pixels_shape: tuple[int, ...] | None
+    judged_by: frozenset[Role]
+    encoded_by: frozenset[Role]
+    largest_group: int | None
+
+
+def check_generate(job: GenerateJob, offer: Offer) -> Array:
+    """Check a job for the generator.
+
+    Returns:
+        What its samples are drawn from: seeds [N], latents [N, Z], or positions [N] on its path.
+
+    Raises:
+        InvalidRequest: it does not fit.
+    """
+    if not (job.want_pixels or job.want_sample or job.want_logits):
+        raise _invalid("want_pixels", "nothing is wanted")
+    if job.want_pixels and offer.pixels_shape is None:
+        raise _invalid("want_pixels", "this package's samples are not images and have no pixels")
+    given = _check_origin(job, offer)
+    count = len(given)
+    if offer.condition_count is not None and job.conditions is None:
+        raise _invalid("conditions", "this generator draws for a condition; name it")
+    if job.labels is not None:
+        _check_ids("labels", job.labels, count, offer.label_count)
+    if job.conditions is not None:
+        _check_ids("conditions", job.conditions, count, offer.condition_count)
+    if job.codes is not None:
+        _check_codes(job.codes, count, offer.codes)
+    if not (job.truncation is None and job.candidates is None and job.selection is None):
+        _check_drawings(job, offer, count)
+    return given
+
+
+def check_score(job: ScoreJob, offer: Offer) -> tuple[Array, dict[Role, Array]]:
+    """Check a job for the discriminator.
+
+    Returns:
+        What it is to judge, [N, H, W, C] pixels or [N, …] samples, and what stands beside them, [N] each; no label
+        where samples are to be judged under every class.
+
+    Raises:
+        InvalidRequest: it does not fit.
+    """
+    takes = offer.judged_by
+    if job.labels is None and (offer.label_count or 0) <= MAX_CLASSES_JUDGED:
+        takes -= {"label"}
+    judged, beside = _check_given(job, offer, takes, "discriminator")
+    if offer.largest_group is not None and len(judged) > offer.largest_group:
+        place = "sample" if job.pixels is None else "pixels"
+        raise _invalid(place, f"this discriminator judges samples together, at most {offer.largest_group} at a time")
+    return judged, beside
+
+
+def check_encode(job: EncodeJob, offer: Offer) -> tuple[Array, dict[Role, Array]]:
+    """Check a job for the encoder; as `check_score` otherwise."""
+    return _check_given(job, offer, offer.encoded_by, "encoder")
+
+
+def _check_given(job: GivenJob, offer: Offer, takes: frozenset[Role], graph: str) -> tuple[Array, dict[Role, Array]]:
+    given: Array
+    if job.sample is not None and job.pixels is None:
+        given, place, shape = job.sample, "sample", offer.sample_shape
+    elif job.pixels is not None and job.sample is None:
+        if offer.pixels_shape is None:
+            raise _invalid("pixels", "this package's samples are not images; send their values")
+        given, place, shape = job.pixels, "pixels", offer.pixels_shape
+    else:
+        raise _invalid("pixels", "either pixels or a sample is needed, not both")
+    count = len(_held(given, shape, place))
+    if offer.item_count is not None:
+        _check_ids(place, given.astype(np.int64, copy=False), count, offer.item_count)
+    fields: tuple[tuple[Role, str, Ids | None, int | None], ...] = (
+        ("label", "labels", job.labels, offer.label_count),
+        ("condition", "conditions", job.conditions, offer.condition_count),
+    )
+    beside: dict[Role, Array] = {}
+    for role, field, ids, known in fields:
+        if role in takes and ids is None:
+            raise _invalid(field, f"this {graph} is told each sample's {role}; name it")
+        if ids is not None:
+            _check_ids(field, ids, count, known if role in takes else None)
+            beside[role] = ids
+    return given, beside
+
+
+def _held(rows: Array, shape: tuple[int, ...], place: str) -> Array:
+    """An array that must be [N, *shape], not empty and finite."""
+    if rows.ndim == 0 or rows.shape[1:] != shape or len(rows) == 0:
+        wanted = ", ".join(["N", *map(str, shape)])
+        raise _invalid(place, f"the shape must be [{wanted}] with N of 1 or more, not {list(rows.shape)}")
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        raise _invalid(place, "every number must be finite")
+    return rows
+
+
+def _check_ids(place: str, ids: Ids, count: int, known: int | None) -> None:
+    """Labels, conditions or items: N of them, each one of `known`."""
+    if known is None:
+        raise _invalid(place, f"no {place} are taken here")
+    if ids.shape != (count,):
+        raise _invalid(place, f"{count} {place} are needed, one for each sample, not {list(ids.shape)}")
+    if ids.min() < 0 or ids.max() >= known:
+        raise _invalid(place, f"each is a number from 0 to {known - 1}")
+
+
+def _check_codes(codes: NDArray[np.float64], count: int, spec: CodeSpec | None) -> None:
+    if spec is None:
+        raise _invalid("codes", "no codes are taken here")
+    if codes.shape != (count, spec.count):
+        raise _invalid("codes", f"the shape must be [{count}, {spec.count}], not {list(codes.shape)}")
+    place = misfit(codes, spec)
+    if place is not None:
+        raise _invalid("codes", f"code {place[1]} of sample {place[0]} is not one of its values, or out of its bounds")
+
+
+def _check_origin(job: GenerateJob, offer: Offer) -> Array:
+    """Seeds, latents or a path: one of them, and N of it."""
+    if job.seeds is not None and job.latents is None and job.path is None:
+        check_seeds(job.seeds, offer.prior, job.sampler)
+        return _held(job.seeds, (), "seeds")
+    if job.latents is not None and job.seeds is None and job.path is None:
+        if offer.label_count is not None and job.labels is None:
+            raise _invalid("labels", "given latents need labels; only a seed can draw one")
+        if offer.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
+            raise _invalid("codes", "given latents need every code; only a seed can draw one")
+        return _held(job.latents, (offer.latent_size,), "latents")
+    if job.path is not None and job.seeds is None and job.latents is None:
+        return _check_path(job.path, job, offer)
+    raise _invalid("seeds", "either seeds, latents or a path are needed, and only one of them")
+
+
+def _check_path(path: Path, job: GenerateJob, offer: Offer) -> Array:
+    check_seeds(np.array([path.first, path.last], np.uint64), offer.prior, job.sampler)
+    check_curve(path.curve, offer.prior)
+    positions = _held(path.positions, (), "path")
+    if path.positions.min() < 0 or path.positions.max() > 1:
+        raise _invalid("path", "positions lie between 0 and 1")
+    return positions
+
+
+def check_curve(curve: Curve, prior: Prior) -> None:
+    """Refuse an arc where there is none.
+
+    Raises:
+        InvalidRequest: the latents are not normal.
+    """
+    if curve == "slerp" and prior != "standard_normal":
+        words = f"slerp keeps the length of normal latents; this package's are {prior}, for which there is lerp"
+        raise _invalid("path", words)
+
+
+def _check_drawings(job: GenerateJob, offer: Offer, count: int) -> None:
+    """Truncation and candidates: only a seed has more than one drawing."""
+    chosen = job.candidates is not None or job.selection is not None
+    check_redraws(offer.prior, job.sampler, job.truncation, has_candidates=chosen)
+    if job.truncation is not None and job.latents is not None:
+        raise _invalid("truncation", "given latents are as they are; only a seed has other drawings")
+    if chosen and job.seeds is None:
+        raise _invalid("candidates" if job.selection is None else "selection", "only seeds have candidates")
+    if job.candidates is not None and job.selection is not None:
+        raise _invalid("candidates", "a selection has its own")
+    if job.candidates is not None and job.candidates.shape != (count,):
+        raise _invalid("candidates", f"{count} are needed, one for each sample, not {list(job.candidates.shape)}")
+    if job.selection is not None and job.selection.candidates < 1:
+        raise _invalid("selection", "at least one candidate is needed")
+
+
+def _invalid(place: str, message: str) -> InvalidRequest:
+    return InvalidRequest(Problem((place,), message))

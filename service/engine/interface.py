@@ -1,0 +1,242 @@
+"""The engine's one door: plain jobs in, plain samples out.
+
+Everything that crosses this door can be pickled, so that the engine may live in this process, in another one
+or on another host, and a route never learns which. The engine knows nothing of HTTP, of manifests or of
+media types: packages arrive as `PackageGraphs` (`model_spec.py`), requests as jobs.
+
+    route ──GenerateJob / ScoreJob / EncodeJob──▶ Engine.submit ──▶ Samples
+    route ──InferJob───────────────────────────▶ Engine.infer ───▶ tensors by name
+
+A deadline crosses as *time left* (`timeout_s`), because monotonic clocks of two processes cannot be compared.
+
+Shapes: N samples, Z latent coordinates, Q codes, K classes, or elements of the code tensor, C channels, H height, W
+width. A sample is float32 [C, H, W] of an image, float32 [D] of a vector, and int64 [] of an item.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.model_spec import GraphKind, LoadReport, PackageGraphs, PackageKey
+from service.engine.statistics import GraphStatistics
+
+SamplerName = Literal["philox-1", "numpy-legacy"]
+SelectionMethod = Literal["best-of", "rejection", "metropolis-hastings"]
+Curve = Literal["slerp", "lerp"]
+# At 0.1 a normal coordinate is redrawn 12 times on average; below, ever more often
+# for samples that hardly differ.
+LEAST_TRUNCATION = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """How the discriminator chooses each sample among its seed's candidates; see `sampling/selection_rules.py`.
+
+    Attributes:
+        method: the rule.
+        candidates: K, how many there are at most, at least 1.
+        gamma: of `rejection`, in nats: above 0 fewer candidates are accepted, below 0 more; 0 is exact.
+    """
+
+    method: SelectionMethod
+    candidates: int
+    gamma: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """Samples on the way from one seed's latent to another's.
+
+    Attributes:
+        first: the seed at position 0, which also draws the labels and codes that are left out.
+        last: the seed at position 1.
+        positions: [N] float64, each in [0, 1].
+        curve: `slerp`, an arc, for normal latents; or `lerp`, a straight line.
+    """
+
+    first: int
+    last: int
+    positions: NDArray[np.float64]
+    curve: Curve
+
+
+# Of a frozen dataclass every field is set by a call, which for these two costs each request 3 us; nobody changes one.
+@dataclass(slots=True, kw_only=True)
+class GenerateJob:
+    """Draw N samples from a package's generator.
+
+    Attributes:
+        package: which generator.
+        seeds: [N] uint64, one a sample; None when `latents` or a `path` are given.
+        latents: [N, Z] float32, finite; None when `seeds` or a `path` are given.
+        path: where between two seeds; None when `seeds` or `latents` are given.
+        labels: [N] int64 classes of a conditional package; None draws them from the seeds.
+        codes: [N, Q] float64: the value of each categorical code, then the number of each continuous one; NaN, or None
+            for all, draws it from the seed.
+        conditions: [N] int64 ids that the generator draws for; None for a package without a condition.
+        sampler: how a seed becomes a latent.
+        candidates: [N] uint64, which of its seed's candidates each sample is; None is the first, 0, of all.
+        truncation: t, at least 0.1: latent coordinates outside ±t are redrawn; None leaves the prior whole.
+        selection: has the discriminator choose among the candidates of each seed; excludes `candidates`.
+        want_pixels: answer `pixels`, uint8 [N, H, W, C]; images only.
+        want_sample: answer `sample`, [N, …].
+        want_logits: answer `logits`: what the discriminator says of the sample, of an image of the *quantised* one, so
+            that it equals the score of what the caller is given bit for bit.
+        timeout_s: seconds left for queueing and computing together; None waits as long as it takes.
+    """
+
+    package: PackageKey
+    seeds: NDArray[np.uint64] | None = None
+    latents: NDArray[np.float32] | None = None
+    path: Path | None = None
+    labels: NDArray[np.int64] | None = None
+    codes: NDArray[np.float64] | None = None
+    conditions: NDArray[np.int64] | None = None
+    sampler: SamplerName = "philox-1"
+    candidates: NDArray[np.uint64] | None = None
+    truncation: float | None = None
+    selection: Selection | None = None
+    want_pixels: bool = True
+    want_sample: bool = False
+    want_logits: bool = False
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenJob:
+    """Ask one of a package's graphs about N samples that the caller has.
+
+    Attributes:
+        package: whose graph.
+        pixels: [N, H, W, C] uint8 images; or None when `sample` is given.
+        sample: [N, …], finite, in the package's own range; or None.
+        labels: [N] int64, where the graph takes the label.
+        conditions: [N] int64, where the graph takes the condition.
+        timeout_s: as in `GenerateJob`.
+    """
+
+    package: PackageKey
+    pixels: NDArray[np.uint8] | None = None
+    sample: NDArray[np.float32] | NDArray[np.int64] | None = None
+    labels: NDArray[np.int64] | None = None
+    conditions: NDArray[np.int64] | None = None
+    timeout_s: float | None = None
+
+
+class ScoreJob(GivenJob):
+    """Ask the discriminator for the samples' logits; where it takes a label and none are given, under every class."""
+
+    __slots__ = ()
+
+
+class EncodeJob(GivenJob):
+    """Ask the encoder for the samples' latents and codes, whichever it answers."""
+
+    __slots__ = ()
+
+
+Job = GenerateJob | ScoreJob | EncodeJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferJob:
+    """Run one of a package's graphs on N samples, past what its tensors mean.
+
+    Attributes:
+        package: whose graph.
+        graph: which.
+        inputs: [N, …] each, by the graph's own names, of the stated types.
+        outputs: names of those wanted.
+        seeds: [N] uint64, from which a generator's inputs that are left out are drawn; None where all are given.
+        sampler: how a seed becomes a latent.
+        timeout_s: as in `GenerateJob`.
+    """
+
+    package: PackageKey
+    graph: GraphKind
+    inputs: Mapping[str, NDArray[np.generic]]
+    outputs: tuple[str, ...]
+    seeds: NDArray[np.uint64] | None = None
+    sampler: SamplerName = "philox-1"
+    timeout_s: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Samples:
+    """What a job was answered; exactly the arrays that it asked for, all with the same N.
+
+    Attributes:
+        pixels: uint8 [N, H, W, C].
+        sample: float32 or, of items, int64 [N, …].
+        logits: float32 [N]; [N, K] where each sample was judged under every one of K classes.
+        labels: int64 [N], given or drawn; None for an unconditional package.
+        codes: float64 [N, Q], given or drawn; None for a package without codes.
+        latents: float32 [N, Z] that an encoder gives.
+        readings: float32 [N, K] that an encoder reads: the probabilities of each categorical code, then the means of
+            the continuous ones.
+    """
+
+    pixels: NDArray[np.uint8] | None = None
+    sample: NDArray[np.float32] | NDArray[np.int64] | None = None
+    logits: NDArray[np.float32] | None = None
+    labels: NDArray[np.int64] | None = None
+    codes: NDArray[np.float64] | None = None
+    latents: NDArray[np.float32] | None = None
+    readings: NDArray[np.float32] | None = None
+
+
+def own_values(sample: NDArray[np.generic]) -> NDArray[np.float32] | NDArray[np.int64]:
+    """Samples in the type that crosses the door: items as int64, all others as float32."""
+    if sample.dtype == np.int64:
+        return sample.astype(np.int64, copy=False)
+    return sample.astype(np.float32, copy=False)
+
+
+class Engine(Protocol):
+    """Loads packages and answers jobs."""
+
+    async def load(self, package: PackageGraphs) -> LoadReport:
+        """Make a package's sessions, replay its golden vectors, warm it up, and only then accept jobs for it.
+
+        Raises:
+            GoldenMismatch: a graph does not reproduce what its exporter saw.
+            GraphRefused: ONNX Runtime cannot load the graph, or its tensors are not the stated ones.
+        """
+        ...
+
+    async def unload(self, key: PackageKey) -> None:
+        """Refuse new jobs for a package, finish those it has, free its sessions."""
+        ...
+
+    async def submit(self, job: Job) -> Samples:
+        """Answer one job.
+
+        Cancelling the awaiting task withdraws what is still queued and changes no other job.
+
+        Raises:
+            NotFound: the package is not loaded.
+            QueueFull: the queue cannot take the job's samples; `retry_after_s` comes from the measured rate.
+            DeadlinePassed: `timeout_s` went by.
+            NotReady: the engine is draining.
+            SessionFailed: the session failed on the batch that held the job.
+        """
+        ...
+
+    async def infer(self, job: InferJob) -> Mapping[str, NDArray[np.generic]]:
+        """Run one graph; the answer is its outputs [N, …] by name. Batched, cancelled and refused as `submit`."""
+        ...
+
+    async def statistics(self, key: PackageKey) -> Mapping[GraphKind, GraphStatistics]:
+        """Say what each graph of a package has done since it was loaded.
+
+        Raises:
+            NotFound: the package is not loaded.
+        """
+        ...
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new jobs, finish those there are within `timeout_s`, then fail what is left and free everything."""
+        ...

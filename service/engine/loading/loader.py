@@ -1,0 +1,95 @@
+"""From a package's bytes to graphs that may serve: roles held, sessions made, everything proven.
+
+    PackageGraphs ─▶ roles ─▶ ONNX Runtime or OpenVINO ─▶ proven runners ─▶ ProvenPackage
+
+It takes seconds and runs on a thread of its own, so it knows nothing of the event loop, of queues or of jobs.
+
+Shapes: C channels, H height, W width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.engine.backends.base import Runners
+from service.engine.batching.scheduler import BatchLimits
+from service.engine.config import Runtime
+from service.engine.loading.batch_invariance import Examination
+from service.engine.loading.instances import onnxruntime_runners
+from service.engine.loading.signature import Tensors, discriminator_tensors, encoder_tensors, generator_tensors
+from service.engine.model_spec import DensityRatio, GraphReport, GraphSpec, PackageGraphs
+from service.errors import GraphRefused
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenGraph:
+    """A graph that showed what it must.
+
+    Attributes:
+        runners: loaded and warm.
+        inputs: by role.
+        outputs: by role.
+        report: what it showed.
+        batch_coupled: as in `GraphSpec`.
+        pack: likewise.
+        density_ratio: likewise.
+    """
+
+    runners: Runners
+    inputs: Tensors
+    outputs: Tensors
+    report: GraphReport
+    batch_coupled: bool
+    pack: int
+    density_ratio: DensityRatio | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenPackage:
+    """A package that may serve.
+
+    Attributes:
+        generator: noise → sample and pixels.
+        discriminator: sample → logit, where it has one.
+        encoder: sample → latent or codes, where it has one.
+    """
+
+    generator: ProvenGraph
+    discriminator: ProvenGraph | None
+    encoder: ProvenGraph | None
+
+
+def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits) -> ProvenPackage:
+    """Make and prove a package's sessions.
+
+    Args:
+        package: its graphs.
+        runtime: how to make sessions.
+        limits: how many samples may run together.
+
+    Raises:
+        GraphRefused: the backend cannot load a graph, or its tensors are not the stated ones.
+        GoldenMismatch: a graph does not reproduce what its exporter saw.
+    """
+
+    def proven(name: str, spec: GraphSpec, tensors: tuple[Tensors, Tensors]) -> ProvenGraph:
+        examination = Examination(spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
+        runners, report = _backend(runtime)(name, runtime, examination)
+        return ProvenGraph(runners, *tensors, report, spec.batch_coupled, spec.pack, spec.density_ratio)
+
+    generator = proven("generator", package.generator, generator_tensors(package))
+    discriminator = encoder = None
+    if (spec := package.discriminator) is not None:
+        discriminator = proven("discriminator", spec, discriminator_tensors(package, spec))
+    if (spec := package.encoder) is not None:
+        encoder = proven("encoder", spec, encoder_tensors(package, spec))
+    return ProvenPackage(generator, discriminator, encoder)
+
+
+def _backend(runtime: Runtime) -> Callable[[str, Runtime, Examination], tuple[Runners, GraphReport]]:
+    if runtime.backend == "onnxruntime":
+        return onnxruntime_runners
+    try:
+        from service.engine.loading.instances import openvino_runners  # noqa: PLC0415  (an optional extra)
+    except ModuleNotFoundError as error:
+        raise GraphRefused("OpenVINO is asked for and not installed: pip install 'ganymede-gan[openvino]'") from error
+    return openvino_runners

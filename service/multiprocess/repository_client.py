@@ -1,0 +1,208 @@
+"""One truth about packages in many processes: what the repository's process says, and the copies that others keep.
+
+    repository's process                              a process that answers requests
+    Repository ─▶ Catalogue ─▶ RemoteFollower ──notes──▶ Catalogue of its Replica ◀── routes
+                                    ▲  └── has seen it, has answered who held it ◀──┘
+                    load, unload ◀──┴─────────────────── Replica.load, Replica.unload
+
+A copy is told of a change in the order of changes, and a change that a caller asked for is done when every copy has it:
+then no process answers with what another was told is gone. Nor is a package freed before every process has answered
+those requests that may hold it. Both ends stand here, since they are one agreement.
+
+It knows neither how processes are started nor what a package computes.
+
+References:
+    McKenney and Slingwine, Read-copy update: using execution history to solve concurrency problems (1998).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from service.engine.model_spec import LoadReport, PackageKey
+from service.errors import NotReady
+from service.multiprocess.rpc import Channel, Handler
+from service.packages.calibration import Calibration
+from service.packages.manifest import parse_manifest
+from service.packages.registry import Catalogue, PackageStatus, Served, ServedPackage, State
+from service.packages.repository.repository import Repository
+from service.packages.repository.scan import Wanted
+from service.packages.unknown_label import UnknownLabelReader
+from service.settings import Settings
+
+# A status as it crosses: the key, the state, the reason, and of a ready package its manifest, hash and report.
+_Package = tuple[bytes, str, LoadReport]
+_Status = tuple[PackageKey, State, str | None, _Package | None]
+
+
+class Replica(Served):
+    """What the repository's process serves, as this process was told.
+
+    Args:
+        settings: those of the repository's process.
+        answered: waits until every request that is being answered in this process now has been.
+    """
+
+    def __init__(self, settings: Settings, answered: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(Catalogue(settings.default_model), Wanted(settings).configured)
+        self._answered = answered
+        self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._channel: Channel | None = None
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """What the repository's process calls."""
+        return {
+            "catalogue.open": self._open,
+            "catalogue.note": self._note,
+            "catalogue.forget": self._forget,
+            "catalogue.complete": self._is_complete,
+            "requests.answered": self._answered,
+        }
+
+    async def follow(self, channel: Channel) -> None:
+        """Begin with a channel to the repository's process; come back when all that is served is known here.
+
+        Raises:
+            NotReady: that process has gone.
+        """
+        self._channel = channel
+        await asyncio.wait((self._complete, channel.lost), return_when=asyncio.FIRST_COMPLETED)
+        if not self._complete.done():
+            raise NotReady("the repository's process has gone")
+
+    async def load(self, name: str) -> None:
+        """As `Served.load`."""
+        await self._ask("repository.load", name)
+
+    async def unload(self, name: str) -> None:
+        """As `Served.unload`."""
+        await self._ask("repository.unload", name)
+
+    async def _ask(self, what: str, name: str) -> None:
+        if self._channel is None:
+            raise NotReady("the repository's process is not there yet")
+        await self._channel.call(what, name)
+
+    async def _open(self) -> None:
+        self._catalogue.open()
+
+    async def _note(self, status: _Status) -> None:
+        self._catalogue.note(_read(status))
+
+    async def _forget(self, key: PackageKey) -> None:
+        self._catalogue.forget(key)
+
+    async def _is_complete(self) -> None:
+        self._complete.set_result(None)
+
+
+class RemoteFollower:
+    """A replica in another process, as a catalogue's `Follower` here.
+
+    Args:
+        channel: to its process.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """As `Catalogue.open`."""
+        self._tell("catalogue.open")
+
+    def note(self, status: PackageStatus) -> None:
+        """As `Catalogue.note`."""
+        self._tell("catalogue.note", _write(status))
+
+    def forget(self, key: PackageKey) -> None:
+        """As `Catalogue.forget`."""
+        self._tell("catalogue.forget", key)
+
+    def complete(self) -> None:
+        """Say that it has been told all there is."""
+        self._tell("catalogue.complete")
+
+    async def seen(self) -> None:
+        """Wait until it has noted every change so far."""
+        if self._telling:
+            await asyncio.wait(set(self._telling))
+
+    async def answered(self) -> None:
+        """Wait until its process has answered every request that may not have seen every change so far."""
+        await self.seen()
+        await self._call("requests.answered")
+
+    def _tell(self, what: str, *arguments: object) -> None:
+        """Begin a call; tasks begin in order, and so do the handlers of their calls."""
+        task = asyncio.create_task(self._call(what, *arguments))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _call(self, what: str, *arguments: object) -> None:
+        with suppress(NotReady):  # its process has gone, and answers nobody any more
+            await self._channel.call(what, *arguments)
+
+
+class Followers:
+    """Every replica of one repository."""
+
+    def __init__(self) -> None:
+        self._followers: dict[Channel, RemoteFollower] = {}
+
+    def join(self, channel: Channel, repository: Repository) -> None:
+        """Have the replica behind a channel follow, until its process goes."""
+        follower = self._followers[channel] = RemoteFollower(channel)
+        repository.follow(follower)
+        follower.complete()
+
+        def leave(_: object) -> None:
+            del self._followers[channel]
+            repository.leave(follower)
+
+        channel.lost.add_done_callback(leave)
+
+    async def seen(self) -> None:
+        """Wait until every replica has noted every change so far."""
+        await asyncio.gather(*(follower.seen() for follower in self._followers.values()))
+
+    async def answered(self) -> None:
+        """Wait until every process has answered the requests that may not have seen every change so far."""
+        await asyncio.gather(*(follower.answered() for follower in self._followers.values()))
+
+    def handlers(self, repository: Repository) -> Mapping[str, Handler]:
+        """What the repository's process answers to replicas; a change is done when all of them have it."""
+
+        async def load(name: str) -> None:
+            try:
+                await repository.load(name)
+            finally:
+                await self.seen()
+
+        async def unload(name: str) -> None:
+            await repository.unload(name)
+            await self.seen()
+
+        return {"repository.load": load, "repository.unload": unload}
+
+
+def _write(status: PackageStatus) -> _Status:
+    written: _Package | None = None
+    if (package := status.package) is not None:
+        content = package.manifest.model_dump_json(exclude_unset=True).encode()
+        written = content, package.sha256, package.report
+    return status.key, status.state, status.reason, written
+
+
+def _read(status: _Status) -> PackageStatus:
+    key, state, reason, written = status
+    if written is None:
+        return PackageStatus(key, state, reason)
+    content, sha256, report = written
+    manifest = parse_manifest(content)
+    discriminator = manifest.discriminator
+    calibration = Calibration.of(discriminator) if discriminator else None
+    unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
+    package = ServedPackage(key, manifest, sha256, calibration, report, unknown_label)
+    return PackageStatus(key, state, reason, package)

@@ -1,0 +1,123 @@
+"""What may cross between two processes of one service: plain values, arrays, and the words of the engine's door.
+
+    value ──pack──▶ plain values + arrays ──▶ frame (`remote_frames.py`) ──▶ plain values + arrays ──unpack──▶ value
+
+The set is closed: the dataclasses that a job, an answer or a report can hold, found by walking their fields, and the
+errors of `service/errors.py`. Nothing is named by the bytes that this set does not have, so nothing else can be made of
+them, and no code is ever run by reading, as unpickling would. An error crosses as itself: whoever waits in the other
+process learns the same thing in the same words.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from service.engine.interface import EncodeJob, GenerateJob, InferJob, Samples, ScoreJob
+from service.engine.model_spec import Array, LoadReport, PackageGraphs
+from service.engine.statistics import GraphStatistics
+from service.errors import GanymedeError, InvalidRequest, Problem, ServiceFault, TryAgainError
+
+_SPOKEN: Final = (
+    GenerateJob, ScoreJob, EncodeJob, InferJob, Samples, PackageGraphs, LoadReport, GraphStatistics, Problem
+)  # fmt: skip
+# Tags of what is not plain in itself; a dataclass is tagged with its name.
+_ARRAY: Final = "array"
+_TUPLE: Final = "tuple"
+_AS_THEY_ARE: Final = frozenset({type(None), bool, int, float, str, bytes})
+
+
+def pack(value: object, arrays: list[Array]) -> object:
+    """Take a value apart.
+
+    Args:
+        value: of the closed set, or tuples and mappings of such.
+        arrays: those in it are added here; the value keeps their places.
+
+    Returns:
+        Nothing but None, bool, int, float, str, bytes, and tuples and dicts of these.
+
+    Raises:
+        TypeError: it is nothing that crosses.
+    """
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind in _FIELDS:
+        fields = {}
+        for name, default in _FIELDS[kind]:
+            each = getattr(value, name)
+            if each is not default:  # most fields of most jobs say nothing
+                fields[name] = each if type(each) in _AS_THEY_ARE else pack(each, arrays)
+        return (kind.__name__, fields)
+    match value:
+        case np.ndarray():
+            arrays.append(value)
+            return (_ARRAY, len(arrays) - 1)
+        case tuple():
+            return (_TUPLE, *[pack(each, arrays) for each in value])
+        case np.generic():
+            return value.item()
+        case Mapping():
+            return {key: pack(each, arrays) for key, each in value.items()}
+    raise TypeError(f"{kind.__name__} does not cross between processes")
+
+
+def unpack(plain: Any, arrays: list[Array]) -> Any:  # noqa: ANN401  (whatever was packed)
+    """Put a value together that `pack` took apart; an array is the one that was given, not a copy."""
+    if type(plain) is dict:
+        return {key: unpack(each, arrays) for key, each in plain.items()}
+    if type(plain) is not tuple:
+        return plain
+    tag = plain[0]
+    if tag == _ARRAY:
+        return arrays[plain[1]]
+    if tag == _TUPLE:
+        return tuple([unpack(each, arrays) for each in plain[1:]])
+    fields = plain[1].items()
+    return _KINDS[tag](**{name: each if type(each) in _AS_THEY_ARE else unpack(each, arrays) for name, each in fields})
+
+
+def pack_error(error: Exception) -> tuple[str, tuple[object, ...]]:
+    """Take an error apart; what nobody raised on purpose becomes a fault of the service, without its text."""
+    if isinstance(error, InvalidRequest):
+        return (type(error).__name__, error.problems)
+    if isinstance(error, TryAgainError):
+        return (type(error).__name__, (str(error), error.retry_after_s))
+    if isinstance(error, GanymedeError):
+        return (type(error).__name__, (str(error),))
+    return (ServiceFault.__name__, ("the engine failed on this request; its log says how",))
+
+
+def unpack_error(name: str, arguments: tuple[object, ...]) -> GanymedeError:
+    """Put an error together that `pack_error` took apart."""
+    return _ERRORS[name](*arguments)
+
+
+def _dataclasses_in(kind: object) -> Iterator[type]:
+    """The dataclasses that a value of this type can hold, itself among them."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        yield kind
+        parts = tuple(typing.get_type_hints(kind).values())
+    else:
+        parts = typing.get_args(kind)
+    for part in parts:
+        yield from _dataclasses_in(part)
+
+
+def _errors(kind: type[GanymedeError]) -> Iterator[type[GanymedeError]]:
+    """An error and all that are more special."""
+    yield kind
+    for special in kind.__subclasses__():
+        yield from _errors(special)
+
+
+_FIELDS: Final = {
+    kind: tuple((field.name, field.default) for field in dataclasses.fields(kind))
+    for spoken in _SPOKEN
+    for kind in _dataclasses_in(spoken)
+}
+_KINDS: Final = {kind.__name__: kind for kind in _FIELDS}
+_ERRORS: Final = {kind.__name__: kind for kind in _errors(GanymedeError)}

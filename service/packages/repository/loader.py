@@ -1,0 +1,122 @@
+"""From a folder to a package that is ready: read, vetted, loaded, proven, all of it beside what is served already.
+
+    models_dir/NAME/VERSION ──▶ read_package (thread) ──▶ vet (child process) ──▶ engine.load ──▶ ServedPackage
+
+It never holds the event loop: files are read in a thread, graphs are looked into by another process, and the engine
+replays and warms up on threads of its own. It remembers two things. A graph that passed is not vetted again, by this
+process or the next (`verdicts.py`), since equal bytes get an equal verdict. And a version that was served once stays
+what it was: what callers keep under its name (a seed, an address) must not come to mean something else.
+"""
+
+import asyncio
+import hashlib
+import time
+from pathlib import Path
+
+import structlog
+
+from service.engine.interface import Engine
+from service.engine.model_spec import PackageKey
+from service.errors import ManifestRefused, PackageError
+from service.metrics import Telemetry
+from service.packages.calibration import Calibration
+from service.packages.files import MANIFEST
+from service.packages.package import Package, engine_graphs, read_package
+from service.packages.registry import ServedPackage
+from service.packages.schema import Graph
+from service.packages.unknown_label import UnknownLabelReader
+from service.packages.vetting.cache import Verdicts
+from service.packages.vetting.parent import VettingLimits, vet
+
+# Vetting holds the bytes of a graph, the graph parsed, and its own and the library's copy of what was inferred.
+VETTING_COPIES = 4
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Loader:
+    """Makes packages ready.
+
+    Args:
+        models_dir: folder of packages.
+        engine: what computes.
+        limits: of vetting.
+        verdicts: what passed before.
+        telemetry: where it counts.
+    """
+
+    def __init__(
+        self, models_dir: Path, engine: Engine, limits: VettingLimits, verdicts: Verdicts, telemetry: Telemetry
+    ) -> None:
+        self._models_dir = models_dir
+        self._engine = engine
+        self._limits = limits
+        self._telemetry = telemetry
+        self._verdicts = verdicts
+        self._passed: set[str] = set()
+        self._served: dict[PackageKey, str] = {}
+
+    async def load(self, key: PackageKey) -> ServedPackage:
+        """Make a package ready.
+
+        Args:
+            key: where it lies.
+
+        Returns:
+            The package, which the engine has loaded, proven and warmed up.
+
+        Raises:
+            PackageError: it cannot be served, and why.
+        """
+        started = time.monotonic()
+        try:
+            package = await self._make_ready(key)
+        except PackageError as error:
+            self._telemetry.package_loads.labels("refused").inc()
+            log.error("package refused", package=str(key), reason=str(error))  # noqa: TRY400  (the reason says it all)
+            raise
+        except Exception as error:
+            # A fault of ours that one package brings to light must not take the others down.
+            self._telemetry.package_loads.labels("refused").inc()
+            log.exception("package refused", package=str(key))
+            raise PackageError("the service failed while loading it; its log says how") from error
+        seconds = time.monotonic() - started
+        self._telemetry.package_loads.labels("ready").inc()
+        self._telemetry.package_load_seconds.labels(key.name, str(key.version)).set(seconds)
+        log.info("package ready", package=str(key), sha256=package.sha256, load_s=round(seconds, 3))
+        return package
+
+    async def _make_ready(self, key: PackageKey) -> ServedPackage:
+        folder = self._models_dir / key.name / str(key.version)
+        package = await asyncio.to_thread(read_package, folder, self._limits.memory_bytes // VETTING_COPIES)
+        served = self._served.get(key, package.sha256)
+        if served != package.sha256:
+            raise ManifestRefused(
+                f"{MANIFEST}: its SHA-256 is {package.sha256}, but what was served as {key} before had {served}; "
+                "a version never changes, so publish this one under a new number"
+            )
+        await self._vet(package)
+        report = await self._engine.load(engine_graphs(package))
+        self._served[key] = package.sha256
+        discriminator = package.manifest.discriminator
+        calibration = Calibration.of(discriminator) if discriminator else None
+        unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
+        return ServedPackage(key, package.manifest, package.sha256, calibration, report, unknown_label)
+
+    async def _vet(self, package: Package) -> None:
+        """Have those graphs vetted that have not passed before."""
+        graphs = {
+            _identity(graph, package.manifest.files[graph.file].sha256): (graph, package.models[kind])
+            for kind, graph in package.manifest.graphs.items()
+        }
+        unknown = frozenset(graphs.keys() - self._passed)
+        unknown -= await asyncio.to_thread(self._verdicts.passed, unknown)
+        if unknown:
+            await vet([graphs[identity] for identity in graphs if identity in unknown], self._limits)
+            await asyncio.to_thread(self._verdicts.note, unknown)
+        self._passed |= graphs.keys()
+
+
+def _identity(graph: Graph, sha256: str) -> str:
+    """What a verdict depends on: what the manifest states of a graph, and the hash of its bytes."""
+    return hashlib.sha256(f"{graph.model_dump_json()}{sha256}".encode()).hexdigest()

@@ -1,0 +1,299 @@
+"""The packages of a folder, as they come and go: found, loaded beside what is served, swapped, retired.
+
+    folder ──look──▶ new ones ──load──▶ ready: from the next request on
+                     gone ones ──retire──▶ the requests they have are answered ──▶ freed
+
+What the folder holds is what is served, every version of it; the newest that is ready is its model's default. A damaged
+package is refused with its reason and disturbs no other. Only two things are asked of *configured* models (the default,
+and those that the operator named): without one good version the start fails, and a look never takes the last away.
+
+One change is made at a time, in the order asked for; requests wait for none. All state changes on the event loop, so
+nothing is locked. It knows neither HTTP nor how a sample is computed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import structlog
+
+from service.engine.interface import Engine
+from service.engine.model_spec import PackageKey
+from service.errors import FileDamaged, ManifestRefused, NotFound, PackageError
+from service.metrics import Telemetry
+from service.packages.registry import MAX_QUOTED, Catalogue, Follower, PackageStatus, Served, ServedPackage
+from service.packages.repository.loader import Loader
+from service.packages.repository.scan import (
+    Stamp,
+    Wanted,
+    changed_packages,
+    find_packages,
+    gone_packages,
+    new_packages,
+    state_of,
+)
+from service.packages.vetting.cache import Verdicts
+from service.packages.vetting.parent import VettingLimits
+from service.settings import Settings
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Retirement:
+    """Frees packages that no new request finds.
+
+    Args:
+        engine: which has them.
+        answered: waits until every request that is being answered now has been.
+        freed: told of each package that the engine has let go of.
+    """
+
+    def __init__(
+        self, engine: Engine, answered: Callable[[], Awaitable[None]], freed: Callable[[PackageKey], None]
+    ) -> None:
+        self._engine = engine
+        self._answered = answered
+        self._freed = freed
+        self._waiting: dict[PackageKey, tuple[ServedPackage, asyncio.Task[None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, package: ServedPackage) -> None:
+        """Free a package as soon as nobody can have it any more; it must be findable no longer."""
+        task = asyncio.create_task(self._free(package.key))
+        self._waiting[package.key] = package, task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def take_back(self, key: PackageKey) -> ServedPackage | None:
+        """Answer a package that is still waited for, and keep it; None where it is too late, or it never left."""
+        if key not in self._waiting:
+            return None
+        package, task = self._waiting.pop(key)
+        task.cancel()
+        return package
+
+    async def close(self) -> None:
+        """Wait no longer; the engine's own drain frees what is left."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _free(self, key: PackageKey) -> None:
+        await self._answered()
+        del self._waiting[key]
+        try:
+            await self._engine.unload(key)
+        except Exception:
+            log.exception("could not free a package", package=str(key))
+        self._freed(key)
+
+
+class Repository(Served):
+    """Keeps what is served equal to what the folder holds, and finds it by name and version.
+
+    Args:
+        models_dir: folder of packages.
+        engine: what computes.
+        settings: which models to load, and the limits of vetting.
+        telemetry: where readiness is shown.
+        answered: waits until every request that is being answered now has been.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        engine: Engine,
+        settings: Settings,
+        telemetry: Telemetry,
+        answered: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._wanted = Wanted(settings)
+        super().__init__(Catalogue(settings.default_model), self._wanted.configured)
+        self._models_dir = models_dir
+        self._telemetry = telemetry
+        limits = VettingLimits(settings.vetting_timeout_s, settings.vetting_memory_bytes)
+        verdicts = Verdicts(settings.cache_dir, limits)
+        self._loader = Loader(models_dir, engine, limits, verdicts, telemetry)
+        self._found: Mapping[PackageKey, Stamp] = {}
+        self._unreadable: Mapping[str, str] = {}
+        self._tried: dict[PackageKey, Stamp | None] = {}
+        self._retirement = Retirement(engine, answered, self._freed)
+        self._change = asyncio.Lock()
+
+    def follow(self, follower: Follower) -> None:
+        """Have a follower told what is served, now and whenever it changes; see `Catalogue.follow`."""
+        self._catalogue.follow(follower)
+
+    def leave(self, follower: Follower) -> None:
+        """Have a follower told nothing more."""
+        self._catalogue.leave(follower)
+
+    async def load_all(self) -> None:
+        """Load what the folder holds, configured models first and of each the newest version first.
+
+        Raises:
+            PackageError: a configured model has no version that can be loaded; the message names the package, the file
+                and the damage of its newest version; or the folder cannot be read.
+        """
+        async with self._change:
+            await self._look()
+            new = self._new()
+            for key in new:
+                self._note(PackageStatus(key, "loading"))
+            self._catalogue.open()
+            for name in self.configured:
+                await self._load_configured(name, [key for key in new if key.name == name])
+            await self._load_each([key for key in new if key.name not in self.configured])
+
+    async def watch(self, interval_s: float) -> None:
+        """Rescan again and again, for ever.
+
+        Args:
+            interval_s: seconds between the end of a rescan and the next.
+        """
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self.rescan()
+            except PackageError as error:
+                log.warning("rescan failed; what is served stays", reason=str(error))
+            except Exception:
+                log.exception("rescan failed; what is served stays")
+
+    async def rescan(self) -> None:
+        """Load what is new in the folder, then retire what is gone from it.
+
+        A refused package is tried again when its folder has changed. One that is ready is not: a version never changes.
+
+        Raises:
+            PackageError: the folder cannot be read; nothing has changed.
+        """
+        async with self._change:
+            await self._look()
+            await self._load_each(self._new())
+            self._retire_gone()
+
+    async def load(self, name: str) -> None:
+        """As `Served.load`."""
+        async with self._change:
+            await self._look()
+            keys = [key for key in self._found if key.name == name]
+            if name in self._unreadable:
+                raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
+            if not keys:
+                raise NotFound(f"There is no package {name[:MAX_QUOTED]} in the folder of models.")
+            self._wanted.want(name)
+            refused = await self._load_each([key for key in keys if state_of(key, self._catalogue) != "ready"])
+            if (error := refused.get(keys[0])) is not None:
+                raise type(error)(f"{keys[0]}: {error}") from error
+
+    async def unload(self, name: str) -> None:
+        """As `Served.unload`."""
+        async with self._change:
+            known = self._catalogue.statuses(name)
+            if not known:
+                raise NotFound(f"There is no model {name[:MAX_QUOTED]}; GET /models lists what there is.")
+            self._wanted.leave(name)
+            for status in known:
+                if status.package is not None:
+                    self._retire(status.package)
+                elif status.state == "refused":
+                    self._note(PackageStatus(status.key, "unloaded"))
+
+    async def close(self) -> None:
+        """Stop waiting for requests; the engine's own drain frees what is left."""
+        await self._retirement.close()
+
+    async def _look(self) -> None:
+        try:
+            found = await asyncio.to_thread(find_packages, self._models_dir)
+        except OSError as error:  # a mount may be gone for a while
+            raise FileDamaged(f"the folder {self._models_dir} cannot be read ({error.strerror})") from error
+        self._found = found.packages
+        for name in found.unreadable.keys() - self._unreadable.keys():
+            log.error("package refused", package=name, reason=f"its folder cannot be read ({found.unreadable[name]})")
+        self._unreadable = found.unreadable
+        for key in self._found:
+            if key.name not in self._wanted and self._catalogue.get(key) is None:
+                self._note(PackageStatus(key, "unloaded"))
+
+    def _new(self) -> list[PackageKey]:
+        return new_packages(self._found, self._tried, self._catalogue, self._wanted)
+
+    async def _load_configured(self, name: str, keys: list[PackageKey]) -> None:
+        if name in self._unreadable:
+            raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
+        if not keys:
+            raise ManifestRefused(f"{name}: there is no package of this name in the folder {self._models_dir}")
+        refused = await self._load_each(keys)
+        if len(refused) == len(keys):
+            error = refused[keys[0]]
+            raise type(error)(f"{keys[0]}: {error}") from error
+
+    async def _load_each(self, keys: list[PackageKey]) -> dict[PackageKey, PackageError]:
+        """Load packages one after the other; answer why those that were refused were."""
+        refused: dict[PackageKey, PackageError] = {}
+        loading = [PackageStatus(key, "loading") for key in keys]
+        for status in loading:
+            self._note(status)
+        try:
+            for key in keys:
+                error = await self._load(key)
+                if error is not None:
+                    refused[key] = error
+        finally:
+            for status in loading:
+                if self._catalogue.get(status.key) is status:  # cancelled before it was its turn, or in the middle
+                    self._note(PackageStatus(status.key, "unloaded"))
+        return refused
+
+    async def _load(self, key: PackageKey) -> PackageError | None:
+        """Load one package; answer why it was refused, or None."""
+        back = self._retirement.take_back(key)
+        if back is not None:  # it was retired, and the engine has it still
+            self._note(PackageStatus(key, "ready", package=back))
+            return None
+        self._tried[key] = self._found[key]
+        try:
+            package = await self._loader.load(key)
+        except PackageError as error:
+            self._note(PackageStatus(key, "refused", reason=str(error)))
+            return error
+        self._note(PackageStatus(key, "ready", package=package))
+        return None
+
+    def _retire_gone(self) -> None:
+        for status in gone_packages(self._found, self._catalogue, self.configured):
+            if status.package is not None:
+                self._retire(status.package)
+            elif status.state != "unloading":
+                self._forget(status.key)
+        for key in changed_packages(self._found, self._tried, self._catalogue):
+            self._tried[key] = self._found.get(key)
+            log.warning("a served package's folder changed or went; it is served as it was", package=str(key))
+
+    def _retire(self, package: ServedPackage) -> None:
+        self._note(PackageStatus(package.key, "unloading"))
+        self._retirement.begin(package)
+
+    def _freed(self, key: PackageKey) -> None:
+        self._telemetry.package_unloads.inc()
+        log.info("package unloaded", package=str(key))
+        if state_of(key, self._catalogue) != "unloading":  # it is being loaded anew
+            return
+        if key in self._found:
+            self._note(PackageStatus(key, "unloaded"))
+        else:
+            self._forget(key)
+
+    def _note(self, status: PackageStatus) -> None:
+        self._catalogue.note(status)
+        ready = 1 if status.state == "ready" else 0
+        self._telemetry.package_ready.labels(status.key.name, str(status.key.version)).set(ready)
+
+    def _forget(self, key: PackageKey) -> None:
+        labels = key.name, str(key.version)
+        self._catalogue.forget(key)
+        self._tried.pop(key, None)
+        self._telemetry.package_ready.remove(*labels)
+        self._telemetry.package_load_seconds.remove(*labels)

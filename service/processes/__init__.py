@@ -1,1 +1,0 @@
-"""A service of several processes: one that computes, others that answer, and their parent."""

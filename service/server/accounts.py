@@ -1,0 +1,48 @@
+"""What is written of every request, whichever way it took: how many there are, how long each took, its one log line.
+
+Metric labels are the route's template and the status, never the path: a scanner cannot grow the number of series.
+"""
+
+import time
+
+import structlog
+
+from service.metrics import Telemetry
+from service.server.lifecycle import PROBES
+from service.server.request_info import Exchange
+
+MS_PER_S = 1000
+
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Accounts:
+    """Counts, times and logs requests.
+
+    Args:
+        telemetry: where they are counted.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._series = telemetry.requests
+
+    def begin(self) -> float:
+        """Count a request that arrived; returns when, for `end`."""
+        self._series.begin()
+        return time.monotonic()
+
+    def end(self, method: str, path: str, route: str, exchange: Exchange, began: float, ended: float) -> None:
+        """Account for a request that ended, however it did.
+
+        Args:
+            method: of the request.
+            path: of the request, for the log.
+            route: template of the route that answered, for the metrics.
+            exchange: how it ended.
+            began: what `begin` returned.
+            ended: when it ended, on the same clock.
+        """
+        duration_s = ended - began
+        self._series.end(route, exchange.status, duration_s)
+        write = logger.debug if path in PROBES else logger.info
+        write("request", method=method, path=path, status=exchange.status, duration_ms=round(duration_s * MS_PER_S, 3))

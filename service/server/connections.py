@@ -1,0 +1,469 @@
+"""One TCP connection as uvicorn reads HTTP from it, with the limits that uvicorn leaves out.
+
+    headers begin ──(header timeout, header bytes)──▶ headers end ──▶ request ──(write timeout)──▶ answer taken
+                                                                       │
+                                                                       └─ whole at once: the express way may answer it
+
+A client may send its headers a byte a minute, or never take its answer, and hold a connection and what the answer keeps
+in memory for as long; it may open connections without end. Here each of these has a limit, and what uvicorn would
+answer itself, in plain text, is worded like every other error. It stands alone because it is the only module that knows
+a server: the application behind it is ASGI, and its own limits (bodies, requests, deadlines) are layers of it.
+
+What cannot be read is answered behind the answers to what could be, and ends the connection. An offer of another
+protocol is not taken: its request is read again without it. A client that ends its side of the connection has either
+gone or only asked all it will, which look the same until something is sent: it is sent the first bytes that every
+answer has, and a client that has gone resets the connection, which ends its request.
+
+References:
+    CWE-400, uncontrolled resource consumption: the attack called Slowloris.
+    RFC 9110, HTTP Semantics: §6.5.1 (trailers are not headers), §7.8 (Upgrade).
+    RFC 9112, HTTP/1.1: §9.3.2 (pipelining), §9.6 (closing in steps).
+"""
+
+import asyncio
+import socket
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+import httptools
+import structlog
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from service.api.responses.streaming import JOINED_BYTES
+from service.errors import GanymedeError, MalformedRequest, NotReady, RequestTooSlow
+from service.logs import naming
+from service.server.express import METHOD, Express, Pieces, RawHeaders
+from service.server.problems import error_response_at
+from service.server.request_head import MAX_HEADER_BYTES, check_head, too_large, without_offer
+from service.server.request_info import exchange_from
+from service.server.request_log import UNKNOWN_ROUTE
+from service.server.stand_ins import Begun, ExpressCycle
+
+_METHOD = METHOD.encode()
+# Connections come and go: a second later there may be room.
+RETRY_AFTER_S = 1.0
+# What every answer begins with.
+BEGINNING = b"HTTP/1.1 "
+# A round trip within a city, to begin with; a client further away is heard of at a later look.
+FIRST_LOOK_S = 0.02
+LONGEST_LOOK_S = 1.0
+# For a client to read what it is told while it still sends; closing at once would take it back (RFC 9112, 9.6).
+LINGER_S = 2.0
+# Requests that may stand behind the one being answered while the connection is still read, so that it is noticed when
+# the client leaves; clients that pipeline at all send fewer.
+MAX_BEHIND = 16
+# What the log says of a request that was not read: no method, and so much of its path.
+UNREAD_METHOD = "-"
+LOGGED_CHARACTERS = 200
+
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one process grants its connections.
+
+    Attributes:
+        connections: how many there may be.
+        header_timeout_s: seconds that the headers of a request may take to arrive.
+        write_timeout_s: seconds that a client may take nothing of its answer.
+    """
+
+    connections: int
+    header_timeout_s: float
+    write_timeout_s: float
+
+
+class LimitedConnection(HttpToolsProtocol):
+    """A connection with limits; `limited` makes a class that uvicorn can be given."""
+
+    limits: ClassVar[ConnectionLimits]
+    express: ClassVar[Express]
+    _unwritten: ClassVar[list[tuple[asyncio.Transport, bytes]]]
+
+    url = b""  # of the request being read
+    _awaited: object | None = None  # one for each time that headers are waited for
+    _headers_due: asyncio.TimerHandle | None = None
+    _taken_due: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+    _reads_body = False
+    _held: list[bytes] | None = None  # the body of a request that may take the express way, until it is whole
+    _express_cycle: ExpressCycle | None = None
+    _answering: "RequestResponseCycle | ExpressCycle | None" = None  # the oldest; `cycle` is the newest
+    _offered = False  # whether the message being read offers another protocol, and is to be read again without
+    _refusal: GanymedeError | None = None  # of what cannot be read, behind the answers to what could
+    _client_ended = False
+    _begun_bytes = 0  # of the answer that is not known yet
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Begin to wait for headers, or turn the connection away."""
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            logger.warning("connection turned away", open=len(self.connections))
+            self._tell(NotReady("the service has as many connections as it may", RETRY_AFTER_S))
+            self.transport.close()
+            return
+        self._wait_for_headers()
+        self._limit_wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, and hold headers to their limits from their first byte, or whatever stands before it."""
+        if self._refusal is not None or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        if self._is_answered():
+            self._wait_for_headers()
+        awaited, read_body = self._awaited, self._reads_body
+        self._read(data)
+        if self._held is not None and not self.transport.is_closing():
+            self._take_ordinary_way()  # it comes in pieces
+        if self._awaited is None:
+            return  # as nearly always: the headers came whole, and no clock was started for them
+        if awaited is self._awaited and not (read_body or self._reads_body):
+            self._header_bytes += len(data)
+            if self._header_bytes > MAX_HEADER_BYTES:
+                self._refuse(too_large())
+                return
+        self._limit_wait()
+
+    def _read(self, data: bytes | memoryview) -> None:
+        """Feed the parser; where it stops at an offer of another protocol, another reads on from there."""
+        head, unread = b"", data
+        while True:
+            try:
+                if head:
+                    self.parser.feed_data(head)
+                self.parser.feed_data(unread)
+            except httptools.HttpParserUpgrade as offer:
+                head, unread = self._head_without_offer(), memoryview(unread)[offer.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            except httptools.HttpParserError as error:
+                # An error of ours that a callback raised is in its context.
+                cause = error.__context__
+                not_http = MalformedRequest("this is not an HTTP request that can be read")
+                self._refuse(cause if isinstance(cause, GanymedeError) else not_http)
+                return
+            else:
+                return
+
+    def _head_without_offer(self) -> bytes:
+        return without_offer(self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own closes whatever is being answered
+        """Answer what came whole before the client's last byte, if there is still somebody to take it.
+
+        Returns:
+            Whether the connection stays open until then.
+        """
+        self._client_ended = True
+        self._write_all(self._unwritten)  # which may be an answer to this client
+        if self._held is not None or self._reads_body:
+            self._abandon_newest()
+        if self._is_answered() or self.cycle.disconnected:
+            return False
+        self.cycle.keep_alive &= self._refusal is not None  # which is told behind it
+        self._begin_answer()
+        return True
+
+    def _begin_answer(self) -> None:
+        """Send what the next answer begins with, whatever it will be, and look what comes of it."""
+        answering = self._answering
+        if isinstance(answering, RequestResponseCycle):
+            if answering.response_started:
+                return  # its next write does as well
+            answering.transport = Begun(self.transport, len(BEGINNING))  # type: ignore[assignment]  # what it uses
+        else:
+            self._begun_bytes = len(BEGINNING)
+        self.transport.write(BEGINNING)
+        self.loop.call_later(FIRST_LOOK_S, self._look_whether_gone, FIRST_LOOK_S)
+
+    def _look_whether_gone(self, waited_s: float) -> None:
+        """End the connection if it was reset; no event says so after the client's last byte."""
+        if self._is_answered() or self.transport.is_closing():
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+            return
+        after_s = min(2 * waited_s, LONGEST_LOOK_S)
+        self.loop.call_later(after_s, self._look_whether_gone, after_s)
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for headers behind a request that is still being answered."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._offered = False
+        self._wait_for_headers()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what comes behind a body is a trailer, and no part of the request."""
+        if self._reads_body:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Stop waiting for headers; what comes now is a body.
+
+        Raises:
+            GanymedeError: nothing more is to be read; it comes out of the parser as the context of its own error.
+        """
+        self._stop_waiting()
+        method = self.parser.get_method()
+        check_head(method, self.parser.get_http_version(), self.url, self.headers)
+        self._offered = self.parser.should_upgrade()
+        if self._offered:
+            return
+        self._reads_body = True
+        if self._may_be_express(method):
+            self._held = []
+        else:
+            self._begin_ordinary_way()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the body is complete, whether or not anybody still read it."""
+        if self._offered:
+            return
+        self._reads_body = False
+        if self._held is not None and self._takes_express_way(b"".join(self._held)):
+            self._held = None
+            return
+        if self._held is not None:
+            self._take_ordinary_way()
+        super().on_message_complete()
+
+    def answer(self, status: int, headers: RawHeaders, pieces: Pieces, *, last: bool) -> None:
+        """Write what the express way answers; a small one in one piece, for each costs a call of the system."""
+        cycle, self._express_cycle = self._express_cycle, None
+        if cycle is None or cycle.disconnected:
+            return
+        cycle.keep_alive &= not last
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        head = b"".join((STATUS_LINE[status], *lines, ending))[self._begun_bytes :]
+        if not cycle.keep_alive or sum(map(len, pieces)) > JOINED_BYTES:
+            self.transport.writelines((head, *pieces))
+        else:
+            self._write_with_others(b"".join((head, *pieces)))
+        cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def on_response_complete(self) -> None:
+        """Give a body that was answered before its end as long to end as headers have."""
+        super().on_response_complete()
+        if self._refusal is not None and self._is_answered() and not self.transport.is_closing():
+            self._end_with(self._refusal)
+        elif self._reads_body:
+            self._wait_for_headers()
+            self._limit_wait()
+
+    def shutdown(self) -> None:
+        """End the connection, or what is being answered is its last."""
+        self._write_all(self._unwritten)  # or an answer of this turn would be lost
+        super().shutdown()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to take what is written."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Stop waiting for the client."""
+        super().resume_writing()
+        self._stop_watching()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more, and tell every request that is here."""
+        self._stop_waiting()
+        self._stop_watching()
+        if self._express_cycle is not None:
+            self._express_cycle.disconnected = True
+            self._express_cycle.errand.leave()
+        elif self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        self.pipeline.clear()  # nobody began to answer these
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _may_be_express(self, method: bytes) -> bool:
+        """Whether a request whose headers are here may be answered without a layer, if its body comes with them."""
+        path, _, _ = self.url.partition(b"?")
+        return (
+            self.express.serves(path)
+            and method == _METHOD
+            and self._is_answered()
+            and not (self.expect_100_continue or self.flow.write_paused)
+        )
+
+    def _takes_express_way(self, body: bytes) -> bool:
+        """Begin the request that is here whole, if it can be answered so."""
+        path, _, query = self.url.partition(b"?")
+        errand = self.express.begin(path, query, self.headers, body, self.app_state["context"], self)
+        if errand is None:
+            return False
+        keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        self._express_cycle = ExpressCycle(errand, keep_alive=keep_alive)
+        self._answering = self._express_cycle
+        self.cycle = self._express_cycle  # type: ignore[assignment]  # all of it that uvicorn asks for
+        return True
+
+    def _write_with_others(self, answer: bytes) -> None:
+        """Write at the end of this turn of the event loop.
+
+        A client that waits on another core is woken by a write, which takes the core longer than the answer took to
+        make; callers of one batch are answered in one turn, and where they share a client it is woken once.
+        """
+        if not self._unwritten:
+            self.loop.call_soon(self._write_all, self._unwritten)
+        self._unwritten.append((self.transport, answer))
+
+    @staticmethod
+    def _write_all(unwritten: "list[tuple[asyncio.Transport, bytes]]") -> None:
+        for transport, answer in unwritten:
+            if not transport.is_closing():
+                transport.write(answer)
+        unwritten.clear()
+
+    def _take_ordinary_way(self) -> None:
+        """Give what was held back to uvicorn."""
+        held, self._held = self._held or [], None
+        self._begin_ordinary_way()
+        for piece in held:
+            super().on_body(piece)
+
+    def _begin_ordinary_way(self) -> None:
+        """Have uvicorn begin the message whose headers are here; the express way needs none of what it makes of it."""
+        url, headers, asked_first = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers  # a list that uvicorn has put elsewhere too
+        self.expect_100_continue = asked_first
+        super().on_headers_complete()
+        if self.pipeline and self._are_few_behind():
+            self.flow.resume_reading()
+
+    def _is_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _are_few_behind(self) -> bool:
+        waiting = [cycle for cycle, _ in self.pipeline]
+        return len(waiting) <= MAX_BEHIND and sum(len(cycle.body) for cycle in waiting) <= HIGH_WATER_LIMIT
+
+    def _refuse(self, error: GanymedeError) -> None:
+        """Read nothing more; answer an error when whatever came before it is answered, and close."""
+        self._stop_waiting()
+        self._refusal = error
+        if self._held is not None or self._reads_body:
+            self._abandon_newest()
+        self.flow.resume_reading()  # what still comes is dropped, and a client that leaves is noticed
+        if self._is_answered() or (self.cycle.disconnected and not self.cycle.response_started):
+            self._end_with(error)
+        elif self.cycle.disconnected:
+            self.transport.close()  # in the middle of its answer, which no client takes for whole
+
+    def _abandon_newest(self) -> None:
+        """Forget the request whose body will never be whole; those before it are still answered."""
+        self._reads_body = False
+        if self._held is not None:
+            self._held = None
+            return
+        abandoned = self.cycle
+        if abandoned.response_complete:
+            return
+        abandoned.disconnected = True
+        abandoned.message_event.set()
+        if self.pipeline and self.pipeline[0][0] is abandoned:
+            self.pipeline.popleft()
+            before = self.pipeline[0][0] if self.pipeline else self._answering
+            self.cycle = before  # type: ignore[assignment]  # as above
+
+    def _wait_for_headers(self) -> None:
+        if self._awaited is None:
+            self._awaited = object()
+            self._header_bytes = 0
+
+    def _limit_wait(self) -> None:
+        """Start the clock, unless it runs."""
+        if self._headers_due is None:
+            self._headers_due = self.loop.call_later(self.limits.header_timeout_s, self._headers_are_late)
+
+    def _stop_waiting(self) -> None:
+        self._awaited = None
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+
+    def _headers_are_late(self) -> None:
+        self._awaited = self._headers_due = None
+        if not self._is_answered():
+            self.cycle.keep_alive = False  # what is being answered is answered; then the connection ends
+        elif self._header_bytes:
+            self._refuse(RequestTooSlow(f"the headers did not arrive within {self.limits.header_timeout_s:g} s"))
+        else:
+            self.transport.close()  # nobody asked for anything
+
+    def _watch(self, left_bytes: int) -> None:
+        self._taken_due = self.loop.call_later(self.limits.write_timeout_s, self._check_taken, left_bytes)
+
+    def _stop_watching(self) -> None:
+        if self._taken_due is not None:
+            self._taken_due.cancel()
+
+    def _check_taken(self, left_before_bytes: int) -> None:
+        """Cut the connection off if nothing was taken since the last look; the application sees a client that left."""
+        left_bytes = self.transport.get_write_buffer_size()
+        if left_bytes < left_before_bytes:
+            self._watch(left_bytes)
+            return
+        logger.warning("answer not taken", left_bytes=left_bytes, after_s=self.limits.write_timeout_s)
+        self.transport.abort()
+
+    def _end_with(self, error: GanymedeError) -> None:
+        """Answer an error that no application saw, and close when the client has had time to read it."""
+        self._unset_keepalive_if_required()
+        self._write_all(self._unwritten)  # answers that come before it
+        self._tell(error)
+        if self._client_ended:
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _tell(self, error: GanymedeError) -> None:
+        """Write an error, and account for it like for any request."""
+        began = self.express.accounts.begin()
+        exchange = exchange_from(())
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        response = error_response_at(path, error, exchange.request_id)
+        exchange.status = response.status_code
+        headers = (*response.raw_headers, *exchange.answer_headers, (b"connection", b"close"))
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body))
+        with naming(exchange.names):
+            self.express.accounts.end(
+                UNREAD_METHOD, path[:LOGGED_CHARACTERS], UNKNOWN_ROUTE, exchange, began, time.monotonic()
+            )
+
+
+def limited(limits: ConnectionLimits, express: Express) -> type[HttpToolsProtocol]:
+    """Answer the class of connections that have these limits, and this express way."""
+    return type("Limited", (LimitedConnection,), {"limits": limits, "express": express, "_unwritten": []})

@@ -1,0 +1,226 @@
+"""The life of one process, and the gate that its end closes.
+
+    serving ──▶ draining
+       └──────▶ failed
+
+The service takes requests from its first moment (a model that is still loading answers for itself); once draining it
+turns new ones away with 503 and waits for those it has. Health and metrics stay open to the end. This file knows
+neither signals nor models: `app.py` and `server.py` move the state.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import NotReady, QueueFull, TryAgainError
+from service.server.problems import error_response
+
+State = Literal["serving", "draining", "failed"]
+# What orchestrators and Prometheus ask every few seconds; it still answers while the process drains.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+# Long enough for an orchestrator to route around this replica, short enough not to be noticed by a person.
+RETRY_AFTER_S = 2.0
+# For what is cut off to be told so.
+LAST_WORDS_S = 2.0
+
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Lifecycle:
+    """Where the process stands, and how many requests it has.
+
+    A request that arrives is waited for when the process ends; one of which all is here has a slot beside.
+
+    Args:
+        max_requests: how many slots there are.
+    """
+
+    def __init__(self, max_requests: int = sys.maxsize) -> None:
+        self._max_requests = max_requests
+        self._taken_slots = 0
+        self._state: State = "serving"
+        # Each with its end, where anybody waits for it: a future costs more than counting.
+        self._requests: dict[object, asyncio.Future[None] | None] = {}
+        self._failed = asyncio.Event()
+        self._is_over = False
+        self._cut_off: set[Callable[[], None]] = set()
+
+    @property
+    def state(self) -> State:
+        """Where the process stands."""
+        return self._state
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests arrive or are being answered."""
+        return len(self._requests)
+
+    def failed(self) -> None:
+        """A configured model cannot be served; the process should end."""
+        if self._state == "serving":
+            self._state = "failed"
+            self._failed.set()
+
+    async def wait_failed(self) -> None:
+        """Wait for `failed`, for ever if need be."""
+        await self._failed.wait()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Turn new requests away, wait for those being answered, and cut off what is left then.
+
+        Args:
+            timeout_s: how long to wait.
+        """
+        if self._state == "serving":
+            self._state = "draining"
+        await self._wait_idle(timeout_s)
+        if self._requests and not self._is_over:
+            self._is_over = True
+            logger.warning("drain timed out", cut_off=self.in_flight, after_s=timeout_s)
+            for cut_off in tuple(self._cut_off):
+                cut_off()
+            await self._wait_idle(LAST_WORDS_S)
+
+    async def _wait_idle(self, timeout_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.answered()
+
+    async def answered(self) -> None:
+        """Wait until every request that is being answered now has been; who comes later is not waited for."""
+        loop = asyncio.get_running_loop()
+        ends = [end or loop.create_future() for end in self._requests.values()]
+        self._requests = dict(zip(self._requests, ends, strict=True))
+        if ends:
+            await asyncio.wait(ends)
+
+    def check_serving(self) -> None:
+        """Pass while the process takes requests.
+
+        Raises:
+            NotReady: it is ending, and why.
+        """
+        match self._state:
+            case "serving":
+                return
+            case "draining":
+                raise NotReady("the service is shutting down", RETRY_AFTER_S)
+            case "failed":
+                raise NotReady("a configured model cannot be loaded; the log says why")
+
+    def begin(self) -> object:
+        """Count a request that arrives or is being answered from now on.
+
+        Returns:
+            What `end` is to be given.
+
+        Raises:
+            NotReady: the process is ending.
+        """
+        self.check_serving()
+        request = object()
+        self._requests[request] = None
+        return request
+
+    def end(self, request: object) -> None:
+        """Count a request that was answered, or never will be."""
+        end = self._requests.pop(request)
+        if end is not None:
+            end.set_result(None)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count one request for as long as it is being answered; raises as `begin`."""
+        request = self.begin()
+        try:
+            yield
+        finally:
+            self.end(request)
+
+    def take_slot(self) -> None:
+        """Begin to answer a request of which all is here; `free_slot` ends it.
+
+        Raises:
+            QueueFull: as many are being answered as may be.
+        """
+        if self._taken_slots >= self._max_requests:
+            raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
+        self._taken_slots += 1
+
+    def free_slot(self) -> None:
+        """Let another request be answered."""
+        self._taken_slots -= 1
+
+    def watch(self, cut_off: Callable[[], None]) -> None:
+        """Have `cut_off` called if the process cannot wait any longer, until it is given to `unwatch`."""
+        self._cut_off.add(cut_off)
+        if self._is_over:
+            cut_off()
+
+    def unwatch(self, cut_off: Callable[[], None]) -> None:
+        """Do not have `cut_off` called any more."""
+        self._cut_off.discard(cut_off)
+
+
+class DrainGate:
+    """The layer that knows of every request, and turns new ones away while the process drains.
+
+    Args:
+        app: the layer inside.
+        lifecycle: where the process stands.
+    """
+
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or turn it away."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+
+        async def closing_send(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._lifecycle.state != "serving":
+                # The next request belongs to another replica.
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        try:
+            with self._lifecycle.request():
+                await self._app(scope, receive, closing_send)
+        except TryAgainError as error:
+            await error_response(error, scope)(scope, receive, closing_send)
+
+
+class Slots:
+    """The layer that bounds how many requests are answered at a time; inside the one that reads bodies.
+
+    Args:
+        app: the layer inside.
+        lifecycle: has the slots.
+    """
+
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request.
+
+        Raises:
+            QueueFull: as many are being answered as may be.
+        """
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        self._lifecycle.take_slot()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._lifecycle.free_slot()

@@ -15,7 +15,6 @@ import numpy as np
 
 from service.engine.backends.base import LoadedGraph, PerSize, Pool, Runners
 from service.engine.backends.onnxruntime import Session
-from service.engine.backends.openvino import OpenVINOGraph
 from service.engine.batching.batch_size import RunSizes
 from service.engine.config import CUDA, Precision, Runtime
 from service.engine.loading.batch_invariance import Examination, prove
@@ -134,6 +133,10 @@ def openvino_runners(kind: str, runtime: Runtime, examination: Examination) -> t
     """
     if runtime.device == "cuda":
         raise GraphRefused(f"{kind}: CUDA is asked for, but OpenVINO computes on the CPU")
+    try:
+        from service.engine.backends.openvino import OpenVINOGraph  # noqa: PLC0415  (an optional extra)
+    except ModuleNotFoundError as error:
+        raise GraphRefused("OpenVINO is asked for and not installed: pip install 'ganymede-gan[openvino]'") from error
     spec, cores = examination.spec, runtime.cores
     graph = OpenVINOGraph(kind, spec, _precision(runtime, examination))
     if not examination.sizes:

@@ -14,10 +14,9 @@ from service.engine.backends.base import Runners
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.loading.batch_invariance import Examination
-from service.engine.loading.instances import onnxruntime_runners
+from service.engine.loading.instances import onnxruntime_runners, openvino_runners
 from service.engine.loading.signature import Tensors, discriminator_tensors, encoder_tensors, generator_tensors
 from service.engine.model_spec import DensityRatio, GraphReport, GraphSpec, PackageGraphs
-from service.errors import GraphRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +85,4 @@ def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits)
 
 
 def _backend(runtime: Runtime) -> Callable[[str, Runtime, Examination], tuple[Runners, GraphReport]]:
-    if runtime.backend == "onnxruntime":
-        return onnxruntime_runners
-    try:
-        from service.engine.loading.instances import openvino_runners  # noqa: PLC0415  (an optional extra)
-    except ModuleNotFoundError as error:
-        raise GraphRefused("OpenVINO is asked for and not installed: pip install 'ganymede-gan[openvino]'") from error
-    return openvino_runners
+    return onnxruntime_runners if runtime.backend == "onnxruntime" else openvino_runners

@@ -29,8 +29,7 @@ def test_openvino_computes_where_it_is_asked_for() -> None:
 
 
 def test_without_openvino_a_package_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("service.engine.loading.instances", "service.engine.backends.openvino"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delitem(sys.modules, "service.engine.backends.openvino", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(GraphRefused, match=r"not installed: pip install 'ganymede-gan\[openvino\]'"):
         prove_package(toy_graphs(), Runtime(backend="openvino", threads=1), FEW)

@@ -4,28 +4,34 @@ It knows the commands' names and nothing else: each is a module with a `main`, i
 that what measures a server need not import what measures training.
 """
 
+import argparse
 import os
+import subprocess
 import sys
 from importlib import import_module
 from typing import Final
 
-from benchmarks.workplace import prepare
+from benchmarks.workplace import ROOT, prepare
 
-COMMANDS: Final = {
-    "everything": "all experiments, and then the report",
-    "serving": "the ceiling, our service and the peers in turn",
-    "idle": "a lone caller: our latency, the peers' and the bare run's",
-    "overhead": "processor time of a request and of a sample, beside the run",
-    "burst": "from idle to 200 callers and back, ten times",
-    "overload": "three and five times what the service can do, by callers with a deadline: what is answered in time",
-    "start": "from nothing to the first sample: seconds and memory",
-    "workers": "several HTTP processes in front of one engine",
-    "training": "the trainer against the loops that people write",
-    "cuda": "fixed buckets against batches as they come, on a CUDA device",
-    "report": "tables and plots from the results",
-    "packages": "write the packages of the fixed generators",
-    "environments": "install the peers, each in an environment of its own",
-    "load": "load one server that runs already, and say what came of it",
+# name: (module, or None for this one; what it does)
+COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
+    "everything": (None, "all experiments, and then the report"),
+    "serving": ("experiments.serving", "the ceiling, our service and the peers in turn"),
+    "idle": ("experiments.idle", "a lone caller: our latency, the peers' and the bare run's"),
+    "overhead": ("experiments.overhead", "processor time of a request and of a sample, beside the run"),
+    "burst": ("experiments.burst", "from idle to 200 callers and back, ten times"),
+    "overload": (
+        "experiments.overload",
+        "three and five times what the service can do, by callers with a deadline: what is answered in time",
+    ),
+    "start": ("experiments.start", "from nothing to the first sample: seconds and memory"),
+    "workers": ("experiments.workers", "several HTTP processes in front of one engine"),
+    "training": ("experiments.training", "the trainer against the loops that people write"),
+    "cuda": ("experiments.cuda", "fixed buckets against batches as they come, on a CUDA device"),
+    "report": ("report.report", "tables and plots from the results"),
+    "packages": ("contenders.packages", "write the packages of the fixed generators"),
+    "environments": ("contenders.environments", "install the peers, each in an environment of its own"),
+    "load": ("load.cells", "load one server that runs already, and say what came of it"),
 }
 
 
@@ -41,12 +47,35 @@ def main() -> int:
     """
     name, *arguments = sys.argv[1:] or ["--help"]
     if name not in COMMANDS:
-        known = "".join(f"  {command:12} {meaning}\n" for command, meaning in COMMANDS.items())
+        known = "".join(f"  {command:12} {meaning}\n" for command, (_, meaning) in COMMANDS.items())
         sys.stderr.write(f"usage: python -m benchmarks NAME [--help] …\n\n{known}")
         return 0 if name in {"-h", "--help"} else 2
     prepare()
-    import_module(f"benchmarks.{name}").main(arguments)
+    module, _ = COMMANDS[name]
+    run = _run_everything if module is None else import_module(f"benchmarks.{module}").main
+    run(arguments)
     return 0
+
+
+EXPERIMENTS: Final = ("serving", "idle", "overhead", "burst", "overload", "start", "workers", "cuda", "training")
+
+
+def _run_everything(arguments: list[str]) -> None:
+    """Run everything; ends with exit code 1 if an experiment failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks everything", description=COMMANDS["everything"][1])
+    parser.add_argument("--quick", action="store_true", help="one short round of each, and no report")
+    asked = parser.parse_args(arguments)
+    quick = ["--quick"] if asked.quick else []
+    failed = [name for name in EXPERIMENTS if not _run(name, *quick)]
+    if not quick and not _run("report"):
+        failed.append("report")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _run(name: str, *arguments: str) -> bool:
+    command = [sys.executable, "-m", "benchmarks", name, *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0  # noqa: S603 - the harness's own command
 
 
 if __name__ == "__main__":

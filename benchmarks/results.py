@@ -1,18 +1,101 @@
-"""Results as files: one experiment, one JSON file, its rows flat so that tables and plots choose from them.
+"""What figures were measured on: processor, cores, system, versions, commit. It stands in every result."""
 
-    {"experiment": …, "machine": {…}, "settings": {…}, "rows": [{…}, …]}
-
-A row is one measurement of one cell in one round, with whoever else used the processor meanwhile. Medians are taken
-where a table is written, so that nothing is lost before.
-"""
-
+import importlib.metadata
 import json
+import os
+import platform
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-from benchmarks import machine
-from benchmarks.workplace import RESULTS
+from benchmarks.workplace import RESULTS, ROOT
+from service.engine.config import usable_cores
+
+PROCESSOR: Final = Path("/proc/cpuinfo")
+MEMORY: Final = Path("/proc/meminfo")
+GIT_TIMEOUT_S: Final = 10.0
+PACKAGES: Final = ("ganymede-gan", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "uvicorn", "uvloop", "torch")
+
+Machine = dict[str, object]
+
+
+def describe() -> Machine:
+    """Describe this machine and what is installed in this environment, in plain values."""
+    return {
+        "processor": _field(PROCESSOR, "model name") or platform.processor() or platform.machine(),
+        "cores": usable_cores(),
+        "cores_of_the_machine": os.cpu_count(),
+        "memory": _field(MEMORY, "MemTotal"),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "commit": _commit(),
+        "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _field(file: Path, name: str) -> str | None:
+    if not file.is_file():
+        return None
+    lines = (line.partition(":") for line in file.read_text(encoding="utf-8").splitlines())
+    return next((value.strip() for key, _, value in lines if key.strip() == name), None)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, with `-dirty` behind it where files differ; None outside one."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the harness's own command
+            ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"],  # noqa: S607 - wherever it is
+            check=True, capture_output=True, text=True, timeout=GIT_TIMEOUT_S,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Several measurements of one quantity.
+
+    Attributes:
+        median: of them.
+        least: of them.
+        most: of them.
+    """
+
+    median: float
+    least: float
+    most: float
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest of some values that at least a share of them does not exceed.
+
+    Args:
+        values: at least one, in any order.
+        share: in [0, 1].
+    """
+    ordered = sorted(values)
+    return ordered[max(0, min(len(ordered) - 1, -int(-share * len(ordered) // 1) - 1))]
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Sum up some measurements, at least one; of an even number the median is the mean of the middle two."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    median = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return Spread(median, ordered[0], ordered[-1])
+
 
 Value = str | float | int | bool | None
 Row = dict[str, Value]
@@ -28,7 +111,7 @@ def write(experiment: str, settings: Mapping[str, object], rows: Sequence[Row], 
         folder: for the file.
     """
     path = folder / f"{experiment}.json"
-    found = {"experiment": experiment, "machine": machine.describe(), "settings": settings, "rows": rows}
+    found = {"experiment": experiment, "machine": describe(), "settings": settings, "rows": rows}
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

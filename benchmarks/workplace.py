@@ -1,13 +1,14 @@
-"""Where the harness keeps what it makes and may lose: packages, the peers' environments, logs of servers.
+"""Where the harness keeps what it makes, and how an experiment's command line begins.
 
     benchmarks/.work/       ignored by git through a .gitignore of its own
         models/             packages of the fixed generators
         peers/NAME/         a virtual environment each
         logs/               what servers wrote
 
-It stands alone because everything else of the harness points here. Results are no part of it: they are kept.
+Results are kept, in benchmarks/results.
 """
 
+import argparse
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,35 @@ WORK: Final = ROOT / "benchmarks" / ".work"
 MODELS: Final = WORK / "models"
 PEERS: Final = WORK / "peers"
 LOGS: Final = WORK / "logs"
+SHORT: Final = WORK / "quick"
 
 
 def prepare() -> None:
     """Make the folders, hidden from git."""
-    for folder in (MODELS, PEERS, LOGS, RESULTS):
-        folder.mkdir(parents=True, exist_ok=True)
+    for needed in (MODELS, PEERS, LOGS, RESULTS):
+        needed.mkdir(parents=True, exist_ok=True)
     (WORK / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Begin an experiment's command line.
+
+    Args:
+        name: of the experiment.
+        description: the module's own.
+    """
+    begun = argparse.ArgumentParser(
+        prog=f"python -m benchmarks {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    begun.add_argument("--quick", action="store_true", help="one short round, to see that it works")
+    begun.add_argument("--out", type=Path, help=f"folder for the results; {RESULTS}, of a short round {SHORT}")
+    return begun
+
+
+def folder(asked: argparse.Namespace) -> Path:
+    """Where the results go; those of a short round never over those of a whole run."""
+    chosen: Path = asked.out or (SHORT if asked.quick else RESULTS)
+    chosen.mkdir(parents=True, exist_ok=True)
+    return chosen

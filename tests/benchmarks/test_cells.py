@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks import cells
-from benchmarks.closed_loop import Load
+from benchmarks.load import cells
+from benchmarks.load.closed_loop import Load
 
 LOAD = Load(requests=10, wall_s=2.0, p50_s=0.1, p90_s=0.1, p99_s=0.1, worst_s=0.1, generator_cpu_s=0.0)
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.closed_loop import LoadFailed, json_work, read
-from benchmarks.contenders import triton_work
+from benchmarks.contenders.contenders import triton_work
+from benchmarks.load.closed_loop import LoadFailed, json_work, read
 
 RESULT = (
     'RESULT {"requests": 1000, "duration_us": 2000000, "bytes": 9, "p50_us": 1500.0, "p90_us": 1800.0, '

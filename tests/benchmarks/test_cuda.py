@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cuda, packages
+from benchmarks.contenders import packages
+from benchmarks.experiments import cuda
 
 
 def test_a_bucket_is_the_smallest_that_holds_the_batch() -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks import bare, packages
-from benchmarks.networks import LATENT_SIZE, NETWORKS, make
+from benchmarks.contenders import bare, packages
+from benchmarks.contenders.networks import LATENT_SIZE, NETWORKS, make
 from service.packages.manifest import read_manifest
 
 WEIGHTS = {"g28": 1.20e6, "g64": 3.81e6, "zero": 50}

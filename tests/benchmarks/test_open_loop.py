@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import open_loop
-from benchmarks.closed_loop import LoadFailed, json_work
+from benchmarks.load import open_loop
+from benchmarks.load.closed_loop import LoadFailed, json_work
 
 STOP_S = 0.3
 

@@ -12,8 +12,9 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import environments, serving, workplace
-from benchmarks.contenders import (
+from benchmarks import workplace
+from benchmarks.contenders import environments
+from benchmarks.contenders.contenders import (
     PEERS_BY_NAME,
     SCRIPTS,
     Peer,
@@ -23,7 +24,8 @@ from benchmarks.contenders import (
     mlserver_work,
     package_of,
 )
-from benchmarks.server import Server, ask
+from benchmarks.contenders.server import Server, ask
+from benchmarks.experiments import serving
 
 NETWORK = "zero"
 PIXELS = (28, 28, 1)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import plots, report, results, tables, targets
+from benchmarks import results
+from benchmarks.report import plots, report, tables, targets
 from benchmarks.results import Row
 from benchmarks.workplace import RESULTS
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from benchmarks import burst, cells, overload, serving, workplace
-from benchmarks.closed_loop import LoadFailed, json_work
-from benchmarks.connection import exactly
-from benchmarks.contenders import OURS, Setting, free_port
-from benchmarks.figures import number
-from benchmarks.server import Launch, Server, ask
+from benchmarks import workplace
+from benchmarks.contenders.contenders import OURS, Setting, free_port
+from benchmarks.contenders.server import Launch, Server, ask
+from benchmarks.experiments import burst, overload, serving
+from benchmarks.load import cells
+from benchmarks.load.closed_loop import LoadFailed, json_work
+from benchmarks.load.connection import exactly
+from benchmarks.report.figures import number
 
 SETTING = Setting(network="zero")
 PIXELS = (28, 28, 1)

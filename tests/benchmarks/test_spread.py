@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.spread import Spread, quantile, spread
+from benchmarks.results import Spread, quantile, spread
 
 VALUES = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
 

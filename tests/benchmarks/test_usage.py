@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from benchmarks import usage
-from benchmarks.usage import Reading
+from benchmarks.load import usage
+from benchmarks.load.usage import Reading
 
 BURN_S = 0.5
 SEEN_S = 0.8 * BURN_S  # the kernel counts in ticks, and may have missed the last

@@ -21,7 +21,7 @@ from service.packages.registry import ServedPackage
 from service.packages.repository.repository import Repository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from tests.training import exported, small
+from tests.support import exported, small
 from training import run
 from training.export import export_run
 from training.tables import Value

@@ -20,7 +20,7 @@ from service.packages.repository.repository import Repository
 from service.packages.schema import PiecewiseLinear, Platt
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from tests.serving import ServiceProcess
+from tests.support.serving import ServiceProcess
 
 PACKAGES = Path(__file__).parent / "packages"
 SEEDS = np.array([1, 2, 3], np.uint64)

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 from service.errors import ManifestRefused
 from service.packages.manifest import parse_manifest
 from tests.contract.manifests import JSON_VALUES, Json, Object, manifests
-from tests.toy import write_toy_package
+from tests.support.toy import write_toy_package
 
 SCHEMA = Draft7Validator(json.loads((Path(__file__).parents[2] / "models/manifest.schema.json").read_text()))
 Step = str | int

@@ -25,9 +25,9 @@ from service.packages.schema import Discriminator
 from service.packages.unknown_label import UnknownLabelReader
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from tests.toy import discriminator_entry, spec_of
-from tests.toy_shape import Toy
-from tests.training import exported
+from tests.support import exported
+from tests.support.toy import discriminator_entry, spec_of
+from tests.support.toy_shape import Toy
 from training import calibration as writing
 from training.packaging.pair import floats
 from training.unknown_label import ClassPosterior, UnknownLabel, mean_log_odds

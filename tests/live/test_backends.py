@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.serving import ROOT, TIMEOUT_S, ServiceProcess
-from tests.toy import write_toy_package
+from tests.support.serving import ROOT, TIMEOUT_S, ServiceProcess
+from tests.support.toy import write_toy_package
 
 session = pytest.importorskip("service.engine.backends.openvino")
 

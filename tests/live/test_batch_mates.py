@@ -7,8 +7,8 @@ import httpx
 import numpy as np
 
 from service.media.encoders import npy
-from tests.serving import TIMEOUT_S, ServiceProcess, metric
-from tests.toy import write_toy_package
+from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
+from tests.support.toy import write_toy_package
 
 CALLERS = 40
 NPY = {"content-type": "application/x-npy"}

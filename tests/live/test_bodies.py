@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import TIMEOUT_S, ServiceProcess, metric
+from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
 
 MEBIBYTE = 2**20
 MAX_REQUESTS = 16

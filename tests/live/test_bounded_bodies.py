@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.hostile_bodies import FILLERS, JSON, Place, json_bodies, list_at, object_at, places
-from tests.serving import ServiceProcess
-from tests.toy import write_toy_package
+from tests.support.hostile_bodies import FILLERS, JSON, Place, json_bodies, list_at, object_at, places
+from tests.support.serving import ServiceProcess
+from tests.support.toy import write_toy_package
 
 MEBIBYTE = 2**20
 # A little under the limit of a body.

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import TIMEOUT_S, ServiceProcess, metric
+from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
 
 HEADER_TIMEOUT_S = 1.0
 WRITE_TIMEOUT_S = 2.0

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.serving import TIMEOUT_S, ServiceProcess
+from tests.support.serving import TIMEOUT_S, ServiceProcess
 
 SEEDS = list(range(1000, 1064))
 CALLERS = 100

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import ROOT, TIMEOUT_S, metric
-from tests.toy import write_toy_package
+from tests.support.serving import ROOT, TIMEOUT_S, metric
+from tests.support.toy import write_toy_package
 
 
 @pytest.fixture

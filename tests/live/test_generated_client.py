@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import ServiceProcess
+from tests.support.serving import ServiceProcess
 
 # What the generator does not know for files, it is told once; everything else must speak for itself.
 FILES = ("image/png", "image/jpeg", "image/webp", "application/x-npy", "application/zip")

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.live.test_workers import API, ENGINE, callers_of_each_worker, has_ended, pids
-from tests.serving import ServiceProcess
-from tests.toy import write_toy_package
+from tests.support.serving import ServiceProcess
+from tests.support.toy import write_toy_package
 
 FOUND_OUT_S = 20.0  # five of silence, a start, and a machine that does other things beside
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import ServiceProcess
+from tests.support.serving import ServiceProcess
 
 SAMPLES = 50_000
 BUDGET_BYTES = 64 * 10**6

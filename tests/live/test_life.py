@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from service.settings import Settings
-from tests.serving import ROOT, ServiceProcess
-from tests.toy import write_toy_package
+from tests.support.serving import ROOT, ServiceProcess
+from tests.support.toy import write_toy_package
 
 # 78 MB as pixels: more than every buffer between server and client, so that the answer waits for its reader.
 LARGE_DRAWING = {"model": "large", "seed": 0, "n": 5000}

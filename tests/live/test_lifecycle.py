@@ -16,8 +16,8 @@ from typing import Self
 import httpx
 import pytest
 
-from tests.serving import TIMEOUT_S, ServiceProcess, metric
-from tests.toy import write_toy_package
+from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
+from tests.support.toy import write_toy_package
 
 # What asyncio's pool for work off the event loop may still grow by; a thread left by each reload would be a hundred.
 POOL_THREADS = min(32, (os.cpu_count() or 1) + 4)

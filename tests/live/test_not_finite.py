@@ -12,8 +12,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from service.engine.sampling.sampler import latents
-from tests.serving import ServiceProcess, metric
-from tests.toy import republish, write_toy_package
+from tests.support.serving import ServiceProcess, metric
+from tests.support.toy import republish, write_toy_package
 
 LATENT_SIZE = 16
 ROOT_OF = 3.5  # below its negative, where one coordinate in four thousand lies, the square root is NaN

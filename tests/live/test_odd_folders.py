@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import ServiceProcess
-from tests.toy import write_toy_package
+from tests.support.serving import ServiceProcess
+from tests.support.toy import write_toy_package
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import ServiceProcess
+from tests.support.serving import ServiceProcess
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 8  # of each operation and kind, beside every boundary that the document draws

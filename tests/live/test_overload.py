@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import TIMEOUT_S, ServiceProcess, metric
+from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
 
 LARGE_SAMPLE_BYTES = 72 * 72 * 3
 NPY_HEADER_BYTES = 128

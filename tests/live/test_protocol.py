@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import TIMEOUT_S, ServiceProcess, metric
+from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
 
 OFFERS = {
     "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from service.engine.sampling.sampler import latents
-from tests.serving import ROOT, TIMEOUT_S, ServiceProcess
+from tests.support.serving import ROOT, TIMEOUT_S, ServiceProcess
 
 # A folder that holds kserve and mlserver, and of what they want orjson, pandas, cloudevents (1.x) and deprecation.
 CLIENTS = os.environ.get("PROTOCOL_CLIENTS")

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.serving import ServiceProcess
+from tests.support.serving import ServiceProcess
 
 SEEDS = range(40, 44)
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg", "npy": "application/x-npy"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from tests.serving import TIMEOUT_S, ServiceProcess
+from tests.support.serving import TIMEOUT_S, ServiceProcess
 
 SEEDS = range(1000, 1064)
 CALLERS = 200

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import ROOT, ServiceProcess
+from tests.support.serving import ROOT, ServiceProcess
 
 PNG = {"content-type": "image/png"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 # 0.6.0 looked its vendor's host up nine seconds after its start.
 WATCHED_S = 15

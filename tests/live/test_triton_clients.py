@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from service.engine.sampling.sampler import latents
-from tests.serving import ROOT, TIMEOUT_S, ServiceProcess
+from tests.support.serving import ROOT, TIMEOUT_S, ServiceProcess
 
 SEEDS = np.arange(7, 12, dtype=np.uint64)
 LATENTS = latents(SEEDS, 16, "standard_normal")

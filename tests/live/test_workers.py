@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import ServiceProcess, metric
-from tests.toy import write_toy_package
+from tests.support.serving import ServiceProcess, metric
+from tests.support.toy import write_toy_package
 
 WORKERS = 2
 API = "service.multiprocess.api_process"

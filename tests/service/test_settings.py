@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings
-from tests.serving import ROOT, ServiceProcess
+from tests.support.serving import ROOT, ServiceProcess
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))

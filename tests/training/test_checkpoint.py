@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training import small
+from tests.support import small
 from training import checkpoint, data
 from training import config as configuration
 from training.data import DigitsConfig

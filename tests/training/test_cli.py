@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training import small
+from tests.support import small
 from tests.training.data import images
 from training import checkpoint
 from training.cli import main

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import small
+from tests.support import small
 from training import config as configuration
 from training import keys, networks
 from training.errors import ConfigError

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tests.training import exported, small
+from tests.support import exported, small
 from training import checkpoint, config, run
 from training.errors import ExportError
 from training.export import export_run, load

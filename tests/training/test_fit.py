@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training import small
+from tests.support import small
 from training import checkpoint, run
 from training.cli import main
 from training.config import Config

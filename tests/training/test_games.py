@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
-from tests.training import exported, games, small
+from tests.support import exported, games, small
 from tests.training.test_trainer import same
 from training import config as configuration
 from training import data, run

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 import torch
 
-from tests.training import small
+from tests.support import small
 from tests.training.test_trainer import same
 from training import config as configuration
 from training import data

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.training import small
+from tests.support import small
 from training import config as configuration
 from training import keys
 from training.cli import main

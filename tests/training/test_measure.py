@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.training import exported, small
+from tests.support import exported, small
 from tests.training.evaluation import pictures
 from tests.training.packaging.test_features import extractor
 from training import run

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.toy import write_toy_package
-from tests.training import exported, small
+from tests.support import exported, small
+from tests.support.toy import write_toy_package
 from training import run
 from training.errors import ExportError, TrainingError
 from training.export import export_run

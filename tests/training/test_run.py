@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.training import games, small
+from tests.support import games, small
 from training import checkpoint, config, run
 from training.errors import CheckpointError, DivergenceError
 from training.files import exclusive

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training import small
+from tests.support import small
 from training import config as configuration
 from training import keys
 from training.config import Config

@@ -13,8 +13,8 @@ from service.errors import FileDamaged
 from service.packages.manifest import parse_manifest
 from service.packages.package import MAX_GOLDEN_BYTES, read_golden
 from service.packages.schema import Manifest
-from tests.toy import toy_files, toy_graphs, toy_manifest
-from tests.toy_shape import Toy
+from tests.support.toy import toy_files, toy_graphs, toy_manifest
+from tests.support.toy_shape import Toy
 
 Arrays = dict[str, NDArray[np.generic]]
 FILES = toy_files(toy_graphs())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.errors import ManifestRefused
 from service.packages.manifest import MAX_MANIFEST_BYTES, parse_manifest, read_manifest
-from tests.toy import write_toy_package
+from tests.support.toy import write_toy_package
 
 
 @pytest.fixture(scope="module")

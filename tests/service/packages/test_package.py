@@ -9,8 +9,8 @@ import pytest
 
 from service.errors import ManifestRefused
 from service.packages.package import Package, engine_graphs, read_package
-from tests.toy import toy_graphs, write_toy_package
-from tests.toy_shape import ToyOptions
+from tests.support.toy import toy_graphs, write_toy_package
+from tests.support.toy_shape import ToyOptions
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.training import small
+from tests.support import small
 from training.diagnostics.finding import Record
 from training.diagnostics.history import Event
 from training.diagnostics.inspection import CriticView, Inspection

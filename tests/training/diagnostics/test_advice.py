@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from tests.training import small
+from tests.support import small
 from training import config as configuration
 from training import keys
 from training.config import Config

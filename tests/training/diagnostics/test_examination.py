@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.training import small
+from tests.support import small
 from training import run
 from training.diagnostics.examination import examine
 from training.errors import CheckpointError

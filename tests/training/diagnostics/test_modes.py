@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training import small
+from tests.support import small
 from training.data import DigitsConfig, digits
 from training.data.mixtures import ring
 from training.data.pixels import to_floats

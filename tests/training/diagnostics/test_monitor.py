@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.training import small
+from tests.support import small
 from training.data import DigitsConfig, digits
 from training.diagnostics.monitor import Monitor
 from training.trainer import Trainer

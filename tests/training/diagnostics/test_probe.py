@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training import small
+from tests.support import small
 from training import data
 from training.data import DigitsConfig, ImageData, RingConfig, digits
 from training.diagnostics.probe import Probe

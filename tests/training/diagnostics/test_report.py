@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import small
+from tests.support import small
 from tests.training.diagnostics.records import record
 from training import run
 from training.cli import main

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.training import exported
+from tests.support import exported
 from tests.training.evaluation import pictures
 from training.data import digits
 from training.data.image_data import Bytes, ImageData

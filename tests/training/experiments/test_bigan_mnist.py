@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import exported, games
+from tests.support import exported, games
 from training import run
 from training.experiments.bigan_mnist import measure
 from training.experiments.port import Setting

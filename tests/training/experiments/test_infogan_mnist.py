@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.training import exported, games
+from tests.support import exported, games
 from training import run
 from training.experiments.code_sheet import GAP, STEPS
 from training.experiments.infogan_mnist import FIGURE, SHOWN_LATENTS, measure

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import small
+from tests.support import small
 from tests.training.experiments.coins import COIN, unheard
 from training.errors import CheckpointError, ConfigError, DataError
 from training.experiments.port import Experiment, Metrics, Setting

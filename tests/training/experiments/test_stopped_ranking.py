@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training import small
+from tests.support import small
 from training import checkpoint
 from training import config as configuration
 from training import data as sources

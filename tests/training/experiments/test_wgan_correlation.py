@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import exported, small
+from tests.support import exported, small
 from training.experiments.port import Setting
 from training.experiments.wgan_correlation import FIGURE, GAMES, LOOKS, Curve, draw, follow, jensen_shannon
 from training.tables import Value

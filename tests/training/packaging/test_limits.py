@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.training import small
+from tests.support import small
 from training.data import ImageData
 from training.errors import ExportError
 from training.manifest import SCHEMA_PATH

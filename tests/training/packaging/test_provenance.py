@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.training import small
+from tests.support import small
 from training import config as configuration
 from training.packaging.provenance import commit, portable
 

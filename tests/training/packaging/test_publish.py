@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import small
+from tests.support import small
 from training.errors import ExportError
 from training.packaging.publish import choose_version, publish
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.training import exported, small
+from tests.support import exported, small
 from training import config as configuration
 from training import data, keys, run
 from training.config import Config

@@ -1,0 +1,66 @@
+"""The peers' virtual environments: one each, made once, with the ONNX Runtime that we measure ours with.
+
+Their requirements contradict each other's and ours, and none of them is needed to serve or to train. Each peer's own
+version is stated (`contenders.py`), and what is installed is written into every result.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import venv
+
+import onnxruntime
+
+from benchmarks.contenders.contenders import DEFAULT_PEERS, PEERS_BY_NAME, Peer, package_of
+from benchmarks.workplace import LOGS
+
+INSTALL_TIMEOUT_S = 1200.0
+READY = ".ready"  # what was installed; written last, so that a broken installation is begun again
+
+
+def packages(peer: Peer) -> list[str]:
+    """What a peer's environment is made of, as pip takes it."""
+    return [*peer.requirements, f"onnxruntime=={onnxruntime.__version__}", "numpy"]
+
+
+def is_ready(peer: Peer) -> bool:
+    """Whether a peer's environment is there, made of what it is made of today."""
+    ready = peer.environment / READY
+    return ready.is_file() and ready.read_text(encoding="utf-8").split() == packages(peer)
+
+
+def install(peer: Peer) -> None:
+    """Make a peer's environment, if it is not there or is out of date.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed; its words are in the logs.
+    """
+    if is_ready(peer):
+        return
+    venv.create(peer.environment, with_pip=True, clear=True)
+    with (LOGS / f"{peer.name}-pip.log").open("wb") as log:
+        subprocess.run(  # noqa: S603 - the harness's own command
+            [str(peer.environment / "bin" / "python"), "-m", "pip", "install", *packages(peer)],
+            check=True, stdout=log, stderr=subprocess.STDOUT, timeout=INSTALL_TIMEOUT_S,
+        )  # fmt: skip
+    (peer.environment / READY).write_text("\n".join(packages(peer)), encoding="utf-8")
+
+
+def versions(peer: Peer) -> dict[str, str]:
+    """The versions of a peer's own packages and of its ONNX Runtime."""
+    listed = subprocess.run(  # noqa: S603 - the harness's own command
+        [str(peer.environment / "bin" / "python"), "-m", "pip", "list", "--format=json"],
+        check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S,
+    )  # fmt: skip
+    wanted = {package_of(requirement) for requirement in packages(peer)}
+    return {each["name"]: each["version"] for each in json.loads(listed.stdout) if each["name"] in wanted}
+
+
+def main(arguments: list[str]) -> None:
+    """Install the peers that are named, or the default ones."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks environments", description=__doc__)
+    parser.add_argument("peers", nargs="*", help=f"of {', '.join(PEERS_BY_NAME)}; {' and '.join(DEFAULT_PEERS)}")
+    for name in parser.parse_args(arguments).peers or DEFAULT_PEERS:
+        install(PEERS_BY_NAME[name])
+        sys.stdout.write(f"{name}: {json.dumps(versions(PEERS_BY_NAME[name]))}\n")

@@ -1,0 +1,143 @@
+"""A server as a process: started, awaited, asked once whether its answer is right, and ended with all its children.
+
+It knows how to start a program and speak HTTP to it, and not which one it is (`contenders.py` does). Servers run one at
+a time, each started anew in each round, so that none warms a cache for another and none that is idle takes a core.
+"""
+
+import http.client
+import os
+import signal
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from benchmarks.load.closed_loop import LoadFailed, Work
+from benchmarks.load.usage import family
+from benchmarks.workplace import ROOT
+
+HOST = "127.0.0.1"
+# Ray needs 12 s on a quiet machine; a shared one may be ten times as slow.
+START_TIMEOUT_S = 120.0
+# Short beside any start, long beside the time that an attempt takes.
+POLL_S = 0.02
+STOP_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 30.0
+LOG_TAIL = 2000  # characters of a server's own words in a message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How to start a server.
+
+    Attributes:
+        command: its program and arguments.
+        environment: beside the harness's own, whose GANYMEDE_… variables are left out.
+        log: file for what it writes.
+        core: that all of it is confined to; None leaves it all cores.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    log: Path
+    core: int | None = None
+
+
+class Server:
+    """A running server; ended with everything it started when the block is left.
+
+    Args:
+        launch: how to start it.
+
+    Attributes:
+        started_s: the monotonic clock just before its start.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GANYMEDE_")}
+        pinned = [] if launch.core is None else ["taskset", "-c", str(launch.core)]
+        self._log = launch.log
+        self.started_s = time.monotonic()
+        with launch.log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the harness's own commands
+                [*pinned, *launch.command],
+                cwd=ROOT,
+                env=inherited | dict(launch.environment),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C ends the harness, which then ends the server
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        everybody = family(self.pid)
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pid in everybody[1:]:
+            with suppress(ProcessLookupError):  # most have ended with it
+                os.kill(pid, signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        """Of its first process; `taskset` becomes the program that it starts."""
+        return self._process.pid
+
+    def first_answer(self, work: Work) -> tuple[bytes, float]:
+        """Ask until it answers well.
+
+        Args:
+            work: what is asked, with seed 0.
+
+        Returns:
+            The answer's body, and the seconds from the process's start until it was there.
+
+        Raises:
+            LoadFailed: the process ended, or did not answer in time.
+        """
+        last: Exception | None = None
+        while time.monotonic() - self.started_s < START_TIMEOUT_S:
+            if self._process.poll() is not None:
+                raise LoadFailed(f"the server ended: {self._words()}")
+            try:
+                return ask(work, 0), time.monotonic() - self.started_s
+            except (OSError, http.client.HTTPException, LoadFailed) as error:
+                last = error
+                time.sleep(POLL_S)
+        raise LoadFailed(f"no good answer in {START_TIMEOUT_S:g} s: {self._words()}") from last
+
+    def _words(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
+
+
+def ask(work: Work, seed: int) -> bytes:
+    """Ask once, on a connection of its own.
+
+    Raises:
+        LoadFailed: the status is not 200.
+        OSError: nobody listens there, or the connection broke.
+    """
+    url = urllib.parse.urlsplit(work.url)
+    connection = http.client.HTTPConnection(url.hostname or HOST, url.port, timeout=ANSWER_TIMEOUT_S)
+    headers = {"Content-Type": "application/json"}
+    try:
+        connection.request("POST", f"{url.path}?{url.query}" if url.query else url.path, work.body(seed), headers)
+        answer = connection.getresponse()
+        content = answer.read()
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise LoadFailed(f"{work.url} answered {answer.status}: {content[:LOG_TAIL].decode(errors='replace')}")
+    return content

@@ -1,0 +1,116 @@
+"""On a CUDA device: fixed buckets, each with its own session, against one session that takes batches as they come.
+
+ONNX Runtime keeps one cuDNN plan a convolution, for the last shape that it saw, and builds it anew when the batch size
+changes. So a server whose batches are of all sizes builds plans instead of images. Both ways get the same sequence of
+sizes; the buckets pad theirs, and only samples that were asked for count.
+
+References:
+    microsoft/onnxruntime, pull request 19470 (1.20: convolutions by the cuDNN frontend) and issue 23006.
+"""
+
+import sys
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from ctypes.util import find_library
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+
+from benchmarks import results, workplace
+from benchmarks.contenders.contenders import Setting
+from benchmarks.contenders.networks import LATENT_SIZE
+from benchmarks.results import Row
+
+CUDA: Final = "CUDAExecutionProvider"
+NETWORK: Final = "g64"
+BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
+ERRORS_ONLY: Final = 3
+
+
+def sizes(count: int) -> list[int]:
+    """Batch sizes as traffic has them, always the same ones: uniform from 1 to the largest bucket."""
+    return [int(size) for size in np.random.default_rng(0).integers(1, BUCKETS[-1], count, endpoint=True)]
+
+
+def bucket_of(size: int) -> int:
+    """The smallest bucket that holds a batch."""
+    return BUCKETS[bisect_left(BUCKETS, size)]
+
+
+def as_they_come(model: str, provider: str, batches: Sequence[int]) -> float:
+    """Give one session every batch in its own size.
+
+    Args:
+        model: path of the graph.
+        provider: ONNX Runtime's name.
+        batches: sizes, in order.
+
+    Returns:
+        Samples a second.
+    """
+    session = _session(model, provider)
+    _draw(session, batches[0])
+    began_s = time.monotonic()
+    for size in batches:
+        _draw(session, size)
+    return sum(batches) / (time.monotonic() - began_s)
+
+
+def in_buckets(model: str, provider: str, batches: Sequence[int]) -> float:
+    """Give every batch, padded, to the session of its bucket; arguments and result as above."""
+    used = sorted({bucket_of(size) for size in batches})
+    sessions = {bucket: _session(model, provider) for bucket in used}
+    for bucket, session in sessions.items():
+        _draw(session, bucket)
+    began_s = time.monotonic()
+    for size in batches:
+        bucket = bucket_of(size)
+        _draw(sessions[bucket], bucket)
+    return sum(batches) / (time.monotonic() - began_s)
+
+
+def measure(model: str, provider: str, rounds: int, count: int) -> Iterator[Row]:
+    """Measure both ways in turn.
+
+    Args:
+        model: path of the graph.
+        provider: ONNX Runtime's name.
+        rounds: how often.
+        count: batches.
+    """
+    for turn in range(rounds):
+        for way, run in (("as they come", as_they_come), ("buckets", in_buckets)):
+            yield {"round": turn, "way": way, "samples_per_s": run(model, provider, sizes(count))}
+
+
+def _usable(model: str) -> bool:
+    """Whether a session really runs on the device; without a driver, trying would only fill the terminal."""
+    if find_library("cuda") is None or CUDA not in ort.get_available_providers():
+        return False
+    ort.preload_dlls()
+    return CUDA in _session(model, CUDA).get_providers()
+
+
+def _session(model: str, provider: str) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    return ort.InferenceSession(model, options, providers=[provider])
+
+
+def _draw(session: ort.InferenceSession, batch: int) -> None:
+    session.run(["pixels"], {"latent": np.zeros((batch, LATENT_SIZE), np.float32)})
+
+
+def main(arguments: list[str]) -> None:
+    """Measure where there is a device, else say so."""
+    asked = workplace.parser("cuda", __doc__).parse_args(arguments)
+    model = str(Setting(network=NETWORK).model)
+    if not _usable(model):
+        sys.stdout.write("no CUDA device is usable here; nothing was measured\n")
+        return
+    rounds, count = (1, 20) if asked.quick else (5, 200)
+    rows = list(measure(model, CUDA, rounds, count))
+    settings = {"network": NETWORK, "rounds": rounds, "batches": count}
+    sys.stdout.write(f"{results.write('cuda', settings, rows, workplace.folder(asked))}\n")

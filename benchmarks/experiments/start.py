@@ -1,0 +1,79 @@
+"""From nothing to the first sample: seconds and memory, with the shipped default package alone.
+
+    first    nothing is known of the package: its graphs are vetted
+    again    they were vetted before, and the verdict is found in the cache
+
+The time runs from the start of the process to the last byte of the first answer; who waits asks every 20 ms. Memory is
+what the service holds then. The size of the container image is told where one was built.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from benchmarks import results, workplace
+from benchmarks.contenders.contenders import OURS, Setting, free_port
+from benchmarks.contenders.server import Server
+from benchmarks.load import usage
+from benchmarks.results import Row
+
+NETWORK: Final = "mnist"
+IMAGE: Final = "ganymede:latest"  # as docker-compose.yml names it
+DOCKER_TIMEOUT_S: Final = 10.0
+
+
+def measure(rounds: int) -> Iterator[Row]:
+    """Start the service with an empty cache, and then with the one that this left, in each round."""
+    for turn in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            for what in ("first", "again"):
+                yield {"round": turn, "what": what, **_start(Path(cache))}
+
+
+def _start(cache: Path) -> Row:
+    setting, port = Setting(network=NETWORK, environment={"GANYMEDE_CACHE_DIR": str(cache)}), free_port()
+    before = usage.read(None)
+    with Server(OURS.launch(setting, port)) as server:
+        _, seconds = server.first_answer(OURS.work(setting, port, 1))
+        pids = usage.family(server.pid)
+        after = usage.read(server.pid)
+        return {
+            "first_sample_s": seconds,
+            "foreign_cores": usage.between(before, after, 0.0).foreign,
+            "server_cpu_s": after.server_s,
+            "rss_bytes": sum(usage.resident_bytes(pid) for pid in pids),
+            "pss_bytes": usage.memory_bytes(server.pid),
+            "processes": len(pids),
+        }
+
+
+def image_bytes(image: str = IMAGE) -> int | None:
+    """The size of the service's container image; None where there is no docker or no such image."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 - the harness's own command
+            [docker, "image", "inspect", "--format", "{{.Size}}", image],
+            check=True, capture_output=True, text=True, timeout=DOCKER_TIMEOUT_S,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return int(done.stdout)
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, and write."""
+    parser = workplace.parser("start", __doc__)
+    parser.add_argument("--image", default=IMAGE, help="name of the container image")
+    asked = parser.parse_args(arguments)
+    rounds = 1 if asked.quick else 5
+    rows: list[Row] = list(measure(rounds))
+    rows.append({"what": "image", "bytes": image_bytes(asked.image)})
+    sys.stdout.write(
+        f"{results.write('start', {'network': NETWORK, 'rounds': rounds}, rows, workplace.folder(asked))}\n"
+    )

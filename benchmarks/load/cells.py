@@ -1,0 +1,116 @@
+"""One measurement of one cell, beside whoever else used the machine: measured again where that was too much.
+
+    warm up → read the counters → load → read the counters → foreign load below the limit? else once more
+
+It knows loads and servers as functions, and no contender by name.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from benchmarks.load import closed_loop, open_loop, usage
+from benchmarks.load.closed_loop import Load, Work, json_work
+from benchmarks.results import Row
+
+Loading = Callable[[], Load]
+
+# Cores that others may use while something is measured: identical servers differ by less than a tenth then.
+FOREIGN_LIMIT = 0.15
+# Somebody else's work lasts seconds or minutes: two more tries get past the one, and no number of them past the other.
+ATTEMPTS = 3
+
+
+def closed(work: Work, connections: int, duration_s: float, core: int | None = None) -> Loading:
+    """A closed loop, ready to be run."""
+    return lambda: closed_loop.run(work, connections, duration_s, core)
+
+
+def constant(work: Work, rate_per_s: float, duration_s: float) -> Loading:
+    """An open loop, ready to be run."""
+    return lambda: open_loop.run(work, rate_per_s, duration_s)
+
+
+def measure(load: Loading, pid: int | None, n: int, attempts: int = ATTEMPTS) -> Row:
+    """Run a load until the machine is quiet meanwhile, or the attempts are used up.
+
+    Args:
+        load: to be run.
+        pid: of the server's first process.
+        n: samples of one request.
+        attempts: at least 1.
+
+    Returns:
+        The attempt with the least foreign load: what the load found, samples a second, cores in use by server, load
+        generator and others, and whether it was quiet.
+    """
+    tried: list[Row] = []
+    while len(tried) < attempts and not (tried and tried[-1]["quiet"]):
+        before = usage.read(pid)
+        found = load()
+        used = usage.between(before, usage.read(pid), found.generator_cpu_s)
+        cores = {f"{who}_cores": value for who, value in asdict(used).items() if who != "wall_s"}
+        tried.append(
+            {
+                "samples_per_s": found.requests * n / found.wall_s,
+                **{key: value for key, value in asdict(found).items() if key != "generator_cpu_s"},
+                **cores,
+                "server_cpu_s": used.server * used.wall_s,
+                "quiet": used.foreign <= FOREIGN_LIMIT,
+            }
+        )
+    return min(tried, key=lambda row: float(row["foreign_cores"] or 0))
+
+
+def share_of_ceiling(rate: float, taken_cores: float, ceiling: float, ceiling_taken_cores: float, cores: int) -> float:
+    """How much of the ceiling a server reached with the cores that were left to it.
+
+    Args:
+        rate: samples a second through the server.
+        taken_cores: that the load generator and others used meanwhile.
+        ceiling: samples a second of the bare runtime.
+        ceiling_taken_cores: that others used meanwhile.
+        cores: of the machine.
+
+    Returns:
+        The ratio of both rates for each core that was left.
+    """
+    return (rate / (cores - taken_cores)) / (ceiling / (cores - ceiling_taken_cores))
+
+
+WARM_UP_S = 1.0
+
+
+def main(arguments: list[str]) -> None:
+    """Load the server, and write what came of it as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks load", description="Load one server that runs already: the closed loop, by hand."
+    )
+    parser.add_argument("url", help="of the service, without a path")
+    parser.add_argument("--model", default="zero", help="package")
+    parser.add_argument("--n", type=int, default=1, help="samples of one request")
+    parser.add_argument("--connections", type=int, default=1, help="at a time")
+    parser.add_argument("--format", default="npy", help="of the answer: npy, png, json")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--pid", type=int, help="of the server; its processor time and memory are told then")
+    parser.add_argument("--core", type=int, help="that the load generator is confined to")
+    asked = parser.parse_args(arguments)
+    work = json_work(f"{asked.url}/generate?format={asked.format}", asked.n, model=asked.model)
+    closed_loop.run(work, asked.connections, WARM_UP_S, asked.core)
+    before = usage.read(asked.pid)
+    load = closed_loop.run(work, asked.connections, asked.seconds, asked.core)
+    used = usage.between(before, usage.read(asked.pid), load.generator_cpu_s)
+    found: dict[str, object] = {
+        "requests_per_s": load.requests / load.wall_s,
+        "samples_per_s": load.requests * asked.n / load.wall_s,
+        **asdict(load),
+        "cores": asdict(used),
+    }
+    if asked.pid is not None:
+        found |= {
+            "server_cpu_us_per_request": used.server * used.wall_s / load.requests / closed_loop.MICRO,
+            "memory_bytes": usage.memory_bytes(asked.pid),
+        }
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")

@@ -1,0 +1,96 @@
+"""What tables and targets are made of: figures from the rows of an experiment, each with how far it is to be trusted.
+
+A figure is the median of its rounds, with the least and the most behind it; † says that others used the processor while
+one of them was measured, so that it is not to be trusted to more than a digit. What was not measured is a dash.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from benchmarks.experiments import overhead
+from benchmarks.load.cells import share_of_ceiling
+from benchmarks.results import Found, Row, Value, chosen, numbers, spread
+
+NOISY: Final = "†"
+MISSING: Final = "—"
+MILLI: Final = 1e-3
+MEBIBYTE: Final = 1024 * 1024
+CEILING: Final = "ceiling onnxruntime"
+
+At = Mapping[str, Value]
+
+
+def figure(values: Sequence[float], digits: int = 0, *, noisy: bool = False) -> str:
+    """Some measurements of one thing as text."""
+    if not values:
+        return MISSING
+    found = spread(values)
+    text = f"{found.median:,.{digits}f}"
+    if len(values) > 1:
+        text += f" ({found.least:,.{digits}f}–{found.most:,.{digits}f})"
+    return text + (NOISY if noisy else "")
+
+
+def of(rows: Sequence[Row], key: str, at: At, unit: float = 1, digits: int = 0) -> str:
+    """One field of the rows whose other fields have these values, in a unit."""
+    noisy = any(row.get("quiet") is False for row in chosen(rows, **at))
+    return figure([value / unit for value in numbers(rows, key, **at)], digits, noisy=noisy)
+
+
+def median(rows: Sequence[Row], key: str, at: At) -> float | None:
+    """The median of a field over the rounds; None where it was not measured."""
+    values = numbers(rows, key, **at)
+    return spread(values).median if values else None
+
+
+def shares(found: Found, network: str, contender: str, load: At) -> list[float]:
+    """Of each round, the share of ONNX Runtime's ceiling that a contender reached with the cores that were left."""
+    reached = []
+    for row in chosen(found.rows, network=network, contender=contender, **load):
+        ceilings = list(chosen(found.rows, network=network, contender=CEILING, round=row["round"]))
+        top = max(ceilings, key=lambda each: number(each, "samples_per_s"))
+        taken = number(row, "generator_cores") + number(row, "foreign_cores")
+        rates = number(row, "samples_per_s"), taken, number(top, "samples_per_s"), number(top, "foreign_cores")
+        reached.append(share_of_ceiling(*rates, found.cores))
+    return reached
+
+
+def contenders(rows: Sequence[Row], **wanted: Value) -> list[str]:
+    """Who was measured, ours first, without the bare runtime."""
+    names = dict.fromkeys(str(row["contender"]) for row in chosen(rows, **wanted))
+    return sorted(
+        (name for name in names if not name.startswith(("ceiling", "bare"))),
+        key=lambda name: ("ganymede" not in name, name),
+    )
+
+
+def overheads(rows: Sequence[Row], network: str) -> tuple[list[float], list[float]]:
+    """Of each round, microseconds of a request and of a sample beside the run."""
+    turns = dict.fromkeys(row["round"] for row in chosen(rows, network=network))
+    pairs = []
+    for turn in turns:
+        at: dict[str, Value] = {"network": network, "round": turn, "answer": "npy"}
+        small = numbers(rows, "cpu_us_per_request", n=1, connections=overhead.CROWD, **at)
+        large = numbers(rows, "cpu_us_per_request", n=overhead.LARGE_N, **at)
+        bare = numbers(rows, "cpu_us_per_sample", network=network, round=turn, what="bare")
+        pairs += [overhead.split(*three) for three in zip(small, large, bare, strict=True)]
+    return [request for request, _ in pairs], [sample for _, sample in pairs]
+
+
+def png_shares(rows: Sequence[Row], network: str) -> list[float]:
+    """Of each round, the share of a PNG request's processor time that NPY's does not have: the encoder's."""
+    at: dict[str, Value] = {"network": network, "n": 1, "connections": overhead.CROWD}
+    png, npy = (numbers(rows, "cpu_us_per_request", answer=answer, **at) for answer in ("png", "npy"))
+    return [1 - plain / image for image, plain in zip(png, npy, strict=True)]
+
+
+def percent(values: Sequence[float]) -> str:
+    """Shares as text."""
+    text = figure([100 * value for value in values])
+    return text if text == MISSING else f"{text} %"
+
+
+def number(row: Row, key: str) -> float:
+    """A field that is a number."""
+    value = row[key]
+    return float(value) if isinstance(value, int | float) else 0.0

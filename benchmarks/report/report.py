@@ -1,0 +1,61 @@
+"""Tables and plots from the results, into a Markdown file: whatever stands between two marks is written anew.
+
+    <!-- table: saturation -->
+    …
+    <!-- end of table -->
+
+So no figure of a page is typed by hand, and one that was not measured cannot stand there. It knows the marks and the
+names of the tables, and nothing of what they say.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from benchmarks.report import plots, targets
+from benchmarks.report.tables import TABLES
+from benchmarks.workplace import RESULTS, ROOT
+
+PAGE: Final = ROOT / "benchmarks" / "README.md"
+BLOCK: Final = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+HEAD_LINES: Final = 2  # of a table without rows
+NOTHING: Final = "*Not measured so far.*"
+WRITERS: Final[Mapping[str, Callable[[Path], Iterator[str]]]] = {"targets": targets.lines, **TABLES}
+
+
+def fill(page: str, folder: Path) -> str:
+    """Write the tables that a page asks for.
+
+    Args:
+        page: Markdown with marks.
+        folder: of results.
+
+    Returns:
+        The same page with the tables as the results have them now.
+
+    Raises:
+        KeyError: a mark names no table.
+    """
+
+    def table(block: re.Match[str]) -> str:
+        lines = list(WRITERS[block["name"]](folder))
+        bare = len(lines) == HEAD_LINES and lines[0].startswith("|")
+        text = "\n".join([NOTHING] if bare else lines)
+        return f"{block[1]}\n{text}\n\n{block[3]}"
+
+    return BLOCK.sub(table, page)
+
+
+def main(arguments: list[str]) -> None:
+    """Fill the pages, draw the plots."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks report", description=__doc__)
+    parser.add_argument("pages", nargs="*", type=Path, default=[PAGE], help="Markdown files with marks")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder")
+    asked = parser.parse_args(arguments)
+    for page in asked.pages:
+        page.write_text(fill(page.read_text(encoding="utf-8"), asked.results), encoding="utf-8")
+        sys.stdout.write(f"{page}\n")
+    sys.stdout.writelines(f"{path}\n" for path in plots.draw(asked.results))

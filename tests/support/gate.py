@@ -1,0 +1,146 @@
+"""A real session behind a gate that a test opens: it decides when a run ends, and whether it fails.
+
+Shapes: B rows of a batch, n samples of a slice, Z latent coordinates.
+"""
+
+import math
+import queue
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.backends.base import Runners
+from service.engine.backends.onnxruntime import Session
+from service.engine.batching.input_buffers import Rows
+from service.engine.batching.request import RowSource
+from service.engine.model_spec import Feeds, Outputs
+from service.engine.sampling.batched import Draw
+from tests.support.toy import toy_graphs
+
+Verdict = Literal["pass", "fail"]
+
+PATIENCE_S = 20.0  # for what must happen: long enough for a busy machine, and never spent when all is well
+LATENT_SIZE = 4
+TOY = toy_graphs(latent_size=LATENT_SIZE, height=4, width=4)
+
+
+def toy_session() -> Session:
+    return Session("generator", TOY.generator, device="cpu", threads=1)
+
+
+def toy_latents(first: int, count: int) -> NDArray[np.float32]:
+    """Latents [n, Z], different for every sample number."""
+    return np.random.default_rng(0).standard_normal((first + count, LATENT_SIZE))[first:].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One session run that has begun.
+
+    Attributes:
+        slices: (request, start, stop) of each, by the names that `Gate.rows` was given.
+        size: rows of the run.
+        outputs: what it fetches.
+        wide: whether it is on all cores.
+        verdict: how it ends, as soon as that is known.
+    """
+
+    slices: tuple[tuple[str, int, int], ...]
+    size: int
+    outputs: tuple[str, ...]
+    wide: bool = False
+    verdict: queue.Queue[Verdict] = field(default_factory=queue.Queue, compare=False, repr=False)
+
+
+class Asked(threading.local):
+    """The slices whose rows one model thread asked for since its last run."""
+
+    def __init__(self) -> None:
+        self.slices: list[tuple[str, int, int]] = []
+
+
+class Gate:
+    """Runners that stop before each run until the test says how it ends."""
+
+    def __init__(self) -> None:
+        self._session = toy_session()
+        self._asked = Asked()
+        self._begun: queue.Queue[Run] = queue.Queue()
+        self._lock = threading.Lock()
+        self._held: deque[Run] = deque()
+        self._early: deque[Verdict] = deque()
+
+    def runners(
+        self, lanes: int = 1, wide_s: Mapping[int, float] | None = None, narrow_s: Mapping[int, float] | None = None
+    ) -> Runners:
+        """Runners of this gate, of unknown or these costs; or so that larger batches pay, with wide ones of these."""
+        if narrow_s is not None:
+            return Runners(_Gated(self, wide=False), None, lanes, narrow_s, {})
+        if wide_s is None:
+            return Runners(_Gated(self, wide=False), None, lanes, {}, {})
+        narrow_s = {size: math.sqrt(size) for size in wide_s}
+        return Runners(_Gated(self, wide=False), _Gated(self, wide=True), lanes, narrow_s, wide_s)
+
+    def rows(self, request: str, latents: NDArray[np.float32]) -> RowSource:
+        """A request's rows, noted when a model thread asks for them."""
+
+        def source(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+            self._asked.slices.append((request, start, stop))
+            rows["latent"][:] = latents[start:stop]
+            return ()
+
+        return source
+
+    def compute(self, feeds: Feeds, outputs: Sequence[str], *, wide: bool) -> Outputs:
+        """Note a run, and wait for the verdict."""
+        slices, self._asked.slices = tuple(self._asked.slices), []
+        run = Run(slices, len(feeds["latent"]), tuple(outputs), wide)
+        with self._lock:
+            if self._early:
+                run.verdict.put(self._early.popleft())
+            else:
+                self._held.append(run)
+        self._begun.put(run)
+        if run.verdict.get(timeout=PATIENCE_S) == "fail":
+            raise RuntimeError("the device is gone")
+        return self._session.compute(feeds, outputs)
+
+    def next_run(self) -> Run:
+        """Wait for a run to begin."""
+        return self._begun.get(timeout=PATIENCE_S)
+
+    def let_pass(self, run: Run | None = None) -> None:
+        """Let a run end; without one, that which has been held longest, or the next to begin."""
+        self._decide("pass", run)
+
+    def let_fail(self, run: Run | None = None) -> None:
+        """As `let_pass`, but it raises."""
+        self._decide("fail", run)
+
+    def let_all_pass(self) -> None:
+        """Let the runs end that are held; no other begins."""
+        while self._held:
+            self.let_pass(self._held[0])
+
+    def _decide(self, verdict: Verdict, run: Run | None) -> None:
+        with self._lock:
+            if run is None and not self._held:
+                self._early.append(verdict)
+                return
+            decided = self._held[0] if run is None else run
+            self._held.remove(decided)
+        decided.verdict.put(verdict)
+
+
+@dataclass(frozen=True)
+class _Gated:
+    gate: Gate
+    wide: bool
+
+    def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
+        return self.gate.compute(feeds, outputs, wide=self.wide)

@@ -1,0 +1,102 @@
+"""Small graphs with one property each: what a session or a proof must accept, notice or refuse.
+
+Shapes: B batch.
+"""
+
+import numpy as np
+
+from service.engine.model_spec import Array, GraphSpec, TensorSpec, Tolerance
+from tests.support.toy_models import GraphWriter
+
+WIDTH = 3
+INPUTS = (TensorSpec("latent", "FP32", (-1, WIDTH), "latent"),)
+OUTPUTS = (TensorSpec("sample", "FP32", (-1, WIDTH), "sample"),)
+GOLDEN_LATENT = np.linspace(-1, 1, 5 * WIDTH, dtype=np.float32).reshape(5, WIDTH)
+TOLERANCE = Tolerance(provider="CPUExecutionProvider", precision="fp32", sample=1e-4, pixels=1, logit=1e-4)
+
+
+class Maker(GraphWriter):
+    """A graph from `latent` [B, 3] to `sample` [B, 3]."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.default_rng(0))
+
+    def number(self, value: float) -> str:
+        return self.constant(np.asarray(value, dtype=np.float32))
+
+    def batch_size(self) -> str:
+        """B as a float."""
+        shape = self.node("Shape", "latent", start=0, end=1)
+        return self.node("Cast", shape, to=1)
+
+    def spec(self, golden_sample: Array) -> GraphSpec:
+        golden: dict[str, Array] = {"latent": GOLDEN_LATENT, "sample": golden_sample}
+        return GraphSpec(self.model(INPUTS, OUTPUTS), INPUTS, OUTPUTS, golden)
+
+
+def identity() -> GraphSpec:
+    """Each sample is its latent."""
+    maker = Maker()
+    maker.node("Identity", "latent", output="sample")
+    return maker.spec(GOLDEN_LATENT)
+
+
+def shifted_from(batch: int, shift: float) -> GraphSpec:
+    """Each sample is its latent; in batches of `batch` and more, `shift` higher."""
+    maker = Maker()
+    is_large = maker.node("GreaterOrEqual", maker.batch_size(), maker.number(batch))
+    maker.node("Add", "latent", maker.node("Where", is_large, maker.number(shift), maker.number(0)), output="sample")
+    return maker.spec(GOLDEN_LATENT)
+
+
+def shifted_by_slot(shift: float) -> GraphSpec:
+    """Each sample is its latent, `shift` higher for every slot it stands behind the first."""
+    maker = Maker()
+    batch = maker.node("Squeeze", maker.node("Shape", "latent", start=0, end=1))
+    integers = (maker.constant(np.asarray(value)) for value in (0, 1))
+    zero, one = integers
+    slots = maker.node("Cast", maker.node("Range", zero, batch, one), to=1)
+    column = maker.node("Unsqueeze", slots, maker.constant(np.array([1])))
+    maker.node("Add", "latent", maker.node("Mul", column, maker.number(shift)), output="sample")
+    return maker.spec(GOLDEN_LATENT)
+
+
+def mixed_with_mates(share: float) -> GraphSpec:
+    """Each sample is its latent and a share of how its batch's mean differs from it."""
+    maker = Maker()
+    mean = maker.node("ReduceMean", "latent", maker.constant(np.array([0])), keepdims=1)
+    away = maker.node("Sub", mean, "latent")
+    maker.node("Add", "latent", maker.node("Mul", away, maker.number(share)), output="sample")
+    return maker.spec(GOLDEN_LATENT)
+
+
+def noisy(scale: float) -> GraphSpec:
+    """Each sample is its latent and a little noise of the graph's own."""
+    maker = Maker()
+    noise = maker.node("Mul", maker.node("RandomUniformLike", "latent"), maker.number(scale))
+    maker.node("Add", "latent", noise, output="sample")
+    return maker.spec(GOLDEN_LATENT)
+
+
+def slow_above_one(side: int) -> GraphSpec:
+    """Each sample is its latent; for a first coordinate of 2 two matrices of so many rows are multiplied first.
+
+    The larger the coordinate is above 1 the larger they are, and for golden rows they have one element.
+    """
+    maker = Maker()
+    first = maker.node("Gather", "latent", maker.constant(np.array(0)), axis=1)
+    above = maker.node("ReduceMax", maker.node("Relu", maker.node("Sub", first, maker.number(1))), keepdims=0)
+    sized = maker.node("Add", maker.node("Mul", above, maker.number(side)), maker.number(1))
+    rows = maker.node("Reshape", maker.node("Cast", sized, to=7), maker.constant(np.array([1])))
+    shape = maker.node("Concat", rows, rows, axis=0)
+    matrix = maker.node("ConstantOfShape", shape)  # of zeros
+    product = maker.node("ReduceSum", maker.node("MatMul", matrix, matrix), keepdims=0)
+    maker.node("Add", "latent", product, output="sample")
+    return maker.spec(GOLDEN_LATENT)
+
+
+def not_a_number() -> GraphSpec:
+    """Every sample is NaN."""
+    maker = Maker()
+    maker.node("Mul", "latent", maker.number(np.nan), output="sample")
+    return maker.spec(GOLDEN_LATENT)

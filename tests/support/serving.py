@@ -1,0 +1,128 @@
+"""The service as users meet it: `python -m service`, a process of its own on a free port.
+
+Its log is read while it runs, so that a test waits for what happened ("listening", "packages loaded") and not for a
+while.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+# Generous, because a shared machine may be slow; a start takes a few seconds.
+TIMEOUT_S = 60.0
+
+LogLine = dict[str, object]
+
+
+class ServiceProcess:
+    """One process of the service; ended, if need be by force, when the block is left.
+
+    Args:
+        models_dir: what it serves.
+        launcher: a command that runs the one that follows it.
+        **settings: by their names in lower case, beside `toy` as the default model, a free port, one thread a session,
+            a cache beside the models.
+    """
+
+    def __init__(self, models_dir: Path, launcher: Sequence[str] = (), **settings: str | float) -> None:
+        cache_dir = models_dir.parent / "cache"
+        own = {"models_dir": models_dir, "cache_dir": cache_dir, "default_model": "toy", "port": 0, "model_threads": 1}
+        chosen = own | settings
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GANYMEDE_")}
+        environment |= {f"GANYMEDE_{name.upper()}": str(value) for name, value in chosen.items()}
+        self.log: list[LogLine] = []
+        self._written = threading.Condition()
+        self._ended = False
+        self._process = subprocess.Popen(
+            [*launcher, sys.executable, "-m", "service"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read_log)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self.wait()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, as soon as it does."""
+        port = self.wait_for("listening")["port"]
+        assert isinstance(port, int)
+        return port
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def client(self, **headers: str) -> httpx.Client:
+        """Make a client of it; no proxy, and patience for a slow machine."""
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=TIMEOUT_S, trust_env=False
+        )
+
+    def loaded(self) -> Self:
+        """Wait until every package is loaded or refused."""
+        self.wait_for("packages loaded")
+        return self
+
+    def wait_for(self, event: str, **fields: object) -> LogLine:
+        """Wait for a line of the log with this event and these fields, and answer it."""
+        wanted = {"event": event} | fields
+        with self._written:
+            self._written.wait_for(lambda: self._ended or self.lines(**wanted), TIMEOUT_S)
+            lines = self.lines(**wanted)
+        assert lines, f"the log has no line with {wanted}: {self.log}"
+        return lines[0]
+
+    def lines(self, **fields: object) -> list[LogLine]:
+        """Answer the log's lines, so far, that have these fields."""
+        return [line for line in self.log if fields.items() <= line.items()]
+
+    def terminate(self) -> None:
+        """Send SIGTERM, as an orchestrator does."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def hang_up(self) -> None:
+        """Send SIGHUP, as a terminal that is closed does."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def wait(self) -> int:
+        """Wait for its end; answer its exit code."""
+        code = self._process.wait(TIMEOUT_S)
+        self._reader.join()
+        return code
+
+    def _read_log(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._written:
+                    self.log.append(json.loads(line))
+                    self._written.notify_all()
+        with self._written:
+            self._ended = True
+            self._written.notify_all()
+
+
+def metric(client: httpx.Client, name: str, **labels: str) -> float:
+    """Add up the samples of a metric that have these labels, as Prometheus would scrape them."""
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    lines = [line for line in client.get("/metrics").text.splitlines() if line.split("{")[0].split(" ")[0] == name]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(each in line for each in wanted))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.pages import PAGES, ROOT, commands, fences
-from tests.serving import TIMEOUT_S, ServiceProcess
+from tests.support.serving import TIMEOUT_S, ServiceProcess
 
 TYPED = ("curl ", "cmp ", "python examples/")
 ASKING = {page: [each.line for each in commands(page) if each.line.startswith(TYPED)] for page in PAGES}

@@ -10,10 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from service.settings import reference
+from service.app import create_app
+from service.settings import Settings, reference
 from tests.pages import PAGES, ROOT, Command, anchors, commands, prose
 
 LINKS = [
@@ -108,6 +111,36 @@ def test_a_command_can_be_typed(command: Command) -> None:
 def test_the_page_of_settings_is_that_of_the_code() -> None:
     page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     assert page == "\n".join(reference()) + "\n", "python -m service settings > docs/configuration.md"
+
+
+@pytest.fixture(scope="module")
+def openapi() -> dict[str, Any]:
+    return create_app(Settings(), CollectorRegistry()).openapi()
+
+
+def test_every_endpoint_has_its_place(openapi: dict[str, Any]) -> None:
+    pages = [
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("http-api.md", "open-inference-protocol.md")
+    ]
+    asked = {path for page in pages for path in re.findall(r"(?<=[ `])/[\w./-]*", page)}
+    for path in openapi["paths"]:
+        plain = path.replace("/versions/{version}", "") if path.startswith("/v2") else path
+        assert re.sub(r"{(\w+)}", lambda name: name[1].upper(), plain) in asked, path
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "GenerateRequest", "BestOf", "Rejection", "MetropolisHastings", "Interpolate", "SamplesRequest",
+        "GeneratedSample", "Score", "Encoding", "CategoricalReading", "Reconstruction", "ProblemDetails",
+    ],
+)  # fmt: skip
+def test_every_field_is_described(openapi: dict[str, Any], schema: str) -> None:
+    page = (ROOT / "docs/http-api.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"`+[^`]+`+", page))
+    assert [
+        name for name in openapi["components"]["schemas"][schema]["properties"] if not re.search(rf"\b{name}\b", code)
+    ] == []
 
 
 def test_the_readme_is_short_and_its_figures_stand_in_the_pages_that_it_links() -> None:

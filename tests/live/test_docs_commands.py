@@ -59,6 +59,16 @@ def test_every_request_of_a_page_works_as_it_stands(shipped: ServiceProcess, tmp
     assert {path.name for path in tmp_path.iterdir()} == set(re.findall(r"-o (\S+)", "\n".join(ASKING[page])))
 
 
+def test_the_readme_shows_what_score_answers(shipped: ServiceProcess) -> None:
+    shown = re.findall(r'`"(\w+)": ([\d.]+)`', (ROOT / "README.md").read_text())
+    assert [name for name, _ in shown] == ["label", "label_probability", "probability"]
+    with shipped.client() as client:
+        seven = client.post("/generate?format=png", json={"seed": 7, "label": 7}).content
+        (score,) = client.post("/score", content=seven, headers={"content-type": "image/png"}).json()["scores"]
+    for name, figure in shown:
+        assert score[name] == pytest.approx(float(figure), abs=6e-4)
+
+
 def test_every_address_of_a_sample_in_the_pages_is_one(shipped: ServiceProcess) -> None:
     assert SAMPLES
     with shipped.client() as client:

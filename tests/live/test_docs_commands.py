@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import PAGES, ROOT, commands, fences
+from tests.support.pages import PAGES, ROOT, commands, fences
 from tests.support.serving import TIMEOUT_S, ServiceProcess
 
 TYPED = ("curl ", "cmp ", "python examples/")

@@ -37,8 +37,8 @@ from service.engine.interface import Engine
 from service.errors import GanymedeError
 from service.logs import count_dropped
 from service.metrics import Telemetry
-from service.packages.registry import Served
-from service.packages.repository.repository import Repository
+from service.packages.registry import Repository
+from service.packages.repository.repository import LocalRepository
 from service.server import openapi
 from service.server.accounts import Accounts
 from service.server.body_budget import BodyBudget
@@ -73,7 +73,7 @@ class Core:
     """
 
     engine: Engine
-    served: Served
+    served: Repository
     metrics: Callable[[], Awaitable[CollectorRegistry]]
 
 
@@ -83,7 +83,7 @@ OpenCore = Callable[[Settings, Telemetry, Answered, Failed], AbstractAsyncContex
 @asynccontextmanager
 async def computing(
     settings: Settings, telemetry: Telemetry, answered: Answered, failed: Failed
-) -> AsyncIterator[tuple[Engine, Repository]]:
+) -> AsyncIterator[tuple[Engine, LocalRepository]]:
     """Start an engine, load packages into it in the background, and at the end free all of it.
 
     Args:
@@ -99,7 +99,7 @@ async def computing(
         settings.max_batch_samples, settings.queue_samples, settings.request_queue_samples, settings.queue_wait_s
     )
     engine = LocalEngine(runtime, limits, telemetry)
-    repository = Repository(settings.models_dir, engine, settings, telemetry, answered)
+    repository = LocalRepository(settings.models_dir, engine, settings, telemetry, answered)
     loading = asyncio.create_task(_load(repository, failed, settings.rescan_interval_s))
     try:
         yield engine, repository
@@ -124,7 +124,7 @@ async def local_core(
         yield Core(engine, repository, metrics)
 
 
-async def _load(repository: Repository, failed: Failed, rescan_interval_s: float) -> None:
+async def _load(repository: LocalRepository, failed: Failed, rescan_interval_s: float) -> None:
     """Load what the folder holds, and then whatever comes to it."""
     try:
         await repository.load_all()

@@ -20,7 +20,7 @@ from starlette.types import Scope
 from service.engine.interface import Engine
 from service.errors import DeadlinePassed
 from service.metrics import Telemetry
-from service.packages.registry import Served
+from service.packages.registry import Repository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 
@@ -77,7 +77,7 @@ class Context:
     telemetry: Telemetry
     lifecycle: Lifecycle
     engine: Engine
-    repository: Served
+    repository: Repository
     offload: Offload
     metrics: Callable[[], Awaitable[CollectorRegistry]]
 

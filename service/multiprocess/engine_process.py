@@ -25,7 +25,7 @@ from service.metrics import Telemetry
 from service.multiprocess.engine_client import engine_handlers
 from service.multiprocess.metrics import Sum, registry_of, snapshot
 from service.multiprocess.pulse import Beats
-from service.multiprocess.repository_client import Followers
+from service.multiprocess.repository_client import Listeners
 from service.multiprocess.rpc import Channel, Handler
 from service.multiprocess.supervisor import hangup
 from service.settings import Settings
@@ -100,19 +100,19 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     telemetry = Telemetry(CollectorRegistry())
     logs.count_dropped(telemetry.log_lines_dropped.inc)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
-    members, followers = Members(telemetry.registry), Followers()
+    members, listeners = Members(telemetry.registry), Listeners()
     told, failed = _told_to_end(), asyncio.Event()
     beats = Beats(asyncio.get_running_loop(), sys.stdin.fileno())
-    async with computing(settings, telemetry, followers.answered, failed.set) as (engine, repository):
+    async with computing(settings, telemetry, listeners.answered, failed.set) as (engine, repository):
         handlers: Mapping[str, Handler] = {
             **engine_handlers(engine),
-            **followers.handlers(repository),
+            **listeners.handlers(repository),
             "metrics.all": members.metrics,
         }
 
         def join(channel: Channel) -> None:
             members.join(channel)
-            followers.join(channel, repository)
+            listeners.join(channel, repository)
 
         server = await asyncio.get_running_loop().create_unix_server(lambda: Channel(handlers, join), sock=listener)
         ends = {asyncio.create_task(each.wait()) for each in (told, failed)}

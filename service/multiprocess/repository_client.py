@@ -1,7 +1,7 @@
 """One truth about packages in many processes: what the repository's process says, and the copies that others keep.
 
     repository's process                              a process that answers requests
-    Repository ─▶ Catalogue ─▶ RemoteFollower ──notes──▶ Catalogue of its Replica ◀── routes
+    LocalRepository ─▶ PackageRegistry ─▶ RemoteListener ──notes──▶ PackageRegistry of its Replica ◀── routes
                                     ▲  └── has seen it, has answered who held it ◀──┘
                     load, unload ◀──┴─────────────────── Replica.load, Replica.unload
 
@@ -24,9 +24,9 @@ from service.errors import NotReady
 from service.multiprocess.rpc import Channel, Handler
 from service.packages.calibration import Calibration
 from service.packages.manifest import parse_manifest
-from service.packages.registry import Catalogue, PackageStatus, Served, ServedPackage, State
-from service.packages.repository.repository import Repository
-from service.packages.repository.scan import Wanted
+from service.packages.registry import PackageRegistry, PackageStatus, Repository, ServedPackage, State
+from service.packages.repository.repository import LocalRepository
+from service.packages.repository.scan import LoadPolicy
 from service.packages.unknown_label import UnknownLabelReader
 from service.settings import Settings
 
@@ -35,7 +35,7 @@ _Package = tuple[bytes, str, LoadReport]
 _Status = tuple[PackageKey, State, str | None, _Package | None]
 
 
-class Replica(Served):
+class Replica(Repository):
     """What the repository's process serves, as this process was told.
 
     Args:
@@ -44,7 +44,7 @@ class Replica(Served):
     """
 
     def __init__(self, settings: Settings, answered: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(Catalogue(settings.default_model), Wanted(settings).configured)
+        super().__init__(PackageRegistry(settings.default_model), LoadPolicy(settings).configured)
         self._answered = answered
         self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel: Channel | None = None
@@ -53,10 +53,10 @@ class Replica(Served):
     def handlers(self) -> Mapping[str, Handler]:
         """What the repository's process calls."""
         return {
-            "catalogue.open": self._open,
-            "catalogue.note": self._note,
-            "catalogue.forget": self._forget,
-            "catalogue.complete": self._is_complete,
+            "registry.open": self._open,
+            "registry.note": self._note,
+            "registry.forget": self._forget,
+            "registry.complete": self._is_complete,
             "requests.answered": self._answered,
         }
 
@@ -72,11 +72,11 @@ class Replica(Served):
             raise NotReady("the repository's process has gone")
 
     async def load(self, name: str) -> None:
-        """As `Served.load`."""
+        """As `Repository.load`."""
         await self._ask("repository.load", name)
 
     async def unload(self, name: str) -> None:
-        """As `Served.unload`."""
+        """As `Repository.unload`."""
         await self._ask("repository.unload", name)
 
     async def _ask(self, what: str, name: str) -> None:
@@ -85,20 +85,20 @@ class Replica(Served):
         await self._channel.call(what, name)
 
     async def _open(self) -> None:
-        self._catalogue.open()
+        self._registry.open()
 
     async def _note(self, status: _Status) -> None:
-        self._catalogue.note(_read(status))
+        self._registry.note(_read(status))
 
     async def _forget(self, key: PackageKey) -> None:
-        self._catalogue.forget(key)
+        self._registry.forget(key)
 
     async def _is_complete(self) -> None:
         self._complete.set_result(None)
 
 
-class RemoteFollower:
-    """A replica in another process, as a catalogue's `Follower` here.
+class RemoteListener:
+    """A replica in another process, as a registry's `Listener` here.
 
     Args:
         channel: to its process.
@@ -109,20 +109,20 @@ class RemoteFollower:
         self._telling: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
-        """As `Catalogue.open`."""
-        self._tell("catalogue.open")
+        """As `PackageRegistry.open`."""
+        self._tell("registry.open")
 
     def note(self, status: PackageStatus) -> None:
-        """As `Catalogue.note`."""
-        self._tell("catalogue.note", _write(status))
+        """As `PackageRegistry.note`."""
+        self._tell("registry.note", _write(status))
 
     def forget(self, key: PackageKey) -> None:
-        """As `Catalogue.forget`."""
-        self._tell("catalogue.forget", key)
+        """As `PackageRegistry.forget`."""
+        self._tell("registry.forget", key)
 
     def complete(self) -> None:
         """Say that it has been told all there is."""
-        self._tell("catalogue.complete")
+        self._tell("registry.complete")
 
     async def seen(self) -> None:
         """Wait until it has noted every change so far."""
@@ -145,33 +145,33 @@ class RemoteFollower:
             await self._channel.call(what, *arguments)
 
 
-class Followers:
+class Listeners:
     """Every replica of one repository."""
 
     def __init__(self) -> None:
-        self._followers: dict[Channel, RemoteFollower] = {}
+        self._listeners: dict[Channel, RemoteListener] = {}
 
-    def join(self, channel: Channel, repository: Repository) -> None:
+    def join(self, channel: Channel, repository: LocalRepository) -> None:
         """Have the replica behind a channel follow, until its process goes."""
-        follower = self._followers[channel] = RemoteFollower(channel)
-        repository.follow(follower)
-        follower.complete()
+        listener = self._listeners[channel] = RemoteListener(channel)
+        repository.add_listener(listener)
+        listener.complete()
 
         def leave(_: object) -> None:
-            del self._followers[channel]
-            repository.leave(follower)
+            del self._listeners[channel]
+            repository.remove_listener(listener)
 
         channel.lost.add_done_callback(leave)
 
     async def seen(self) -> None:
         """Wait until every replica has noted every change so far."""
-        await asyncio.gather(*(follower.seen() for follower in self._followers.values()))
+        await asyncio.gather(*(listener.seen() for listener in self._listeners.values()))
 
     async def answered(self) -> None:
         """Wait until every process has answered the requests that may not have seen every change so far."""
-        await asyncio.gather(*(follower.answered() for follower in self._followers.values()))
+        await asyncio.gather(*(listener.answered() for listener in self._listeners.values()))
 
-    def handlers(self, repository: Repository) -> Mapping[str, Handler]:
+    def handlers(self, repository: LocalRepository) -> Mapping[str, Handler]:
         """What the repository's process answers to replicas; a change is done when all of them have it."""
 
         async def load(name: str) -> None:

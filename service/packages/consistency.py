@@ -60,7 +60,7 @@ OUTPUTS: Final[Mapping[str, Roles]] = {
 }
 
 
-def disagreements(manifest: Manifest) -> Iterator[str]:
+def find_inconsistencies(manifest: Manifest) -> Iterator[str]:
     """Find where a manifest contradicts itself.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from pydantic import JsonValue, ValidationError
 
 from service.errors import FileDamaged, ManifestRefused
-from service.packages.consistency import disagreements
+from service.packages.consistency import find_inconsistencies
 from service.packages.files import MANIFEST, read_file
 from service.packages.schema import Manifest
 
@@ -80,7 +80,7 @@ def parse_manifest(content: bytes) -> Manifest:
         found = error.errors(include_url=False, include_context=False)
         path = _path(found[0]["loc"], document)
         _refuse(f"{path}: {found[0]['msg']}" if path else found[0]["msg"], len(found) - 1)
-    problems = list(disagreements(manifest))
+    problems = list(find_inconsistencies(manifest))
     if problems:
         _refuse(problems[0], len(problems) - 1)
     return manifest

@@ -70,23 +70,23 @@ class PackageStatus:
     package: ServedPackage | None = None
 
 
-class Follower(Protocol):
-    """Whoever is told what is written into a catalogue; another catalogue is one."""
+class Listener(Protocol):
+    """Whoever is told what is written into a registry; another registry is one."""
 
     def open(self) -> None:
-        """As `Catalogue.open`."""
+        """As `PackageRegistry.open`."""
         ...
 
     def note(self, status: PackageStatus) -> None:
-        """As `Catalogue.note`."""
+        """As `PackageRegistry.note`."""
         ...
 
     def forget(self, key: PackageKey) -> None:
-        """As `Catalogue.forget`."""
+        """As `PackageRegistry.forget`."""
         ...
 
 
-class Catalogue:
+class PackageRegistry:
     """Where every package stands.
 
     Args:
@@ -97,40 +97,40 @@ class Catalogue:
         self._default = default
         self._statuses: dict[PackageKey, PackageStatus] = {}
         self._opened = False
-        self._followers: list[Follower] = []
+        self._listeners: list[Listener] = []
         self._found: dict[tuple[str | None, str | int | None], ServedPackage] = {}  # until anything changes
 
-    def follow(self, follower: Follower) -> None:
-        """Tell a follower all that is written here, and from now on each change as it is written."""
+    def add_listener(self, listener: Listener) -> None:
+        """Tell a listener all that is written here, and from now on each change as it is written."""
         for status in self._statuses.values():
-            follower.note(status)
+            listener.note(status)
         if self._opened:
-            follower.open()
-        self._followers.append(follower)
+            listener.open()
+        self._listeners.append(listener)
 
-    def leave(self, follower: Follower) -> None:
-        """Tell a follower nothing more."""
-        self._followers.remove(follower)
+    def remove_listener(self, listener: Listener) -> None:
+        """Tell a listener nothing more."""
+        self._listeners.remove(listener)
 
     def open(self) -> None:
         """Say that the folder has been looked at: from now on a package that is not here does not exist."""
         self._opened = True
-        for follower in self._followers:
-            follower.open()
+        for listener in self._listeners:
+            listener.open()
 
     def note(self, status: PackageStatus) -> None:
         """Write down where a package stands now."""
         self._found.clear()
         self._statuses[status.key] = status
-        for follower in self._followers:
-            follower.note(status)
+        for listener in self._listeners:
+            listener.note(status)
 
     def forget(self, key: PackageKey) -> None:
         """Strike a package out."""
         self._found.clear()
         del self._statuses[key]
-        for follower in self._followers:
-            follower.forget(key)
+        for listener in self._listeners:
+            listener.forget(key)
 
     def get(self, key: PackageKey) -> PackageStatus | None:
         """Say where a package stands; None where nothing is known of it."""
@@ -179,25 +179,25 @@ class Catalogue:
         raise NotFound(f"There is no model {asked} that is ready; there are: {there or 'none'}.")
 
 
-class Served(ABC):
+class Repository(ABC):
     """What is served.
 
     Args:
-        catalogue: where every package stands.
+        registry: where every package stands.
         configured: the models that the service promises to have, the default first.
 
     Attributes:
         configured: as given.
     """
 
-    def __init__(self, catalogue: Catalogue, configured: tuple[str, ...]) -> None:
-        self._catalogue = catalogue
+    def __init__(self, registry: PackageRegistry, configured: tuple[str, ...]) -> None:
+        self._registry = registry
         self.configured = configured
 
     @property
     def unready(self) -> list[str]:
         """The configured models that have no version that is ready."""
-        return [name for name in self.configured if self._catalogue.newest_ready(name) is None]
+        return [name for name in self.configured if self._registry.newest_ready(name) is None]
 
     @property
     def ready(self) -> bool:
@@ -206,14 +206,14 @@ class Served(ABC):
 
     def statuses(self) -> list[PackageStatus]:
         """Say where every package stands that was found; by name, then the newest version first."""
-        return self._catalogue.statuses()
+        return self._registry.statuses()
 
     def find(self, model: str | None = None, version: str | int | None = None) -> ServedPackage:
-        """Find a package that is ready; see `Catalogue.find`.
+        """Find a package that is ready; see `PackageRegistry.find`.
 
         Whoever is answering a request may use it to the request's end, whatever becomes of its folder.
         """
-        return self._catalogue.find(model, version)
+        return self._registry.find(model, version)
 
     @abstractmethod
     async def load(self, name: str) -> None:

@@ -18,7 +18,7 @@ from service.engine.core.engine import LocalEngine
 from service.engine.interface import EncodeJob, GenerateJob, Samples, ScoreJob
 from service.metrics import Telemetry
 from service.packages.registry import ServedPackage
-from service.packages.repository.repository import Repository
+from service.packages.repository.repository import LocalRepository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from tests.support import exported, small
@@ -94,7 +94,7 @@ async def serve(models_dir: Path, name: str) -> Served:
     settings = Settings(models_dir=models_dir, default_model=name, load_models=name)
     telemetry = Telemetry(CollectorRegistry())
     engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=4), telemetry)
-    repository = Repository(models_dir, engine, settings, telemetry, Lifecycle().answered)
+    repository = LocalRepository(models_dir, engine, settings, telemetry, Lifecycle().answered)
     await repository.load_all()
     served = Served()
     served.package = repository.find(name)

@@ -16,7 +16,7 @@ from service.engine.core.engine import LocalEngine
 from service.engine.interface import EncodeJob, GenerateJob, Job, Samples, ScoreJob
 from service.engine.model_spec import PackageKey
 from service.metrics import Telemetry
-from service.packages.repository.repository import Repository
+from service.packages.repository.repository import LocalRepository
 from service.packages.schema import PiecewiseLinear, Platt
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
@@ -26,12 +26,12 @@ PACKAGES = Path(__file__).parent / "packages"
 SEEDS = np.array([1, 2, 3], np.uint64)
 
 
-async def load_and_ask(models_dir: Path, name: str, *jobs: Job) -> tuple[Repository, list[Samples]]:
+async def load_and_ask(models_dir: Path, name: str, *jobs: Job) -> tuple[LocalRepository, list[Samples]]:
     """Load one model of a folder, and answer jobs for it."""
     telemetry = Telemetry(CollectorRegistry())
     engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=2), telemetry)
     settings = Settings(models_dir=models_dir, default_model=name, load_models=name)
-    repository = Repository(models_dir, engine, settings, telemetry, Lifecycle().answered)
+    repository = LocalRepository(models_dir, engine, settings, telemetry, Lifecycle().answered)
     try:
         await repository.load_all()
         return repository, [await engine.submit(job) for job in jobs]

@@ -20,7 +20,7 @@ from service.metrics import Telemetry
 from service.packages import calibration as reading
 from service.packages.package import read_package
 from service.packages.registry import ServedPackage
-from service.packages.repository.repository import Repository
+from service.packages.repository.repository import LocalRepository
 from service.packages.schema import Discriminator
 from service.packages.unknown_label import UnknownLabelReader
 from service.server.lifecycle import Lifecycle
@@ -58,7 +58,7 @@ async def serve(models_dir: Path) -> tuple[ServedPackage, Samples, Samples]:
     settings = Settings(models_dir=models_dir, default_model=exported.NAME)
     telemetry = Telemetry(CollectorRegistry())
     engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=4), telemetry)
-    repository = Repository(models_dir, engine, settings, telemetry, Lifecycle().answered)
+    repository = LocalRepository(models_dir, engine, settings, telemetry, Lifecycle().answered)
     await repository.load_all()
     served = repository.find(None, None)
     generated = await engine.submit(GenerateJob(package=served.key, seeds=SEEDS, want_logits=True))

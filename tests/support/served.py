@@ -15,7 +15,7 @@ from service.engine.core.engine import LocalEngine
 from service.engine.interface import GenerateJob
 from service.metrics import Telemetry
 from service.packages.registry import ServedPackage, State
-from service.packages.repository.repository import Repository
+from service.packages.repository.repository import LocalRepository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 
@@ -40,7 +40,9 @@ class Served:
         self.engine = LocalEngine(runtime, BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
         self.lifecycle = Lifecycle()
         values = Settings(models_dir=models_dir, **{"default_model": "toy", **settings})  # type: ignore[arg-type]
-        self.repository = Repository(models_dir, self.engine, values, telemetry, answered or self.lifecycle.answered)
+        self.repository = LocalRepository(
+            models_dir, self.engine, values, telemetry, answered or self.lifecycle.answered
+        )
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)

@@ -31,7 +31,7 @@ from service.engine.config import CUDA
 from service.engine.model_spec import GraphKind, GraphReport
 from service.errors import NotFound
 from service.media.tensors import DTYPES
-from service.packages.registry import PackageStatus, Served, ServedPackage
+from service.packages.registry import PackageStatus, Repository, ServedPackage
 from service.packages.schema import Discriminator, Graph, Tensor
 from service.settings import Settings
 
@@ -110,7 +110,7 @@ Name = Annotated[str, Path(description="package, NAME.discriminator or NAME.enco
 Version = Annotated[str, Path(description="its version", examples=["1"])]
 
 
-def find_graph(repository: Served, name: str, version: str | None = None) -> ServedGraph:
+def find_graph(repository: Repository, name: str, version: str | None = None) -> ServedGraph:
     """Find a graph that is ready.
 
     Args:

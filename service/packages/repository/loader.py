@@ -4,7 +4,7 @@
 
 It never holds the event loop: files are read in a thread, graphs are looked into by another process, and the engine
 replays and warms up on threads of its own. It remembers two things. A graph that passed is not vetted again, by this
-process or the next (`verdicts.py`), since equal bytes get an equal verdict. And a version that was served once stays
+process or the next (`cache.py`), since equal bytes get an equal verdict. And a version that was served once stays
 what it was: what callers keep under its name (a seed, an address) must not come to mean something else.
 """
 
@@ -25,7 +25,7 @@ from service.packages.package import Package, engine_graphs, read_package
 from service.packages.registry import ServedPackage
 from service.packages.schema import Graph
 from service.packages.unknown_label import UnknownLabelReader
-from service.packages.vetting.cache import Verdicts
+from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits, vet
 
 # Vetting holds the bytes of a graph, the graph parsed, and its own and the library's copy of what was inferred.
@@ -41,18 +41,18 @@ class Loader:
         models_dir: folder of packages.
         engine: what computes.
         limits: of vetting.
-        verdicts: what passed before.
+        cache: what passed before.
         telemetry: where it counts.
     """
 
     def __init__(
-        self, models_dir: Path, engine: Engine, limits: VettingLimits, verdicts: Verdicts, telemetry: Telemetry
+        self, models_dir: Path, engine: Engine, limits: VettingLimits, cache: VettingCache, telemetry: Telemetry
     ) -> None:
         self._models_dir = models_dir
         self._engine = engine
         self._limits = limits
         self._telemetry = telemetry
-        self._verdicts = verdicts
+        self._cache = cache
         self._passed: set[str] = set()
         self._served: dict[PackageKey, str] = {}
 
@@ -110,10 +110,10 @@ class Loader:
             for kind, graph in package.manifest.graphs.items()
         }
         unknown = frozenset(graphs.keys() - self._passed)
-        unknown -= await asyncio.to_thread(self._verdicts.passed, unknown)
+        unknown -= await asyncio.to_thread(self._cache.passed, unknown)
         if unknown:
             await vet([graphs[identity] for identity in graphs if identity in unknown], self._limits)
-            await asyncio.to_thread(self._verdicts.note, unknown)
+            await asyncio.to_thread(self._cache.note, unknown)
         self._passed |= graphs.keys()
 
 

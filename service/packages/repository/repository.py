@@ -21,25 +21,25 @@ from service.engine.interface import Engine
 from service.engine.model_spec import PackageKey
 from service.errors import FileDamaged, ManifestRefused, NotFound, PackageError
 from service.metrics import Telemetry
-from service.packages.registry import MAX_QUOTED, Catalogue, Follower, PackageStatus, Served, ServedPackage
+from service.packages.registry import MAX_QUOTED, Listener, PackageRegistry, PackageStatus, Repository, ServedPackage
 from service.packages.repository.loader import Loader
 from service.packages.repository.scan import (
+    LoadPolicy,
     Stamp,
-    Wanted,
     changed_packages,
     find_packages,
     gone_packages,
     new_packages,
     state_of,
 )
-from service.packages.vetting.cache import Verdicts
+from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits
 from service.settings import Settings
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class Retirement:
+class GracefulUnload:
     """Frees packages that no new request finds.
 
     Args:
@@ -64,7 +64,7 @@ class Retirement:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def take_back(self, key: PackageKey) -> ServedPackage | None:
+    def cancel(self, key: PackageKey) -> ServedPackage | None:
         """Answer a package that is still waited for, and keep it; None where it is too late, or it never left."""
         if key not in self._waiting:
             return None
@@ -88,7 +88,7 @@ class Retirement:
         self._freed(key)
 
 
-class Repository(Served):
+class LocalRepository(Repository):
     """Keeps what is served equal to what the folder holds, and finds it by name and version.
 
     Args:
@@ -107,26 +107,26 @@ class Repository(Served):
         telemetry: Telemetry,
         answered: Callable[[], Awaitable[None]],
     ) -> None:
-        self._wanted = Wanted(settings)
-        super().__init__(Catalogue(settings.default_model), self._wanted.configured)
+        self._policy = LoadPolicy(settings)
+        super().__init__(PackageRegistry(settings.default_model), self._policy.configured)
         self._models_dir = models_dir
         self._telemetry = telemetry
         limits = VettingLimits(settings.vetting_timeout_s, settings.vetting_memory_bytes)
-        verdicts = Verdicts(settings.cache_dir, limits)
-        self._loader = Loader(models_dir, engine, limits, verdicts, telemetry)
+        cache = VettingCache(settings.cache_dir, limits)
+        self._loader = Loader(models_dir, engine, limits, cache, telemetry)
         self._found: Mapping[PackageKey, Stamp] = {}
         self._unreadable: Mapping[str, str] = {}
         self._tried: dict[PackageKey, Stamp | None] = {}
-        self._retirement = Retirement(engine, answered, self._freed)
+        self._unloading = GracefulUnload(engine, answered, self._freed)
         self._change = asyncio.Lock()
 
-    def follow(self, follower: Follower) -> None:
-        """Have a follower told what is served, now and whenever it changes; see `Catalogue.follow`."""
-        self._catalogue.follow(follower)
+    def add_listener(self, listener: Listener) -> None:
+        """Have a listener told what is served, now and whenever it changes; see `PackageRegistry.add_listener`."""
+        self._registry.add_listener(listener)
 
-    def leave(self, follower: Follower) -> None:
-        """Have a follower told nothing more."""
-        self._catalogue.leave(follower)
+    def remove_listener(self, listener: Listener) -> None:
+        """Have a listener told nothing more."""
+        self._registry.remove_listener(listener)
 
     async def load_all(self) -> None:
         """Load what the folder holds, configured models first and of each the newest version first.
@@ -140,7 +140,7 @@ class Repository(Served):
             new = self._new()
             for key in new:
                 self._note(PackageStatus(key, "loading"))
-            self._catalogue.open()
+            self._registry.open()
             for name in self.configured:
                 await self._load_configured(name, [key for key in new if key.name == name])
             await self._load_each([key for key in new if key.name not in self.configured])
@@ -174,7 +174,7 @@ class Repository(Served):
             self._retire_gone()
 
     async def load(self, name: str) -> None:
-        """As `Served.load`."""
+        """As `Repository.load`."""
         async with self._change:
             await self._look()
             keys = [key for key in self._found if key.name == name]
@@ -182,18 +182,18 @@ class Repository(Served):
                 raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
             if not keys:
                 raise NotFound(f"There is no package {name[:MAX_QUOTED]} in the folder of models.")
-            self._wanted.want(name)
-            refused = await self._load_each([key for key in keys if state_of(key, self._catalogue) != "ready"])
+            self._policy.include(name)
+            refused = await self._load_each([key for key in keys if state_of(key, self._registry) != "ready"])
             if (error := refused.get(keys[0])) is not None:
                 raise type(error)(f"{keys[0]}: {error}") from error
 
     async def unload(self, name: str) -> None:
-        """As `Served.unload`."""
+        """As `Repository.unload`."""
         async with self._change:
-            known = self._catalogue.statuses(name)
+            known = self._registry.statuses(name)
             if not known:
                 raise NotFound(f"There is no model {name[:MAX_QUOTED]}; GET /models lists what there is.")
-            self._wanted.leave(name)
+            self._policy.exclude(name)
             for status in known:
                 if status.package is not None:
                     self._retire(status.package)
@@ -202,7 +202,7 @@ class Repository(Served):
 
     async def close(self) -> None:
         """Stop waiting for requests; the engine's own drain frees what is left."""
-        await self._retirement.close()
+        await self._unloading.close()
 
     async def _look(self) -> None:
         try:
@@ -214,11 +214,11 @@ class Repository(Served):
             log.error("package refused", package=name, reason=f"its folder cannot be read ({found.unreadable[name]})")
         self._unreadable = found.unreadable
         for key in self._found:
-            if key.name not in self._wanted and self._catalogue.get(key) is None:
+            if key.name not in self._policy and self._registry.get(key) is None:
                 self._note(PackageStatus(key, "unloaded"))
 
     def _new(self) -> list[PackageKey]:
-        return new_packages(self._found, self._tried, self._catalogue, self._wanted)
+        return new_packages(self._found, self._tried, self._registry, self._policy)
 
     async def _load_configured(self, name: str, keys: list[PackageKey]) -> None:
         if name in self._unreadable:
@@ -243,13 +243,13 @@ class Repository(Served):
                     refused[key] = error
         finally:
             for status in loading:
-                if self._catalogue.get(status.key) is status:  # cancelled before it was its turn, or in the middle
+                if self._registry.get(status.key) is status:  # cancelled before it was its turn, or in the middle
                     self._note(PackageStatus(status.key, "unloaded"))
         return refused
 
     async def _load(self, key: PackageKey) -> PackageError | None:
         """Load one package; answer why it was refused, or None."""
-        back = self._retirement.take_back(key)
+        back = self._unloading.cancel(key)
         if back is not None:  # it was retired, and the engine has it still
             self._note(PackageStatus(key, "ready", package=back))
             return None
@@ -263,23 +263,23 @@ class Repository(Served):
         return None
 
     def _retire_gone(self) -> None:
-        for status in gone_packages(self._found, self._catalogue, self.configured):
+        for status in gone_packages(self._found, self._registry, self.configured):
             if status.package is not None:
                 self._retire(status.package)
             elif status.state != "unloading":
                 self._forget(status.key)
-        for key in changed_packages(self._found, self._tried, self._catalogue):
+        for key in changed_packages(self._found, self._tried, self._registry):
             self._tried[key] = self._found.get(key)
             log.warning("a served package's folder changed or went; it is served as it was", package=str(key))
 
     def _retire(self, package: ServedPackage) -> None:
         self._note(PackageStatus(package.key, "unloading"))
-        self._retirement.begin(package)
+        self._unloading.begin(package)
 
     def _freed(self, key: PackageKey) -> None:
         self._telemetry.package_unloads.inc()
         log.info("package unloaded", package=str(key))
-        if state_of(key, self._catalogue) != "unloading":  # it is being loaded anew
+        if state_of(key, self._registry) != "unloading":  # it is being loaded anew
             return
         if key in self._found:
             self._note(PackageStatus(key, "unloaded"))
@@ -287,13 +287,13 @@ class Repository(Served):
             self._forget(key)
 
     def _note(self, status: PackageStatus) -> None:
-        self._catalogue.note(status)
+        self._registry.note(status)
         ready = 1 if status.state == "ready" else 0
         self._telemetry.package_ready.labels(status.key.name, str(status.key.version)).set(ready)
 
     def _forget(self, key: PackageKey) -> None:
         labels = key.name, str(key.version)
-        self._catalogue.forget(key)
+        self._registry.forget(key)
         self._tried.pop(key, None)
         self._telemetry.package_ready.remove(*labels)
         self._telemetry.package_load_seconds.remove(*labels)

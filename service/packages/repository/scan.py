@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.engine.model_spec import PackageKey
-from service.packages.registry import Catalogue, PackageStatus, State
+from service.packages.registry import PackageRegistry, PackageStatus, State
 from service.settings import Settings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -82,8 +82,8 @@ def _is_odd(path: Path, error: OSError) -> bool:
     return not isinstance(error, NotADirectoryError)
 
 
-class Wanted:
-    """Names of models, wanted or not.
+class LoadPolicy:
+    """Which models should be served, by name.
 
     Args:
         settings: which model is the default, and which to load.
@@ -101,32 +101,32 @@ class Wanted:
     def __contains__(self, name: str) -> bool:
         return self._asked.get(name, self._every_package or name in self.configured)
 
-    def want(self, name: str) -> None:
-        """Want a model from now on."""
+    def include(self, name: str) -> None:
+        """Serve a model from now on."""
         self._asked[name] = True
 
-    def leave(self, name: str) -> None:
-        """Want a model no more."""
+    def exclude(self, name: str) -> None:
+        """Serve a model no more."""
         self._asked[name] = False
 
 
 Stamps = Mapping[PackageKey, Stamp | None]
 
 
-def state_of(key: PackageKey, catalogue: Catalogue) -> State | None:
+def state_of(key: PackageKey, registry: PackageRegistry) -> State | None:
     """Where a package stands; None where nothing is known of it."""
-    status = catalogue.get(key)
+    status = registry.get(key)
     return None if status is None else status.state
 
 
-def new_packages(found: Stamps, tried: Stamps, catalogue: Catalogue, wanted: Wanted) -> list[PackageKey]:
+def new_packages(found: Stamps, tried: Stamps, registry: PackageRegistry, policy: LoadPolicy) -> list[PackageKey]:
     """Find what should be ready and is not, but for what was refused as it lies there.
 
     Args:
         found: what the folder holds.
         tried: stamp of each package's folder when it was loaded last.
-        catalogue: where every package stands.
-        wanted: which models should be served.
+        registry: where every package stands.
+        policy: which models should be served.
 
     Returns:
         Packages to load, in the order found.
@@ -134,13 +134,13 @@ def new_packages(found: Stamps, tried: Stamps, catalogue: Catalogue, wanted: Wan
     return [
         key
         for key, stamp in found.items()
-        if key.name in wanted
-        and (state := state_of(key, catalogue)) != "ready"
+        if key.name in policy
+        and (state := state_of(key, registry)) != "ready"
         and not (state == "refused" and tried[key] == stamp)
     ]
 
 
-def gone_packages(found: Stamps, catalogue: Catalogue, configured: Container[str]) -> list[PackageStatus]:
+def gone_packages(found: Stamps, registry: PackageRegistry, configured: Container[str]) -> list[PackageStatus]:
     """Find what has no folder any more, and may go.
 
     The newest version of a configured model stays where the folder holds none that is ready: an empty folder is a lost
@@ -148,7 +148,7 @@ def gone_packages(found: Stamps, catalogue: Catalogue, configured: Container[str
 
     Args:
         found: what the folder holds.
-        catalogue: where every package stands.
+        registry: where every package stands.
         configured: names of models that the service promised to have.
 
     Returns:
@@ -159,13 +159,13 @@ def gone_packages(found: Stamps, catalogue: Catalogue, configured: Container[str
         name = status.key.name
         if name not in configured or status.package is None:
             return False
-        others = [key for key in found if key.name == name and state_of(key, catalogue) == "ready"]
-        return not others and catalogue.newest_ready(name) is status.package
+        others = [key for key in found if key.name == name and state_of(key, registry) == "ready"]
+        return not others and registry.newest_ready(name) is status.package
 
-    return [status for status in catalogue.statuses() if status.key not in found and not must_stay(status)]
+    return [status for status in registry.statuses() if status.key not in found and not must_stay(status)]
 
 
-def changed_packages(found: Stamps, tried: Stamps, catalogue: Catalogue) -> list[PackageKey]:
+def changed_packages(found: Stamps, tried: Stamps, registry: PackageRegistry) -> list[PackageKey]:
     """Find what is ready, but lies in the folder no more as it was loaded."""
-    ready = [status.key for status in catalogue.statuses() if status.state == "ready"]
+    ready = [status.key for status in registry.statuses() if status.state == "ready"]
     return [key for key in ready if found.get(key) != tried[key]]

@@ -36,7 +36,7 @@ PRIVATE_FILE_MODE = 0o600
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class Verdicts:
+class VettingCache:
     """Remembers what passed.
 
     Args:

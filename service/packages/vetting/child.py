@@ -33,7 +33,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from service.engine.model_spec import Datatype, Role, TensorSpec
 from service.errors import GraphRefused
 from service.packages.vetting.batch_axis import ACROSS_AN_AXIS, Step, first_mixing_step
-from service.packages.vetting.sandbox import OPERATORS, RANDOM_OPERATORS, confine, fly
+from service.packages.vetting.sandbox import OPERATORS, RANDOM_OPERATORS, confine, smoke_run
 
 MAX_NODES = 10_000  # StyleGAN2 at 1024×1024 has about a thousand
 MAX_INITIALIZERS = 10_000
@@ -139,7 +139,7 @@ def vet(content: bytes, stated: StatedGraph) -> None:
     check_sizes(model, batch_coupled=stated["batch_coupled"])
     if not stated["batch_coupled"] and any(tensor["role"] == "logit" for tensor in stated["outputs"]):
         check_scores(inferred)
-    fly(content, specs(stated["inputs"]), specs(stated["outputs"]))
+    smoke_run(content, specs(stated["inputs"]), specs(stated["outputs"]))
 
 
 def specs(stated: list[StatedTensor]) -> tuple[TensorSpec, ...]:

@@ -23,7 +23,7 @@ LARGEST = 3.0
 MAX_REASON = 300  # characters of the library's own words
 
 
-def fly(model: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+def smoke_run(model: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
     """Load a graph and run it, on the CPU and on one thread.
 
     Args:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from service.errors import NotFound, NotReady, PackageError
-from service.multiprocess.repository_client import Followers, Replica
+from service.multiprocess.repository_client import Listeners, Replica
 from service.multiprocess.rpc import Channel
-from service.packages.repository.repository import Repository
+from service.packages.repository.repository import LocalRepository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from tests.support.served import Served
@@ -26,9 +26,9 @@ class Copy:
         self.replica = Replica(Settings(models_dir=models_dir, default_model="toy"), self.lifecycle.answered)
 
     @asynccontextmanager
-    async def following(self, followers: Followers, repository: Repository) -> AsyncIterator[Channel]:
-        async with wired(followers.handlers(repository), self.replica.handlers) as (near, far):
-            followers.join(far, repository)
+    async def following(self, listeners: Listeners, repository: LocalRepository) -> AsyncIterator[Channel]:
+        async with wired(listeners.handlers(repository), self.replica.handlers) as (near, far):
+            listeners.join(far, repository)
             await self.replica.follow(near)
             yield near
 
@@ -37,26 +37,26 @@ class House:
     """A repository and two copies that follow it."""
 
     def __init__(self, models_dir: Path) -> None:
-        self.followers = Followers()
-        self.served = Served(models_dir, self.followers.answered)
+        self.listeners = Listeners()
+        self.served = Served(models_dir, self.listeners.answered)
         self.repository = self.served.repository
         self.copies = (Copy(models_dir), Copy(models_dir))
 
     def following(self) -> tuple[AbstractAsyncContextManager[Channel], ...]:
         """Let both copies follow."""
-        return tuple(copy.following(self.followers, self.repository) for copy in self.copies)
+        return tuple(copy.following(self.listeners, self.repository) for copy in self.copies)
 
     async def load_all(self) -> None:
         """Load what the folder holds, and let both copies know of it."""
         await self.repository.load_all()
-        await self.followers.seen()
+        await self.listeners.seen()
 
     def agree(self) -> bool:
         """Whether both copies say what the repository says."""
         return all(said(copy.replica) == said(self.repository) for copy in self.copies)
 
 
-def said(served: Repository | Replica) -> list[tuple[object, ...]]:
+def said(served: LocalRepository | Replica) -> list[tuple[object, ...]]:
     """What is said of every package, but for the calibration, which follows from the manifest."""
     return [
         (status.key, status.state, status.reason, package and (package.manifest, package.sha256, package.report))
@@ -87,7 +87,7 @@ def test_copies_say_what_the_repository_says_whenever_they_begin_to_follow(tmp_p
         await house.load_all()
         assert house.agree()
         late = Copy(tmp_path)
-        async with late.following(house.followers, house.repository):
+        async with late.following(house.listeners, house.repository):
             for copy in (early, late):
                 assert said(copy.replica) == said(house.repository)
                 assert copy.replica.find("classes").calibration is not None
@@ -155,7 +155,7 @@ def test_a_process_that_has_gone_keeps_no_package_and_holds_up_no_change(tmp_pat
     async def scenario(house: House) -> None:
         await house.load_all()
         gone = Copy(tmp_path)
-        async with gone.following(house.followers, house.repository) as channel:
+        async with gone.following(house.listeners, house.repository) as channel:
             with gone.lifecycle.request():
                 await house.copies[0].replica.unload("toy")
                 assert house.served.states() == {"toy/1": "unloading"}

@@ -5,7 +5,7 @@ import pytest
 from service.engine.model_spec import GraphReport, LoadReport, PackageKey
 from service.errors import NotFound, NotReady
 from service.packages.manifest import read_manifest
-from service.packages.registry import Catalogue, PackageStatus, ServedPackage, State
+from service.packages.registry import PackageRegistry, PackageStatus, ServedPackage, State
 from service.packages.schema import Manifest
 from tests.support.toy import write_toy_package
 
@@ -19,9 +19,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return read_manifest(write_toy_package(tmp_path_factory.mktemp("models")))
 
 
-def catalogue(manifest: Manifest, **states: State) -> Catalogue:
+def registry(manifest: Manifest, **states: State) -> PackageRegistry:
     """Versions `v1`, `v2`, … of the default model, where they stand, and another model that is ready."""
-    made = Catalogue("toy")
+    made = PackageRegistry("toy")
     made.open()
     stands = {PackageKey("toy", int(version.removeprefix("v"))): state for version, state in states.items()}
     for key, state in (stands | {PackageKey("other", 1): "ready"}).items():
@@ -31,7 +31,7 @@ def catalogue(manifest: Manifest, **states: State) -> Catalogue:
 
 
 def test_the_newest_version_that_is_ready_answers_whatever_becomes_of_newer_ones(manifest: Manifest) -> None:
-    states = catalogue(manifest, v9="ready", v10="ready", v11="refused", v12="loading", v13="unloading", v14="unloaded")
+    states = registry(manifest, v9="ready", v10="ready", v11="refused", v12="loading", v13="unloading", v14="unloaded")
     assert states.find().key == PackageKey("toy", 10)
     assert states.find("toy", "9").key == states.find("toy", 9).key == PackageKey("toy", 9)
     assert [status.key.version for status in states.statuses("toy")] == [14, 13, 12, 11, 10, 9]
@@ -42,18 +42,18 @@ def test_the_newest_version_that_is_ready_answers_whatever_becomes_of_newer_ones
 def test_a_version_that_does_not_answer_is_not_found(manifest: Manifest, state: State) -> None:
     for version in (None, 1):
         with pytest.raises(NotFound, match=r"that is ready; there are: other/1\.$"):
-            catalogue(manifest, v1=state).find("toy", version)
+            registry(manifest, v1=state).find("toy", version)
 
 
 def test_a_version_that_is_on_its_way_is_not_ready_but_holds_no_other_up(manifest: Manifest) -> None:
-    states = catalogue(manifest, v1="ready", v2="loading")
+    states = registry(manifest, v1="ready", v2="loading")
     assert states.find().key.version == 1
     with pytest.raises(NotReady, match="toy, version 2 is still loading"):
         states.find("toy", 2)
 
 
 def test_before_anything_was_looked_for_nothing_can_be_said_not_to_exist() -> None:
-    states = Catalogue("toy")
+    states = PackageRegistry("toy")
     with pytest.raises(NotReady):
         states.find("nobody")
     states.open()

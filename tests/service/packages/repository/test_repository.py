@@ -20,7 +20,7 @@ from service.engine.interface import GenerateJob
 from service.engine.model_spec import LoadReport, PackageGraphs, PackageKey
 from service.errors import FileDamaged, GoldenMismatch, GraphRefused, ManifestRefused, NotFound, NotReady, PackageError
 from service.metrics import Telemetry
-from service.packages.repository.repository import Repository
+from service.packages.repository.repository import LocalRepository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from tests.support.served import MAX_BATCH, Served, loaded
@@ -283,7 +283,7 @@ def test_a_fault_of_the_service_on_one_package_does_not_take_the_others_down(tmp
         telemetry = Telemetry(CollectorRegistry())
         engine = FaultyEngine(Runtime(device="cpu", threads=1), BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
         settings = Settings(models_dir=tmp_path, default_model="toy")
-        repository = Repository(tmp_path, engine, settings, telemetry, Lifecycle().answered)
+        repository = LocalRepository(tmp_path, engine, settings, telemetry, Lifecycle().answered)
         try:
             await repository.load_all()
             assert repository.ready

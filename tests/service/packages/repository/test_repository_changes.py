@@ -12,7 +12,7 @@ import pytest
 
 from service.errors import FileDamaged, GoldenMismatch, ManifestRefused, NotFound, NotReady, PackageError
 from service.packages.registry import ServedPackage
-from service.packages.repository.repository import Repository
+from service.packages.repository.repository import LocalRepository
 from tests.support.served import Served, loaded
 from tests.support.toy import republish, toy_files, toy_graphs, write_toy_package
 
@@ -252,10 +252,10 @@ def test_what_was_not_named_at_the_start_is_loaded_when_it_is_asked_for(tmp_path
     run(tmp_path, scenario, load_models="toy")
 
 
-@pytest.mark.parametrize("change", [Repository.load, Repository.unload])
+@pytest.mark.parametrize("change", [LocalRepository.load, LocalRepository.unload])
 @pytest.mark.parametrize("name", ["nobody", "../toy", "", "x" * 10_000])
 def test_what_does_not_exist_can_be_neither_loaded_nor_unloaded(
-    tmp_path: Path, change: Callable[[Repository, str], Awaitable[None]], name: str
+    tmp_path: Path, change: Callable[[LocalRepository, str], Awaitable[None]], name: str
 ) -> None:
     async def scenario() -> None:
         (tmp_path / "toy").mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import PackageError
-from service.packages.vetting.cache import Verdicts
+from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits
 from tests.support.served import loaded
 from tests.support.toy import write_toy_package
@@ -19,7 +19,7 @@ ONE, OTHER = frozenset({"one"}), frozenset({"other"})
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A cache in which one graph is known to have passed."""
-    Verdicts(tmp_path, LIMITS).note(ONE)
+    VettingCache(tmp_path, LIMITS).note(ONE)
     return tmp_path
 
 
@@ -29,11 +29,11 @@ def the_file(folder: Path) -> Path:
 
 
 def test_what_passed_is_known_to_the_next_process_and_nothing_else_is(folder: Path) -> None:
-    assert Verdicts(folder, LIMITS).passed(ONE | OTHER) == ONE
+    assert VettingCache(folder, LIMITS).passed(ONE | OTHER) == ONE
 
 
 def test_a_judge_with_other_limits_judges_anew(folder: Path) -> None:
-    assert not Verdicts(folder, VettingLimits(timeout_s=1, memory_bytes=2**30)).passed(ONE)
+    assert not VettingCache(folder, VettingLimits(timeout_s=1, memory_bytes=2**30)).passed(ONE)
 
 
 def test_the_folder_is_for_its_user_alone(folder: Path) -> None:
@@ -44,39 +44,39 @@ def test_the_folder_is_for_its_user_alone(folder: Path) -> None:
 @pytest.mark.parametrize("mode", [0o720, 0o702])
 def test_a_folder_that_others_may_write_to_is_not_believed(folder: Path, mode: int) -> None:
     (folder / "vetted").chmod(mode)
-    assert not Verdicts(folder, LIMITS).passed(ONE)
+    assert not VettingCache(folder, LIMITS).passed(ONE)
 
 
 def test_a_file_that_others_may_write_to_is_not_believed(folder: Path) -> None:
     the_file(folder).chmod(0o666)
-    assert not Verdicts(folder, LIMITS).passed(ONE)
+    assert not VettingCache(folder, LIMITS).passed(ONE)
 
 
 def test_a_link_is_not_believed(folder: Path, tmp_path: Path) -> None:
     file = the_file(folder)
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    assert not Verdicts(folder, LIMITS).passed(ONE)
+    assert not VettingCache(folder, LIMITS).passed(ONE)
 
 
 def test_a_linked_folder_is_not_believed(folder: Path, tmp_path: Path) -> None:
     (folder / "vetted").rename(tmp_path / "elsewhere")
     (folder / "vetted").symlink_to(tmp_path / "elsewhere")
-    assert not Verdicts(folder, LIMITS).passed(ONE)
+    assert not VettingCache(folder, LIMITS).passed(ONE)
 
 
 def test_a_cache_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "vetted").write_text("in the way")
-    verdicts = Verdicts(tmp_path, LIMITS)
-    verdicts.note(ONE)
-    assert not verdicts.passed(ONE)
+    cache = VettingCache(tmp_path, LIMITS)
+    cache.note(ONE)
+    assert not cache.passed(ONE)
 
 
 def test_a_user_without_a_home_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    verdicts = Verdicts(Path("~nobody-of-this-name/cache"), LIMITS)
-    verdicts.note(ONE)
-    assert not verdicts.passed(ONE)
+    cache = VettingCache(Path("~nobody-of-this-name/cache"), LIMITS)
+    cache.note(ONE)
+    assert not cache.passed(ONE)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -154,6 +154,15 @@ def test_every_field_is_described(openapi: dict[str, Any], schema: str) -> None:
     ] == []
 
 
+def test_refusals_are_explained_in_the_words_that_they_have() -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    section = page.partition("## Why a request was refused")[2].partition("\n## ")[0]
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "service").rglob("*.py")))
+    quoted = re.findall(r'^\| \d{3}, "([^"]+)"', section, re.MULTILINE)
+    assert len(quoted) > 5
+    assert [words for words in quoted if words not in source] == []
+
+
 def test_the_readme_is_short_and_its_figures_stand_in_the_pages_that_it_links() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme.splitlines()) <= 200

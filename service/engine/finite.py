@@ -21,7 +21,7 @@ from service.errors import NotFinite
 LARGEST_ORDINARY = 1e6
 
 
-def are_ordinary(given: Iterable[Array | None]) -> bool:
+def all_ordinary(given: Iterable[Array | None]) -> bool:
     """Whether numbers that a caller gave are such that every graph must answer finite ones."""
     return all(
         bool((np.abs(values) <= LARGEST_ORDINARY).all())  # false of NaN

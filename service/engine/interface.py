@@ -106,7 +106,7 @@ class GenerateJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivenJob:
+class SampleJob:
     """Ask one of a package's graphs about N samples that the caller has.
 
     Attributes:
@@ -126,13 +126,13 @@ class GivenJob:
     timeout_s: float | None = None
 
 
-class ScoreJob(GivenJob):
+class ScoreJob(SampleJob):
     """Ask the discriminator for the samples' logits; where it takes a label and none are given, under every class."""
 
     __slots__ = ()
 
 
-class EncodeJob(GivenJob):
+class EncodeJob(SampleJob):
     """Ask the encoder for the samples' latents and codes, whichever it answers."""
 
     __slots__ = ()
@@ -188,7 +188,7 @@ class Samples:
     readings: NDArray[np.float32] | None = None
 
 
-def own_values(sample: NDArray[np.generic]) -> NDArray[np.float32] | NDArray[np.int64]:
+def to_sample_dtype(sample: NDArray[np.generic]) -> NDArray[np.float32] | NDArray[np.int64]:
     """Samples in the type that crosses the door: items as int64, all others as float32."""
     if sample.dtype == np.int64:
         return sample.astype(np.int64, copy=False)

@@ -105,7 +105,7 @@ class PixelDifference:
         return cls(int(steps.max()), float(steps.mean()), float(np.count_nonzero(steps) / steps.size))
 
     @property
-    def is_bearable(self) -> bool:
+    def is_acceptable(self) -> bool:
         """Whether it is within the bound of reduced precision."""
         return self.largest <= LARGEST_STEPS and self.mean <= MEAN_STEPS
 

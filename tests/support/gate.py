@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.backends.base import Runners
+from service.engine.backends.base import InstanceGroup
 from service.engine.backends.onnxruntime import Session
 from service.engine.batching.input_buffers import Rows
 from service.engine.batching.request import RowSource
@@ -65,7 +65,7 @@ class Asked(threading.local):
 
 
 class Gate:
-    """Runners that stop before each run until the test says how it ends."""
+    """Instances that stop before each run until the test says how it ends."""
 
     def __init__(self) -> None:
         self._session = toy_session()
@@ -77,14 +77,14 @@ class Gate:
 
     def runners(
         self, lanes: int = 1, wide_s: Mapping[int, float] | None = None, narrow_s: Mapping[int, float] | None = None
-    ) -> Runners:
-        """Runners of this gate, of unknown or these costs; or so that larger batches pay, with wide ones of these."""
+    ) -> InstanceGroup:
+        """Instances of this gate, of unknown or these costs; or so that larger batches pay, with wide ones of these."""
         if narrow_s is not None:
-            return Runners(_Gated(self, wide=False), None, lanes, narrow_s, {})
+            return InstanceGroup(_Gated(self, wide=False), None, lanes, narrow_s, {})
         if wide_s is None:
-            return Runners(_Gated(self, wide=False), None, lanes, {}, {})
+            return InstanceGroup(_Gated(self, wide=False), None, lanes, {}, {})
         narrow_s = {size: math.sqrt(size) for size in wide_s}
-        return Runners(_Gated(self, wide=False), _Gated(self, wide=True), lanes, narrow_s, wide_s)
+        return InstanceGroup(_Gated(self, wide=False), _Gated(self, wide=True), lanes, narrow_s, wide_s)
 
     def rows(self, request: str, latents: NDArray[np.float32]) -> RowSource:
         """A request's rows, noted when a model thread asks for them."""

@@ -20,7 +20,7 @@ from service.api.requests.body import FILE_PART, media_type_of, read_files, read
 from service.api.requests.fields import QUERY, Loc, read_conditions, read_labels
 from service.api.sample_types import Array, Images, kind_of
 from service.api.schemas.requests import SamplesQuery, SamplesRequest
-from service.engine.interface import GivenJob, own_values
+from service.engine.interface import SampleJob, to_sample_dtype
 from service.engine.model_spec import PackageKey
 from service.errors import InvalidRequest, Problem, UnsupportedMediaType
 from service.media.decoders import decode_base64, decode_image
@@ -172,7 +172,7 @@ SLICE_IMAGES = 32
 # Of the range's width. Generators overshoot by less, and what was scaled otherwise, [0, 255] say, is further away.
 MAX_BEYOND = 0.5
 
-J = TypeVar("J", bound=GivenJob)
+J = TypeVar("J", bound=SampleJob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class HeldSamples:
         return ask(
             package=self.package,
             pixels=self.rows.astype(np.uint8, copy=False) if is_pixels else None,
-            sample=None if is_pixels else own_values(self.rows),
+            sample=None if is_pixels else to_sample_dtype(self.rows),
             labels=self.labels if "label" in takes else None,
             conditions=self.conditions if "condition" in takes else None,
         )

@@ -1,6 +1,6 @@
 """One graph in many sessions that stand as one runner: one for each batch size, or one for each caller.
 
-    PerSize    a batch of B rows ──▶ the session of B        where a session's plans are made for one size
+    SessionPerBatchSize    a batch of B rows ──▶ the session of B        where a session's plans are made for one size
     Pool       any batch ──▶ a session that is free          where a session takes one caller at a time
 
 ONNX Runtime's CUDA provider keeps one plan of cuDNN's for each convolution and builds it anew whenever the batch
@@ -66,30 +66,30 @@ class LoadedGraph(Runner, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Runners:
-    """One graph, ready to run in the batch sizes of its report.
+class InstanceGroup:
+    """The sessions of one graph, ready to run in the batch sizes of its report.
 
     Attributes:
-        narrow: may be called by `lanes` threads at the same time.
-        wide: by one thread while no other is in `narrow`; None where there is one core, a device that is not the CPU,
-            no batch size to prove (a batch-coupled graph), a run too short to be spread, or where its bytes are not the
-            narrow one's.
-        lanes: how many threads keep the device busy: one a core on the CPU, one on CUDA.
-        narrow_s: batch size → the fewest seconds that a narrow run took while the graph was proven, on the CPU those of
-            its thread; for every size that serves, none for a batch-coupled graph.
-        wide_s: likewise of wide runs, by the clock on the wall: on a busy machine they only seem slower than they are,
-            and are chosen less. For the batch sizes that the wide runner takes, which are the small ones: more samples
-            are better shared out between lanes. Empty where there is no wide runner.
-        settle: brings the memory that the runners hold back to what it was when the graph was loaded; None where it
-            does not grow, or cannot be taken back. Any thread may call it, also while others run the graph.
+        single_thread: computes on its caller's thread; up to `concurrency` threads may call it at the same time.
+        all_cores: computes on all cores; for one thread, while no other is in `single_thread`. None where there is one
+            core, a device that is not the CPU, no batch size to verify (a batch-coupled graph), a run too short to be
+            spread, or where its bytes differ from those of `single_thread`.
+        concurrency: threads that keep the device busy: one per core on the CPU, one on CUDA.
+        single_thread_s: batch size → fewest seconds of a run of `single_thread` during verification; on the CPU, of its
+            thread's processor time. For every size that serves; empty for a batch-coupled graph.
+        all_cores_s: batch size → fewest seconds of a run of `all_cores`, of wall-clock time: a busy machine overstates
+            them, so that the runner is chosen less often. For the sizes that it takes, which are the small ones: more
+            samples are better shared out between threads. Empty where there is no such runner.
+        release_memory: frees the memory that the sessions took since the graph was loaded; None where it does not grow
+            or cannot be freed. Any thread may call it, also while others run the graph.
     """
 
-    narrow: Runner
-    wide: Runner | None
-    lanes: int
-    narrow_s: Mapping[int, float]
-    wide_s: Mapping[int, float]
-    settle: Callable[[], None] | None = None
+    single_thread: Runner
+    all_cores: Runner | None
+    concurrency: int
+    single_thread_s: Mapping[int, float]
+    all_cores_s: Mapping[int, float]
+    release_memory: Callable[[], None] | None = None
 
 
 def batch_of(feeds: Feeds) -> int:
@@ -97,7 +97,7 @@ def batch_of(feeds: Feeds) -> int:
     return len(next(iter(feeds.values())))
 
 
-class PerSize:
+class SessionPerBatchSize:
     """A session for each batch size.
 
     Args:
@@ -122,12 +122,12 @@ class PerSize:
         """As `Runner.compute`, for batches of the sizes there are."""
         return self._sessions[batch_of(feeds)].compute(feeds, outputs)
 
-    def only(self, sizes: Collection[int]) -> "PerSize":
+    def only(self, sizes: Collection[int]) -> "SessionPerBatchSize":
         """Keep the sessions of some of the sizes, and let go of the others."""
-        return PerSize({size: session for size, session in self._sessions.items() if size in sizes})
+        return SessionPerBatchSize({size: session for size, session in self._sessions.items() if size in sizes})
 
 
-class Pool:
+class SessionPool:
     """A session for each caller.
 
     Args:
@@ -149,7 +149,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundTensor:
+class TensorInfo:
     """One input or output as a backend found it.
 
     Attributes:
@@ -163,7 +163,7 @@ class FoundTensor:
     shape: Sequence[object]
 
 
-def hold_to_stated(stated: Sequence[TensorSpec], found: Sequence[FoundTensor], what: str) -> None:
+def check_signature(stated: Sequence[TensorSpec], found: Sequence[TensorInfo], what: str) -> None:
     """Refuse a graph whose tensors are not the stated ones; sizes that it leaves open are checked on each run.
 
     Args:
@@ -190,7 +190,7 @@ def hold_to_stated(stated: Sequence[TensorSpec], found: Sequence[FoundTensor], w
             raise GraphRefused(f"{what}: {tensor.name} has shape {there.shape}; stated is {list(tensor.shape)}")
 
 
-def check_answered(graph: str, stated: Sequence[TensorSpec], batch: int, results: Outputs) -> None:
+def check_output_shapes(graph: str, stated: Sequence[TensorSpec], batch: int, results: Outputs) -> None:
     """Refuse what a run answered in another shape than the stated one.
 
     Args:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import onnxruntime as ort
 
-from service.engine.backends.base import FoundTensor, batch_of, check_answered, hold_to_stated
+from service.engine.backends.base import TensorInfo, batch_of, check_output_shapes, check_signature
 from service.engine.config import CPU, CUDA, Device, Precision
 from service.engine.model_spec import Feeds, GraphSpec, Outputs
 from service.errors import GraphRefused, SessionFailed
@@ -64,8 +64,8 @@ class Session:
         self._outputs = spec.outputs
         self._session = _load(graph, spec.model, device, threads)
         self.provider: str = self._session.get_providers()[0]
-        hold_to_stated(spec.inputs, _found(self._session.get_inputs()), f"{graph} inputs")
-        hold_to_stated(spec.outputs, _found(self._session.get_outputs()), f"{graph} outputs")
+        check_signature(spec.inputs, _found(self._session.get_inputs()), f"{graph} inputs")
+        check_signature(spec.outputs, _found(self._session.get_outputs()), f"{graph} outputs")
 
     def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
         """As `Runner.compute`."""
@@ -74,7 +74,7 @@ class Session:
         except Exception as error:  # its exceptions share no base class
             raise SessionFailed(f"the {self.graph}'s session failed") from error
         results: Outputs = dict(zip(outputs, arrays, strict=True))
-        check_answered(self.graph, self._outputs, batch_of(feeds), results)
+        check_output_shapes(self.graph, self._outputs, batch_of(feeds), results)
         return results
 
     def shrink(self, feeds: Feeds) -> None:
@@ -125,5 +125,5 @@ def _cuda_driver_present() -> bool:
     return True
 
 
-def _found(nodes: Sequence[ort.NodeArg]) -> list[FoundTensor]:
-    return [FoundTensor(node.name, _DATATYPES.get(node.type, node.type), node.shape) for node in nodes]
+def _found(nodes: Sequence[ort.NodeArg]) -> list[TensorInfo]:
+    return [TensorInfo(node.name, _DATATYPES.get(node.type, node.type), node.shape) for node in nodes]

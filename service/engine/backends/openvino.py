@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from service.engine.backends.base import FoundTensor, batch_of, check_answered, hold_to_stated
+from service.engine.backends.base import TensorInfo, batch_of, check_output_shapes, check_signature
 from service.engine.config import OPENVINO, Precision
 from service.engine.model_spec import Array, Datatype, Feeds, GraphSpec, Outputs
 from service.errors import GraphRefused, SessionFailed
@@ -63,8 +63,8 @@ class OpenVINOGraph:
             self._model = self._core.read_model(spec.model)
         except Exception as error:  # its exceptions share no base class
             raise GraphRefused(f"{graph}: OpenVINO cannot read the graph") from error
-        hold_to_stated(spec.inputs, _found(self._model.inputs), f"{graph} inputs")
-        hold_to_stated(spec.outputs, _found(self._model.outputs), f"{graph} outputs")
+        check_signature(spec.inputs, _found(self._model.inputs), f"{graph} inputs")
+        check_signature(spec.outputs, _found(self._model.outputs), f"{graph} outputs")
 
     def compile(self, batch: int | None, threads: int) -> "OpenVINOSession":
         """Compile it.
@@ -134,7 +134,7 @@ class OpenVINOSession:
             results: Outputs = {name: answered[name].copy() for name in outputs}
         except Exception as error:  # its exceptions share no base class
             raise SessionFailed(f"the {self.graph}'s session failed") from error
-        check_answered(self.graph, self._spec.outputs, batch, results)
+        check_output_shapes(self.graph, self._spec.outputs, batch, results)
         return results
 
     def _fetch(self, output: str) -> Array:
@@ -149,9 +149,9 @@ class OpenVINOSession:
         self._batch = batch
 
 
-def _found(ports: Sequence[ov.Output]) -> list[FoundTensor]:
+def _found(ports: Sequence[ov.Output]) -> list[TensorInfo]:
     return [
-        FoundTensor(
+        TensorInfo(
             port.get_any_name(),
             _DATATYPES.get(port.get_element_type(), port.get_element_type().get_type_name()),
             [size.get_length() if size.is_static else str(size) for size in port.get_partial_shape()],

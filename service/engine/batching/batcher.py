@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from service.engine.backends.base import Runners
+from service.engine.backends.base import InstanceGroup
 from service.engine.batching.batch_size import RunSizes
 from service.engine.batching.input_buffers import BatchInputs
 from service.engine.batching.load import Occupancy
@@ -75,7 +75,7 @@ class Batcher:
     Make it on the event loop that will ask it; `stop` ends its threads.
 
     Args:
-        runners: the graph, and what it costs here.
+        instances: the graph, and what it costs here.
         tensors: its inputs.
         buckets: allowed batch sizes, ascending; none runs each request alone and unpadded.
         limits: how much may run and wait.
@@ -89,7 +89,7 @@ class Batcher:
 
     def __init__(
         self,
-        runners: Runners,
+        instances: InstanceGroup,
         tensors: Sequence[TensorSpec],
         buckets: Sequence[int],
         limits: BatchLimits,
@@ -97,8 +97,8 @@ class Batcher:
         occupancy: Occupancy,
         finite: Finite = UNCHECKED,
     ) -> None:
-        sizes = RunSizes(buckets, runners.narrow_s, runners.wide_s) if buckets else None
-        lanes = runners.lanes if sizes is None or sizes.pays_to_hand_over else 1
+        sizes = RunSizes(buckets, instances.single_thread_s, instances.all_cores_s) if buckets else None
+        lanes = instances.concurrency if sizes is None or sizes.pays_to_hand_over else 1
         self.meter = meter
         self._desk = Desk(BatchPolicy(limits, sizes, lanes), lanes, meter, occupancy)
         self._loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ class Batcher:
         self._waking = False
 
         def worker() -> Worker:
-            return Worker(self._desk, runners, BatchInputs(tensors, sizes.largest if sizes else 0), finite)
+            return Worker(self._desk, instances, BatchInputs(tensors, sizes.largest if sizes else 0), finite)
 
         for number in range(1, lanes + 1):
             Lane(f"{meter.name}-{number}", self._desk, worker(), self._post_answers, self._post_end).start()
@@ -124,7 +124,7 @@ class Batcher:
         outputs: Sequence[str],
         deadline: float | None = None,
         *,
-        ordinary: bool = True,
+        expect_finite: bool = True,
     ) -> Outputs:
         """Have samples computed.
 
@@ -133,7 +133,7 @@ class Batcher:
             samples: how many, at least 1.
             outputs: names of the outputs wanted.
             deadline: when to give up, on `time.monotonic`; None never.
-            ordinary: whether its inputs are such that the graph must answer finite numbers.
+            expect_finite: whether its inputs are such that the graph must answer finite numbers.
 
         Returns:
             Output name → [samples, …]. An array may be a view of a larger batch: do not write to it.
@@ -146,7 +146,7 @@ class Batcher:
             NotFinite: what it gave for some of the samples is not finite, although it should be.
         """
         future: asyncio.Future[Outputs] = self._loop.create_future()
-        request = Request(source, samples, outputs, deadline, future, time.monotonic(), ordinary=ordinary)
+        request = Request(source, samples, outputs, deadline, future, time.monotonic(), expect_finite=expect_finite)
         try:
             self._desk.admit(request)
             if not self._waking:

@@ -32,7 +32,7 @@ class Request:
         deadline: when its caller stops waiting, on `time.monotonic`; None never.
         future: its answer.
         arrived: on `time.monotonic`.
-        ordinary: whether its inputs are such that the graph must answer finite numbers.
+        expect_finite: whether its inputs are such that the graph must answer finite numbers.
 
     Attributes:
         source: as given, and so are the others.
@@ -44,8 +44,18 @@ class Request:
     """
 
     __slots__ = (
-        "arrived", "began", "computed", "deadline", "future", "ordinary", "outputs",
-        "results", "samples", "source", "stages", "ticket",
+        "arrived",
+        "began",
+        "computed",
+        "deadline",
+        "expect_finite",
+        "future",
+        "outputs",
+        "results",
+        "samples",
+        "source",
+        "stages",
+        "ticket",
     )  # fmt: skip
 
     def __init__(
@@ -57,7 +67,7 @@ class Request:
         future: asyncio.Future[Outputs],
         arrived: float,
         *,
-        ordinary: bool = True,
+        expect_finite: bool = True,
     ) -> None:
         self.source = source
         self.samples = samples
@@ -65,7 +75,7 @@ class Request:
         self.deadline = deadline
         self.future = future
         self.arrived = arrived
-        self.ordinary = ordinary
+        self.expect_finite = expect_finite
         self.ticket = -1
         self.began = arrived
         self.results: Outputs = {}

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from service.engine.backends.base import Runners
+from service.engine.backends.base import InstanceGroup
 from service.engine.batching.input_buffers import BatchInputs
 from service.engine.batching.queue import Desk, Gate, Piece, Taken
 from service.engine.batching.request import Request
@@ -52,14 +52,14 @@ class Worker:
 
     Args:
         desk: where the batches come from.
-        runners: of the graph.
+        instances: of the graph.
         inputs: its own room.
         finite: which outputs must be finite.
     """
 
-    def __init__(self, desk: Desk, runners: Runners, inputs: BatchInputs, finite: Finite) -> None:
+    def __init__(self, desk: Desk, instances: InstanceGroup, inputs: BatchInputs, finite: Finite) -> None:
         self._desk = desk
-        self._runners = runners
+        self._instances = instances
         self._inputs = inputs
         self._finite = finite
 
@@ -125,9 +125,9 @@ class Worker:
         feeds = self._inputs.feeds(filled, size)
         wanted = [name for _, request in pieces for name in request.outputs]
         outputs = list(dict.fromkeys([*wanted, *self._finite.outputs]))
-        wide = self._runners.wide if prepared.taken.wide else None
+        wide = self._instances.all_cores if prepared.taken.wide else None
         began = time.monotonic()
-        batch = (wide or self._runners.narrow).compute(feeds, outputs)
+        batch = (wide or self._instances.single_thread).compute(feeds, outputs)
         ran = time.monotonic()
         broken = self._broken(pieces, batch)
         self._hand_out(pieces, batch)
@@ -142,7 +142,7 @@ class Worker:
         count = first = 0
         for piece, request in pieces:
             last = first + piece.stop - piece.start
-            if request.ordinary and (found := int(rows[first:last].sum())):
+            if request.expect_finite and (found := int(rows[first:last].sum())):
                 broken.append((piece, request))
                 count += found
             first = last

@@ -18,11 +18,11 @@ from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.config import Runtime
 from service.engine.core import infer
-from service.engine.core.pipeline import Judge, Pipeline, RunningGraph
-from service.engine.core.validation import Offer
+from service.engine.core.pipeline import Discriminator, Pipeline, RunningGraph
+from service.engine.core.validation import Capabilities
 from service.engine.finite import Finite
 from service.engine.interface import InferJob, Job, Samples
-from service.engine.loading.loader import ProvenGraph, ProvenPackage, prove_package
+from service.engine.loading.loader import VerifiedGraph, VerifiedPackage, load_package
 from service.engine.model_spec import Array, GraphKind, LoadReport, PackageGraphs, PackageKey, Role
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull
@@ -47,20 +47,23 @@ class _Loaded:
     Args:
         pipeline: the way of its jobs.
         graphs: what it runs, each with its batcher.
-        settling: how to bring their memory back to what loading left of it.
+        memory_releases: how to bring their memory back to what loading left of it.
 
     Attributes:
         pipeline: as given.
-        graphs: likewise, and so is `settling`.
+        graphs: likewise, and so are `memory_releases`.
         jobs: how many it has.
     """
 
     def __init__(
-        self, pipeline: Pipeline, graphs: Mapping[GraphKind, RunningGraph], settling: Sequence[Callable[[], None]]
+        self,
+        pipeline: Pipeline,
+        graphs: Mapping[GraphKind, RunningGraph],
+        memory_releases: Sequence[Callable[[], None]],
     ) -> None:
         self.pipeline = pipeline
         self.graphs = graphs
-        self.settling = settling
+        self.memory_releases = memory_releases
         self.jobs = 0
         self._idle = asyncio.Event()
 
@@ -107,7 +110,7 @@ class LocalEngine:
     async def load(self, package: PackageGraphs) -> LoadReport:
         """As `Engine.load`; the same package loaded again takes over from itself."""
         started = time.monotonic()
-        proven = await asyncio.to_thread(prove_package, package, self._runtime, self._limits)
+        proven = await asyncio.to_thread(load_package, package, self._runtime, self._limits)
         await asyncio.to_thread(give_back_freed_memory)
         self._refuse_if_draining()
         load_s = time.monotonic() - started
@@ -144,7 +147,7 @@ class LocalEngine:
             graph = loaded.graphs.get(job.graph)
             if graph is None:
                 raise NotFound(f"{job.package} has no {job.graph}")
-            return await infer.infer(job, graph, loaded.pipeline.offer, _deadline(job))
+            return await infer.infer(job, graph, loaded.pipeline.capabilities, _deadline(job))
         except TURNED_AWAY as error:
             self._count_rejected(error)
             raise
@@ -197,8 +200,8 @@ class LocalEngine:
         """Free what nobody refers to, then what sessions grew by, then give the pages back."""
         gc.collect()
         for loaded in list(self._packages.values()):
-            for settle in loaded.settling:
-                settle()
+            for release_memory in loaded.memory_releases:
+                release_memory()
         give_back_freed_memory()
 
     def _count_rejected(self, error: BaseException) -> None:
@@ -214,32 +217,36 @@ class LocalEngine:
         if self._draining:
             raise NotReady(STOPPING)
 
-    def _start(self, package: PackageGraphs, proven: ProvenPackage) -> _Loaded:
+    def _start(self, package: PackageGraphs, proven: VerifiedPackage) -> _Loaded:
         """Give each graph its lanes."""
         graphs: dict[GraphKind, RunningGraph] = {}
 
-        def run(kind: GraphKind, graph: ProvenGraph) -> RunningGraph:
+        def run(kind: GraphKind, graph: VerifiedGraph) -> RunningGraph:
             meter = Meter(self._telemetry, package.key.name, kind)
             inputs = list(graph.inputs.values())
             floats = [output.name for output in graph.outputs.values() if output.dtype.kind == "f"]
             finite = Finite(floats, f"the {kind} of {package.key}")
             buckets = graph.report.buckets
-            batcher = Batcher(graph.runners, inputs, buckets, self._limits, meter, self._occupancy, finite)
+            batcher = Batcher(graph.instances, inputs, buckets, self._limits, meter, self._occupancy, finite)
             graphs[kind] = RunningGraph(batcher, graph.inputs, graph.outputs)
             return graphs[kind]
 
         judge = encoder = None
         if (graph := proven.discriminator) is not None:
-            judge = Judge(run("discriminator", graph), graph.batch_coupled, graph.density_ratio)
+            judge = Discriminator(run("discriminator", graph), graph.batch_coupled, graph.density_ratio)
         if proven.encoder is not None:
             encoder = run("encoder", proven.encoder)
         generator = run("generator", proven.generator)
         parts = (proven.generator, proven.discriminator, proven.encoder)
-        settling = [part.runners.settle for part in parts if part is not None and part.runners.settle is not None]
+        memory_releases = [
+            part.instances.release_memory
+            for part in parts
+            if part is not None and part.instances.release_memory is not None
+        ]
         return _Loaded(
-            Pipeline(_offer(package, proven, self._limits), package.sample_range, generator, judge, encoder),
+            Pipeline(_capabilities(package, proven, self._limits), package.sample_range, generator, judge, encoder),
             graphs,
-            settling,
+            memory_releases,
         )
 
 
@@ -248,18 +255,18 @@ def _deadline(job: Job | InferJob) -> float | None:
     return None if job.timeout_s is None else time.monotonic() + job.timeout_s
 
 
-def _offer(
+def _capabilities(
     package: PackageGraphs,
-    proven: ProvenPackage,
+    proven: VerifiedPackage,
     limits: BatchLimits,
-) -> Offer:
+) -> Capabilities:
     pixels = proven.generator.outputs.get("pixels")
-    together = proven.discriminator is not None and proven.discriminator.batch_coupled
+    scores_groups = proven.discriminator is not None and proven.discriminator.batch_coupled
 
-    def beside(graph: ProvenGraph | None) -> frozenset[Role]:
+    def conditioning(graph: VerifiedGraph | None) -> frozenset[Role]:
         return frozenset(() if graph is None else graph.inputs.keys() - {"sample"})
 
-    return Offer(
+    return Capabilities(
         latent_size=package.latent_size,
         prior=package.prior,
         label_count=package.label_count,
@@ -268,7 +275,7 @@ def _offer(
         item_count=package.item_count,
         sample_shape=proven.generator.outputs["sample"].shape[1:],
         pixels_shape=None if pixels is None else pixels.shape[1:],
-        judged_by=beside(proven.discriminator),
-        encoded_by=beside(proven.encoder),
-        largest_group=limits.request_queue_samples if together else None,
+        discriminator_conditioning=conditioning(proven.discriminator),
+        encoder_conditioning=conditioning(proven.encoder),
+        largest_group=limits.request_queue_samples if scores_groups else None,
     )

@@ -17,8 +17,8 @@ import numpy as np
 from service.engine.batching.input_buffers import Rows
 from service.engine.batching.request import RowSource
 from service.engine.core.pipeline import RunningGraph
-from service.engine.core.validation import Offer
-from service.engine.finite import are_ordinary
+from service.engine.core.validation import Capabilities
+from service.engine.finite import all_ordinary
 from service.engine.interface import InferJob
 from service.engine.loading.signature import Tensors
 from service.engine.model_spec import Array, Role, TensorSpec
@@ -37,13 +37,15 @@ from service.errors import InvalidRequest, Problem
 Recipes = dict[Role, Recipe]
 
 
-async def infer(job: InferJob, graph: RunningGraph, offer: Offer, deadline: float | None) -> dict[str, Array]:
+async def infer(
+    job: InferJob, graph: RunningGraph, capabilities: Capabilities, deadline: float | None
+) -> dict[str, Array]:
     """Answer one job.
 
     Args:
         job: for this graph.
         graph: it.
-        offer: of its package.
+        capabilities: of its package.
         deadline: on `time.monotonic`; None never.
 
     Returns:
@@ -55,19 +57,19 @@ async def infer(job: InferJob, graph: RunningGraph, offer: Offer, deadline: floa
         SessionFailed: likewise.
         NotFinite: likewise; not where the caller gave numbers that are not finite, or beyond all reason.
     """
-    count, rows = plan(job, graph.inputs, graph.outputs, offer)
-    ordinary = are_ordinary(job.inputs.values())
-    return await graph.batcher.ask(rows, count, list(job.outputs), deadline, ordinary=ordinary)
+    count, rows = plan(job, graph.inputs, graph.outputs, capabilities)
+    expect_finite = all_ordinary(job.inputs.values())
+    return await graph.batcher.ask(rows, count, list(job.outputs), deadline, expect_finite=expect_finite)
 
 
-def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tuple[int, RowSource]:
+def plan(job: InferJob, inputs: Tensors, outputs: Tensors, capabilities: Capabilities) -> tuple[int, RowSource]:
     """Hold a job against the graph that it asks; pure.
 
     Args:
         job: which tensors it gives, which it wants.
         inputs: the graph's, by role.
         outputs: likewise.
-        offer: of the package.
+        capabilities: of the package.
 
     Returns:
         N, and what writes the rows of some of the samples.
@@ -79,19 +81,19 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tupl
     _check_known("outputs", job.outputs, outputs)
     if not job.outputs or len(set(job.outputs)) < len(job.outputs):
         raise _invalid("outputs", "name at least one output, and each only once")
-    recipes = _recipes(job, inputs, offer)
+    recipes = _recipes(job, inputs, capabilities)
     counts = {} if job.seeds is None else {"seeds": len(job.seeds)}
     for tensor in inputs.values():
         if tensor.name in job.inputs:
             counts[tensor.name] = _count(job.inputs[tensor.name], tensor)
-            _check_ids(job.inputs[tensor.name], tensor, offer)
+            _check_ids(job.inputs[tensor.name], tensor, capabilities)
         elif tensor.role not in recipes:
             raise _invalid("inputs", f"`{tensor.name}` is missing")
     if len(set(counts.values())) > 1:
         raise _invalid("inputs", f"each input needs as many rows as the others, not {counts}")
     count = next(iter(counts.values()))
-    if "logit" in outputs and offer.largest_group is not None and count > offer.largest_group:
-        words = f"this discriminator judges samples together, at most {offer.largest_group} at a time"
+    if "logit" in outputs and capabilities.largest_group is not None and count > capabilities.largest_group:
+        words = f"this discriminator judges samples together, at most {capabilities.largest_group} at a time"
         raise _invalid("inputs", words)
 
     given = {role: job.inputs[tensor.name] for role, tensor in inputs.items() if tensor.name in job.inputs}
@@ -107,19 +109,19 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, offer: Offer) -> tupl
     return count, write
 
 
-def _recipes(job: InferJob, inputs: Tensors, offer: Offer) -> Recipes:
+def _recipes(job: InferJob, inputs: Tensors, capabilities: Capabilities) -> Recipes:
     """By role, how what is left out of the inputs is drawn.
 
     Raises:
         InvalidRequest: the sampler cannot draw from these seeds, or nothing is left to draw.
     """
-    seeds, codes, classes = job.seeds, offer.codes, offer.label_count
+    seeds, codes, classes = job.seeds, capabilities.codes, capabilities.label_count
     if seeds is None:
         return {}
     if not len(seeds):
         raise _invalid("seeds", "at least one seed is needed")
-    sampler.check_seeds(seeds, offer.prior, job.sampler)
-    by_role: dict[Role, Recipe] = {"latent": latent_recipe(offer.latent_size, offer.prior, job.sampler)}
+    sampler.check_seeds(seeds, capabilities.prior, job.sampler)
+    by_role: dict[Role, Recipe] = {"latent": latent_recipe(capabilities.latent_size, capabilities.prior, job.sampler)}
     if classes is not None:
         by_role["label"] = label_recipe(classes)
     if codes is not None:
@@ -159,10 +161,10 @@ def _count(values: Array, tensor: TensorSpec) -> int:
     return len(values)
 
 
-def _check_ids(values: Array, tensor: TensorSpec, offer: Offer) -> None:
+def _check_ids(values: Array, tensor: TensorSpec, capabilities: Capabilities) -> None:
     """Hold classes, conditions and items to those there are; every other input may be any number."""
     ids: dict[Role, int | None] = {
-        "label": offer.label_count, "condition": offer.condition_count, "sample": offer.item_count
+        "label": capabilities.label_count, "condition": capabilities.condition_count, "sample": capabilities.item_count
     }  # fmt: skip
     known = ids.get(tensor.role)
     if known is not None and (values.min() < np.int64(0) or values.max() >= np.int64(known)):

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.batching.input_buffers import Rows
-from service.engine.core.validation import Offer, check_generate
-from service.engine.finite import are_ordinary
+from service.engine.core.validation import Capabilities, check_generate
+from service.engine.finite import all_ordinary
 from service.engine.interface import GenerateJob
 from service.engine.model_spec import Array, CodeSpec, Role
 from service.engine.pixels import dequantise
@@ -26,17 +26,17 @@ from service.engine.sampling.philox import Seeds
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SampleInputs:
     """Samples to judge or to encode.
 
     Attributes:
         rows: pixels [N, H, W, C] uint8, or samples [N, …] as the package makes them.
-        beside: [N] each, by role: label, condition.
+        conditioning: [N] each, by role: label, condition.
         sample_range: (lo, hi) of an image's values; None for other samples, which have no pixels.
     """
 
     rows: Array
-    beside: Mapping[Role, Array]
+    conditioning: Mapping[Role, Array]
     sample_range: tuple[float, float] | None
 
     def __len__(self) -> int:
@@ -53,16 +53,16 @@ class Given:
     @property
     def is_ordinary(self) -> bool:
         """Whether every graph must answer finite numbers to them."""
-        return are_ordinary([self.rows])
+        return all_ordinary([self.rows])
 
-    def part(self, place: slice) -> "Given":
+    def part(self, place: slice) -> "SampleInputs":
         """Some of the samples."""
-        beside = {role: values[place] for role, values in self.beside.items()}
-        return replace(self, rows=self.rows[place], beside=beside)
+        conditioning = {role: values[place] for role, values in self.conditioning.items()}
+        return replace(self, rows=self.rows[place], conditioning=conditioning)
 
-    def labelled(self, label: int) -> "Given":
+    def labelled(self, label: int) -> "SampleInputs":
         """The samples under one class."""
-        return replace(self, beside={**self.beside, "label": np.full(len(self), label, np.int64)})
+        return replace(self, conditioning={**self.conditioning, "label": np.full(len(self), label, np.int64)})
 
     def write(self, start: int, stop: int, rows: Rows) -> Sequence[Draw]:
         """Write samples `start` … `stop` − 1 where the graph takes them.
@@ -78,13 +78,13 @@ class Given:
         sample = self.values(start, stop)
         # Of a row of P samples side by side, each is this one.
         rows["sample"].reshape(len(sample), -1, math.prod(sample.shape[1:]))[:] = sample.reshape(len(sample), 1, -1)
-        for role in rows.keys() & self.beside.keys():
-            rows[role][:] = self.beside[role][start:stop]
+        for role in rows.keys() & self.conditioning.keys():
+            rows[role][:] = self.conditioning[role][start:stop]
         return ()
 
 
 @dataclass(frozen=True, slots=True)
-class UnderEveryClass:
+class SampleInputsPerClass:
     """N samples, each under K classes in turn: N·K rows of a graph, none of which is held before a batch asks for it.
 
     Attributes:
@@ -92,7 +92,7 @@ class UnderEveryClass:
         classes: K.
     """
 
-    given: Given
+    given: SampleInputs
     classes: int
 
     def __len__(self) -> int:
@@ -110,17 +110,17 @@ class UnderEveryClass:
         first, last = int(samples[0]), int(samples[-1]) + 1
         part = self.given.part(slice(first, last))
         of_rows = samples - first
-        beside: dict[Role, Array] = {role: values[of_rows] for role, values in part.beside.items()}
-        repeated = Given(part.values(0, last - first)[of_rows], {**beside, "label": labels}, None)
+        conditioning: dict[Role, Array] = {role: values[of_rows] for role, values in part.conditioning.items()}
+        repeated = SampleInputs(part.values(0, last - first)[of_rows], {**conditioning, "label": labels}, None)
         return repeated.write(0, stop - start, rows)
 
 
-class Noise:
+class GeneratorInputs:
     """The inputs of one job's samples.
 
     Args:
         job: which samples.
-        offer: of the package.
+        capabilities: of the package.
 
     Attributes:
         labels: [N], given or drawn, each from the moment its sample's inputs were asked for; None without classes.
@@ -130,16 +130,20 @@ class Noise:
         InvalidRequest: the job does not fit the package.
     """
 
-    def __init__(self, job: GenerateJob, offer: Offer) -> None:
-        self._given = check_generate(job, offer)
+    def __init__(self, job: GenerateJob, capabilities: Capabilities) -> None:
+        self._given = check_generate(job, capabilities)
         self._job = job
-        self._latent = latent_recipe(offer.latent_size, offer.prior, job.sampler, job.truncation)
-        self._label = None if offer.label_count is None or job.labels is not None else label_recipe(offer.label_count)
-        self._codes = offer.codes
+        self._latent = latent_recipe(capabilities.latent_size, capabilities.prior, job.sampler, job.truncation)
+        self._label = (
+            None
+            if capabilities.label_count is None or job.labels is not None
+            else label_recipe(capabilities.label_count)
+        )
+        self._codes = capabilities.codes
         self.labels = job.labels if self._label is None else np.empty(len(self), np.int64)
         self.codes: NDArray[np.float64] | None = None
-        if offer.codes is not None:
-            left_out = np.full((len(self), offer.codes.count), np.nan)
+        if capabilities.codes is not None:
+            left_out = np.full((len(self), capabilities.codes.count), np.nan)
             self.codes = left_out if job.codes is None else job.codes.copy()
 
     def __len__(self) -> int:
@@ -147,7 +151,7 @@ class Noise:
         return len(self._given)
 
     @property
-    def beside(self) -> dict[Role, Array]:
+    def conditioning(self) -> dict[Role, Array]:
         """What the samples were drawn for, by role: what a discriminator may be told of them."""
         given: dict[Role, Array | None] = {"label": self.labels, "condition": self._job.conditions}
         return {role: values for role, values in given.items() if values is not None}

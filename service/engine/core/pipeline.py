@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from service.engine.batching.batcher import Batcher
 from service.engine.batching.request import RowSource
-from service.engine.core.inputs import Given, Noise, UnderEveryClass
-from service.engine.core.validation import Offer, check_encode, check_generate, check_score
-from service.engine.finite import are_ordinary
-from service.engine.interface import EncodeJob, GenerateJob, Job, Samples, ScoreJob, Selection, own_values
+from service.engine.core.inputs import GeneratorInputs, SampleInputs, SampleInputsPerClass
+from service.engine.core.validation import Capabilities, check_encode, check_generate, check_score
+from service.engine.finite import all_ordinary
+from service.engine.interface import EncodeJob, GenerateJob, Job, Samples, ScoreJob, Selection, to_sample_dtype
 from service.engine.loading.signature import Tensors
 from service.engine.model_spec import Array, DensityRatio, Role
 from service.engine.sampling.selection import select
@@ -52,7 +52,7 @@ class RunningGraph:
         wanted: Collection[Role],
         deadline: float | None,
         *,
-        ordinary: bool = True,
+        expect_finite: bool = True,
     ) -> dict[Role, Array]:
         """Have samples computed; as `Batcher.ask`, but by role.
 
@@ -61,15 +61,15 @@ class RunningGraph:
             samples: how many.
             wanted: outputs to fetch.
             deadline: on `time.monotonic`; None never.
-            ordinary: as in `Batcher.ask`.
+            expect_finite: as in `Batcher.ask`.
         """
         names = {role: self.outputs[role].name for role in wanted}
-        results = await self.batcher.ask(source, samples, list(names.values()), deadline, ordinary=ordinary)
+        results = await self.batcher.ask(source, samples, list(names.values()), deadline, expect_finite=expect_finite)
         return {role: results[name] for role, name in names.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class Discriminator:
     """A running discriminator.
 
     Attributes:
@@ -82,7 +82,9 @@ class Judge:
     batch_coupled: bool
     density_ratio: DensityRatio | None
 
-    async def together(self, given: Given | UnderEveryClass, deadline: float | None) -> NDArray[np.float32]:
+    async def score_group(
+        self, given: SampleInputs | SampleInputsPerClass, deadline: float | None
+    ) -> NDArray[np.float32]:
         """Judge samples that belong together.
 
         Args:
@@ -96,10 +98,10 @@ class Judge:
             TryAgainError: as `Batcher.ask` says.
             SessionFailed: likewise.
         """
-        outputs = await self.graph.ask(given.write, len(given), {"logit"}, deadline, ordinary=given.is_ordinary)
+        outputs = await self.graph.ask(given.write, len(given), {"logit"}, deadline, expect_finite=given.is_ordinary)
         return outputs["logit"].astype(np.float32, copy=False)
 
-    async def under_every_class(self, given: Given, classes: int, deadline: float | None) -> NDArray[np.float32]:
+    async def score_every_class(self, given: SampleInputs, classes: int, deadline: float | None) -> NDArray[np.float32]:
         """Judge samples under each class in turn, as each class named for all of them would have them judged.
 
         Args:
@@ -115,16 +117,16 @@ class Judge:
             SessionFailed: likewise.
         """
         if not self.batch_coupled:
-            logits = await self.together(UnderEveryClass(given, classes), deadline)
+            logits = await self.score_group(SampleInputsPerClass(given, classes), deadline)
             return logits.reshape(len(given), classes)
         groups = [given.labelled(label) for label in range(classes)]  # a group of one class is never another's mate
-        return np.stack([await self.together(group, deadline) for group in groups], axis=1)
+        return np.stack([await self.score_group(group, deadline) for group in groups], axis=1)
 
-    async def each(self, given: Given, deadline: float | None) -> NDArray[np.float32]:
+    async def score_each(self, given: SampleInputs, deadline: float | None) -> NDArray[np.float32]:
         """Judge every sample for itself; as `together` otherwise."""
         if not self.batch_coupled:
-            return await self.together(given, deadline)
-        alone = [await self.together(given.part(slice(i, i + 1)), deadline) for i in range(len(given))]
+            return await self.score_group(given, deadline)
+        alone = [await self.score_group(given.part(slice(i, i + 1)), deadline) for i in range(len(given))]
         return np.concatenate(alone)
 
 
@@ -133,17 +135,17 @@ class Pipeline:
     """Answers jobs with one package's graphs.
 
     Attributes:
-        offer: what the package offers.
+        capabilities: what the package can do.
         sample_range: (lo, hi) of an image's values; None for other samples.
         generator: noise → sample and pixels.
         judge: its discriminator, where it has one.
         encoder: sample → latent or codes, where it has one.
     """
 
-    offer: Offer
+    capabilities: Capabilities
     sample_range: tuple[float, float] | None
     generator: RunningGraph
-    judge: Judge | None
+    judge: Discriminator | None
     encoder: RunningGraph | None
 
     def answer(self, job: Job, deadline: float | None) -> Coroutine[None, None, Samples]:
@@ -169,58 +171,60 @@ class Pipeline:
                 return self._encode(job, deadline)
 
     async def _select(self, job: GenerateJob, selection: Selection, deadline: float | None) -> Samples:
-        seeds = check_generate(job, self.offer).astype(np.uint64, copy=False)
-        ratio = self._needed_judge().density_ratio
+        seeds = check_generate(job, self.capabilities).astype(np.uint64, copy=False)
+        ratio = self._require_discriminator().density_ratio
         return await select(job, seeds, selection, ratio, lambda candidates: self._draw(candidates, deadline))
 
     async def _draw(self, job: GenerateJob, deadline: float | None) -> Samples:
-        judge = self._needed_judge() if job.want_logits else None
-        noise = Noise(job, self.offer)
-        judged: Role = "sample" if self.offer.pixels_shape is None else "pixels"
+        judge = self._require_discriminator() if job.want_logits else None
+        noise = GeneratorInputs(job, self.capabilities)
+        judged: Role = "sample" if self.capabilities.pixels_shape is None else "pixels"
         wanted: list[Role] = []
         if job.want_pixels or (job.want_logits and judged == "pixels"):
             wanted.append("pixels")
         if job.want_sample or (job.want_logits and judged == "sample"):
             wanted.append("sample")
         generated_by = deadline if judge is None else _with_time_to_judge(deadline, judge, len(noise))
-        ordinary = are_ordinary([job.latents])
-        outputs = await self.generator.ask(noise.write, len(noise), wanted, generated_by, ordinary=ordinary)
+        expect_finite = all_ordinary([job.latents])
+        outputs = await self.generator.ask(noise.write, len(noise), wanted, generated_by, expect_finite=expect_finite)
         logits = None
         if judge is not None:
-            logits = await judge.each(Given(outputs[judged], noise.beside, self.sample_range), deadline)
+            logits = await judge.score_each(
+                SampleInputs(outputs[judged], noise.conditioning, self.sample_range), deadline
+            )
         return Samples(
             pixels=outputs["pixels"].astype(np.uint8, copy=False) if job.want_pixels else None,
-            sample=own_values(outputs["sample"]) if job.want_sample else None,
+            sample=to_sample_dtype(outputs["sample"]) if job.want_sample else None,
             logits=logits,
             labels=noise.labels,
             codes=noise.codes,
         )
 
     async def _score(self, job: ScoreJob, deadline: float | None) -> Samples:
-        judge = self._needed_judge()
-        given = Given(*check_score(job, self.offer), self.sample_range)
-        if "label" in self.offer.judged_by and job.labels is None:
-            classes = self.offer.label_count or 0
-            return Samples(logits=await judge.under_every_class(given, classes, deadline))
-        return Samples(logits=await judge.together(given, deadline), labels=job.labels)
+        judge = self._require_discriminator()
+        given = SampleInputs(*check_score(job, self.capabilities), self.sample_range)
+        if "label" in self.capabilities.discriminator_conditioning and job.labels is None:
+            classes = self.capabilities.label_count or 0
+            return Samples(logits=await judge.score_every_class(given, classes, deadline))
+        return Samples(logits=await judge.score_group(given, deadline), labels=job.labels)
 
     async def _encode(self, job: EncodeJob, deadline: float | None) -> Samples:
         if self.encoder is None:
             raise InvalidRequest(Problem(("package",), "this package has no encoder"))
-        given = Given(*check_encode(job, self.offer), self.sample_range)
+        given = SampleInputs(*check_encode(job, self.capabilities), self.sample_range)
         outputs = await self.encoder.ask(
-            given.write, len(given), list(self.encoder.outputs), deadline, ordinary=given.is_ordinary
+            given.write, len(given), list(self.encoder.outputs), deadline, expect_finite=given.is_ordinary
         )
         floats = {role: values.astype(np.float32, copy=False) for role, values in outputs.items()}
         return Samples(latents=floats.get("latent"), readings=floats.get("code"), labels=job.labels)
 
-    def _needed_judge(self) -> Judge:
+    def _require_discriminator(self) -> Discriminator:
         if self.judge is None:
             raise InvalidRequest(Problem(("package",), "this package has no discriminator"))
         return self.judge
 
 
-def _with_time_to_judge(deadline: float | None, judge: Judge, samples: int) -> float | None:
+def _with_time_to_judge(deadline: float | None, judge: Discriminator, samples: int) -> float | None:
     """When samples must be there so that they can still be judged in time; at most half of the time is kept for that.
 
     A generator that is done at the last moment would be answered by a discriminator that has none left.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.interface import Curve, EncodeJob, GenerateJob, GivenJob, Path, ScoreJob
+from service.engine.interface import Curve, EncodeJob, GenerateJob, Path, SampleJob, ScoreJob
 from service.engine.model_spec import CodeSpec, Prior, Role
 from service.engine.sampling.batched import misfit
 from service.engine.sampling.sampler import check_redraws, check_seeds
@@ -25,8 +25,8 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """What a package offers to a job.
+class Capabilities:
+    """What a package can do for a job.
 
     Attributes:
         latent_size: Z.
@@ -37,8 +37,8 @@ class Offer:
         item_count: items that a sample is one of, else None.
         sample_shape: of one sample, [C, H, W] of an image.
         pixels_shape: [H, W, C] of an image, else None.
-        judged_by: what the discriminator takes beside a sample: label, condition.
-        encoded_by: what the encoder takes beside a sample, likewise.
+        discriminator_conditioning: what the discriminator takes beside a sample: label, condition.
+        encoder_conditioning: what the encoder takes beside a sample, likewise.
         largest_group: most samples in one ScoreJob, where they are judged together; None where they are not.
     """
 
@@ -50,12 +50,12 @@ class Offer:
     item_count: int | None
     sample_shape: tuple[int, ...]
     pixels_shape: tuple[int, ...] | None
-    judged_by: frozenset[Role]
-    encoded_by: frozenset[Role]
+    discriminator_conditioning: frozenset[Role]
+    encoder_conditioning: frozenset[Role]
     largest_group: int | None
 
 
-def check_generate(job: GenerateJob, offer: Offer) -> Array:
+def check_generate(job: GenerateJob, capabilities: Capabilities) -> Array:
     """Check a job for the generator.
 
     Returns:
@@ -66,24 +66,24 @@ def check_generate(job: GenerateJob, offer: Offer) -> Array:
     """
     if not (job.want_pixels or job.want_sample or job.want_logits):
         raise _invalid("want_pixels", "nothing is wanted")
-    if job.want_pixels and offer.pixels_shape is None:
+    if job.want_pixels and capabilities.pixels_shape is None:
         raise _invalid("want_pixels", "this package's samples are not images and have no pixels")
-    given = _check_origin(job, offer)
+    given = _check_origin(job, capabilities)
     count = len(given)
-    if offer.condition_count is not None and job.conditions is None:
+    if capabilities.condition_count is not None and job.conditions is None:
         raise _invalid("conditions", "this generator draws for a condition; name it")
     if job.labels is not None:
-        _check_ids("labels", job.labels, count, offer.label_count)
+        _check_ids("labels", job.labels, count, capabilities.label_count)
     if job.conditions is not None:
-        _check_ids("conditions", job.conditions, count, offer.condition_count)
+        _check_ids("conditions", job.conditions, count, capabilities.condition_count)
     if job.codes is not None:
-        _check_codes(job.codes, count, offer.codes)
+        _check_codes(job.codes, count, capabilities.codes)
     if not (job.truncation is None and job.candidates is None and job.selection is None):
-        _check_drawings(job, offer, count)
+        _check_drawings(job, capabilities, count)
     return given
 
 
-def check_score(job: ScoreJob, offer: Offer) -> tuple[Array, dict[Role, Array]]:
+def check_score(job: ScoreJob, capabilities: Capabilities) -> tuple[Array, dict[Role, Array]]:
     """Check a job for the discriminator.
 
     Returns:
@@ -93,46 +93,50 @@ def check_score(job: ScoreJob, offer: Offer) -> tuple[Array, dict[Role, Array]]:
     Raises:
         InvalidRequest: it does not fit.
     """
-    takes = offer.judged_by
-    if job.labels is None and (offer.label_count or 0) <= MAX_CLASSES_JUDGED:
+    takes = capabilities.discriminator_conditioning
+    if job.labels is None and (capabilities.label_count or 0) <= MAX_CLASSES_JUDGED:
         takes -= {"label"}
-    judged, beside = _check_given(job, offer, takes, "discriminator")
-    if offer.largest_group is not None and len(judged) > offer.largest_group:
+    judged, conditioning = _check_given(job, capabilities, takes, "discriminator")
+    if capabilities.largest_group is not None and len(judged) > capabilities.largest_group:
         place = "sample" if job.pixels is None else "pixels"
-        raise _invalid(place, f"this discriminator judges samples together, at most {offer.largest_group} at a time")
-    return judged, beside
+        raise _invalid(
+            place, f"this discriminator judges samples together, at most {capabilities.largest_group} at a time"
+        )
+    return judged, conditioning
 
 
-def check_encode(job: EncodeJob, offer: Offer) -> tuple[Array, dict[Role, Array]]:
+def check_encode(job: EncodeJob, capabilities: Capabilities) -> tuple[Array, dict[Role, Array]]:
     """Check a job for the encoder; as `check_score` otherwise."""
-    return _check_given(job, offer, offer.encoded_by, "encoder")
+    return _check_given(job, capabilities, capabilities.encoder_conditioning, "encoder")
 
 
-def _check_given(job: GivenJob, offer: Offer, takes: frozenset[Role], graph: str) -> tuple[Array, dict[Role, Array]]:
+def _check_given(
+    job: SampleJob, capabilities: Capabilities, takes: frozenset[Role], graph: str
+) -> tuple[Array, dict[Role, Array]]:
     given: Array
     if job.sample is not None and job.pixels is None:
-        given, place, shape = job.sample, "sample", offer.sample_shape
+        given, place, shape = job.sample, "sample", capabilities.sample_shape
     elif job.pixels is not None and job.sample is None:
-        if offer.pixels_shape is None:
+        if capabilities.pixels_shape is None:
             raise _invalid("pixels", "this package's samples are not images; send their values")
-        given, place, shape = job.pixels, "pixels", offer.pixels_shape
+        given, place, shape = job.pixels, "pixels", capabilities.pixels_shape
     else:
         raise _invalid("pixels", "either pixels or a sample is needed, not both")
     count = len(_held(given, shape, place))
-    if offer.item_count is not None:
-        _check_ids(place, given.astype(np.int64, copy=False), count, offer.item_count)
+    if capabilities.item_count is not None:
+        _check_ids(place, given.astype(np.int64, copy=False), count, capabilities.item_count)
     fields: tuple[tuple[Role, str, Ids | None, int | None], ...] = (
-        ("label", "labels", job.labels, offer.label_count),
-        ("condition", "conditions", job.conditions, offer.condition_count),
+        ("label", "labels", job.labels, capabilities.label_count),
+        ("condition", "conditions", job.conditions, capabilities.condition_count),
     )
-    beside: dict[Role, Array] = {}
+    conditioning: dict[Role, Array] = {}
     for role, field, ids, known in fields:
         if role in takes and ids is None:
             raise _invalid(field, f"this {graph} is told each sample's {role}; name it")
         if ids is not None:
             _check_ids(field, ids, count, known if role in takes else None)
-            beside[role] = ids
-    return given, beside
+            conditioning[role] = ids
+    return given, conditioning
 
 
 def _held(rows: Array, shape: tuple[int, ...], place: str) -> Array:
@@ -165,25 +169,25 @@ def _check_codes(codes: NDArray[np.float64], count: int, spec: CodeSpec | None) 
         raise _invalid("codes", f"code {place[1]} of sample {place[0]} is not one of its values, or out of its bounds")
 
 
-def _check_origin(job: GenerateJob, offer: Offer) -> Array:
+def _check_origin(job: GenerateJob, capabilities: Capabilities) -> Array:
     """Seeds, latents or a path: one of them, and N of it."""
     if job.seeds is not None and job.latents is None and job.path is None:
-        check_seeds(job.seeds, offer.prior, job.sampler)
+        check_seeds(job.seeds, capabilities.prior, job.sampler)
         return _held(job.seeds, (), "seeds")
     if job.latents is not None and job.seeds is None and job.path is None:
-        if offer.label_count is not None and job.labels is None:
+        if capabilities.label_count is not None and job.labels is None:
             raise _invalid("labels", "given latents need labels; only a seed can draw one")
-        if offer.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
+        if capabilities.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
             raise _invalid("codes", "given latents need every code; only a seed can draw one")
-        return _held(job.latents, (offer.latent_size,), "latents")
+        return _held(job.latents, (capabilities.latent_size,), "latents")
     if job.path is not None and job.seeds is None and job.latents is None:
-        return _check_path(job.path, job, offer)
+        return _check_path(job.path, job, capabilities)
     raise _invalid("seeds", "either seeds, latents or a path are needed, and only one of them")
 
 
-def _check_path(path: Path, job: GenerateJob, offer: Offer) -> Array:
-    check_seeds(np.array([path.first, path.last], np.uint64), offer.prior, job.sampler)
-    check_curve(path.curve, offer.prior)
+def _check_path(path: Path, job: GenerateJob, capabilities: Capabilities) -> Array:
+    check_seeds(np.array([path.first, path.last], np.uint64), capabilities.prior, job.sampler)
+    check_curve(path.curve, capabilities.prior)
     positions = _held(path.positions, (), "path")
     if path.positions.min() < 0 or path.positions.max() > 1:
         raise _invalid("path", "positions lie between 0 and 1")
@@ -201,10 +205,10 @@ def check_curve(curve: Curve, prior: Prior) -> None:
         raise _invalid("path", words)
 
 
-def _check_drawings(job: GenerateJob, offer: Offer, count: int) -> None:
+def _check_drawings(job: GenerateJob, capabilities: Capabilities, count: int) -> None:
     """Truncation and candidates: only a seed has more than one drawing."""
     chosen = job.candidates is not None or job.selection is not None
-    check_redraws(offer.prior, job.sampler, job.truncation, has_candidates=chosen)
+    check_redraws(capabilities.prior, job.sampler, job.truncation, has_candidates=chosen)
     if job.truncation is not None and job.latents is not None:
         raise _invalid("truncation", "given latents are as they are; only a seed has other drawings")
     if chosen and job.seeds is None:

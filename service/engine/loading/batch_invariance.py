@@ -44,7 +44,7 @@ PROBE_ROWS = 7
 
 
 @dataclass(slots=True)
-class Trial:
+class BatchSizeTrial:
     """What one batch size did with the probe rows, over all slots and companies.
 
     Attributes:
@@ -84,7 +84,7 @@ class Trial:
         return all(len(answers) == 1 for answers in self.hashes.values())
 
 
-def try_size(runner: Runner, spec: GraphSpec, size: int, random_runs: int) -> Trial:
+def try_size(runner: Runner, spec: GraphSpec, size: int, random_runs: int) -> BatchSizeTrial:
     """Run the first golden rows in batches of one size: in order, in every slot, then in random company.
 
     Args:
@@ -96,7 +96,7 @@ def try_size(runner: Runner, spec: GraphSpec, size: int, random_runs: int) -> Tr
     Raises:
         SessionFailed: as `Runner.compute`.
     """
-    trial = Trial(size)
+    trial = BatchSizeTrial(size)
     outputs = [output.name for output in spec.outputs]
     # Behind the probe rows stands a row of zeros: it is what padding is, and company for a lone golden row.
     pool = {
@@ -136,7 +136,7 @@ INTEGERS = frozenset({"UINT8", "INT64"})
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class VerificationSpec:
     """What a graph is examined on.
 
     Attributes:
@@ -161,7 +161,7 @@ class Examination:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class VerificationResult:
     """What a graph showed.
 
     Attributes:
@@ -170,7 +170,7 @@ class Proof:
     """
 
     report: GraphReport
-    trials: tuple[Trial, ...]
+    trials: tuple[BatchSizeTrial, ...]
 
     @property
     def run_s(self) -> Mapping[int, float]:
@@ -215,34 +215,38 @@ class Proof:
         return seconds
 
 
-def prove(session: LoadedGraph, examination: Examination) -> Proof:
+def verify(session: LoadedGraph, verification: VerificationSpec) -> VerificationResult:
     """Choose the batch sizes that serve, and replay the golden vectors in one of them.
 
     A batch-coupled graph has no sizes to choose: its golden rows are replayed together, as they were exported.
 
     Args:
         session: the graph, loaded for every size of the examination.
-        examination: what it must show.
+        verification: what it must show.
 
     Raises:
         GoldenMismatch: the outputs stray from the golden ones.
         GraphRefused: golden tensors are not the stated ones, logits depend on each other although nobody says so, or no
             batch size can serve.
     """
-    spec, mode = examination.spec, examination.mode
+    spec, mode = verification.spec, verification.mode
     count = golden_count(session.graph, spec)
-    tolerance = tolerance_of(session, examination.tolerances)
+    tolerance = tolerance_of(session, verification.tolerances)
     if spec.batch_coupled:
-        return Proof(_report(session, spec, [], [], replay(session, spec, tolerance, count)), ())
-    trials = [try_size(session, spec, size, max(RANDOM_RUNS, RANDOM_ROWS // size)) for size in examination.sizes]
+        return VerificationResult(_report(session, spec, [], [], replay(session, spec, tolerance, count)), ())
+    trials = [try_size(session, spec, size, max(RANDOM_RUNS, RANDOM_ROWS // size)) for size in verification.sizes]
     _hold_independent(trials, spec, session, tolerance)
     serving = _agreeing(trials, session) if mode == "strict" else _tolerable(trials, spec, tolerance)
     shown = replay(session, spec, tolerance, serving[-1].size)
-    return Proof(_report(session, spec, trials, serving, shown), tuple(serving))
+    return VerificationResult(_report(session, spec, trials, serving, shown), tuple(serving))
 
 
 def _report(
-    session: LoadedGraph, spec: GraphSpec, trials: Sequence[Trial], serving: Sequence[Trial], shown: Replay
+    session: LoadedGraph,
+    spec: GraphSpec,
+    trials: Sequence[BatchSizeTrial],
+    serving: Sequence[BatchSizeTrial],
+    shown: Replay,
 ) -> GraphReport:
     return GraphReport(
         provider=session.provider,
@@ -261,13 +265,13 @@ def _answers_integers(spec: GraphSpec) -> bool:
     return all(output.datatype in INTEGERS for output in spec.outputs)
 
 
-def _agreeing(trials: Sequence[Trial], session: LoadedGraph) -> list[Trial]:
+def _agreeing(trials: Sequence[BatchSizeTrial], session: LoadedGraph) -> list[BatchSizeTrial]:
     """The most sizes that give a row the same bytes; between equally many, those that suit the device.
 
     A CPU computes small batches about as cheaply as large ones, so the smaller sizes win and pad least; a GPU hardly
     notices the batch, so the larger ones win.
     """
-    groups: dict[frozenset[tuple[int, bytes]], list[Trial]] = defaultdict(list)
+    groups: dict[frozenset[tuple[int, bytes]], list[BatchSizeTrial]] = defaultdict(list)
     for trial in trials:
         if trial.steady:
             groups[trial.bytes_seen].append(trial)
@@ -277,10 +281,10 @@ def _agreeing(trials: Sequence[Trial], session: LoadedGraph) -> list[Trial]:
     return max(groups.values(), key=lambda group: (len(group), toward * group[-1].size))
 
 
-def _tolerable(trials: Sequence[Trial], spec: GraphSpec, tolerance: Tolerance) -> list[Trial]:
+def _tolerable(trials: Sequence[BatchSizeTrial], spec: GraphSpec, tolerance: Tolerance) -> list[BatchSizeTrial]:
     """The sizes whose answers stay within the golden tolerance, whatever the company."""
 
-    def stays_close(trial: Trial) -> bool:
+    def stays_close(trial: BatchSizeTrial) -> bool:
         return all(
             distance(bound, spec.golden[output][row]) <= limit_of(spec, output, tolerance)
             for bounds in (trial.lowest, trial.highest)
@@ -290,7 +294,9 @@ def _tolerable(trials: Sequence[Trial], spec: GraphSpec, tolerance: Tolerance) -
     return [trial for trial in trials if stays_close(trial)] or list(trials[:1])  # whose replay will say what strays
 
 
-def _hold_independent(trials: Sequence[Trial], spec: GraphSpec, session: LoadedGraph, tolerance: Tolerance) -> None:
+def _hold_independent(
+    trials: Sequence[BatchSizeTrial], spec: GraphSpec, session: LoadedGraph, tolerance: Tolerance
+) -> None:
     """Refuse logits that depend on what is judged beside a sample: the permutation test, which every trial is.
 
     Other graphs that do so are served one sample at a time; a discriminator was not trained to judge so.
@@ -309,7 +315,7 @@ def _hold_independent(trials: Sequence[Trial], spec: GraphSpec, session: LoadedG
             )
 
 
-def _largest_deviation(trials: Sequence[Trial], spec: GraphSpec) -> float:
+def _largest_deviation(trials: Sequence[BatchSizeTrial], spec: GraphSpec) -> float:
     if not trials:
         return 0.0
     return max(
@@ -322,7 +328,7 @@ def _largest_deviation(trials: Sequence[Trial], spec: GraphSpec) -> float:
     )
 
 
-def _fingerprint(session: LoadedGraph, serving: Sequence[Trial]) -> str:
+def _fingerprint(session: LoadedGraph, serving: Sequence[BatchSizeTrial]) -> str:
     """Identify what computes a graph by its names and, since they leave the processor open, by its very answers."""
     seen = hashlib.sha256(f"{session.runtime}\n{session.provider}\n{session.precision}\n".encode())
     for row, answer in sorted(frozenset().union(*(trial.bytes_seen for trial in serving))):

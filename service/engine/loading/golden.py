@@ -128,7 +128,7 @@ def replay(session: LoadedGraph, spec: GraphSpec, tolerance: Tolerance, size: in
                 f"the tolerance on {session.provider} at {session.precision} is {limit:.3g}"
             )
     difference = _pixel_difference(spec, answers)
-    if difference is not None and session.precision != "fp32" and not difference.is_bearable:
+    if difference is not None and session.precision != "fp32" and not difference.is_acceptable:
         raise GoldenMismatch(f"{session.graph}: its pixels at {session.precision} stray too far: {difference}")
     return Replay(max(deviations[output] for output in measured(spec)), difference)
 

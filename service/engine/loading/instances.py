@@ -13,22 +13,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from service.engine.backends.base import LoadedGraph, PerSize, Pool, Runners
+from service.engine.backends.base import InstanceGroup, LoadedGraph, SessionPerBatchSize, SessionPool
 from service.engine.backends.onnxruntime import Session
 from service.engine.batching.batch_size import RunSizes
 from service.engine.config import CUDA, Precision, Runtime
-from service.engine.loading.batch_invariance import Examination, prove
+from service.engine.loading.batch_invariance import VerificationSpec, verify
 from service.engine.model_spec import GraphReport, GraphSpec
 from service.errors import GraphRefused
 
 
-def onnxruntime_runners(kind: str, runtime: Runtime, examination: Examination) -> tuple[Runners, GraphReport]:
+def onnxruntime_instances(
+    kind: str, runtime: Runtime, verification: VerificationSpec
+) -> tuple[InstanceGroup, GraphReport]:
     """Load a graph and prove it.
 
     Args:
         kind: what it is to the package, for messages.
         runtime: how it is to be run.
-        examination: what it must show.
+        verification: what it must show.
 
     Raises:
         GraphRefused: ONNX Runtime cannot load it, or as `prove` says.
@@ -37,23 +39,23 @@ def onnxruntime_runners(kind: str, runtime: Runtime, examination: Examination) -
     opened: list[Session] = []
 
     def session(threads: int) -> Session:
-        opened.append(Session(kind, examination.spec, runtime.device, threads))
+        opened.append(Session(kind, verification.spec, runtime.device, threads))
         return opened[-1]
 
-    narrow = session(threads=1)
-    if narrow.provider == CUDA:
-        return runners_per_size(narrow, lambda: session(threads=1), examination)
-    runners, report = runners_per_core(narrow, session, runtime.cores, examination)
+    single_thread = session(threads=1)
+    if single_thread.provider == CUDA:
+        return instances_per_batch_size(single_thread, lambda: session(threads=1), verification)
+    instances, report = instances_per_core(single_thread, session, runtime.cores, verification)
     if not report.buckets:
-        return runners, report
-    largest = RunSizes(report.buckets, runners.narrow_s, runners.wide_s).largest
-    kept = [session for session in opened if session is runners.narrow or session is runners.wide]
-    settle = _settling(kept, largest, examination.spec)
-    settle()  # the proof tried larger batches than are worth running
-    return replace(runners, settle=settle), report
+        return instances, report
+    largest = RunSizes(report.buckets, instances.single_thread_s, instances.all_cores_s).largest
+    kept = [session for session in opened if session is instances.single_thread or session is instances.all_cores]
+    release_memory = _memory_release(kept, largest, verification.spec)
+    release_memory()  # the proof tried larger batches than are worth running
+    return replace(instances, release_memory=release_memory), report
 
 
-def _settling(sessions: Sequence[Session], largest: int, spec: GraphSpec) -> Callable[[], None]:
+def _memory_release(sessions: Sequence[Session], largest: int, spec: GraphSpec) -> Callable[[], None]:
     """Have sessions hold no more memory than serving needs: that of one run of the largest batch.
 
     Args:
@@ -62,70 +64,74 @@ def _settling(sessions: Sequence[Session], largest: int, spec: GraphSpec) -> Cal
         spec: of the graph; none of it but a few golden rows is kept.
 
     Returns:
-        `Runners.settle`.
+        `InstanceGroup.settle`.
     """
     one = {tensor.name: spec.golden[tensor.name][:1].copy() for tensor in spec.inputs}
     outputs = [output.name for output in spec.outputs]
 
-    def settle() -> None:
+    def release_memory() -> None:
         for session in sessions:
             session.shrink(one)
         sessions[0].compute({name: np.repeat(row, largest, axis=0) for name, row in one.items()}, outputs)
 
-    return settle
+    return release_memory
 
 
-def runners_per_core(
-    narrow: LoadedGraph, open_session: Callable[[int], LoadedGraph], cores: int, examination: Examination
-) -> tuple[Runners, GraphReport]:
+def instances_per_core(
+    single_thread: LoadedGraph, open_session: Callable[[int], LoadedGraph], cores: int, verification: VerificationSpec
+) -> tuple[InstanceGroup, GraphReport]:
     """One session for all lanes, and a wide one where there is more than one core.
 
     Args:
-        narrow: a session of one thread, which several threads may call at once.
+        single_thread: a session of one thread, which several threads may call at once.
         open_session: threads → a session of the same graph.
         cores: that there are.
-        examination: what the graph must show.
+        verification: what the graph must show.
 
     Raises:
         GraphRefused: as `prove` says.
         GoldenMismatch: likewise.
     """
-    proof = prove(narrow, examination)
-    spread = proof.sizes_to_spread(cores)
-    wide = open_session(cores) if spread else None
-    wide_s = proof.repeat(wide, examination.spec, spread) if wide else {}
-    return Runners(narrow, wide if wide_s else None, cores, proof.thread_s, wide_s), proof.report
+    result = verify(single_thread, verification)
+    spread = result.sizes_to_spread(cores)
+    all_cores = open_session(cores) if spread else None
+    all_cores_s = result.repeat(all_cores, verification.spec, spread) if all_cores else {}
+    return InstanceGroup(
+        single_thread, all_cores if all_cores_s else None, cores, result.thread_s, all_cores_s
+    ), result.report
 
 
-def runners_per_size(
-    first: LoadedGraph, open_session: Callable[[], LoadedGraph], examination: Examination
-) -> tuple[Runners, GraphReport]:
+def instances_per_batch_size(
+    first: LoadedGraph, open_session: Callable[[], LoadedGraph], verification: VerificationSpec
+) -> tuple[InstanceGroup, GraphReport]:
     """One session for each batch size, and one lane.
 
     Args:
         first: a session.
         open_session: makes another of the same graph.
-        examination: what the graph must show; a batch-coupled one, which has no sizes, keeps its one session.
+        verification: what the graph must show; a batch-coupled one, which has no sizes, keeps its one session.
 
     Raises:
         GraphRefused: as `prove` says.
         GoldenMismatch: likewise.
     """
-    if not examination.sizes:
-        return Runners(first, None, 1, {}, {}), prove(first, examination).report
-    smallest, *others = examination.sizes
-    sessions = PerSize({smallest: first, **{size: open_session() for size in others}})
-    proof = prove(sessions, examination)
-    return Runners(sessions.only(proof.report.buckets), None, 1, proof.run_s, {}), proof.report
+    if not verification.sizes:
+        return InstanceGroup(first, None, 1, {}, {}), verify(first, verification).report
+    smallest, *others = verification.sizes
+    sessions = SessionPerBatchSize({smallest: first, **{size: open_session() for size in others}})
+    result = verify(sessions, verification)
+    return InstanceGroup(sessions.only(result.report.buckets), None, 1, result.run_s, {}), result.report
 
 
-def openvino_runners(kind: str, runtime: Runtime, examination: Examination) -> tuple[Runners, GraphReport]:
+def openvino_instances(
+    kind: str, runtime: Runtime, verification: VerificationSpec
+) -> tuple[InstanceGroup, GraphReport]:
     """Read a graph, compile it and prove it.
 
     Args:
         kind: what it is to the package, for messages.
         runtime: how it is to be run.
-        examination: what it must show.
+        verification: what it must show.
 
     Raises:
         GraphRefused: it cannot be read or compiled, CUDA is asked for, or as `prove` says.
@@ -137,26 +143,28 @@ def openvino_runners(kind: str, runtime: Runtime, examination: Examination) -> t
         from service.engine.backends.openvino import OpenVINOGraph  # noqa: PLC0415  (an optional extra)
     except ModuleNotFoundError as error:
         raise GraphRefused("OpenVINO is asked for and not installed: pip install 'ganymede-gan[openvino]'") from error
-    spec, cores = examination.spec, runtime.cores
-    graph = OpenVINOGraph(kind, spec, _precision(runtime, examination))
-    if not examination.sizes:
+    spec, cores = verification.spec, runtime.cores
+    graph = OpenVINOGraph(kind, spec, _precision(runtime, verification))
+    if not verification.sizes:
         coupled = [graph.compile(batch=None, threads=1) for _ in range(cores)]
-        return Runners(Pool(coupled), None, cores, {}, {}), prove(coupled[0], examination).report
+        return InstanceGroup(SessionPool(coupled), None, cores, {}, {}), verify(coupled[0], verification).report
 
-    def per_size(sizes: tuple[int, ...], threads: int) -> PerSize:
-        return PerSize({size: graph.compile(size, threads) for size in sizes})
+    def per_size(sizes: tuple[int, ...], threads: int) -> SessionPerBatchSize:
+        return SessionPerBatchSize({size: graph.compile(size, threads) for size in sizes})
 
-    first = per_size(examination.sizes, threads=1)
-    proof = prove(first, examination)
-    sizes = proof.report.buckets
+    first = per_size(verification.sizes, threads=1)
+    result = verify(first, verification)
+    sizes = result.report.buckets
     others = [per_size(sizes, threads=1) for _ in range(cores - 1)]
-    lanes = [first.only(sizes), *(lane for lane in others if proof.repeat(lane, spec, sizes))]
-    spread = proof.sizes_to_spread(cores)
-    wide = per_size(spread, threads=cores) if spread else None
-    wide_s = proof.repeat(wide, spec, spread) if wide else {}
-    return Runners(Pool(lanes), wide if wide_s else None, len(lanes), proof.thread_s, wide_s), proof.report
+    instances = [first.only(sizes), *(one for one in others if result.repeat(one, spec, sizes))]
+    spread = result.sizes_to_spread(cores)
+    all_cores = per_size(spread, threads=cores) if spread else None
+    all_cores_s = result.repeat(all_cores, spec, spread) if all_cores else {}
+    return InstanceGroup(
+        SessionPool(instances), all_cores if all_cores_s else None, len(instances), result.thread_s, all_cores_s
+    ), result.report
 
 
-def _precision(runtime: Runtime, examination: Examination) -> Precision:
-    makes_pixels = any(output.role == "pixels" for output in examination.spec.outputs)
+def _precision(runtime: Runtime, verification: VerificationSpec) -> Precision:
+    makes_pixels = any(output.role == "pixels" for output in verification.spec.outputs)
     return runtime.precision if makes_pixels else "fp32"

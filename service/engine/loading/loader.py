@@ -1,6 +1,6 @@
 """From a package's bytes to graphs that may serve: roles held, sessions made, everything proven.
 
-    PackageGraphs ─▶ roles ─▶ ONNX Runtime or OpenVINO ─▶ proven runners ─▶ ProvenPackage
+    PackageGraphs ─▶ roles ─▶ ONNX Runtime or OpenVINO ─▶ proven runners ─▶ VerifiedPackage
 
 It takes seconds and runs on a thread of its own, so it knows nothing of the event loop, of queues or of jobs.
 
@@ -10,21 +10,21 @@ Shapes: C channels, H height, W width.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.engine.backends.base import Runners
+from service.engine.backends.base import InstanceGroup
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
-from service.engine.loading.batch_invariance import Examination
-from service.engine.loading.instances import onnxruntime_runners, openvino_runners
+from service.engine.loading.batch_invariance import VerificationSpec
+from service.engine.loading.instances import onnxruntime_instances, openvino_instances
 from service.engine.loading.signature import Tensors, discriminator_tensors, encoder_tensors, generator_tensors
 from service.engine.model_spec import DensityRatio, GraphReport, GraphSpec, PackageGraphs
 
 
 @dataclass(frozen=True, slots=True)
-class ProvenGraph:
+class VerifiedGraph:
     """A graph that showed what it must.
 
     Attributes:
-        runners: loaded and warm.
+        instances: loaded and warm.
         inputs: by role.
         outputs: by role.
         report: what it showed.
@@ -33,7 +33,7 @@ class ProvenGraph:
         density_ratio: likewise.
     """
 
-    runners: Runners
+    instances: InstanceGroup
     inputs: Tensors
     outputs: Tensors
     report: GraphReport
@@ -43,7 +43,7 @@ class ProvenGraph:
 
 
 @dataclass(frozen=True, slots=True)
-class ProvenPackage:
+class VerifiedPackage:
     """A package that may serve.
 
     Attributes:
@@ -52,12 +52,12 @@ class ProvenPackage:
         encoder: sample → latent or codes, where it has one.
     """
 
-    generator: ProvenGraph
-    discriminator: ProvenGraph | None
-    encoder: ProvenGraph | None
+    generator: VerifiedGraph
+    discriminator: VerifiedGraph | None
+    encoder: VerifiedGraph | None
 
 
-def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits) -> ProvenPackage:
+def load_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits) -> VerifiedPackage:
     """Make and prove a package's sessions.
 
     Args:
@@ -70,10 +70,10 @@ def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits)
         GoldenMismatch: a graph does not reproduce what its exporter saw.
     """
 
-    def proven(name: str, spec: GraphSpec, tensors: tuple[Tensors, Tensors]) -> ProvenGraph:
-        examination = Examination(spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
-        runners, report = _backend(runtime)(name, runtime, examination)
-        return ProvenGraph(runners, *tensors, report, spec.batch_coupled, spec.pack, spec.density_ratio)
+    def proven(name: str, spec: GraphSpec, tensors: tuple[Tensors, Tensors]) -> VerifiedGraph:
+        verification = VerificationSpec(spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
+        instances, report = _backend(runtime)(name, runtime, verification)
+        return VerifiedGraph(instances, *tensors, report, spec.batch_coupled, spec.pack, spec.density_ratio)
 
     generator = proven("generator", package.generator, generator_tensors(package))
     discriminator = encoder = None
@@ -81,8 +81,8 @@ def prove_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits)
         discriminator = proven("discriminator", spec, discriminator_tensors(package, spec))
     if (spec := package.encoder) is not None:
         encoder = proven("encoder", spec, encoder_tensors(package, spec))
-    return ProvenPackage(generator, discriminator, encoder)
+    return VerifiedPackage(generator, discriminator, encoder)
 
 
-def _backend(runtime: Runtime) -> Callable[[str, Runtime, Examination], tuple[Runners, GraphReport]]:
-    return onnxruntime_runners if runtime.backend == "onnxruntime" else openvino_runners
+def _backend(runtime: Runtime) -> Callable[[str, Runtime, VerificationSpec], tuple[InstanceGroup, GraphReport]]:
+    return onnxruntime_instances if runtime.backend == "onnxruntime" else openvino_instances

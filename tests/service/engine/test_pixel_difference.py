@@ -18,9 +18,9 @@ def test_a_picture_does_not_differ_from_itself() -> None:
 
 
 def test_it_is_borne_up_to_the_bound_of_one_pixel_and_of_the_mean_and_not_beyond() -> None:
-    assert PixelDifference(LARGEST_STEPS, MEAN_STEPS, 1.0).is_bearable
-    assert not PixelDifference(LARGEST_STEPS + 1, 0.0, 0.001).is_bearable
-    assert not PixelDifference(2, MEAN_STEPS + 0.01, 1.0).is_bearable
+    assert PixelDifference(LARGEST_STEPS, MEAN_STEPS, 1.0).is_acceptable
+    assert not PixelDifference(LARGEST_STEPS + 1, 0.0, 0.001).is_acceptable
+    assert not PixelDifference(2, MEAN_STEPS + 0.01, 1.0).is_acceptable
 
 
 def test_it_says_what_it_is_in_words() -> None:

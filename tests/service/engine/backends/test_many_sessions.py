@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.engine.backends.base import PerSize, Pool
+from service.engine.backends.base import SessionPerBatchSize, SessionPool
 from service.engine.backends.onnxruntime import Session
 from service.engine.model_spec import Feeds, Outputs
 from tests.support.graph_makers import GOLDEN_LATENT, identity, shifted_from
@@ -37,13 +37,13 @@ class Noted(Session):
 
 
 def test_a_batch_goes_to_the_session_of_its_size() -> None:
-    runner = PerSize({1: session(shift=0.5), 4: session(shift=2.0)})
+    runner = SessionPerBatchSize({1: session(shift=0.5), 4: session(shift=2.0)})
     assert runner.compute({"latent": GOLDEN_LATENT[:1]}, ["sample"])["sample"][0, 0] == GOLDEN_LATENT[0, 0] + 0.5
     assert runner.compute({"latent": GOLDEN_LATENT[:4]}, ["sample"])["sample"][3, 0] == GOLDEN_LATENT[3, 0] + 2.0
 
 
 def test_sizes_that_are_let_go_have_no_session_any_more() -> None:
-    runner = PerSize({size: session() for size in (1, 2, 4)}).only((1, 4))
+    runner = SessionPerBatchSize({size: session() for size in (1, 2, 4)}).only((1, 4))
     assert len(runner.compute({"latent": GOLDEN_LATENT[:4]}, ["sample"])["sample"]) == 4
     with pytest.raises(KeyError):
         runner.compute({"latent": GOLDEN_LATENT[:2]}, ["sample"])
@@ -51,7 +51,7 @@ def test_sizes_that_are_let_go_have_no_session_any_more() -> None:
 
 def test_sessions_of_one_graph_are_what_each_of_them_is() -> None:
     one = session()
-    many = PerSize({1: one, 2: session()})
+    many = SessionPerBatchSize({1: one, 2: session()})
     assert (many.graph, many.runtime, many.provider, many.precision) == (
         one.graph,
         one.runtime,
@@ -63,7 +63,7 @@ def test_sessions_of_one_graph_are_what_each_of_them_is() -> None:
 def test_callers_share_the_sessions_of_a_pool_and_no_two_are_in_the_same() -> None:
     both = threading.Barrier(2)
     sessions = [Noted(both), Noted(both)]
-    pool = Pool(sessions)
+    pool = SessionPool(sessions)
     with ThreadPoolExecutor(2) as callers:
         answers = callers.map(lambda _: pool.compute({"latent": GOLDEN_LATENT}, ["sample"]), range(20))
     assert all(answer["sample"].tolist() == GOLDEN_LATENT.tolist() for answer in answers)
@@ -71,7 +71,7 @@ def test_callers_share_the_sessions_of_a_pool_and_no_two_are_in_the_same() -> No
 
 
 def test_a_session_comes_back_to_its_pool_after_a_run_that_failed() -> None:
-    pool = Pool([session()])
+    pool = SessionPool([session()])
     with pytest.raises(Exception, match="session failed"):
         pool.compute({"no such input": GOLDEN_LATENT}, ["sample"])
     assert len(pool.compute({"latent": GOLDEN_LATENT}, ["sample"])["sample"]) == len(GOLDEN_LATENT)

@@ -156,8 +156,8 @@ def test_an_engine_frees_what_a_crowd_left_and_answers_as_before() -> None:
         engine = LocalEngine(Runtime(device="cpu", threads=1), BatchLimits(8, 640, 16), Telemetry(CollectorRegistry()))
         await engine.load(PLAIN)
         (loaded,) = engine._packages.values()
-        assert len(loaded.settling) == 2  # the generator's and the discriminator's
-        loaded.settling = [*loaded.settling, lambda: settled.append("behind all others")]
+        assert len(loaded.memory_releases) == 2  # the generator's and the discriminator's
+        loaded.memory_releases = [*loaded.memory_releases, lambda: settled.append("behind all others")]
         freed: list[None] = []
         _Knot(freed)
 

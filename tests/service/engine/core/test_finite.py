@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
-from service.engine.finite import Finite, are_ordinary
+from service.engine.finite import Finite, all_ordinary
 from service.engine.interface import GenerateJob, InferJob, ScoreJob
 from service.engine.model_spec import GraphSpec, Outputs, PackageGraphs, PackageKey
 from service.engine.sampling.sampler import latents
@@ -143,8 +143,8 @@ def test_who_gives_numbers_beyond_reason_gets_what_comes_of_them(absurd: float) 
 
 
 def test_ids_and_what_was_not_given_are_always_ordinary() -> None:
-    assert are_ordinary([None, np.array([2**62]), np.array([1e6], np.float32)])
-    assert not are_ordinary([np.zeros(3, np.float32), np.array([-1.1e6])])
+    assert all_ordinary([None, np.array([2**62]), np.array([1e6], np.float32)])
+    assert not all_ordinary([np.zeros(3, np.float32), np.array([-1.1e6])])
 
 
 def test_the_rows_are_found_in_whichever_output_they_are() -> None:

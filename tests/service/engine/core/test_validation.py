@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.core.validation import Offer, check_encode, check_generate, check_score
+from service.engine.core.validation import Capabilities, check_encode, check_generate, check_score
 from service.engine.interface import EncodeJob, GenerateJob, Path, ScoreJob, Selection
 from service.engine.model_spec import CodeSpec, PackageKey, Role
 from service.errors import InvalidRequest
 
 KEY = PackageKey("toy", 1)
-PLAIN = Offer(
+PLAIN = Capabilities(
     latent_size=3,
     prior="standard_normal",
     label_count=None,
@@ -21,11 +21,11 @@ PLAIN = Offer(
     item_count=None,
     sample_shape=(1, 4, 5),
     pixels_shape=(4, 5, 1),
-    judged_by=frozenset(),
-    encoded_by=frozenset(),
+    discriminator_conditioning=frozenset(),
+    encoder_conditioning=frozenset(),
     largest_group=None,
 )
-CONDITIONAL = replace(PLAIN, label_count=10, judged_by=frozenset({"label"}))
+CONDITIONAL = replace(PLAIN, label_count=10, discriminator_conditioning=frozenset({"label"}))
 MANY_CLASSES = replace(CONDITIONAL, label_count=65)
 VECTORS = replace(PLAIN, sample_shape=(7,), pixels_shape=None)
 TOGETHER = replace(PLAIN, largest_group=4)
@@ -37,8 +37,8 @@ ITEMS = replace(
     item_count=9,
     sample_shape=(),
     pixels_shape=None,
-    judged_by=TAKES_USER,
-    encoded_by=TAKES_USER,
+    discriminator_conditioning=TAKES_USER,
+    encoder_conditioning=TAKES_USER,
 )
 
 SEEDS = np.arange(5, dtype=np.uint64)
@@ -59,7 +59,7 @@ def not_finite(values: NDArray[np.float32], value: float) -> NDArray[np.float32]
 
 
 @pytest.mark.parametrize(
-    ("job", "offer"),
+    ("job", "capabilities"),
     [
         (GenerateJob(package=KEY, seeds=SEEDS), PLAIN),
         (GenerateJob(package=KEY, latents=LATENTS), PLAIN),
@@ -80,13 +80,15 @@ def not_finite(values: NDArray[np.float32], value: float) -> NDArray[np.float32]
         (GenerateJob(package=KEY, path=replace(ARC, curve="lerp")), replace(PLAIN, prior="uniform")),
     ],
 )
-def test_a_job_that_fits_gives_back_what_its_samples_are_drawn_from(job: GenerateJob, offer: Offer) -> None:
-    given = check_generate(job, offer)
+def test_a_job_that_fits_gives_back_what_its_samples_are_drawn_from(
+    job: GenerateJob, capabilities: Capabilities
+) -> None:
+    given = check_generate(job, capabilities)
     assert any(given is each for each in (job.seeds, job.latents, None if job.path is None else job.path.positions))
 
 
 @pytest.mark.parametrize(
-    ("job", "offer", "place", "complaint"),
+    ("job", "capabilities", "place", "complaint"),
     [
         (GenerateJob(package=KEY), PLAIN, "seeds", "either seeds, latents or a path"),
         (GenerateJob(package=KEY, seeds=SEEDS, latents=LATENTS), PLAIN, "seeds", "either seeds, latents or a path"),
@@ -127,15 +129,15 @@ def test_a_job_that_fits_gives_back_what_its_samples_are_drawn_from(job: Generat
     ],
 )
 def test_a_generate_job_that_does_not_fit_names_the_field(
-    job: GenerateJob, offer: Offer, place: str, complaint: str
+    job: GenerateJob, capabilities: Capabilities, place: str, complaint: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=complaint) as refusal:
-        check_generate(job, offer)
+        check_generate(job, capabilities)
     assert refusal.value.problems[0].loc[0] == place
 
 
 @pytest.mark.parametrize(
-    ("job", "offer"),
+    ("job", "capabilities"),
     [
         (ScoreJob(package=KEY, pixels=PIXELS), PLAIN),
         (ScoreJob(package=KEY, sample=SAMPLE), PLAIN),
@@ -147,15 +149,17 @@ def test_a_generate_job_that_does_not_fit_names_the_field(
         (ScoreJob(package=KEY, sample=np.arange(5), conditions=np.arange(5)), ITEMS),
     ],
 )
-def test_a_job_that_fits_gives_back_what_is_judged_and_what_stands_beside_it(job: ScoreJob, offer: Offer) -> None:
-    judged, beside = check_score(job, offer)
+def test_a_job_that_fits_gives_back_what_is_judged_and_what_stands_beside_it(
+    job: ScoreJob, capabilities: Capabilities
+) -> None:
+    judged, conditioning = check_score(job, capabilities)
     assert judged is (job.sample if job.pixels is None else job.pixels)
-    assert beside.get("label") is job.labels
-    assert beside.get("condition") is job.conditions
+    assert conditioning.get("label") is job.labels
+    assert conditioning.get("condition") is job.conditions
 
 
 @pytest.mark.parametrize(
-    ("job", "offer", "place", "complaint"),
+    ("job", "capabilities", "place", "complaint"),
     [
         (ScoreJob(package=KEY), PLAIN, "pixels", "either pixels or a sample"),
         (ScoreJob(package=KEY, pixels=PIXELS, sample=SAMPLE), PLAIN, "pixels", "either pixels or a sample"),
@@ -175,18 +179,22 @@ def test_a_job_that_fits_gives_back_what_is_judged_and_what_stands_beside_it(job
         (ScoreJob(package=KEY, pixels=PIXELS, conditions=LABELS), PLAIN, "conditions", "no conditions"),
     ],
 )
-def test_a_score_job_that_does_not_fit_names_the_field(job: ScoreJob, offer: Offer, place: str, complaint: str) -> None:
+def test_a_score_job_that_does_not_fit_names_the_field(
+    job: ScoreJob, capabilities: Capabilities, place: str, complaint: str
+) -> None:
     with pytest.raises(InvalidRequest, match=complaint) as refusal:
-        check_score(job, offer)
+        check_score(job, capabilities)
     assert refusal.value.problems[0].loc[0] == place
 
 
 def test_what_the_encoder_takes_is_its_own_and_not_the_discriminators() -> None:
     items, users = np.arange(5), np.arange(5)
-    encoded, beside = check_encode(EncodeJob(package=KEY, sample=items, conditions=users), ITEMS)
+    encoded, conditioning = check_encode(EncodeJob(package=KEY, sample=items, conditions=users), ITEMS)
     assert encoded is items
-    assert beside == {"condition": users}
+    assert conditioning == {"condition": users}
     with pytest.raises(InvalidRequest, match="no conditions"):
-        check_encode(EncodeJob(package=KEY, sample=items, conditions=users), replace(ITEMS, encoded_by=frozenset()))
+        check_encode(
+            EncodeJob(package=KEY, sample=items, conditions=users), replace(ITEMS, encoder_conditioning=frozenset())
+        )
     with pytest.raises(InvalidRequest, match="this encoder is told each sample's condition"):
         check_encode(EncodeJob(package=KEY, sample=items), ITEMS)

@@ -10,8 +10,8 @@ import pytest
 
 from service.engine.backends.onnxruntime import Session
 from service.engine.config import Runtime
-from service.engine.loading.batch_invariance import Examination
-from service.engine.loading.instances import onnxruntime_runners, runners_per_core, runners_per_size
+from service.engine.loading.batch_invariance import VerificationSpec
+from service.engine.loading.instances import instances_per_batch_size, instances_per_core, onnxruntime_instances
 from service.engine.model_spec import Feeds, GraphSpec
 from tests.support.graph_makers import GOLDEN_LATENT, TOLERANCE, identity, shifted_from
 from tests.support.toy import TOLERANCES, toy_graphs
@@ -20,8 +20,8 @@ TINY = 2.0**-20  # within the tolerance, and exact in float32 next to the golden
 SPEC = toy_graphs(height=160, width=160).generator  # a run of a millisecond or so, worth spreading over cores
 
 
-def examination(spec: GraphSpec, max_batch: int = 8) -> Examination:
-    return Examination(spec, [*TOLERANCES, TOLERANCE], max_batch, "strict")
+def verification(spec: GraphSpec, max_batch: int = 8) -> VerificationSpec:
+    return VerificationSpec(spec, [*TOLERANCES, TOLERANCE], max_batch, "strict")
 
 
 def session(spec: GraphSpec, threads: int = 1) -> Session:
@@ -33,35 +33,35 @@ def golden_feeds(batch: int) -> Feeds:
 
 
 def test_on_several_cores_there_is_a_lane_a_core_and_a_wide_runner_with_the_same_bytes() -> None:
-    runners, report = onnxruntime_runners("generator", Runtime(device="cpu", threads=2), examination(SPEC))
-    assert runners.lanes == 2
-    assert runners.wide is not None
-    assert report.buckets == tuple(runners.narrow_s) == (1, 2, 4, 8)
-    assert tuple(runners.wide_s) == (1, 2)
-    for batch in runners.wide_s:
-        narrow = runners.narrow.compute(golden_feeds(batch), ["sample"])["sample"]
-        wide = runners.wide.compute(golden_feeds(batch), ["sample"])["sample"]
-        assert narrow.tobytes() == wide.tobytes()
+    instances, report = onnxruntime_instances("generator", Runtime(device="cpu", threads=2), verification(SPEC))
+    assert instances.concurrency == 2
+    assert instances.all_cores is not None
+    assert report.buckets == tuple(instances.single_thread_s) == (1, 2, 4, 8)
+    assert tuple(instances.all_cores_s) == (1, 2)
+    for batch in instances.all_cores_s:
+        single_thread = instances.single_thread.compute(golden_feeds(batch), ["sample"])["sample"]
+        all_cores = instances.all_cores.compute(golden_feeds(batch), ["sample"])["sample"]
+        assert single_thread.tobytes() == all_cores.tobytes()
 
 
 def test_settled_the_runners_answer_as_before_also_while_they_run() -> None:
-    runners, _ = onnxruntime_runners("generator", Runtime(device="cpu", threads=2), examination(SPEC))
-    assert runners.wide is not None
-    assert runners.settle is not None
+    instances, _ = onnxruntime_instances("generator", Runtime(device="cpu", threads=2), verification(SPEC))
+    assert instances.all_cores is not None
+    assert instances.release_memory is not None
     feeds = golden_feeds(8)
-    expected = runners.narrow.compute(feeds, ["sample"])["sample"].tobytes()
+    expected = instances.single_thread.compute(feeds, ["sample"])["sample"].tobytes()
     answers: list[bytes] = []
 
     def run() -> None:
-        answers.extend(runners.narrow.compute(feeds, ["sample"])["sample"].tobytes() for _ in range(20))
+        answers.extend(instances.single_thread.compute(feeds, ["sample"])["sample"].tobytes() for _ in range(20))
 
     running = threading.Thread(target=run)
     running.start()
     while running.is_alive():
-        runners.settle()
+        instances.release_memory()
     assert answers == [expected] * 20
-    wide = runners.wide.compute(golden_feeds(2), ["sample"])["sample"]
-    assert wide.tobytes() == runners.narrow.compute(golden_feeds(2), ["sample"])["sample"].tobytes()
+    all_cores = instances.all_cores.compute(golden_feeds(2), ["sample"])["sample"]
+    assert all_cores.tobytes() == instances.single_thread.compute(golden_feeds(2), ["sample"])["sample"].tobytes()
 
 
 def test_a_session_that_was_tried_and_is_not_used_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,36 +73,38 @@ def test_a_session_that_was_tried_and_is_not_used_is_let_go_of(monkeypatch: pyte
         return opened
 
     monkeypatch.setattr("service.engine.loading.instances.Session", noted)
-    monkeypatch.setattr("service.engine.loading.batch_invariance.Proof.repeat", lambda *_: {})  # never the same bytes
-    runners, _ = onnxruntime_runners("generator", Runtime(device="cpu", threads=2), examination(SPEC))
+    monkeypatch.setattr(
+        "service.engine.loading.batch_invariance.VerificationResult.repeat", lambda *_: {}
+    )  # never the same bytes
+    instances, _ = onnxruntime_instances("generator", Runtime(device="cpu", threads=2), verification(SPEC))
     gc.collect()
-    assert runners.wide is None
-    assert [reference() for reference in made] == [runners.narrow, None]
+    assert instances.all_cores is None
+    assert [reference() for reference in made] == [instances.single_thread, None]
 
 
 def test_a_run_that_is_over_before_other_cores_are_awake_is_not_spread() -> None:
-    runners, _ = onnxruntime_runners("generator", Runtime(device="cpu", threads=2), examination(identity()))
-    assert (runners.lanes, runners.wide, runners.wide_s) == (2, None, {})
+    instances, _ = onnxruntime_instances("generator", Runtime(device="cpu", threads=2), verification(identity()))
+    assert (instances.concurrency, instances.all_cores, instances.all_cores_s) == (2, None, {})
 
 
 def test_on_one_core_there_is_one_lane_and_nothing_wide() -> None:
-    runners, report = onnxruntime_runners("generator", Runtime(device="cpu", threads=1), examination(SPEC))
-    assert (runners.lanes, runners.wide, runners.wide_s) == (1, None, {})
-    assert runners.narrow_s.keys() == set(report.buckets)
+    instances, report = onnxruntime_instances("generator", Runtime(device="cpu", threads=1), verification(SPEC))
+    assert (instances.concurrency, instances.all_cores, instances.all_cores_s) == (1, None, {})
+    assert instances.single_thread_s.keys() == set(report.buckets)
 
 
 def test_a_wide_runner_of_other_bytes_is_not_used() -> None:
     other = toy_graphs(height=160, width=160, seed=1).generator
-    runners, report = runners_per_core(session(SPEC), lambda _: session(other), 2, examination(SPEC))
-    assert (runners.lanes, runners.wide, runners.wide_s) == (2, None, {})
+    instances, report = instances_per_core(session(SPEC), lambda _: session(other), 2, verification(SPEC))
+    assert (instances.concurrency, instances.all_cores, instances.all_cores_s) == (2, None, {})
     assert report.buckets == (1, 2, 4, 8)
 
 
 def test_a_batch_coupled_graph_has_lanes_and_nothing_that_depends_on_sizes() -> None:
     spec = toy_graphs(batch_coupled=True).discriminator
     assert spec is not None
-    runners, report = onnxruntime_runners("discriminator", Runtime(device="cpu", threads=2), examination(spec))
-    assert (runners.lanes, runners.wide, runners.narrow_s, report.buckets) == (2, None, {}, ())
+    instances, report = onnxruntime_instances("discriminator", Runtime(device="cpu", threads=2), verification(spec))
+    assert (instances.concurrency, instances.all_cores, instances.single_thread_s, report.buckets) == (2, None, {}, ())
 
 
 def test_with_a_session_a_size_each_size_is_opened_once_and_only_those_that_serve_are_kept() -> None:
@@ -114,20 +116,24 @@ def test_with_a_session_a_size_each_size_is_opened_once_and_only_those_that_serv
         opened.append(session(spec))
         return opened[-1]
 
-    runners, report = runners_per_size(session(spec), another, examination(spec, max_batch=16))
+    instances, report = instances_per_batch_size(session(spec), another, verification(spec, max_batch=16))
     assert len(opened) == 4  # beside the first: for 2, 4, 8 and 16
-    assert report.buckets == tuple(runners.narrow_s) == (4, 8, 16)
-    assert (runners.lanes, runners.wide) == (1, None)
+    assert report.buckets == tuple(instances.single_thread_s) == (4, 8, 16)
+    assert (instances.concurrency, instances.all_cores) == (1, None)
     latent = np.resize(GOLDEN_LATENT, (8, GOLDEN_LATENT.shape[1]))
-    assert runners.narrow.compute({"latent": latent}, ["sample"])["sample"].tolist() == (latent + TINY).tolist()
+    assert (
+        instances.single_thread.compute({"latent": latent}, ["sample"])["sample"].tolist() == (latent + TINY).tolist()
+    )
     with pytest.raises(KeyError):
-        runners.narrow.compute({"latent": latent[:1]}, ["sample"])
+        instances.single_thread.compute({"latent": latent[:1]}, ["sample"])
 
 
 def test_with_a_session_a_size_a_batch_coupled_graph_keeps_one_session_for_all() -> None:
     spec = toy_graphs(batch_coupled=True).discriminator
     assert spec is not None
-    runners, _ = runners_per_size(session(spec), lambda: pytest.fail("one is enough"), examination(spec))
-    assert runners.lanes == 1
+    instances, _ = instances_per_batch_size(session(spec), lambda: pytest.fail("one is enough"), verification(spec))
+    assert instances.concurrency == 1
     for group in (2, 3):
-        assert len(runners.narrow.compute({"sample": spec.golden["sample"][:group]}, ["logit"])["logit"]) == group
+        assert (
+            len(instances.single_thread.compute({"sample": spec.golden["sample"][:group]}, ["logit"])["logit"]) == group
+        )

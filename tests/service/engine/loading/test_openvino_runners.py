@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.engine.config import Precision, Runtime
-from service.engine.loading.batch_invariance import Examination
+from service.engine.loading.batch_invariance import VerificationSpec
 from service.engine.model_spec import Array, Feeds, GraphSpec
 from service.errors import GoldenMismatch, GraphRefused
 from tests.support.graph_makers import GOLDEN_LATENT, TOLERANCE, identity, shifted_by_slot
@@ -15,7 +15,7 @@ from tests.support.toy import TOLERANCES, toy_graphs
 
 session = pytest.importorskip("service.engine.backends.openvino")
 
-from service.engine.loading.instances import openvino_runners  # noqa: E402  (an optional extra)
+from service.engine.loading.instances import openvino_instances  # noqa: E402  (an optional extra)
 
 TINY = 2.0**-20  # within the tolerance, and exact in float32 next to the golden latents
 SPEC = toy_graphs(height=12, width=12, golden_count=8).generator
@@ -26,8 +26,8 @@ def in_openvino(threads: int = 2, precision: Precision = "fp32") -> Runtime:
     return Runtime(backend="openvino", threads=threads, precision=precision)
 
 
-def examination(spec: GraphSpec) -> Examination:
-    return Examination(spec, [*TOLERANCES, TOLERANCE], 2, "strict")
+def verification(spec: GraphSpec) -> VerificationSpec:
+    return VerificationSpec(spec, [*TOLERANCES, TOLERANCE], 2, "strict")
 
 
 def golden_feeds(batch: int) -> Feeds:
@@ -36,44 +36,52 @@ def golden_feeds(batch: int) -> Feeds:
 
 def test_lanes_and_the_wide_runner_give_the_same_bytes_in_every_size_from_any_thread() -> None:
     spec = toy_graphs(height=160, width=160).generator  # a run of a millisecond or so, worth spreading over cores
-    runners, report = openvino_runners("generator", in_openvino(), examination(spec))
-    assert (report.buckets, report.reproducible, runners.lanes) == ((1, 2), True, 2)
-    assert runners.wide is not None
-    assert runners.narrow_s.keys() == runners.wide_s.keys() == {1, 2}
-    wide = {batch: runners.wide.compute(golden_feeds(batch), ["sample"])["sample"] for batch in report.buckets}
+    instances, report = openvino_instances("generator", in_openvino(), verification(spec))
+    assert (report.buckets, report.reproducible, instances.concurrency) == ((1, 2), True, 2)
+    assert instances.all_cores is not None
+    assert instances.single_thread_s.keys() == instances.all_cores_s.keys() == {1, 2}
+    all_cores = {
+        batch: instances.all_cores.compute(golden_feeds(batch), ["sample"])["sample"] for batch in report.buckets
+    }
     batches = report.buckets * 20
-    with ThreadPoolExecutor(2) as lanes:
-        samples = lanes.map(lambda batch: runners.narrow.compute(golden_feeds(batch), ["sample"])["sample"], batches)
-        assert all(sample.tobytes() == wide[batch].tobytes() for batch, sample in zip(batches, samples, strict=True))
+    with ThreadPoolExecutor(2) as threads:
+        samples = threads.map(
+            lambda batch: instances.single_thread.compute(golden_feeds(batch), ["sample"])["sample"], batches
+        )
+        assert all(
+            sample.tobytes() == all_cores[batch].tobytes() for batch, sample in zip(batches, samples, strict=True)
+        )
 
 
 def test_on_one_core_there_is_one_lane_and_nothing_wide() -> None:
-    runners, _ = openvino_runners("generator", in_openvino(threads=1), examination(SPEC))
-    assert (runners.lanes, runners.wide, runners.wide_s) == (1, None, {})
+    instances, _ = openvino_instances("generator", in_openvino(threads=1), verification(SPEC))
+    assert (instances.concurrency, instances.all_cores, instances.all_cores_s) == (1, None, {})
 
 
 def test_sizes_that_do_not_agree_do_not_serve() -> None:
-    runners, report = openvino_runners("generator", in_openvino(), examination(shifted_by_slot(TINY)))
-    assert report.buckets == tuple(runners.narrow_s) == (1,)
+    instances, report = openvino_instances("generator", in_openvino(), verification(shifted_by_slot(TINY)))
+    assert report.buckets == tuple(instances.single_thread_s) == (1,)
 
 
 def test_a_batch_coupled_graph_has_a_session_a_lane_for_groups_of_any_size() -> None:
     spec = toy_graphs(batch_coupled=True).discriminator
     assert spec is not None
-    runners, report = openvino_runners("discriminator", in_openvino(), examination(spec))
-    assert (report.buckets, runners.lanes, runners.wide) == ((), 2, None)
+    instances, report = openvino_instances("discriminator", in_openvino(), verification(spec))
+    assert (report.buckets, instances.concurrency, instances.all_cores) == ((), 2, None)
     for group in (2, 3):
-        assert len(runners.narrow.compute({"sample": spec.golden["sample"][:group]}, ["logit"])["logit"]) == group
+        assert (
+            len(instances.single_thread.compute({"sample": spec.golden["sample"][:group]}, ["logit"])["logit"]) == group
+        )
 
 
 def test_what_strays_from_the_golden_outputs_is_refused() -> None:
     golden: dict[str, Array] = {"latent": GOLDEN_LATENT, "sample": GOLDEN_LATENT + np.float32(0.25)}
     with pytest.raises(GoldenMismatch, match=r"sample strays .* by 0.25; the tolerance on OpenVINO at fp32"):
-        openvino_runners("generator", in_openvino(), examination(replace(identity(), golden=golden)))
+        openvino_instances("generator", in_openvino(), verification(replace(identity(), golden=golden)))
 
 
 def test_fp32_is_told_with_its_difference_in_pixels() -> None:
-    _, report = openvino_runners("generator", in_openvino(threads=1), examination(SPEC))
+    _, report = openvino_instances("generator", in_openvino(threads=1), verification(SPEC))
     assert (report.provider, report.precision) == ("OpenVINO", "fp32")
     assert report.pixel_difference is not None
     assert report.pixel_difference.largest <= 1
@@ -81,7 +89,7 @@ def test_fp32_is_told_with_its_difference_in_pixels() -> None:
 
 @pytest.mark.skipif(not HAS_BF16, reason="this processor has no bf16")
 def test_fewer_bits_are_told_with_their_difference_in_pixels_and_keep_the_promise_of_equal_bytes() -> None:
-    _, report = openvino_runners("generator", in_openvino(threads=1, precision="bf16"), examination(SPEC))
+    _, report = openvino_instances("generator", in_openvino(threads=1, precision="bf16"), verification(SPEC))
     assert (report.precision, report.buckets, report.reproducible) == ("bf16", (1, 2), True)
     assert report.pixel_difference is not None
     assert 0 < report.pixel_difference.largest < 26
@@ -96,17 +104,17 @@ def test_fewer_bits_that_stray_too_far_are_refused(steps: int, rows: int) -> Non
     strayed = np.where(np.arange(len(pixels))[:, None, None, None] < rows, moved, pixels).astype(np.uint8)
     spec = replace(SPEC, golden={**SPEC.golden, "pixels": strayed})
     with pytest.raises(GoldenMismatch, match=r"pixels .*stray"):
-        openvino_runners("generator", in_openvino(threads=1, precision="bf16"), examination(spec))
+        openvino_instances("generator", in_openvino(threads=1, precision="bf16"), verification(spec))
 
 
 @pytest.mark.parametrize("kind", ["logit", "vector"])
 def test_what_people_compute_with_stays_in_fp32(kind: str) -> None:
     spec = toy_graphs().discriminator if kind == "logit" else toy_graphs(kind="vector").generator
     assert spec is not None
-    _, report = openvino_runners("graph", in_openvino(threads=1, precision="bf16"), examination(spec))
+    _, report = openvino_instances("graph", in_openvino(threads=1, precision="bf16"), verification(spec))
     assert (report.precision, report.pixel_difference) == ("fp32", None)
 
 
 def test_cuda_is_refused_rather_than_replaced() -> None:
     with pytest.raises(GraphRefused, match="CUDA is asked for, but OpenVINO computes on the CPU"):
-        openvino_runners("generator", Runtime(backend="openvino", device="cuda"), examination(SPEC))
+        openvino_instances("generator", Runtime(backend="openvino", device="cuda"), verification(SPEC))

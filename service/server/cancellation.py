@@ -89,7 +89,12 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         """Send on; what follows the last byte is not interrupted, though a server says "disconnect" after it too."""
-        self._complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last and self._gone is not None:
+            # A client that left ends the wait for it, and what is ready is then sent (to nobody) in one turn of the
+            # event loop; `_leave` runs in the next.
+            await asyncio.sleep(0)
+        self._complete = is_last
         await self._send(message)
 
     def watch(self) -> asyncio.Task[Message]:

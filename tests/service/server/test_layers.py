@@ -21,7 +21,7 @@ from service.metrics import Telemetry
 from service.server.accounts import Accounts
 from service.server.body_budget import BodyBudget
 from service.server.body_limits import BodyLimits, BodyPatience
-from service.server.cancellation import Cancellation
+from service.server.cancellation import WATCH_AFTER_S, Cancellation
 from service.server.lifecycle import DrainGate, Lifecycle
 from service.server.problems import ErrorsToProblems
 from service.server.request_log import RequestLog
@@ -29,13 +29,14 @@ from service.server.request_log import RequestLog
 MAX_BYTES = 1000
 BODY_TIMEOUT_S = 0.3
 TIMEOUT_S = 30.0
+LARGE_BYTES = 16_000_000  # more than every buffer between server and client
 
 
 class Awkward:
-    """An application that echoes, fails before or after its first byte, or never ends.
+    """An application that echoes, fails before or after its first byte, writes much, or never ends.
 
     Attributes:
-        waiting: set when `/wait` waits.
+        waiting: set when `/wait` waits, or `/large` for its client.
         cancelled: set when `/wait` was cancelled.
     """
 
@@ -53,6 +54,8 @@ class Awkward:
                 raise KeyError("/home/secret")
             case "/broken-stream":
                 response = SampleStream(self._fails_after(b"first"), "text/plain", [])
+            case "/large":
+                response = SampleStream(self._large(), "text/plain", [])
             case "/early-stream":
                 response = SampleStream(self._fails_after(), "text/plain", [])
             case _:
@@ -66,6 +69,12 @@ class Awkward:
             await asyncio.get_running_loop().create_future()
         finally:
             self.cancelled.set()
+
+    async def _large(self) -> AsyncGenerator[bytes]:
+        await asyncio.sleep(2 * WATCH_AFTER_S)  # for what is answered sooner nobody asks whether the client left
+        yield bytes(LARGE_BYTES)
+        self.waiting.set()
+        yield b"the rest is here, and waits for the client alone"
 
     async def _fails_after(self, *pieces: bytes) -> AsyncGenerator[bytes]:
         for piece in pieces:
@@ -194,6 +203,14 @@ def test_a_client_that_leaves_cancels_its_own_request(stack: Stack) -> None:
     assert stack.awkward.cancelled.wait(TIMEOUT_S)
     eventually(lambda: stack.count(499) == 1)
     assert httpx.post(f"{stack.url}/echo", content=b"still here").content == b"still here"
+
+
+def test_a_client_that_leaves_while_the_rest_of_its_answer_is_ready_was_not_answered(stack: Stack) -> None:
+    with stack.connect() as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert stack.awkward.waiting.wait(TIMEOUT_S)
+    eventually(lambda: stack.count(499) + stack.count(200) == 1)
+    assert stack.count(499) == 1
 
 
 def test_a_drain_turns_new_requests_away_and_cuts_off_what_overruns_it(

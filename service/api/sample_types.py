@@ -54,9 +54,9 @@ class Images:
         """(H, W, C)."""
         return self.height, self.width, self.channels
 
-    def row(self, *, as_made: bool) -> Row:
+    def row(self, *, raw_values: bool) -> Row:
         """Shape and element type of an answered sample: pixels, or the generator's own floats."""
-        return ((self.channels, self.height, self.width), FLOAT32) if as_made else (self.shape, UINT8)
+        return ((self.channels, self.height, self.width), FLOAT32) if raw_values else (self.shape, UINT8)
 
     def written(self, row: Array) -> str:
         """Write pixels [H, W, C] as a data URI."""
@@ -92,7 +92,7 @@ class Vectors:
         """What a sample is, in the plural."""
         return f"vectors of {self.size} numbers"
 
-    def row(self, *, as_made: bool) -> Row:
+    def row(self, *, raw_values: bool) -> Row:
         """Shape and element type of an answered sample."""
         return (self.size,), FLOAT32
 
@@ -131,7 +131,7 @@ class Items:
         """What a sample is, in the plural."""
         return f"items, ids from 0 to {self.count - 1}"
 
-    def row(self, *, as_made: bool) -> Row:
+    def row(self, *, raw_values: bool) -> Row:
         """Shape and element type of an answered sample."""
         return (), INT64
 
@@ -180,9 +180,9 @@ def kind_of(sample: ImageSample | VectorSample | ItemSample) -> Kind:
 
 
 @lru_cache(maxsize=KNOWN_KINDS)
-def sample_bytes(kind: Kind, *, as_made: bool) -> int:
+def sample_bytes(kind: Kind, *, raw_values: bool) -> int:
     """Count the bytes of one answered sample: of its pixels, or of the generator's own values."""
-    shape, dtype = kind.row(as_made=as_made)
+    shape, dtype = kind.row(raw_values=raw_values)
     return math.prod(shape) * dtype.itemsize
 
 

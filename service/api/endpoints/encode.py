@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from service.api.context import Budget, Parts
 from service.api.limits import check_numbers
-from service.api.requests.samples import SAMPLES_BODY, hold, read_given
+from service.api.requests.samples import SAMPLES_BODY, read_samples, validate_samples
 from service.api.responses.readings import encoder_of, numbers_of, write_encodings
 from service.api.schemas.requests import SamplesQuery
 from service.api.schemas.responses import EncodeAnswer
@@ -43,11 +43,11 @@ async def encode(request: Request, query: Annotated[SamplesQuery, Query()], part
     """
     body = await request.body()
     given = await parts.offload.run_sized(
-        len(body), read_given, body, request.headers, query, parts.settings.max_score_images
+        len(body), read_samples, body, request.headers, query, parts.settings.max_score_images
     )
     package = parts.repository.find(given.model, given.version)
     encoder = encoder_of(package, given)
-    held = await hold(given, package, [encoder], parts.settings, parts.offload)
+    held = await validate_samples(given, package, [encoder], parts.settings, parts.offload)
     check_numbers(len(held.rows), numbers_of(encoder), ("body",), "send fewer at a time")
     with budget.spend() as left_s:
         encoded = await parts.engine.submit(replace(held.job(EncodeJob, encoder), timeout_s=left_s()))

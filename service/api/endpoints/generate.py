@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from service.api.context import INLINE_BYTES, Budget, Context, Parts, TimeBudget, budget_for
 from service.api.requests.body import read_json
-from service.api.requests.generate import plan_drawing
+from service.api.requests.generate import plan_generate
 from service.api.requests.query import read_query, read_timeout_ms
-from service.api.responses.samples import answer, is_streamed
+from service.api.responses.samples import is_streamed, respond
 from service.api.sample_types import kind_of
 from service.api.schemas.requests import GenerateQuery, GenerateRequest
 from service.api.schemas.responses import GenerateAnswer
@@ -89,10 +89,10 @@ async def _answer(
     package = parts.repository.find(wanted.model, wanted.version)
     kind = kind_of(package.manifest.sample)
     media = choose(headers.get("accept"), query.format, kind.media)
-    drawing = await parts.offload.run_sized(
-        len(body), plan_drawing, wanted, package, kind, media, query.dtype, parts.settings
+    plan = await parts.offload.run_sized(
+        len(body), plan_generate, wanted, package, kind, media, query.dtype, parts.settings
     )
-    return await answer(drawing, media, parts, budget)
+    return await respond(plan, media, parts, budget)
 
 
 def _plan(parts: Context, headers: Mapping[str, str], query: bytes, body: bytes) -> Answering | None:
@@ -104,10 +104,10 @@ def _plan(parts: Context, headers: Mapping[str, str], query: bytes, body: bytes)
     package = parts.repository.find(wanted.model, wanted.version)
     kind = kind_of(package.manifest.sample)
     media = choose(headers.get("accept"), form.format, kind.media)
-    drawing = plan_drawing(wanted, package, kind, media, form.dtype, parts.settings)
-    if is_streamed(drawing, media):
+    plan = plan_generate(wanted, package, kind, media, form.dtype, parts.settings)
+    if is_streamed(plan, media):
         return None
-    return partial(answer, drawing, media, parts, budget_for(read_timeout_ms(headers), parts.settings))
+    return partial(respond, plan, media, parts, budget_for(read_timeout_ms(headers), parts.settings))
 
 
 EXPRESS = ExpressRoute("/generate", _plan)

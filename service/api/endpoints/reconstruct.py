@@ -16,8 +16,8 @@ from starlette.responses import Response
 from service.api.context import Budget, Context, Parts, TimeBudget
 from service.api.limits import check_size
 from service.api.requests.generate import check_dtype
-from service.api.requests.samples import SAMPLES_BODY, Given, HeldSamples, hold, read_given
-from service.api.responses.encoding import Encoding, pixels_of, rows_of
+from service.api.requests.samples import SAMPLES_BODY, SampleBody, ValidSamples, read_samples, validate_samples
+from service.api.responses.encoding import ResponseEncoder, pixels_of, rows_of
 from service.api.responses.readings import check_encodings, encoder_of
 from service.api.responses.samples import list_header, package_headers
 from service.api.responses.streaming import INDEX, SampleFile
@@ -44,18 +44,18 @@ class Reconstructing:
         encoder: its encoder.
         kind: of its samples.
         held: the samples.
-        as_made: whether the answer is the generator's own values rather than pixels.
+        raw_values: whether the answer is the generator's own values rather than pixels.
     """
 
     package: ServedPackage
     encoder: Graph
     kind: Kind
-    held: HeldSamples
-    as_made: bool
+    held: ValidSamples
+    raw_values: bool
 
 
 async def plan_reconstruction(
-    given: Given, package: ServedPackage, media: Media, dtype: DtypeName | None, parts: Context
+    given: SampleBody, package: ServedPackage, media: Media, dtype: DtypeName | None, parts: Context
 ) -> Reconstructing:
     """Hold given samples against a package and the form of the answer, and decode them.
 
@@ -67,13 +67,13 @@ async def plan_reconstruction(
     encoder = encoder_of(package, given)
     check_dtype(dtype, kind, media)
     _check_way_back(package, encoder, given)
-    held = await hold(given, package, [encoder, manifest.generator], parts.settings, parts.offload)
-    check_size(kind, len(held.rows), sample_bytes(kind, as_made=True), media, ("body",), "send fewer at a time")
-    as_made = dtype == "float32" or not isinstance(kind, Images)
-    return Reconstructing(package, encoder, kind, held, as_made)
+    held = await validate_samples(given, package, [encoder, manifest.generator], parts.settings, parts.offload)
+    check_size(kind, len(held.rows), sample_bytes(kind, raw_values=True), media, ("body",), "send fewer at a time")
+    raw_values = dtype == "float32" or not isinstance(kind, Images)
+    return Reconstructing(package, encoder, kind, held, raw_values)
 
 
-def _check_way_back(package: ServedPackage, encoder: Graph, given: Given) -> None:
+def _check_way_back(package: ServedPackage, encoder: Graph, given: SampleBody) -> None:
     """Refuse a package whose encoder does not give all that its generator draws from."""
     reads = {tensor.role for tensor in encoder.outputs}
     if "latent" not in reads:
@@ -120,9 +120,9 @@ async def make(wanted: Reconstructing, parts: Context, budget: TimeBudget) -> Sa
 
 async def write(wanted: Reconstructing, made: Samples, media: Media, parts: Context) -> Response:
     """Write reconstructions and their distances in the form asked for."""
-    encoding = Encoding(parts, media)
+    encoding = ResponseEncoder(parts, media)
     distances = await encoding.run(_distances, wanted, made)
-    rows = rows_of(made) if wanted.as_made else pixels_of(made)
+    rows = rows_of(made) if wanted.raw_values else pixels_of(made)
     package = wanted.package
     headers = [*package_headers(package), *list_header(b"x-distances", ",".join(map(repr, distances)))]
     match media.name:
@@ -218,7 +218,7 @@ async def reconstruct(
     """
     body = await request.body()
     given = await parts.offload.run_sized(
-        len(body), read_given, body, request.headers, query, parts.settings.max_score_images
+        len(body), read_samples, body, request.headers, query, parts.settings.max_score_images
     )
     package = parts.repository.find(given.model, given.version)
     forms = kind_of(package.manifest.sample).media

@@ -19,9 +19,9 @@ from starlette.responses import Response
 from service.api.context import Budget, Context, Parts
 from service.api.limits import MAX_SEED
 from service.api.requests.fields import QUERY
-from service.api.requests.generate import Drawing, plan_drawing
+from service.api.requests.generate import GeneratePlan, plan_generate
 from service.api.requests.sample_url import SampleQuery
-from service.api.responses.samples import answer_file
+from service.api.responses.samples import respond_file
 from service.api.sample_types import kind_of
 from service.api.stack import stack_id
 from service.errors import InvalidRequest, Problem
@@ -93,13 +93,13 @@ async def get_sample(
     It is the sample that /generate draws for this seed and these parameters: an image as PNG, WebP (both without loss)
     or JPEG, or any sample as an NPY array of one row. Under a stack the bytes of a URL never change.
     """
-    drawing = _plan(query, seed, package, FORMS[form], parts)
+    plan = _plan(query, seed, package, FORMS[form], parts)
     stack = await parts.offload.run(stack_id, package)  # the first of a process writes some pictures
     if query.stack != stack:
         # Relative, because behind a proxy the path that the caller asked for is another.
         location = f"{seed}.{form}?{query.canonical(stack)}"
         return Response(status_code=307, headers={"location": location, "cache-control": CHECK_AGAIN})
-    answer = await answer_file(drawing, FORMS[form], parts, budget)
+    answer = await respond_file(plan, FORMS[form], parts, budget)
     etag = f'"{hashlib.sha256(b"".join(answer.pieces)).hexdigest()}"'
     fresh = {"etag": etag, "cache-control": IMMUTABLE if package.report.generator.reproducible else CHECK_AGAIN}
     if _names(if_none_match, etag):
@@ -113,13 +113,13 @@ router.head(
 )(get_sample)
 
 
-def _plan(query: SampleQuery, seed: int, package: ServedPackage, media: Media, parts: Context) -> Drawing:
+def _plan(query: SampleQuery, seed: int, package: ServedPackage, media: Media, parts: Context) -> GeneratePlan:
     """Plan the drawing as /generate would, but name mistakes where this caller made them."""
     kind = kind_of(package.manifest.sample)
     if media not in kind.media:
         raise InvalidRequest(Problem(("path", "form"), f"this package makes {kind.words}; they come as npy"))
     try:
-        return plan_drawing(query.request(seed), package, kind, media, None, parts.settings, QUERY)
+        return plan_generate(query.request(seed), package, kind, media, None, parts.settings, QUERY)
     except InvalidRequest as error:
         raise InvalidRequest(*(Problem(("query", *each.loc[1:]), each.msg) for each in error.problems)) from error
 

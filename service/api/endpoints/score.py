@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.api.context import Budget, Parts
-from service.api.requests.samples import SAMPLES_BODY, read_given
+from service.api.requests.samples import SAMPLES_BODY, read_samples
 from service.api.responses.readings import plan_judging, write_scores
 from service.api.schemas.requests import SamplesQuery
 from service.api.schemas.responses import ScoreAnswer
@@ -47,7 +47,7 @@ async def score(request: Request, query: Annotated[SamplesQuery, Query()], parts
     """
     body = await request.body()
     given = await parts.offload.run_sized(
-        len(body), read_given, body, request.headers, query, parts.settings.max_score_images
+        len(body), read_samples, body, request.headers, query, parts.settings.max_score_images
     )
     package = parts.repository.find(given.model, given.version)
     judging = await plan_judging(given, package, parts.settings, parts.offload)

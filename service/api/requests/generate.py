@@ -37,7 +37,7 @@ STREAMED_FORMS: Final = frozenset({"npy", "zip"})
 WAYS: Final = ("latents", "seeds", "interpolate")
 
 
-class Origin(NamedTuple):
+class LatentSource(NamedTuple):
     """What N samples are drawn from: one of three.
 
     Attributes:
@@ -52,9 +52,9 @@ class Origin(NamedTuple):
     latents: NDArray[np.float32] | None = None
     path: Path | None = None
 
-    def part(self, place: slice) -> "Origin":
+    def part(self, place: slice) -> "LatentSource":
         """Answer what some of the samples are drawn from."""
-        return Origin(
+        return LatentSource(
             seeds=None if self.seeds is None else self.seeds[place],
             latents=None if self.latents is None else self.latents[place],
             path=None if self.path is None else replace(self.path, positions=self.path.positions[place]),
@@ -109,7 +109,7 @@ def _count(wanted: GenerateRequest, limit: int) -> tuple[tuple[str, ...], int]:
             return ("n",), wanted.n
 
 
-def read_origin(wanted: GenerateRequest, latent: Latent, count: int) -> Origin:
+def read_source(wanted: GenerateRequest, latent: Latent, count: int) -> LatentSource:
     """Read what the samples are drawn from.
 
     Args:
@@ -121,14 +121,14 @@ def read_origin(wanted: GenerateRequest, latent: Latent, count: int) -> Origin:
         InvalidRequest: the package's latents cannot be drawn or given so; every place is named.
     """
     if wanted.latents is not None:
-        return Origin(latents=_latents(wanted.latents, latent.size), sampler=wanted.sampler)
+        return LatentSource(latents=_latents(wanted.latents, latent.size), sampler=wanted.sampler)
     if wanted.interpolate is not None:
         path = _path(wanted.interpolate, latent.prior)
         _check_sampler(np.array([path.first, path.last], np.uint64), latent.prior, wanted.sampler)
-        return Origin(path=path, sampler=wanted.sampler)
+        return LatentSource(path=path, sampler=wanted.sampler)
     seeds = _seeds(wanted, count)
     _check_sampler(seeds, latent.prior, wanted.sampler)
-    return Origin(seeds=seeds, sampler=wanted.sampler)
+    return LatentSource(seeds=seeds, sampler=wanted.sampler)
 
 
 def _latents(given: list[list[float]], size: int) -> NDArray[np.float32]:
@@ -222,7 +222,7 @@ MAX_CHUNK_BYTES: Final = 8 * MEBIBYTE
 
 
 @dataclass(slots=True, kw_only=True)  # every request makes one, and frozen ones take four times as long to make
-class Drawing:
+class GeneratePlan:
     """Samples to draw, with nothing left to decide or to change.
 
     Attributes:
@@ -235,20 +235,20 @@ class Drawing:
         conditions: int64 [N]; None where the package has none.
         truncation: of latents that are drawn.
         selection: how the discriminator chooses each sample among its seed's candidates.
-        as_made: whether the answer is the generator's own values rather than pixels.
+        raw_values: whether the answer is the generator's own values rather than pixels.
         scores: whether each sample's realness is asked for.
     """
 
     package: ServedPackage
     kind: Kind
     count: int
-    origin: Origin
+    origin: LatentSource
     labels: NDArray[np.int64] | None
     codes: NDArray[np.float64] | None
     conditions: NDArray[np.int64] | None
     truncation: float | None
     selection: Selection | None
-    as_made: bool
+    raw_values: bool
     scores: bool
 
     @property
@@ -264,7 +264,7 @@ class Drawing:
     @property
     def sample_bytes(self) -> int:
         """Bytes of one sample as the engine answers it."""
-        return sample_bytes(self.kind, as_made=self.as_made)
+        return sample_bytes(self.kind, raw_values=self.raw_values)
 
     @property
     def chunk_samples(self) -> int:
@@ -286,7 +286,7 @@ class Drawing:
         """
         return self._job(self.origin, slice(None), timeout_s)
 
-    def _job(self, origin: Origin, part: slice, timeout_s: float | None) -> GenerateJob:
+    def _job(self, origin: LatentSource, part: slice, timeout_s: float | None) -> GenerateJob:
         return GenerateJob(
             package=self.package.key,
             seeds=origin.seeds,
@@ -298,14 +298,14 @@ class Drawing:
             sampler=origin.sampler,
             truncation=self.truncation,
             selection=self.selection,
-            want_pixels=not self.as_made,
-            want_sample=self.as_made,
+            want_pixels=not self.raw_values,
+            want_sample=self.raw_values,
             want_logits=self.scores,
             timeout_s=timeout_s,
         )
 
 
-def plan_drawing(
+def plan_generate(
     wanted: GenerateRequest,
     package: ServedPackage,
     kind: Kind,
@@ -313,7 +313,7 @@ def plan_drawing(
     dtype: DtypeName | None,
     settings: Settings,
     place: str = "body",
-) -> Drawing:
+) -> GeneratePlan:
     """Hold a request against its package, whose samples are of some kind, and its form; `place` as `read_labels`.
 
     Raises:
@@ -328,17 +328,17 @@ def plan_drawing(
     codes = read_codes(wanted.codes, manifest.codes, count=count)
     if wanted.latents is not None:
         _check_drawn(package, labels, codes)
-    drawing = Drawing(
+    drawing = GeneratePlan(
         package=package,
         kind=kind,
         count=count,
-        origin=read_origin(wanted, manifest.latent, count),
+        origin=read_source(wanted, manifest.latent, count),
         labels=labels,
         codes=codes,
         conditions=read_conditions(wanted.condition, manifest.condition, count=count),
         truncation=read_truncation(wanted, manifest.latent.prior),
         selection=read_selection(wanted, package, count, settings),
-        as_made=dtype == "float32" or not isinstance(kind, Images),
+        raw_values=dtype == "float32" or not isinstance(kind, Images),
         scores=wanted.scores,
     )
     if media.name not in STREAMED_FORMS:
@@ -356,7 +356,7 @@ def check_dtype(dtype: DtypeName | None, kind: Kind, media: Media) -> None:
     if dtype is not None and media.name != "npy":
         raise InvalidRequest(Problem(("query", "dtype"), "only an NPY answer has an element type"))
     if dtype is not None and dtype not in kind.dtypes:
-        _, own = kind.row(as_made=True)
+        _, own = kind.row(raw_values=True)
         raise InvalidRequest(Problem(("query", "dtype"), f"this package makes {kind.words}; arrays of them are {own}"))
 
 

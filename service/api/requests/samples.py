@@ -75,7 +75,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class SampleBody:
     """What a caller gave.
 
     Attributes:
@@ -97,7 +97,7 @@ class Given:
     place: str
 
 
-def read_given(body: bytes, headers: Headers, query: SamplesQuery, max_images: int) -> Given:
+def read_samples(body: bytes, headers: Headers, query: SamplesQuery, max_images: int) -> SampleBody:
     """Read a body of samples.
 
     Args:
@@ -125,9 +125,9 @@ def read_given(body: bytes, headers: Headers, query: SamplesQuery, max_images: i
     raise UnsupportedMediaType(f"Samples are read as {SUPPORTED}.")
 
 
-def _with_query(samples: ImageFiles | NpyFile, query: SamplesQuery) -> Given:
+def _with_query(samples: ImageFiles | NpyFile, query: SamplesQuery) -> SampleBody:
     labels, conditions = query.label, query.condition
-    return Given(
+    return SampleBody(
         model=query.model,
         version=query.version,
         samples=samples,
@@ -138,7 +138,7 @@ def _with_query(samples: ImageFiles | NpyFile, query: SamplesQuery) -> Given:
     )
 
 
-def _from_json(asked: SamplesRequest, query: SamplesQuery, max_images: int) -> Given:
+def _from_json(asked: SamplesRequest, query: SamplesQuery, max_images: int) -> SampleBody:
     said = sorted(query.model_fields_set & SamplesQuery.model_fields.keys())
     beside = [Problem(("query", field), "a JSON body says this itself") for field in said]
     if beside:
@@ -156,7 +156,7 @@ def _from_json(asked: SamplesRequest, query: SamplesQuery, max_images: int) -> G
     if count > max_images:
         field = "images" if asked.images else "samples"
         raise InvalidRequest(Problem(("body", field), f"at most {max_images} in one request"))
-    return Given(
+    return SampleBody(
         model=asked.model,
         version=asked.version,
         samples=samples,
@@ -176,7 +176,7 @@ J = TypeVar("J", bound=SampleJob)
 
 
 @dataclass(frozen=True, slots=True)
-class HeldSamples:
+class ValidSamples:
     """Samples that fit their package.
 
     Attributes:
@@ -204,15 +204,15 @@ class HeldSamples:
         )
 
 
-async def hold(
-    given: Given,
+async def validate_samples(
+    given: SampleBody,
     package: ServedPackage,
     graphs: Sequence[Graph],
     settings: Settings,
     offload: Offload,
     *,
     needs_label: bool = True,
-) -> HeldSamples:
+) -> ValidSamples:
     """Hold given samples against a package, and decode them.
 
     Args:
@@ -245,10 +245,10 @@ async def hold(
         raise InvalidRequest(Problem((given.place, "label"), words))
     condition = manifest.condition if "condition" in takes else None
     conditions = read_conditions(given.condition, condition, count=len(rows), place=given.place)
-    return HeldSamples(package.key, rows, labels, conditions)
+    return ValidSamples(package.key, rows, labels, conditions)
 
 
-async def _decode(given: Given, package: ServedPackage, settings: Settings, offload: Offload) -> Array:
+async def _decode(given: SampleBody, package: ServedPackage, settings: Settings, offload: Offload) -> Array:
     kind = kind_of(package.manifest.sample)
     match given.samples:
         case ImageFiles(files, locs) if isinstance(kind, Images):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.api.context import INLINE_BYTES, Context
 from service.api.requests.fields import name_codes
-from service.api.requests.generate import Drawing
+from service.api.requests.generate import GeneratePlan
 from service.engine.interface import Samples
 from service.errors import ServiceFault
 from service.media.negotiation import Media
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Encoding:
+class ResponseEncoder:
     """Runs one answer's encoding on the offload threads, and counts the seconds.
 
     Args:
@@ -108,11 +108,11 @@ def realness_of(package: ServedPackage, samples: Samples, parts: Context) -> lis
 Columns = dict[str, list[object]]
 
 
-def columns_of(drawing: Drawing, place: slice, samples: Samples, parts: Context) -> Columns:
+def columns_of(plan: GeneratePlan, place: slice, samples: Samples, parts: Context) -> Columns:
     """Describe some of a drawing's samples.
 
     Args:
-        drawing: all of them.
+        plan: all of them.
         place: where `samples` stand in it.
         samples: some, as the engine answered them.
         parts: the running service; realness is observed.
@@ -120,19 +120,19 @@ def columns_of(drawing: Drawing, place: slice, samples: Samples, parts: Context)
     Returns:
         Field name → N values.
     """
-    codes, classes = drawing.package.manifest.codes, drawing.package.manifest.labels
-    realness = realness_of(drawing.package, samples, parts)
+    codes, classes = plan.package.manifest.codes, plan.package.manifest.labels
+    realness = realness_of(plan.package, samples, parts)
     columns: Columns = {}
-    if drawing.seeds is not None:
-        columns["seed"] = drawing.seeds[place].tolist()
+    if plan.seeds is not None:
+        columns["seed"] = plan.seeds[place].tolist()
     if samples.labels is not None:
         columns["label"] = labels = samples.labels.tolist()
         if classes is not None:
             columns["label_name"] = [classes.names[label] for label in labels]
     if samples.codes is not None and codes is not None:
         columns["codes"] = [name_codes(row, codes) for row in samples.codes.tolist()]
-    if drawing.conditions is not None:
-        columns["condition"] = drawing.conditions[place].tolist()
+    if plan.conditions is not None:
+        columns["condition"] = plan.conditions[place].tolist()
     if realness is not None:
         columns["realness"] = list(realness)
     return columns

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.api.context import Offload
-from service.api.requests.samples import Given, hold
+from service.api.requests.samples import SampleBody, validate_samples
 from service.api.responses.encoding import logits_of
 from service.api.schemas.responses import CategoricalReading, EncodeAnswer, Encoding, Score, ScoreAnswer
 from service.engine.core.validation import MAX_CLASSES_JUDGED
@@ -32,7 +32,7 @@ from service.packages.schema import Codes, Graph
 from service.settings import Settings
 
 
-def encoder_of(package: ServedPackage, given: Given) -> Graph:
+def encoder_of(package: ServedPackage, given: SampleBody) -> Graph:
     """Answer the package's encoder.
 
     Raises:
@@ -110,7 +110,7 @@ class Judging:
     job: ScoreJob
 
 
-async def plan_judging(given: Given, package: ServedPackage, settings: Settings, offload: Offload) -> Judging:
+async def plan_judging(given: SampleBody, package: ServedPackage, settings: Settings, offload: Offload) -> Judging:
     """Hold given samples against a package, and decode them.
 
     Args:
@@ -128,11 +128,11 @@ async def plan_judging(given: Given, package: ServedPackage, settings: Settings,
         raise InvalidRequest(Problem((given.place, "model"), f"the package {package.key} has no discriminator"))
     if given.label is None and given.labels is None and any(tensor.role == "label" for tensor in discriminator.inputs):
         _refuse_if_label_needed(given, package)
-    held = await hold(given, package, [discriminator], settings, offload, needs_label=False)
+    held = await validate_samples(given, package, [discriminator], settings, offload, needs_label=False)
     return Judging(package, calibration, held.job(ScoreJob, discriminator))
 
 
-def _refuse_if_label_needed(given: Given, package: ServedPackage) -> None:
+def _refuse_if_label_needed(given: SampleBody, package: ServedPackage) -> None:
     """Refuse samples without a label where the package does not say how they are judged."""
     if package.unknown_label is not None:
         return

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from service.api.context import Context, TimeBudget
 from service.api.requests.fields import write_ranges
-from service.api.requests.generate import Drawing
-from service.api.responses.encoding import Encoding, columns_of, pixels_of, rows_of, slices_of
+from service.api.requests.generate import GeneratePlan
+from service.api.responses.encoding import ResponseEncoder, columns_of, pixels_of, rows_of, slices_of
 from service.api.responses.streaming import RawHeader, SampleFile, SampleStream, npy_file_header, npy_pieces, zip_pieces
 from service.api.schemas.responses import GenerateAnswer, GeneratedSample
 from service.engine.config import Precision
@@ -31,57 +31,57 @@ MAX_LIST_HEADER_BYTES = 4096
 KNOWN_PACKAGES = 128
 
 
-def is_streamed(drawing: Drawing, media: Media) -> bool:
+def is_streamed(plan: GeneratePlan, media: Media) -> bool:
     """Whether the answer to a drawing begins before it is complete."""
     if media.name == "npy":
-        return drawing.count > 1 and drawing.count > drawing.chunk_samples
+        return plan.count > 1 and plan.count > plan.chunk_samples
     return media.name == "zip"
 
 
-async def answer(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+async def respond(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
     """Draw samples and write them.
 
     Args:
-        drawing: what to draw.
+        plan: what to draw.
         media: the form of the answer.
         parts: the running service.
         budget: what the engine may take.
     """
     match media.name:
         case "json":
-            return await _json(drawing, media, parts, budget)
+            return await _json(plan, media, parts, budget)
         case "npy":
-            if not is_streamed(drawing, media):
-                return await _array(drawing, media, parts, budget)
-            header = npy_file_header(drawing)
-            length = len(header) + drawing.count * drawing.sample_bytes
+            if not is_streamed(plan, media):
+                return await _array(plan, media, parts, budget)
+            header = npy_file_header(plan)
+            length = len(header) + plan.count * plan.sample_bytes
             return SampleStream(
-                npy_pieces(header, drawing, parts, budget),
+                npy_pieces(header, plan, parts, budget),
                 media.media_type,
-                [*_provenance(drawing), (b"content-length", str(length).encode())],
+                [*_provenance(plan), (b"content-length", str(length).encode())],
             )
         case "zip":
-            pieces = zip_pieces(drawing, parts, budget, Encoding(parts, media))
-            return SampleStream(pieces, media.media_type, _provenance(drawing))
+            pieces = zip_pieces(plan, parts, budget, ResponseEncoder(parts, media))
+            return SampleStream(pieces, media.media_type, _provenance(plan))
         case _:
-            return await answer_file(drawing, media, parts, budget)
+            return await respond_file(plan, media, parts, budget)
 
 
-async def _whole(drawing: Drawing, parts: Context, budget: TimeBudget) -> Samples:
-    return await parts.engine.submit(drawing.job(budget.timeout_s))
+async def _whole(plan: GeneratePlan, parts: Context, budget: TimeBudget) -> Samples:
+    return await parts.engine.submit(plan.job(budget.timeout_s))
 
 
-async def _array(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
+async def _array(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
     """Draw samples that one job holds, and send them as they are behind the header of their file."""
-    samples = await _whole(drawing, parts, budget)
+    samples = await _whole(plan, parts, budget)
     rows = np.ascontiguousarray(rows_of(samples)).data.cast("B")
-    return SampleFile((npy_file_header(drawing), rows), media.media_type, _provenance(drawing))
+    return SampleFile((npy_file_header(plan), rows), media.media_type, _provenance(plan))
 
 
-async def answer_file(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> SampleFile:
+async def respond_file(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> SampleFile:
     """Draw samples and write them as one file that is whole before its first byte: an image, or an NPY array."""
-    encoding = Encoding(parts, media)
-    samples = await _whole(drawing, parts, budget)
+    encoding = ResponseEncoder(parts, media)
+    samples = await _whole(plan, parts, budget)
     rows = rows_of(samples)
     match media.name:
         case "npy":
@@ -90,26 +90,26 @@ async def answer_file(drawing: Drawing, media: Media, parts: Context, budget: Ti
             body = await encoding.run_sized(rows.nbytes, picture, pixels_of(samples), media.name)
         case _:  # the others take milliseconds even for few pixels
             body = await encoding.run(picture, pixels_of(samples), media.name)
-    headers = _provenance(drawing)
+    headers = _provenance(plan)
     if samples.labels is not None:
         headers += list_header(b"x-labels", ",".join(map(str, samples.labels.tolist())))
     encoding.done()
     return SampleFile((body,), media.media_type, headers)
 
 
-async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudget) -> Response:
-    encoding = Encoding(parts, media)
-    samples = await _whole(drawing, parts, budget)
+async def _json(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    encoding = ResponseEncoder(parts, media)
+    samples = await _whole(plan, parts, budget)
     written: list[GeneratedSample] = []
     size_bytes = rows_of(samples).nbytes
     for place, part in slices_of(samples):
-        written += await encoding.run_sized(size_bytes, _json_samples, drawing, place, part, parts)
+        written += await encoding.run_sized(size_bytes, _json_samples, plan, place, part, parts)
     answered = GenerateAnswer(
-        model=drawing.package.key.name,
-        version=str(drawing.package.key.version),
-        sampler=drawing.sampler,
-        package_sha256=drawing.package.sha256,
-        precision=drawing.package.reduced_precision,
+        model=plan.package.key.name,
+        version=str(plan.package.key.version),
+        sampler=plan.sampler,
+        package_sha256=plan.package.sha256,
+        precision=plan.package.reduced_precision,
         samples=written,
     )
     body = await encoding.run_sized(size_bytes, answered.model_dump_json, exclude_none=True)
@@ -117,9 +117,9 @@ async def _json(drawing: Drawing, media: Media, parts: Context, budget: TimeBudg
     return Response(body, media_type=media.media_type)
 
 
-def _json_samples(drawing: Drawing, place: slice, samples: Samples, parts: Context) -> list[GeneratedSample]:
-    columns = columns_of(drawing, place, samples, parts)
-    columns[drawing.kind.field] = [drawing.kind.written(row) for row in rows_of(samples)]
+def _json_samples(plan: GeneratePlan, place: slice, samples: Samples, parts: Context) -> list[GeneratedSample]:
+    columns = columns_of(plan, place, samples, parts)
+    columns[plan.kind.field] = [plan.kind.written(row) for row in rows_of(samples)]
     return [
         GeneratedSample.model_validate(dict(zip(columns, row, strict=True)))
         for row in zip(*columns.values(), strict=True)
@@ -139,12 +139,12 @@ def _package_headers(key: PackageKey, sha256: str, precision: Precision | None) 
     return tuple((name.encode(), value.encode("latin-1")) for name, value in named.items())
 
 
-def _provenance(drawing: Drawing) -> list[RawHeader]:
-    headers = [*package_headers(drawing.package)]
-    if drawing.sampler is not None:
-        headers.append((b"x-sampler", drawing.sampler.encode()))
-    if drawing.seeds is not None:
-        headers += list_header(b"x-seeds", write_ranges(drawing.seeds))
+def _provenance(plan: GeneratePlan) -> list[RawHeader]:
+    headers = [*package_headers(plan.package)]
+    if plan.sampler is not None:
+        headers.append((b"x-sampler", plan.sampler.encode()))
+    if plan.seeds is not None:
+        headers += list_header(b"x-seeds", write_ranges(plan.seeds))
     return headers
 
 

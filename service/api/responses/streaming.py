@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.api.context import Context, TimeBudget
-from service.api.requests.generate import Drawing
-from service.api.responses.encoding import Columns, Encoding, columns_of, rows_of, slices_of
+from service.api.requests.generate import GeneratePlan
+from service.api.responses.encoding import Columns, ResponseEncoder, columns_of, rows_of, slices_of
 from service.engine.interface import Engine, GenerateJob, Samples
 from service.errors import QueueFull
 from service.media.archive import ZipStream
@@ -132,17 +132,17 @@ async def _submit(engine: Engine, job: GenerateJob, budget: TimeBudget, *, patie
 INDEX = "index.json"
 
 
-def npy_file_header(drawing: Drawing) -> bytes:
-    """Write the head of the NPY file that holds a drawing, [N, …]."""
-    shape, dtype = drawing.kind.row(as_made=drawing.as_made)
-    return npy_header((drawing.count, *shape), dtype)
+def npy_file_header(plan: GeneratePlan) -> bytes:
+    """Write the head of the NPY file of a plan, [N, …]."""
+    shape, dtype = plan.kind.row(raw_values=plan.raw_values)
+    return npy_header((plan.count, *shape), dtype)
 
 
 async def npy_pieces(
-    header: bytes, drawing: Drawing, parts: Context, budget: TimeBudget
+    header: bytes, plan: GeneratePlan, parts: Context, budget: TimeBudget
 ) -> AsyncGenerator[bytes | memoryview]:
     """Write one NPY file; the header waits for the first chunk, which may still be refused with a status."""
-    async with aclosing(draw(parts.engine, drawing.jobs(drawing.chunk_samples), budget)) as chunks:
+    async with aclosing(draw(parts.engine, plan.jobs(plan.chunk_samples), budget)) as chunks:
         async for samples in chunks:
             if header:
                 yield header
@@ -151,55 +151,55 @@ async def npy_pieces(
 
 
 async def zip_pieces(
-    drawing: Drawing, parts: Context, budget: TimeBudget, encoding: Encoding
+    plan: GeneratePlan, parts: Context, budget: TimeBudget, encoding: ResponseEncoder
 ) -> AsyncGenerator[bytes | memoryview]:
     """Write one ZIP archive: a file a sample, and `index.json`."""
     archive = ZipStream()
-    index: Columns = {"file": _entry_names(drawing)}
+    index: Columns = {"file": _entry_names(plan)}
     written = 0
-    async with aclosing(draw(parts.engine, drawing.jobs(drawing.chunk_samples), budget)) as chunks:
+    async with aclosing(draw(parts.engine, plan.jobs(plan.chunk_samples), budget)) as chunks:
         async for samples in chunks:
             for place, part in slices_of(samples):
                 whole = slice(written + place.start, written + place.stop)
-                yield await encoding.run(_entries, archive, drawing, index, whole, part, parts)
+                yield await encoding.run(_entries, archive, plan, index, whole, part, parts)
             written += len(rows_of(samples))
-    yield await encoding.run(_end, archive, drawing, index)
+    yield await encoding.run(_end, archive, plan, index)
     encoding.done()
 
 
 def _entries(
-    archive: ZipStream, drawing: Drawing, index: Columns, place: slice, samples: Samples, parts: Context
+    archive: ZipStream, plan: GeneratePlan, index: Columns, place: slice, samples: Samples, parts: Context
 ) -> bytes:
     """Write some samples, and note in `index` what is said of them."""
-    for field, values in columns_of(drawing, place, samples, parts).items():
+    for field, values in columns_of(plan, place, samples, parts).items():
         index.setdefault(field, []).extend(values)
     files = zip(index["file"][place], rows_of(samples), strict=True)
-    return b"".join(archive.entry(str(name), drawing.kind.file(row)) for name, row in files)
+    return b"".join(archive.entry(str(name), plan.kind.file(row)) for name, row in files)
 
 
-def _end(archive: ZipStream, drawing: Drawing, index: Columns) -> bytes:
+def _end(archive: ZipStream, plan: GeneratePlan, index: Columns) -> bytes:
     described: dict[str, object] = {
-        "model": drawing.package.key.name,
-        "version": str(drawing.package.key.version),
-        "package_sha256": drawing.package.sha256,
+        "model": plan.package.key.name,
+        "version": str(plan.package.key.version),
+        "package_sha256": plan.package.sha256,
     }
-    if drawing.sampler is not None:
-        described["sampler"] = drawing.sampler
+    if plan.sampler is not None:
+        described["sampler"] = plan.sampler
     # A row at a time: one call for all of them would hold the interpreter, and everybody else, for most of a second.
     rows = ", ".join(json.dumps(dict(zip(index, row, strict=True))) for row in zip(*index.values(), strict=True))
     text = json.dumps(described).removesuffix("}") + f', "samples": [{rows}]}}'
     return archive.entry(INDEX, text.encode()) + archive.end()
 
 
-def _entry_names(drawing: Drawing) -> list[object]:
+def _entry_names(plan: GeneratePlan) -> list[object]:
     """One file name a sample: its seed, and which time the seed comes where it comes again."""
-    suffix = drawing.kind.suffix
-    if drawing.seeds is None:
-        digits = len(str(drawing.count - 1))
-        return [f"latent-{index:0{digits}}.{suffix}" for index in range(drawing.count)]
+    suffix = plan.kind.suffix
+    if plan.seeds is None:
+        digits = len(str(plan.count - 1))
+        return [f"latent-{index:0{digits}}.{suffix}" for index in range(plan.count)]
     seen: Counter[int] = Counter()
     names: list[object] = []
-    for seed in drawing.seeds.tolist():
+    for seed in plan.seeds.tolist():
         seen[seed] += 1
         names.append(f"{seed}.{suffix}" if seen[seed] == 1 else f"{seed}-{seen[seed]}.{suffix}")
     return names

@@ -23,7 +23,7 @@ LOC = ("body", "n")
     ids=["images", "a sheet", "numbers", "an array", "items"],
 )
 def test_the_largest_answer_is_made_and_a_larger_one_is_not(kind: Kind, form: str, most: int, words: str) -> None:
-    size = sample_bytes(kind, as_made=not isinstance(kind, Images))
+    size = sample_bytes(kind, raw_values=not isinstance(kind, Images))
     check_size(kind, most, size, FORMS[form], LOC, "ask for fewer")
     with pytest.raises(InvalidRequest, match=f"{words}.*; ask for fewer") as refusal:
         check_size(kind, most + 1, size, FORMS[form], LOC, "ask for fewer")

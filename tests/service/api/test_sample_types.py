@@ -28,11 +28,11 @@ def test_a_manifests_sample_has_its_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "as_made", "bytes_each"),
+    ("kind", "raw_values", "bytes_each"),
     [(IMAGES, False, 6), (IMAGES, True, 24), (VECTORS, True, 8), (ITEMS, True, 8)],
 )
-def test_a_sample_takes_as_many_bytes_as_its_row(kind: Kind, as_made: bool, bytes_each: int) -> None:
-    assert sample_bytes(kind, as_made=as_made) == bytes_each
+def test_a_sample_takes_as_many_bytes_as_its_row(kind: Kind, raw_values: bool, bytes_each: int) -> None:
+    assert sample_bytes(kind, raw_values=raw_values) == bytes_each
 
 
 def test_only_images_are_answered_as_images() -> None:

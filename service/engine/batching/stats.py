@@ -54,9 +54,8 @@ class Meter:
 
     def __init__(self, telemetry: Telemetry, model: str, graph: str) -> None:
         self.name = f"{model}-{graph}"
-        self._series = telemetry.graphs
-        self._labels = model, graph
-        self._counts = telemetry.graphs.open(model, graph)
+        self._series = telemetry.graphs.labels(model, graph)
+        self._waiting = 0
         self._samples_answered = 0
         self._last_answer: float | None = None
         self._answered = _Sums()
@@ -83,25 +82,27 @@ class Meter:
 
     def queue_is(self, samples: int) -> None:
         """Note how many samples wait."""
-        self._counts.queue_samples = samples
+        self._series.queue_samples.inc(samples - self._waiting)
+        self._waiting = samples
 
     def waited(self, seconds: float) -> None:
         """Count a request that its first run took from the queue."""
-        self._counts.queue_seconds.observe(seconds)
+        self._series.queue_seconds.observe(seconds)
 
     def ran(self, samples: int, size: int, stages: Stages) -> None:
         """Count a run of `size` rows, `samples` of them somebody's."""
-        counts = self._counts
-        counts.samples += samples
-        counts.padding_samples += size - samples
-        counts.batch_samples.observe(samples)
-        counts.run_seconds.observe(stages.run_s)
+        series = self._series
+        series.samples.inc(samples)
+        if size > samples:
+            series.padding_samples.inc(size - samples)
+        series.batch_samples.observe(samples)
+        series.run_seconds.observe(stages.run_s)
         with self._lock:
             self._batches.setdefault(size, _Sums()).add(stages)
 
     def met_not_finite(self, samples: int) -> None:
         """Count samples whose outputs are not finite, although they should be."""
-        self._counts.nonfinite_outputs += samples
+        self._series.nonfinite_outputs.inc(samples)
 
     def answered(self, samples: int, queue_s: float, stages: Stages, whole_s: float) -> None:
         """Count a request that was answered just now.
@@ -121,5 +122,5 @@ class Meter:
         self._failed.add(NO_TIME, whole_s=whole_s)
 
     def end(self) -> None:
-        """Count no more: the graph has been let go of."""
-        self._series.close(*self._labels, self._counts)
+        """Count no more: the graph has been unloaded, and nothing waits for it."""
+        self.queue_is(0)

@@ -66,7 +66,7 @@ class Path:
 # Of a frozen dataclass every field is set by a call, which for these two costs each request 3 us; nobody changes one.
 @dataclass(slots=True, kw_only=True)
 class GenerateJob:
-    """Draw N samples from a package's generator.
+    """PendingSample N samples from a package's generator.
 
     Attributes:
         package: which generator.

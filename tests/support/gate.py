@@ -19,7 +19,7 @@ from service.engine.backends.onnxruntime import Session
 from service.engine.batching.input_buffers import Rows
 from service.engine.batching.request import RowSource
 from service.engine.model_spec import Feeds, Outputs
-from service.engine.sampling.batched import Draw
+from service.engine.sampling.batched import PendingSample
 from tests.support.toy import toy_graphs
 
 Verdict = Literal["pass", "fail"]
@@ -46,14 +46,14 @@ class Run:
         slices: (request, start, stop) of each, by the names that `Gate.rows` was given.
         size: rows of the run.
         outputs: what it fetches.
-        wide: whether it is on all cores.
+        all_cores: whether it is on all cores.
         verdict: how it ends, as soon as that is known.
     """
 
     slices: tuple[tuple[str, int, int], ...]
     size: int
     outputs: tuple[str, ...]
-    wide: bool = False
+    all_cores: bool = False
     verdict: queue.Queue[Verdict] = field(default_factory=queue.Queue, compare=False, repr=False)
 
 
@@ -76,30 +76,35 @@ class Gate:
         self._early: deque[Verdict] = deque()
 
     def runners(
-        self, lanes: int = 1, wide_s: Mapping[int, float] | None = None, narrow_s: Mapping[int, float] | None = None
+        self,
+        workers: int = 1,
+        all_cores_s: Mapping[int, float] | None = None,
+        single_thread_s: Mapping[int, float] | None = None,
     ) -> InstanceGroup:
-        """Instances of this gate, of unknown or these costs; or so that larger batches pay, with wide ones of these."""
-        if narrow_s is not None:
-            return InstanceGroup(_Gated(self, wide=False), None, lanes, narrow_s, {})
-        if wide_s is None:
-            return InstanceGroup(_Gated(self, wide=False), None, lanes, {}, {})
-        narrow_s = {size: math.sqrt(size) for size in wide_s}
-        return InstanceGroup(_Gated(self, wide=False), _Gated(self, wide=True), lanes, narrow_s, wide_s)
+        """Instances of this gate, of unknown or these costs; or so that larger batches pay, with these on all cores."""
+        if single_thread_s is not None:
+            return InstanceGroup(_Gated(self, all_cores=False), None, workers, single_thread_s, {})
+        if all_cores_s is None:
+            return InstanceGroup(_Gated(self, all_cores=False), None, workers, {}, {})
+        single_thread_s = {size: math.sqrt(size) for size in all_cores_s}
+        return InstanceGroup(
+            _Gated(self, all_cores=False), _Gated(self, all_cores=True), workers, single_thread_s, all_cores_s
+        )
 
     def rows(self, request: str, latents: NDArray[np.float32]) -> RowSource:
         """A request's rows, noted when a model thread asks for them."""
 
-        def source(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+        def source(start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
             self._asked.slices.append((request, start, stop))
             rows["latent"][:] = latents[start:stop]
             return ()
 
         return source
 
-    def compute(self, feeds: Feeds, outputs: Sequence[str], *, wide: bool) -> Outputs:
+    def compute(self, feeds: Feeds, outputs: Sequence[str], *, all_cores: bool) -> Outputs:
         """Note a run, and wait for the verdict."""
         slices, self._asked.slices = tuple(self._asked.slices), []
-        run = Run(slices, len(feeds["latent"]), tuple(outputs), wide)
+        run = Run(slices, len(feeds["latent"]), tuple(outputs), all_cores)
         with self._lock:
             if self._early:
                 run.verdict.put(self._early.popleft())
@@ -140,7 +145,7 @@ class Gate:
 @dataclass(frozen=True)
 class _Gated:
     gate: Gate
-    wide: bool
+    all_cores: bool
 
     def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
-        return self.gate.compute(feeds, outputs, wide=self.wide)
+        return self.gate.compute(feeds, outputs, all_cores=self.all_cores)

@@ -1,16 +1,16 @@
-"""The asyncio shell around the lanes: who asks is queued, waits, and is answered once.
+"""The asyncio shell around the workers: who asks is queued, waits, and is answered once.
 
-    event loop                                    lanes, one model thread a core
-    ask ──admit──▶ desk: queue, policy ◀───take── as soon as one is free
+    event loop                                    workers, one model thread a core
+    ask ──admit──▶ queue: queue, policy ◀───take── as soon as one is free
      ▲                                             rows of each slice → run → results of each slice
      │                                             │
      └──────── future ◀── call_soon_threadsafe ────┘ once a batch
 
-The event loop computes nothing: whatever a graph does, others are answered meanwhile, and deadlines are kept. Lanes are
-woken at the end of a turn, so that whatever came in that turn shares a run. A request owns its future: cancelling it or
-missing its deadline withdraws what is still queued and drops what is being computed; a failed run fails the requests
-that were in it; nobody else notices. It knows nothing of seeds or of what tensors mean, and leaves threads and locks to
-`batching/queue.py` and `batching/worker.py`.
+The event loop computes nothing: whatever a graph does, others are answered meanwhile, and deadlines are kept. Workers
+are woken at the end of a turn, so that whatever came in that turn shares a run. A request owns its future: cancelling
+it or missing its deadline withdraws what is still queued and drops what is being computed; a failed run fails the
+requests that were in it; nobody else notices. It knows nothing of seeds or of what tensors mean, and leaves threads
+and locks to `batching/queue.py` and `batching/worker.py`.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from service.engine.backends.base import InstanceGroup
-from service.engine.batching.batch_size import RunSizes
+from service.engine.batching.batch_size import BatchSizer
 from service.engine.batching.input_buffers import BatchInputs
-from service.engine.batching.load import Occupancy
-from service.engine.batching.queue import Desk, stopped
+from service.engine.batching.load import EngineLoad
+from service.engine.batching.queue import RequestQueue, stopped
 from service.engine.batching.request import Request, RowSource
-from service.engine.batching.scheduler import BatchLimits, BatchPolicy
+from service.engine.batching.scheduler import BatchLimits, Scheduler
 from service.engine.batching.stats import Meter
-from service.engine.batching.worker import Answer, Lane, Worker, late
+from service.engine.batching.worker import Answer, BatchRunner, WorkerThread, late
 from service.engine.finite import UNCHECKED, Finite
 from service.engine.model_spec import Outputs, TensorSpec
 
@@ -70,7 +70,7 @@ class DeadlineAlarm:
 
 
 class Batcher:
-    """Coalesces the requests for one graph into runs, and shares them out between its lanes.
+    """Coalesces the requests for one graph into runs, and shares them out between its workers.
 
     Make it on the event loop that will ask it; `stop` ends its threads.
 
@@ -80,7 +80,7 @@ class Batcher:
         buckets: allowed batch sizes, ascending; none runs each request alone and unpadded.
         limits: how much may run and wait.
         meter: where it counts.
-        occupancy: of all graphs.
+        load: of all graphs.
         finite: which outputs must be finite.
 
     Attributes:
@@ -94,28 +94,28 @@ class Batcher:
         buckets: Sequence[int],
         limits: BatchLimits,
         meter: Meter,
-        occupancy: Occupancy,
+        load: EngineLoad,
         finite: Finite = UNCHECKED,
     ) -> None:
-        sizes = RunSizes(buckets, instances.single_thread_s, instances.all_cores_s) if buckets else None
-        lanes = instances.concurrency if sizes is None or sizes.pays_to_hand_over else 1
+        sizes = BatchSizer(buckets, instances.single_thread_s, instances.all_cores_s) if buckets else None
+        workers = instances.concurrency if sizes is None or sizes.pays_to_hand_over else 1
         self.meter = meter
-        self._desk = Desk(BatchPolicy(limits, sizes, lanes), lanes, meter, occupancy)
+        self._queue = RequestQueue(Scheduler(limits, sizes, workers), workers, meter, load)
         self._loop = asyncio.get_running_loop()
         self._alarm = DeadlineAlarm(self._loop, self._end_late)
-        self._lanes_left = lanes
+        self._workers_left = workers
         self._stopped = asyncio.Event()
         self._waking = False
 
-        def worker() -> Worker:
-            return Worker(self._desk, instances, BatchInputs(tensors, sizes.largest if sizes else 0), finite)
+        def worker() -> BatchRunner:
+            return BatchRunner(self._queue, instances, BatchInputs(tensors, sizes.largest if sizes else 0), finite)
 
-        for number in range(1, lanes + 1):
-            Lane(f"{meter.name}-{number}", self._desk, worker(), self._post_answers, self._post_end).start()
+        for number in range(1, workers + 1):
+            WorkerThread(f"{meter.name}-{number}", self._queue, worker(), self._post_answers, self._post_end).start()
 
     def expected_s(self, samples: int) -> float | None:
         """Seconds that a request of so many samples would take if it came now; None where that is unknown."""
-        return self._desk.expected_s(samples)
+        return self._queue.expected_s(samples)
 
     async def ask(
         self,
@@ -148,14 +148,14 @@ class Batcher:
         future: asyncio.Future[Outputs] = self._loop.create_future()
         request = Request(source, samples, outputs, deadline, future, time.monotonic(), expect_finite=expect_finite)
         try:
-            self._desk.admit(request)
+            self._queue.admit(request)
             if not self._waking:
                 self._waking = True
                 self._loop.call_soon(self._wake)
             self._alarm.by(deadline)
             results = await request.future
         except BaseException:
-            self._desk.forget(request)
+            self._queue.forget(request)
             self.meter.failed(time.monotonic() - request.arrived)
             if request.future.done() and not request.future.cancelled():
                 request.future.exception()  # taken notice of, also where its caller was cancelled at the same moment
@@ -168,7 +168,7 @@ class Batcher:
     def stop(self) -> None:
         """Refuse new requests, fail those that wait, and let the threads end after the runs in progress."""
         self._alarm.stop()
-        self._settle([(request, stopped()) for request in self._desk.close()])
+        self._settle([(request, stopped()) for request in self._queue.close()])
 
     async def stopped(self) -> None:
         """Wait until every model thread has let go of the graph."""
@@ -177,7 +177,7 @@ class Batcher:
     def _wake(self) -> None:
         """See to all that came in this turn of the event loop: it could not be run together before the turn's end."""
         self._waking = False
-        self._desk.wake()
+        self._queue.wake()
 
     def _settle(self, answers: Sequence[Answer]) -> None:
         """Answer those who still wait."""
@@ -191,28 +191,28 @@ class Batcher:
 
     def _end_late(self) -> float | None:
         """Tell those that they are late who are; returns the next deadline."""
-        requests, earliest = self._desk.late()
+        requests, earliest = self._queue.late()
         self._settle([(request, late()) for request in requests])
         return earliest
 
-    def _end_lane(self) -> None:
+    def _end_worker(self) -> None:
         self.stop()
-        self._lanes_left -= 1
-        if self._lanes_left == 0:
+        self._workers_left -= 1
+        if self._workers_left == 0:
             self.meter.end()
             self._stopped.set()
 
-    # Called on the lanes.
+    # Called on the workers.
 
     def _post_answers(self, answers: Sequence[Answer]) -> None:
         self._post(self._settle, answers)
 
     def _post_end(self) -> None:
-        self._post(self._end_lane)
+        self._post(self._end_worker)
 
     def _post(self, function: Callable[..., None], *args: object) -> None:
         """Call a function on the event loop; nobody is left to hear if the loop is closed."""
         try:
             self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
-            self._desk.close()
+            self._queue.close()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 
-class Occupancy:
+class EngineLoad:
     """Counts the runs in progress.
 
     Attributes:
@@ -40,7 +40,7 @@ MOMENT_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-class Rest:
+class IdleTrimmer:
     """Counts the callers of an engine, and says when to clear up; on the event loop's thread.
 
     Args:
@@ -55,12 +55,12 @@ class Rest:
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
-    def somebody_came(self) -> None:
-        """Count a caller; `somebody_left` must follow."""
+    def job_began(self) -> None:
+        """Count a caller; `job_ended` must follow."""
         self._present += 1
         self._most = max(self._most, self._present)
 
-    def somebody_left(self) -> None:
+    def job_ended(self) -> None:
         """Begin to wait if nobody is left of a crowd."""
         self._present -= 1
         if self._due is None and not self._stopped and self._most >= CROWD and not self._present:

@@ -1,10 +1,10 @@
-"""Where requests and workers meet: one queue, one lock, and the lanes that wait for work.
+"""Where requests and workers meet: one queue, one lock, and the workers that wait for work.
 
-    event loop ──admit, wake, forget──▶ Desk ◀──take, done── lanes
+    event loop ──admit, wake, forget──▶ RequestQueue ◀──take, done── workers
                                          │
-                             BatchPolicy, and who waits
+                             Scheduler, and who waits
 
-A lane that is free takes its next batch itself, so that no model thread waits for the event loop. Lanes that find
+A worker that is free takes its next batch itself, so that no model thread waits for the event loop. Workers that find
 nothing are woken one at a time, the one that waited last first, whose memory is warm; who takes a batch and leaves
 something behind wakes the next. It knows threads and tickets, and nothing of futures, tensors or what runs cost.
 """
@@ -14,9 +14,9 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from service.engine.batching.load import Occupancy
+from service.engine.batching.load import EngineLoad
 from service.engine.batching.request import Request
-from service.engine.batching.scheduler import BatchPolicy, Slice
+from service.engine.batching.scheduler import Scheduler, Slice
 from service.engine.batching.stats import Meter
 from service.engine.model_spec import Outputs
 from service.engine.statistics import Stages
@@ -25,26 +25,26 @@ from service.errors import NotReady
 Piece = tuple[Slice, Request]
 
 
-class Taken(NamedTuple):
+class ScheduledBatch(NamedTuple):
     """What was taken from the queue.
 
     Attributes:
         pieces: to run together; none where only late requests were met.
         size: rows of the run.
-        wide: whether to run on all cores.
+        all_cores: whether to run on all cores.
         expired: requests whose deadline has passed.
         at: when, on `time.monotonic`.
     """
 
     pieces: Sequence[Piece]
     size: int
-    wide: bool
+    all_cores: bool
     expired: Sequence[Request]
     at: float
 
 
-class Gate:
-    """Where one lane waits until it is woken."""
+class WakeUp:
+    """Where one worker waits until it is woken."""
 
     def __init__(self) -> None:
         self._shut = threading.Lock()
@@ -55,40 +55,40 @@ class Gate:
         self._shut.acquire()
 
     def open(self) -> None:
-        """Let the lane through; once a wait."""
+        """Let the worker through; once a wait."""
         self._shut.release()
 
 
-class Desk:
-    """The queue of one graph, and the lanes that take from it.
+class RequestQueue:
+    """The queue of one graph, and the workers that take from it.
 
     Args:
         policy: which samples run next.
-        lanes: how many there will be.
+        workers: how many there will be.
         meter: where the queue's length is counted.
-        occupancy: of all graphs.
+        load: of all graphs.
     """
 
-    def __init__(self, policy: BatchPolicy, lanes: int, meter: Meter, occupancy: Occupancy) -> None:
+    def __init__(self, policy: Scheduler, workers: int, meter: Meter, load: EngineLoad) -> None:
         self._policy = policy
-        self._lanes = lanes
+        self._workers = workers
         self._meter = meter
-        self._occupancy = occupancy
+        self._load = load
         self._lock = threading.Lock()
         self._requests: dict[int, Request] = {}
-        self._idle: list[Gate] = []
+        self._idle: list[WakeUp] = []
         self._runs = 0
         self._stopping = False
 
     # Called on the event loop.
 
     def admit(self, request: Request) -> None:
-        """Queue a request; a lane that waits is told by `wake`.
+        """Queue a request; a worker that waits is told by `wake`.
 
         Raises:
             QueueFull: the queue has no room.
             DeadlinePassed: it is late already.
-            NotReady: the desk is closed.
+            NotReady: the queue is closed.
         """
         with self._lock:
             if self._stopping:
@@ -98,12 +98,12 @@ class Desk:
             self._meter.queue_is(self._policy.queued_samples)
 
     def expected_s(self, samples: int) -> float | None:
-        """As `BatchPolicy.expected_s`."""
+        """As `Scheduler.expected_s`."""
         with self._lock:
             return self._policy.expected_s(samples)
 
     def wake(self) -> None:
-        """Let a lane that waits see what was admitted."""
+        """Let a worker that waits see what was admitted."""
         with self._lock:
             gate = self._idle.pop() if self._idle and self._policy.queued_samples else None
         if gate is not None:
@@ -125,7 +125,7 @@ class Desk:
                 self._meter.queue_is(self._policy.queued_samples)
 
     def close(self) -> list[Request]:
-        """Take no more requests, and let the lanes end after their runs; returns the requests there are."""
+        """Take no more requests, and let the workers end after their runs; returns the requests there are."""
         with self._lock:
             self._stopping = True
             gates, self._idle = self._idle, []
@@ -134,15 +134,15 @@ class Desk:
             gate.open()
         return waiting
 
-    # Called on the lanes.
+    # Called on the workers.
 
-    def take(self, gate: Gate) -> Taken | None:
+    def take(self, gate: WakeUp) -> ScheduledBatch | None:
         """Take the next batch, as soon as there is one; None to end."""
         while True:
             with self._lock:
                 if self._stopping:
                     return None
-                taken, next_gate = self._taken_by_lane()
+                taken, next_gate = self._taken_by_worker()
                 if taken is not None:
                     break
                 self._idle.append(gate)
@@ -151,23 +151,23 @@ class Desk:
             next_gate.open()
         return taken
 
-    def take_waiting(self) -> Taken | None:
+    def take_waiting(self) -> ScheduledBatch | None:
         """Take the next batch if one waits already; None where none does, or to end."""
         with self._lock:
-            taken, next_gate = (None, None) if self._stopping else self._taken_by_lane()
+            taken, next_gate = (None, None) if self._stopping else self._taken_by_worker()
         if next_gate is not None:
             next_gate.open()
         return taken
 
-    def _taken_by_lane(self) -> tuple[Taken | None, Gate | None]:
-        """What a lane takes, and who is to be woken for what it leaves behind."""
+    def _taken_by_worker(self) -> tuple[ScheduledBatch | None, WakeUp | None]:
+        """What a worker takes, and who is to be woken for what it leaves behind."""
         taken = self._taken()
         if not (taken.pieces or taken.expired):
             return None, None
         return taken, self._idle.pop() if self._idle and self._policy.queued_samples else None
 
     def make_room(self, pieces: Sequence[Piece], batch: Outputs) -> None:
-        """Have room for what comes in several batches, whichever lane is first."""
+        """Have room for what comes in several batches, whichever worker is first."""
         with self._lock:
             for _, request in pieces:
                 request.make_room(batch)
@@ -177,7 +177,9 @@ class Desk:
         with self._lock:
             self._meter.met_not_finite(samples)
 
-    def done(self, taken: Taken, ran: Sequence[Piece], failed: Sequence[Piece], stages: Stages) -> list[Request]:
+    def done(
+        self, taken: ScheduledBatch, ran: Sequence[Piece], failed: Sequence[Piece], stages: Stages
+    ) -> list[Request]:
         """Note the end of a run.
 
         Args:
@@ -192,38 +194,38 @@ class Desk:
         samples = sum([piece.stop - piece.start for piece, _ in ran])
         with self._lock:
             self._runs -= 1
-            self._occupancy.leave()
+            self._load.leave()
             for piece, _ in failed:
                 self._policy.withdraw(piece.ticket)
             if ran:
                 self._meter.ran(samples, taken.size, stages)
                 now = time.monotonic()
-                self._policy.ran(taken.size, now - taken.at, now, wide=taken.wide)
+                self._policy.ran(taken.size, now - taken.at, now, all_cores=taken.all_cores)
             complete = [request for piece, request in ran if request.count(piece, stages)]
             for request in complete:
                 self._requests.pop(request.ticket, None)
             return complete
 
-    def _taken(self) -> Taken:
+    def _taken(self) -> ScheduledBatch:
         """Ask the policy, and note what it gives away."""
         now = time.monotonic()
         if self._policy.queued_samples == 0:
-            return Taken((), 0, wide=False, expired=(), at=now)
-        decision = self._policy.take(now, self._lanes - self._runs, alone=self._occupancy.runs == 0)
+            return ScheduledBatch((), 0, all_cores=False, expired=(), at=now)
+        decision = self._policy.take(now, self._workers - self._runs, alone=self._load.runs == 0)
         expired = [self._requests[ticket] for ticket in decision.expired]
         if decision.batch is None:
-            return Taken((), 0, wide=False, expired=expired, at=now)
+            return ScheduledBatch((), 0, all_cores=False, expired=expired, at=now)
         self._runs += 1
-        self._occupancy.enter()
+        self._load.enter()
         self._meter.queue_is(self._policy.queued_samples)
         pieces = [(piece, self._requests[piece.ticket]) for piece in decision.batch.slices]
         for piece, request in pieces:
             if piece.start == 0:
                 request.began = now
                 self._meter.waited(now - request.arrived)
-        return Taken(pieces, decision.batch.size, decision.batch.wide, expired, now)
+        return ScheduledBatch(pieces, decision.batch.size, decision.batch.all_cores, expired, now)
 
 
 def stopped() -> NotReady:
-    """What those are told who wait or come when the desk is closed."""
+    """What those are told who wait or come when the queue is closed."""
     return NotReady("the model has been stopped")

@@ -1,7 +1,7 @@
 """One request between the event loop that asks and the threads that compute.
 
 Several slices of a request may run at the same time, so what they share is guarded: each writes its own rows, and the
-rest changes under the desk's lock. The future belongs to the event loop alone.
+rest changes under the queue's lock. The future belongs to the event loop alone.
 
 Shapes: N samples.
 """
@@ -14,12 +14,12 @@ import numpy as np
 from service.engine.batching.input_buffers import Rows
 from service.engine.batching.scheduler import Slice
 from service.engine.model_spec import Outputs
-from service.engine.sampling.batched import Draw
+from service.engine.sampling.batched import PendingSample
 from service.engine.statistics import NO_TIME, Stages
 
 # Writes the inputs of samples `start` … `stop` − 1 into the rows it is given, and answers what of them is left to be
 # drawn from seeds, together with the other requests of the batch.
-RowSource = Callable[[int, int, Rows], Sequence[Draw]]
+RowSource = Callable[[int, int, Rows], Sequence[PendingSample]]
 
 
 class Request:
@@ -83,7 +83,7 @@ class Request:
         self.stages: Stages = NO_TIME
 
     def make_room(self, batch: Outputs) -> None:
-        """Have arrays for rows that come with several batches; under the desk's lock."""
+        """Have arrays for rows that come with several batches; under the queue's lock."""
         if not self.results:
             shapes = {name: (self.samples, *batch[name].shape[1:]) for name in self.outputs}
             self.results = {name: np.empty(shape, batch[name].dtype) for name, shape in shapes.items()}

@@ -10,7 +10,7 @@ behind 1,024 goes into the next batch; equal requests are served in the order th
 together, which under overload would lose every deadline at once; and nobody is done later than with equal shares, but
 for the batch in progress.
 
-*Never waiting for more.* Whatever is queued when a lane is free goes out at once, shared out between the lanes that
+*Never waiting for more.* Whatever is queued when a worker is free goes out at once, shared out between the workers that
 are free (`batching/batch_size.py` says in what sizes); a bucket is padded only where no smaller one is allowed.
 Under load batches grow by themselves.
 
@@ -30,12 +30,12 @@ from itertools import count
 from operator import attrgetter
 from typing import NamedTuple
 
-from service.engine.batching.batch_size import RunSizes
+from service.engine.batching.batch_size import BatchSizer
 from service.engine.batching.run_times import RunTimes
 from service.errors import DeadlinePassed, QueueFull
 
 
-class EqualShares:
+class ProcessorSharing:
     """The ideal server. Its time is how many samples each request that waits has been given so far."""
 
     def __init__(self) -> None:
@@ -107,16 +107,16 @@ class Batch(NamedTuple):
     Attributes:
         slices: of distinct requests; together at most `size` samples.
         size: rows of the session run; those beyond the slices are padding.
-        wide: whether it runs on all cores, as the only run.
+        all_cores: whether it runs on all cores, as the only run.
     """
 
     slices: tuple[Slice, ...]
     size: int
-    wide: bool = False
+    all_cores: bool = False
 
 
-class Decision(NamedTuple):
-    """What a lane that is free does now.
+class SchedulerOutput(NamedTuple):
+    """What a worker that is free does now.
 
     Attributes:
         batch: what to run; None to wait for the next arrival.
@@ -144,28 +144,28 @@ class _Waiting:
         return self.samples - self.taken
 
 
-class BatchPolicy:
+class Scheduler:
     """The queue of one graph.
 
     Args:
         limits: how much may wait.
         sizes: of the runs; None means that each request runs alone, whole and unpadded.
-        lanes: how many runs there may be at a time.
+        workers: how many runs there may be at a time.
     """
 
-    def __init__(self, limits: BatchLimits, sizes: RunSizes | None, lanes: int = 1) -> None:
+    def __init__(self, limits: BatchLimits, sizes: BatchSizer | None, workers: int = 1) -> None:
         self._limits = limits
         self._largest_held = min(limits.request_queue_samples, limits.queue_samples)
         self._sizes = sizes
-        self._lanes = lanes
-        self._times = RunTimes(sizes, lanes)
+        self._workers = workers
+        self._times = RunTimes(sizes, workers)
         self._tickets = count()
         self._queue: list[_Waiting] = []  # by turn, then by arrival
         self._by_ticket: dict[int, _Waiting] = {}
         self._begun: dict[int, _Waiting] = {}
         self._queued_samples = 0
         self._left_samples = 0
-        self._ideal = EqualShares()
+        self._ideal = ProcessorSharing()
 
     @property
     def queued_samples(self) -> int:
@@ -210,12 +210,12 @@ class BatchPolicy:
             self._remove(waiting)
             self._ideal.leave(waiting.ideal_finish)
 
-    def take(self, now: float, free: int = 1, *, alone: bool = False) -> Decision:
-        """Choose what a free lane does.
+    def take(self, now: float, free: int = 1, *, alone: bool = False) -> SchedulerOutput:
+        """Choose what a free worker does.
 
         Args:
             now: the time in seconds.
-            free: how many lanes are, the asking one among them.
+            free: how many workers are, the asking one among them.
             alone: whether no other run is in progress.
 
         Returns:
@@ -227,11 +227,11 @@ class BatchPolicy:
         for waiting in expired:
             self.withdraw(waiting.ticket)
         batch = self._fill(ready, free, alone) if ready else None
-        return Decision(batch, tuple(waiting.ticket for waiting in expired))
+        return SchedulerOutput(batch, tuple(waiting.ticket for waiting in expired))
 
-    def ran(self, size: int, seconds: float, now: float, *, wide: bool = False) -> None:
+    def ran(self, size: int, seconds: float, now: float, *, all_cores: bool = False) -> None:
         """Learn from a run; as `RunTimes.ran`."""
-        self._times.ran(size, seconds, now, wide=wide)
+        self._times.ran(size, seconds, now, all_cores=all_cores)
 
     def expected_s(self, samples: int) -> float | None:
         """Seconds that a request of so many samples would take behind all that wait; None where that is unknown."""
@@ -262,7 +262,7 @@ class BatchPolicy:
             if (
                 deadline is None
                 or self._sizes is None
-                or left > self._lanes * self._sizes.largest
+                or left > self._workers * self._sizes.largest
                 or waiting.turn == _FIRST
             ):
                 continue
@@ -285,12 +285,12 @@ class BatchPolicy:
         return deadline > now and (seconds is None or now + seconds <= deadline)
 
     def _in_time(self, now: float, free: int) -> tuple[list[_Waiting], list[_Waiting]]:
-        """The first requests that can fill every free lane, and those before them that cannot be done in time."""
+        """The first requests that can fill every free worker, and those before them that cannot be done in time."""
         ready: list[_Waiting] = []
         expired: list[_Waiting] = []
         largest = self._sizes.largest if self._sizes else 1
         room = free * largest
-        lone = free == self._lanes and len(self._queue) == 1
+        lone = free == self._workers and len(self._queue) == 1
         # Most are in the first run, and one estimate does for all of them.
         first_run_s = (
             self._times.seconds_alone(self._left_samples)
@@ -323,7 +323,7 @@ class BatchPolicy:
             small = sum([waiting.left for waiting in ready if waiting.left <= self._sizes.largest])
             if 0 < small < self._sizes.largest and self._sizes.pay_alone(small):
                 available = small
-        size, wide = self._sizes.choose(available, free, alone=alone) if self._sizes else (available, False)
+        size, all_cores = self._sizes.choose(available, free, alone=alone) if self._sizes else (available, False)
         slices = []
         room, whole = size, 0
         for waiting in ready:
@@ -345,7 +345,7 @@ class BatchPolicy:
         del self._queue[:whole]
         self._ideal.serve(size - room)
         self._forget_if_empty()
-        return Batch(tuple(slices), size, wide)
+        return Batch(tuple(slices), size, all_cores)
 
     def _place_of(self, waiting: _Waiting) -> int:
         return self._queue.index(waiting, bisect.bisect_left(self._queue, waiting.turn, key=_TURN))
@@ -360,4 +360,4 @@ class BatchPolicy:
 
     def _forget_if_empty(self) -> None:
         if not self._queue:  # what the ideal server has left is of requests that were withdrawn or are done
-            self._ideal = EqualShares()
+            self._ideal = ProcessorSharing()

@@ -2,7 +2,7 @@
 
 It stands apart from the batcher because what is counted changes for other reasons than how requests are batched.
 Requests are counted on the event loop, which alone does so; waiting, runs and the length of the queue, which every
-thread moves, under the desk's lock.
+thread moves, under the queue's lock.
 """
 
 import threading

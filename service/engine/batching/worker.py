@@ -1,4 +1,4 @@
-"""A model thread: it takes batches from the desk, one after the other, and has its worker compute them.
+"""A model thread: it takes batches from the queue, one after the other, and has its worker compute them.
 
     wait for a batch ─▶ write its inputs ─▶ post the answers of the last batch ─▶ run it ─▶ take another ─▶ …
 
@@ -6,7 +6,7 @@ Where a batch waits already, its inputs are written before the event loop hears 
 is busy with them for as long as a short run takes, and both need the interpreter, so that the other way round a core
 would stand still meanwhile.
 
-There is one lane a core. It knows nothing of the event loop but `post`, by which it says who is answered what.
+There is one worker a core. It knows nothing of the event loop but `post`, by which it says who is answered what.
 """
 
 import logging
@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 from service.engine.backends.base import InstanceGroup
 from service.engine.batching.input_buffers import BatchInputs
-from service.engine.batching.queue import Desk, Gate, Piece, Taken
+from service.engine.batching.queue import Piece, RequestQueue, ScheduledBatch, WakeUp
 from service.engine.batching.request import Request
 from service.engine.finite import Finite
 from service.engine.model_spec import Outputs
-from service.engine.sampling.batched import Draw, draw_together
+from service.engine.sampling.batched import PendingSample, sample_batched
 from service.engine.statistics import NO_TIME, Stages
 from service.errors import DeadlinePassed, GanymedeError, NotFinite, SessionFailed
 
@@ -41,35 +41,35 @@ class Prepared(NamedTuple):
         inputs_s: seconds that it took.
     """
 
-    taken: Taken
+    taken: ScheduledBatch
     written: Sequence[Piece]
     faults: Sequence[tuple[Piece, Exception]]
     inputs_s: float
 
 
-class Worker:
+class BatchRunner:
     """Computes one batch at a time.
 
     Args:
-        desk: where the batches come from.
+        queue: where the batches come from.
         instances: of the graph.
         inputs: its own room.
         finite: which outputs must be finite.
     """
 
-    def __init__(self, desk: Desk, instances: InstanceGroup, inputs: BatchInputs, finite: Finite) -> None:
-        self._desk = desk
+    def __init__(self, queue: RequestQueue, instances: InstanceGroup, inputs: BatchInputs, finite: Finite) -> None:
+        self._queue = queue
         self._instances = instances
         self._inputs = inputs
         self._finite = finite
 
-    def prepare(self, taken: Taken) -> Prepared:
+    def prepare(self, taken: ScheduledBatch) -> Prepared:
         """Have the inputs of a batch written; `run` must follow before the next is prepared."""
         self._inputs.begin(taken.size)
         written, draws, faults = self._write(taken.pieces)
         try:
-            draw_together(draws)
-        except Exception as error:  # noqa: BLE001 - whatever a recipe raises, the caller lives on
+            sample_batched(draws)
+        except Exception as error:  # noqa: BLE001 - whatever a spec raises, the caller lives on
             _log.exception("the inputs of %d requests could not be drawn", len(written))
             faults += [(piece, error) for piece in written]
             written = []
@@ -95,14 +95,16 @@ class Worker:
                 faults = [*faults, *((piece, error) for piece in ran)]
                 ran = ()
         self._inputs.end()
-        complete = self._desk.done(prepared.taken, ran, [piece for piece, _ in faults], stages)
+        complete = self._queue.done(prepared.taken, ran, [piece for piece, _ in faults], stages)
         answers += [(request, _fault(error)) for (_, request), error in faults]
         answers += [(request, None) for request in complete]
 
-    def _write(self, pieces: Sequence[Piece]) -> tuple[Sequence[Piece], list[Draw], list[tuple[Piece, Exception]]]:
+    def _write(
+        self, pieces: Sequence[Piece]
+    ) -> tuple[Sequence[Piece], list[PendingSample], list[tuple[Piece, Exception]]]:
         """Have each request write its rows; one whose rows cannot be made fails alone, and leaves no gap."""
         written: list[Piece] = []
-        draws: list[Draw] = []
+        draws: list[PendingSample] = []
         faults: list[tuple[Piece, Exception]] = []
         filled = 0
         for taken in pieces:
@@ -125,9 +127,9 @@ class Worker:
         feeds = self._inputs.feeds(filled, size)
         wanted = [name for _, request in pieces for name in request.outputs]
         outputs = list(dict.fromkeys([*wanted, *self._finite.outputs]))
-        wide = self._instances.all_cores if prepared.taken.wide else None
+        all_cores = self._instances.all_cores if prepared.taken.all_cores else None
         began = time.monotonic()
-        batch = (wide or self._instances.single_thread).compute(feeds, outputs)
+        batch = (all_cores or self._instances.single_thread).compute(feeds, outputs)
         ran = time.monotonic()
         broken = self._broken(pieces, batch)
         self._hand_out(pieces, batch)
@@ -146,13 +148,13 @@ class Worker:
                 broken.append((piece, request))
                 count += found
             first = last
-        self._desk.met_not_finite(count)
+        self._queue.met_not_finite(count)
         return broken
 
     def _hand_out(self, pieces: Sequence[Piece], batch: Outputs) -> None:
         split = [(piece, request) for piece, request in pieces if piece.stop - piece.start < request.samples]
         if split:
-            self._desk.make_room(split, batch)
+            self._queue.make_room(split, batch)
         first = 0
         for piece, request in pieces:
             request.take(piece, batch, first)
@@ -173,13 +175,13 @@ def _fault(error: Exception) -> GanymedeError:
     return fault
 
 
-class Lane:
+class WorkerThread:
     """One model thread.
 
     Args:
         name: of the thread.
-        desk: where it takes its work.
-        worker: of this lane alone.
+        queue: where it takes its work.
+        worker: of this worker alone.
         post: is given answers, on this thread.
         ended: is called on this thread, as its last act.
     """
@@ -187,16 +189,16 @@ class Lane:
     def __init__(
         self,
         name: str,
-        desk: Desk,
-        worker: Worker,
+        queue: RequestQueue,
+        worker: BatchRunner,
         post: Callable[[Sequence[Answer]], None],
         ended: Callable[[], None],
     ) -> None:
-        self._desk = desk
+        self._queue = queue
         self._worker = worker
         self._post = post
         self._ended = ended
-        self._gate = Gate()
+        self._gate = WakeUp()
         # A daemon: a run that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
@@ -213,7 +215,7 @@ class Lane:
 
     def _wait_and_serve(self) -> bool:
         """Wait for a batch, then serve until none waits; False to end. What it held is gone before the next wait."""
-        taken = self._desk.take(self._gate)
+        taken = self._queue.take(self._gate)
         if taken is None:
             return False
         answers: Sequence[Answer] = ()
@@ -222,6 +224,6 @@ class Lane:
             if answers:
                 self._post(answers)
             answers = self._worker.run(prepared)
-            taken = self._desk.take_waiting()
+            taken = self._queue.take_waiting()
         self._post(answers)
         return True

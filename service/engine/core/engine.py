@@ -1,4 +1,4 @@
-"""The engine in this process: `Engine` of `port.py`, with a batcher and its lanes for each graph.
+"""The engine in this process: `Engine` of `port.py`, with a batcher and its workers for each graph.
 
     load ──▶ sessions made and proven on a thread ──▶ batchers, pipeline ◀── submit
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from service.engine.batching.batcher import Batcher
-from service.engine.batching.load import Occupancy, Rest
+from service.engine.batching.load import EngineLoad, IdleTrimmer
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.config import Runtime
@@ -101,8 +101,8 @@ class LocalEngine:
         self._runtime = runtime
         self._limits = limits
         self._telemetry = telemetry
-        self._occupancy = Occupancy()
-        self._rest = Rest(self._clear_up)
+        self._load = EngineLoad()
+        self._trimmer = IdleTrimmer(self._clear_up)
         self._packages: dict[PackageKey, _Loaded] = {}
         self._retiring: set[_Loaded] = set()
         self._draining = False
@@ -161,7 +161,7 @@ class LocalEngine:
     async def drain(self, timeout_s: float) -> None:
         """As `Engine.drain`."""
         self._draining = True
-        self._rest.stop()
+        self._trimmer.stop()
         packages = [*self._packages.values(), *self._retiring]
         self._packages.clear()
         try:
@@ -189,12 +189,12 @@ class LocalEngine:
             raise error
         loaded = self._loaded(key)
         loaded.jobs += 1
-        self._rest.somebody_came()
+        self._trimmer.job_began()
         return loaded
 
     def _end_job(self, loaded: _Loaded) -> None:
         loaded.end_job()
-        self._rest.somebody_left()
+        self._trimmer.job_ended()
 
     def _clear_up(self) -> None:
         """Free what nobody refers to, then what sessions grew by, then give the pages back."""
@@ -218,7 +218,7 @@ class LocalEngine:
             raise NotReady(STOPPING)
 
     def _start(self, package: PackageGraphs, proven: VerifiedPackage) -> _Loaded:
-        """Give each graph its lanes."""
+        """Give each graph its workers."""
         graphs: dict[GraphKind, RunningGraph] = {}
 
         def run(kind: GraphKind, graph: VerifiedGraph) -> RunningGraph:
@@ -227,7 +227,7 @@ class LocalEngine:
             floats = [output.name for output in graph.outputs.values() if output.dtype.kind == "f"]
             finite = Finite(floats, f"the {kind} of {package.key}")
             buckets = graph.report.buckets
-            batcher = Batcher(graph.instances, inputs, buckets, self._limits, meter, self._occupancy, finite)
+            batcher = Batcher(graph.instances, inputs, buckets, self._limits, meter, self._load, finite)
             graphs[kind] = RunningGraph(batcher, graph.inputs, graph.outputs)
             return graphs[kind]
 

@@ -1,7 +1,7 @@
 """One graph asked by its tensors' own names: the way of an `InferJob`, past pixels and judges.
 
     given tensors ──┐
-    seeds ──drawn───┴▶ rows by name ─▶ the graph's lanes, with everybody else's ─▶ outputs by name
+    seeds ──drawn───┴▶ rows by name ─▶ the graph's workers, with everybody else's ─▶ outputs by name
 
 What a caller gives is computed as it stands: of a latent that is not finite come samples that mean nothing, and they
 are nobody else's. Only ids are held to their range, since one that does not exist would fail the whole run. What a
@@ -24,17 +24,17 @@ from service.engine.loading.signature import Tensors
 from service.engine.model_spec import Array, Role, TensorSpec
 from service.engine.sampling import sampler
 from service.engine.sampling.batched import (
-    CodeRecipe,
-    Draw,
-    Recipe,
-    code_recipe,
+    CodeSampling,
+    PendingSample,
+    SamplingSpec,
+    code_sampling,
     code_tensor,
-    label_recipe,
-    latent_recipe,
+    label_sampling,
+    latent_sampling,
 )
 from service.errors import InvalidRequest, Problem
 
-Recipes = dict[Role, Recipe]
+SamplingSpecs = dict[Role, SamplingSpec]
 
 
 async def infer(
@@ -81,13 +81,13 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, capabilities: Capabil
     _check_known("outputs", job.outputs, outputs)
     if not job.outputs or len(set(job.outputs)) < len(job.outputs):
         raise _invalid("outputs", "name at least one output, and each only once")
-    recipes = _recipes(job, inputs, capabilities)
+    specs = _sampling_specs(job, inputs, capabilities)
     counts = {} if job.seeds is None else {"seeds": len(job.seeds)}
     for tensor in inputs.values():
         if tensor.name in job.inputs:
             counts[tensor.name] = _count(job.inputs[tensor.name], tensor)
             _check_ids(job.inputs[tensor.name], tensor, capabilities)
-        elif tensor.role not in recipes:
+        elif tensor.role not in specs:
             raise _invalid("inputs", f"`{tensor.name}` is missing")
     if len(set(counts.values())) > 1:
         raise _invalid("inputs", f"each input needs as many rows as the others, not {counts}")
@@ -98,18 +98,18 @@ def plan(job: InferJob, inputs: Tensors, outputs: Tensors, capabilities: Capabil
 
     given = {role: job.inputs[tensor.name] for role, tensor in inputs.items() if tensor.name in job.inputs}
 
-    def write(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+    def write(start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
         for role, values in given.items():
             rows[role][:] = values[start:stop]
         if job.seeds is None:
             return ()
         seeds = job.seeds[start:stop]
-        return [Draw(recipe, seeds, None, _taker(recipe, rows[role])) for role, recipe in recipes.items()]
+        return [PendingSample(spec, seeds, None, _taker(spec, rows[role])) for role, spec in specs.items()]
 
     return count, write
 
 
-def _recipes(job: InferJob, inputs: Tensors, capabilities: Capabilities) -> Recipes:
+def _sampling_specs(job: InferJob, inputs: Tensors, capabilities: Capabilities) -> SamplingSpecs:
     """By role, how what is left out of the inputs is drawn.
 
     Raises:
@@ -121,25 +121,27 @@ def _recipes(job: InferJob, inputs: Tensors, capabilities: Capabilities) -> Reci
     if not len(seeds):
         raise _invalid("seeds", "at least one seed is needed")
     sampler.check_seeds(seeds, capabilities.prior, job.sampler)
-    by_role: dict[Role, Recipe] = {"latent": latent_recipe(capabilities.latent_size, capabilities.prior, job.sampler)}
+    by_role: dict[Role, SamplingSpec] = {
+        "latent": latent_sampling(capabilities.latent_size, capabilities.prior, job.sampler)
+    }
     if classes is not None:
-        by_role["label"] = label_recipe(classes)
+        by_role["label"] = label_sampling(classes)
     if codes is not None:
-        by_role["code"] = code_recipe(codes)
+        by_role["code"] = code_sampling(codes)
     left_out = [role for role, tensor in inputs.items() if tensor.name not in job.inputs]
-    recipes = {role: by_role[role] for role in left_out if role in by_role}
-    if "latent" not in inputs or not recipes:
+    specs = {role: by_role[role] for role in left_out if role in by_role}
+    if "latent" not in inputs or not specs:
         raise _invalid("seeds", "there is nothing that a seed would draw: only a generator's inputs are, if left out")
-    return recipes
+    return specs
 
 
-def _taker(recipe: Recipe, rows: Array) -> Callable[[Array], None]:
-    """Writes what a recipe drew as the graph takes it."""
+def _taker(spec: SamplingSpec, rows: Array) -> Callable[[Array], None]:
+    """Writes what a spec drew as the graph takes it."""
 
     def take(drawn: Array) -> None:
-        match recipe:
-            case CodeRecipe(spec):
-                rows[:] = code_tensor(drawn.astype(np.float64, copy=False), spec)
+        match spec:
+            case CodeSampling(codes):
+                rows[:] = code_tensor(drawn.astype(np.float64, copy=False), codes)
             case _:
                 rows[:] = drawn
 

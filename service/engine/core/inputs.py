@@ -20,7 +20,7 @@ from service.engine.finite import all_ordinary
 from service.engine.interface import GenerateJob
 from service.engine.model_spec import Array, CodeSpec, Role
 from service.engine.pixels import dequantise
-from service.engine.sampling.batched import Draw, code_recipe, code_tensor, label_recipe, latent_recipe
+from service.engine.sampling.batched import PendingSample, code_sampling, code_tensor, label_sampling, latent_sampling
 from service.engine.sampling.interpolation import between
 from service.engine.sampling.philox import Seeds
 
@@ -64,7 +64,7 @@ class SampleInputs:
         """The samples under one class."""
         return replace(self, conditioning={**self.conditioning, "label": np.full(len(self), label, np.int64)})
 
-    def write(self, start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+    def write(self, start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
         """Write samples `start` … `stop` − 1 where the graph takes them.
 
         Args:
@@ -104,7 +104,7 @@ class SampleInputsPerClass:
         """As `Given.is_ordinary`."""
         return self.given.is_ordinary
 
-    def write(self, start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+    def write(self, start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
         """As `Given.write`; row r is sample r // K under class r % K."""
         samples, labels = np.divmod(np.arange(start, stop), self.classes)
         first, last = int(samples[0]), int(samples[-1]) + 1
@@ -133,11 +133,11 @@ class GeneratorInputs:
     def __init__(self, job: GenerateJob, capabilities: Capabilities) -> None:
         self._given = check_generate(job, capabilities)
         self._job = job
-        self._latent = latent_recipe(capabilities.latent_size, capabilities.prior, job.sampler, job.truncation)
+        self._latent = latent_sampling(capabilities.latent_size, capabilities.prior, job.sampler, job.truncation)
         self._label = (
             None
             if capabilities.label_count is None or job.labels is not None
-            else label_recipe(capabilities.label_count)
+            else label_sampling(capabilities.label_count)
         )
         self._codes = capabilities.codes
         self.labels = job.labels if self._label is None else np.empty(len(self), np.int64)
@@ -156,7 +156,7 @@ class GeneratorInputs:
         given: dict[Role, Array | None] = {"label": self.labels, "condition": self._job.conditions}
         return {role: values for role, values in given.items() if values is not None}
 
-    def write(self, start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+    def write(self, start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
         """Write what is known of samples `start` … `stop` − 1.
 
         Args:
@@ -177,30 +177,30 @@ class GeneratorInputs:
             draws += self._code_rows(place, self.codes[place], self._codes, rows["code"])
         return draws
 
-    def _latents(self, place: slice, rows: Array) -> list[Draw]:
+    def _latents(self, place: slice, rows: Array) -> list[PendingSample]:
         given, path, candidates = self._given[place], self._job.path, self._job.candidates
         if self._job.latents is not None:
             rows[:] = given
             return []
         if path is None:
             seeds = given.astype(np.uint64, copy=False)
-            return [Draw(self._latent, seeds, None if candidates is None else candidates[place], _into(rows))]
+            return [PendingSample(self._latent, seeds, None if candidates is None else candidates[place], _into(rows))]
         positions, curve = given.astype(np.float64, copy=False), path.curve
 
         def walk(ends: Array) -> None:
             first, last = ends.astype(np.float32, copy=False)
             rows[:] = between(first, last, positions, curve)
 
-        return [Draw(self._latent, np.array([path.first, path.last], np.uint64), None, walk)]
+        return [PendingSample(self._latent, np.array([path.first, path.last], np.uint64), None, walk)]
 
-    def _labels(self, place: slice, labels: NDArray[np.int64], rows: Array) -> list[Draw]:
+    def _labels(self, place: slice, labels: NDArray[np.int64], rows: Array) -> list[PendingSample]:
         """Labels: `labels` and `rows` are told the same."""
         if self._label is None:
             rows[:] = labels
             return []
-        return [Draw(self._label, self._seeds(place), None, _into(labels, rows))]
+        return [PendingSample(self._label, self._seeds(place), None, _into(labels, rows))]
 
-    def _code_rows(self, place: slice, codes: NDArray[np.float64], spec: CodeSpec, rows: Array) -> list[Draw]:
+    def _code_rows(self, place: slice, codes: NDArray[np.float64], spec: CodeSpec, rows: Array) -> list[PendingSample]:
         """Codes: those that were left out of `codes` are told to it, and all of them to `rows`."""
         left_out = np.isnan(codes)
         if not left_out.any():
@@ -211,7 +211,7 @@ class GeneratorInputs:
             np.copyto(codes, drawn, where=left_out)
             rows[:] = code_tensor(codes, spec)
 
-        return [Draw(code_recipe(spec), self._seeds(place), None, complete)]
+        return [PendingSample(code_sampling(spec), self._seeds(place), None, complete)]
 
     def _seeds(self, place: slice) -> Seeds:
         """Whose labels and codes they are."""

@@ -1,11 +1,11 @@
 """A graph's runners in ONNX Runtime: which sessions it takes to keep a device busy, each of them proven.
 
-    CPU     one session of one thread, which every lane may be in at once; and for the lone caller one of all cores,
+    CPU     one session of one thread, which every worker may be in at once; and for the lone caller one of all cores,
             where there are several and a run is long enough to be spread over them
-    CUDA    one session a batch size, for one lane: a session plans its convolutions for one size at a time
+    CUDA    one session a batch size, for one worker: a session plans its convolutions for one size at a time
 
 Two runs of one thread give more samples a second than one run of two, and one run of two is done sooner. Which of them
-serves when is the lanes' choice; here it is only seen to that both give the same bytes.
+serves when is the workers' choice; here it is only seen to that both give the same bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 
 from service.engine.backends.base import InstanceGroup, LoadedGraph, SessionPerBatchSize, SessionPool
 from service.engine.backends.onnxruntime import Session
-from service.engine.batching.batch_size import RunSizes
+from service.engine.batching.batch_size import BatchSizer
 from service.engine.config import CUDA, Precision, Runtime
 from service.engine.loading.batch_invariance import VerificationSpec, verify
 from service.engine.model_spec import GraphReport, GraphSpec
@@ -48,7 +48,7 @@ def onnxruntime_instances(
     instances, report = instances_per_core(single_thread, session, runtime.cores, verification)
     if not report.buckets:
         return instances, report
-    largest = RunSizes(report.buckets, instances.single_thread_s, instances.all_cores_s).largest
+    largest = BatchSizer(report.buckets, instances.single_thread_s, instances.all_cores_s).largest
     kept = [session for session in opened if session is instances.single_thread or session is instances.all_cores]
     release_memory = _memory_release(kept, largest, verification.spec)
     release_memory()  # the proof tried larger batches than are worth running
@@ -59,7 +59,7 @@ def _memory_release(sessions: Sequence[Session], largest: int, spec: GraphSpec) 
     """Have sessions hold no more memory than serving needs: that of one run of the largest batch.
 
     Args:
-        sessions: the narrow one first.
+        sessions: the single-thread one first.
         largest: batch that is run.
         spec: of the graph; none of it but a few golden rows is kept.
 
@@ -80,7 +80,7 @@ def _memory_release(sessions: Sequence[Session], largest: int, spec: GraphSpec) 
 def instances_per_core(
     single_thread: LoadedGraph, open_session: Callable[[int], LoadedGraph], cores: int, verification: VerificationSpec
 ) -> tuple[InstanceGroup, GraphReport]:
-    """One session for all lanes, and a wide one where there is more than one core.
+    """One session for all workers, and a all-cores one where there is more than one core.
 
     Args:
         single_thread: a session of one thread, which several threads may call at once.
@@ -104,7 +104,7 @@ def instances_per_core(
 def instances_per_batch_size(
     first: LoadedGraph, open_session: Callable[[], LoadedGraph], verification: VerificationSpec
 ) -> tuple[InstanceGroup, GraphReport]:
-    """One session for each batch size, and one lane.
+    """One session for each batch size, and one worker.
 
     Args:
         first: a session.

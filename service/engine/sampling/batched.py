@@ -62,7 +62,7 @@ def misfit(codes: NDArray[np.float64], spec: CodeSpec) -> tuple[int, int] | None
     return None if not len(places) else (int(places[0, 0]), int(places[0, 1]))
 
 
-class Recipe(Protocol):
+class SamplingSpec(Protocol):
     """How seeds become rows: hashable, so that what is equal shares a drawing."""
 
     def __hash__(self) -> int: ...
@@ -72,45 +72,43 @@ class Recipe(Protocol):
         ...
 
 
-class Draw(NamedTuple):
+class PendingSample(NamedTuple):
     """Rows that one request needs.
 
     Attributes:
-        recipe: what they are.
+        spec: what they are.
         seeds: [n].
         candidates: [n], which candidate of its seed each is; None is the first, 0, of all.
         take: is given the rows [n, …], a view that it does not keep.
     """
 
-    recipe: Recipe
+    spec: SamplingSpec
     seeds: Seeds
     candidates: Seeds | None
     take: Callable[[Array], None]
 
 
-def draw_together(draws: Sequence[Draw]) -> None:
-    """Draw what several requests need, and give each its rows."""
-    groups: dict[tuple[Recipe, bool], list[Draw]] = {}
+def sample_batched(draws: Sequence[PendingSample]) -> None:
+    """PendingSample what several requests need, and give each its rows."""
+    groups: dict[tuple[SamplingSpec, bool], list[PendingSample]] = {}
     for draw in draws:
-        key = draw.recipe, draw.candidates is None
+        key = draw.spec, draw.candidates is None
         group = groups.get(key)
         if group is None:
             groups[key] = [draw]
         else:
             group.append(draw)
-    for (recipe, _), group in groups.items():
-        _draw_group(recipe, group)
+    for (spec, _), group in groups.items():
+        _draw_group(spec, group)
 
 
-def _draw_group(recipe: Recipe, group: Sequence[Draw]) -> None:
+def _draw_group(spec: SamplingSpec, group: Sequence[PendingSample]) -> None:
     if len(group) == 1:
         (draw,) = group
-        draw.take(recipe.draw(draw.seeds, draw.candidates))
+        draw.take(spec.draw(draw.seeds, draw.candidates))
         return
     candidates = [draw.candidates for draw in group if draw.candidates is not None]
-    rows = recipe.draw(
-        np.concatenate([draw.seeds for draw in group]), np.concatenate(candidates) if candidates else None
-    )
+    rows = spec.draw(np.concatenate([draw.seeds for draw in group]), np.concatenate(candidates) if candidates else None)
     start = 0
     for draw in group:
         stop = start + len(draw.seeds)
@@ -120,11 +118,11 @@ def _draw_group(recipe: Recipe, group: Sequence[Draw]) -> None:
 
 # More than the packages and thresholds that callers use in a batch's time; of one that was forgotten there are two, and
 # two drawings.
-RECIPES_KEPT = 64
+SPECS_KEPT = 64
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class LatentRecipe:
+class LatentSampling:
     """Latents; the attributes are those of `sampler.latents`."""
 
     size: int
@@ -140,7 +138,7 @@ class LatentRecipe:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class LabelRecipe:
+class LabelSampling:
     """Classes.
 
     Attributes:
@@ -155,7 +153,7 @@ class LabelRecipe:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class CodeRecipe:
+class CodeSampling:
     """Codes.
 
     Attributes:
@@ -169,21 +167,21 @@ class CodeRecipe:
         return sampler.codes(seeds, self.spec)
 
 
-@lru_cache(RECIPES_KEPT)
-def latent_recipe(
+@lru_cache(SPECS_KEPT)
+def latent_sampling(
     size: int, prior: Prior, sampler: SamplerName = "philox-1", truncation: float | None = None
-) -> LatentRecipe:
-    """The recipe of these latents."""
-    return LatentRecipe(size, prior, sampler, truncation)
+) -> LatentSampling:
+    """The spec of these latents."""
+    return LatentSampling(size, prior, sampler, truncation)
 
 
-@lru_cache(RECIPES_KEPT)
-def label_recipe(classes: int) -> LabelRecipe:
-    """The recipe of so many classes."""
-    return LabelRecipe(classes)
+@lru_cache(SPECS_KEPT)
+def label_sampling(classes: int) -> LabelSampling:
+    """The spec of so many classes."""
+    return LabelSampling(classes)
 
 
-@lru_cache(RECIPES_KEPT)
-def code_recipe(spec: CodeSpec) -> CodeRecipe:
-    """The recipe of these codes."""
-    return CodeRecipe(spec)
+@lru_cache(SPECS_KEPT)
+def code_sampling(spec: CodeSpec) -> CodeSampling:
+    """The spec of these codes."""
+    return CodeSampling(spec)

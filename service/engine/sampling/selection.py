@@ -5,7 +5,7 @@
                        └─────────── the rule chooses, and what it chose is kept ◀─────────────┘
 
 A round is a job like any other, so candidates share batches with everybody's samples. Each sample sees candidates
-0 … K − 1 of its own seed, and as luck the first number of each candidate's own selection stream, so it is the same
+0 … K − 1 of its own seed, and as uniforms the first number of each candidate's own selection stream, so it is the same
 sample whatever else is asked for. No more candidates than samples, or than one batch, are held at a time. A full queue
 refuses the first round and is waited out by the others: work that was accepted is not thrown away half-way. The rules
 are in `sampling/selection_rules.py`; how a job is drawn is the pipeline's business.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from service.engine.interface import GenerateJob, Samples, Selection
 from service.engine.model_spec import DensityRatio
 from service.engine.sampling.philox import Domain, Seeds, uniforms
-from service.engine.sampling.selection_rules import KEPT, Indices, Rule, rule_of
+from service.engine.sampling.selection_rules import UNCHANGED, Indices, Rule, rule_of
 from service.errors import QueueFull, ServiceFault
 
 # What a round draws where few samples are left: half the default batch. More would be drawn in vain for a sample that
@@ -34,12 +34,12 @@ ROUND_CANDIDATES = 32
 SHORTEST_WAIT_S = 0.01
 LONGEST_WAIT_S = 1.0
 
-Draw = Callable[[GenerateJob], Awaitable[Samples]]
+Generate = Callable[[GenerateJob], Awaitable[Samples]]
 S = TypeVar("S", bound=np.generic)
 
 
 async def select(
-    job: GenerateJob, seeds: Seeds, selection: Selection, ratio: DensityRatio | None, draw: Draw
+    job: GenerateJob, seeds: Seeds, selection: Selection, ratio: DensityRatio | None, draw: Generate
 ) -> Samples:
     """Answer a job whose samples the discriminator chooses.
 
@@ -60,7 +60,7 @@ async def select(
     """
     choosing = _Choosing(seeds, rule_of(selection, ratio, len(seeds)))
     seen = 0
-    while seen < selection.candidates and len(samples := choosing.undecided):
+    while seen < selection.candidates and len(samples := choosing.active):
         count = min(selection.candidates - seen, max(1, ROUND_CANDIDATES // len(samples)))
         candidates = np.arange(seen, seen + count, dtype=np.uint64)
         drawn = await _drawn(_round(job, samples, candidates), draw, patient=seen > 0)
@@ -70,7 +70,7 @@ async def select(
     return chosen if job.want_logits else replace(chosen, logits=None)
 
 
-async def _drawn(job: GenerateJob, draw: Draw, *, patient: bool) -> Samples:
+async def _drawn(job: GenerateJob, draw: Generate, *, patient: bool) -> Samples:
     """Draw one round; who is patient waits for room in the queue until the job's deadline ends it."""
     while True:
         try:
@@ -99,9 +99,9 @@ class _Choosing:
         self.chosen = Samples()
 
     @property
-    def undecided(self) -> Indices:
+    def active(self) -> Indices:
         """Samples that may still change."""
-        return self._rule.undecided
+        return self._rule.active
 
     def take(self, samples: Indices, candidates: Seeds, drawn: Samples) -> None:
         """Let the rule see a round, and keep what it chooses.
@@ -113,9 +113,9 @@ class _Choosing:
         """
         shape = len(samples), len(candidates)
         seeds, numbers = np.repeat(self._seeds[samples], len(candidates)), np.tile(candidates, len(samples))
-        luck = uniforms(seeds, Domain.SELECTION, 1, numbers).reshape(shape)
-        places = self._rule.see(samples, _finite(drawn).reshape(shape), luck)
-        moved = np.flatnonzero(places != KEPT)
+        random = uniforms(seeds, Domain.SELECTION, 1, numbers).reshape(shape)
+        places = self._rule.update(samples, _finite(drawn).reshape(shape), random)
+        moved = np.flatnonzero(places != UNCHANGED)
         self._keep(samples[moved], drawn, moved * len(candidates) + places[moved])
 
     def _keep(self, samples: Indices, drawn: Samples, rows: Indices) -> None:

@@ -5,7 +5,7 @@
     metropolis-hastings   where a chain stands that starts at the first candidate and is offered the others in turn
 
 Each rule is told of candidates in rounds, in their order, and need not be told of all: what it answers after any round
-is what it would answer if the candidates ended there. Rejection and Metropolis–Hastings ask for luck, one uniform
+is what it would answer if the candidates ended there. Rejection and Metropolis–Hastings ask for uniforms, one uniform
 number a candidate, which the caller draws from the seed; so the choice is a function of the seed alone.
 
 Shapes: N samples, M of them in one round, R candidates of each in that round.
@@ -25,28 +25,28 @@ from service.engine.model_spec import DensityRatio
 from service.errors import InvalidRequest, Problem
 
 Logits = NDArray[np.float64]
-Luck = NDArray[np.float64]
+Uniforms = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 # A round's answer for a sample that keeps what an earlier round chose.
-KEPT = -1
+UNCHANGED = -1
 
 
 class Rule(Protocol):
     """A choice in progress, for N samples at once."""
 
     @property
-    def undecided(self) -> Indices:
+    def active(self) -> Indices:
         """Which samples may still change, ascending."""
         ...
 
-    def see(self, samples: Indices, logits: Logits, luck: Luck) -> Indices:
+    def update(self, samples: Indices, logits: Logits, uniforms: Uniforms) -> Indices:
         """Look at one round of candidates.
 
         Args:
             samples: [M], whose they are; all of them in the first round.
             logits: [M, R], finite.
-            luck: [M, R], in (0, 1).
+            uniforms: [M, R], in (0, 1).
 
         Returns:
             [M], which of the round's candidates is each sample now; −1 where it is one of an earlier round.
@@ -86,11 +86,11 @@ class BestOf:
         self._highest = np.full(samples, -np.inf)
 
     @property
-    def undecided(self) -> Indices:
-        """As `Rule.undecided`: all."""
+    def active(self) -> Indices:
+        """As `Rule.active`: all."""
         return np.arange(len(self._highest))
 
-    def see(self, samples: Indices, logits: Logits, luck: Luck) -> Indices:
+    def update(self, samples: Indices, logits: Logits, uniforms: Uniforms) -> Indices:
         """As `Rule.see`."""
         return _raise(self._highest, samples, logits)
 
@@ -117,13 +117,13 @@ class Rejection:
         self._accepted = np.zeros(samples, bool)
 
     @property
-    def undecided(self) -> Indices:
-        """As `Rule.undecided`: those without an accepted candidate."""
+    def active(self) -> Indices:
+        """As `Rule.active`: those without an accepted candidate."""
         return np.flatnonzero(~self._accepted)
 
-    def see(self, samples: Indices, logits: Logits, luck: Luck) -> Indices:
+    def update(self, samples: Indices, logits: Logits, uniforms: Uniforms) -> Indices:
         """As `Rule.see`."""
-        margins = self._log_acceptance(logits) - np.log(luck)
+        margins = self._log_acceptance(logits) - np.log(uniforms)
         passed = margins > 0
         accepted = passed.any(axis=1)
         nearest = _raise(self._nearest, samples, margins)
@@ -153,16 +153,16 @@ class MetropolisHastings:
         self._here = np.full(samples, -np.inf)  # any candidate is better than none: the first is moved to
 
     @property
-    def undecided(self) -> Indices:
-        """As `Rule.undecided`: all."""
+    def active(self) -> Indices:
+        """As `Rule.active`: all."""
         return np.arange(len(self._here))
 
-    def see(self, samples: Indices, logits: Logits, luck: Luck) -> Indices:
+    def update(self, samples: Indices, logits: Logits, uniforms: Uniforms) -> Indices:
         """As `Rule.see`."""
-        here, places = self._here[samples], np.full(len(samples), KEPT)
-        log_luck = np.log(luck)
+        here, places = self._here[samples], np.full(len(samples), UNCHANGED)
+        log_uniforms = np.log(uniforms)
         for place, there in enumerate(self._ratio.curve.at(logits).T):
-            moves = log_luck[:, place] < there - here
+            moves = log_uniforms[:, place] < there - here
             here[moves], places[moves] = there[moves], place
         self._here[samples] = here
         return places
@@ -174,4 +174,4 @@ def _raise(highest: NDArray[np.float64], samples: Indices, values: NDArray[np.fl
     best = np.take_along_axis(values, places[:, np.newaxis], axis=1)[:, 0]
     raised = best > highest[samples]
     highest[samples] = np.maximum(highest[samples], best)
-    return np.where(raised, places, KEPT)
+    return np.where(raised, places, UNCHANGED)

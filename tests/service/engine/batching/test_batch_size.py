@@ -3,35 +3,35 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.batching.batch_size import HAND_OVER_S, SAMPLE_S, RunSizes
+from service.engine.batching.batch_size import HAND_OVER_S, SAMPLE_S, BatchSizer
 
 POWERS = (1, 2, 4, 8, 16, 32, 64)
 MS = 1e-3
 # A convolutional generator on two cores: batching gains nothing, the second thread of a run gains half.
 SLOW = {size: size * MS for size in POWERS}
 WIDE = {size: 0.6 * size * MS for size in POWERS}
-LONE = RunSizes(POWERS, SLOW, {1: 0.6 * MS})
+LONE = BatchSizer(POWERS, SLOW, {1: 0.6 * MS})
 
 
 def test_where_costs_are_not_known_what_waits_is_shared_out_between_the_free_lanes() -> None:
-    sizes = RunSizes(POWERS)
+    sizes = BatchSizer(POWERS)
     assert sizes.choose(16, free=1, alone=True) == (16, False)
     assert sizes.choose(16, free=2, alone=True) == (8, False)
     assert sizes.choose(500, free=2, alone=True) == (64, False)
 
 
 def test_a_share_that_no_bucket_fits_is_rounded_down_so_that_the_others_get_theirs() -> None:
-    assert RunSizes(POWERS).choose(5, free=2, alone=True) == (2, False)
-    assert RunSizes((4, 8)).choose(9, free=2, alone=True) == (4, False)
+    assert BatchSizer(POWERS).choose(5, free=2, alone=True) == (2, False)
+    assert BatchSizer((4, 8)).choose(9, free=2, alone=True) == (4, False)
 
 
 def test_less_than_the_smallest_bucket_is_padded() -> None:
-    assert RunSizes((4, 8)).choose(1, free=2, alone=True) == (4, False)
+    assert BatchSizer((4, 8)).choose(1, free=2, alone=True) == (4, False)
 
 
 def test_a_lone_sample_runs_on_all_cores_where_that_is_faster() -> None:
     assert LONE.choose(1, free=2, alone=True) == (1, True)
-    assert RunSizes(POWERS, SLOW, {1: 1.1 * MS}).choose(1, free=2, alone=True) == (1, False)
+    assert BatchSizer(POWERS, SLOW, {1: 1.1 * MS}).choose(1, free=2, alone=True) == (1, False)
 
 
 def test_beside_other_runs_nothing_runs_on_all_cores() -> None:
@@ -39,41 +39,41 @@ def test_beside_other_runs_nothing_runs_on_all_cores() -> None:
 
 
 def test_what_two_lanes_do_sooner_than_all_cores_together_is_split() -> None:
-    sizes = RunSizes(POWERS, SLOW, WIDE)
+    sizes = BatchSizer(POWERS, SLOW, WIDE)
     assert sizes.choose(2, free=2, alone=True) == (1, False)
-    fast_wide = RunSizes(POWERS, SLOW, {2: 0.9 * MS})
+    fast_wide = BatchSizer(POWERS, SLOW, {2: 0.9 * MS})
     assert fast_wide.choose(2, free=2, alone=True) == (2, True)
 
 
 def test_a_wide_run_takes_everything_or_does_not_begin() -> None:
     quick = dict.fromkeys(POWERS, 0.1 * MS)
-    sizes = RunSizes((1, 2, 4), {1: 1 * MS, 2: 2 * MS, 4: 4 * MS}, quick)
+    sizes = BatchSizer((1, 2, 4), {1: 1 * MS, 2: 2 * MS, 4: 4 * MS}, quick)
     assert sizes.choose(2, free=2, alone=True) == (2, True)
     assert sizes.choose(3, free=2, alone=True) == (2, False)
 
 
 def test_what_costs_less_than_handing_it_over_is_not_split() -> None:
-    cheap = RunSizes(POWERS, dict.fromkeys(POWERS, 0.1 * HAND_OVER_S))
+    cheap = BatchSizer(POWERS, dict.fromkeys(POWERS, 0.1 * HAND_OVER_S))
     assert cheap.choose(64, free=2, alone=True) == (64, False)
 
 
 def test_a_second_lane_pays_where_runs_take_longer_than_the_python_around_them() -> None:
-    assert RunSizes(POWERS).pays_to_hand_over
+    assert BatchSizer(POWERS).pays_to_hand_over
     assert LONE.pays_to_hand_over
-    assert not RunSizes(POWERS, {size: 0.5 * SAMPLE_S * size for size in POWERS}).pays_to_hand_over
+    assert not BatchSizer(POWERS, {size: 0.5 * SAMPLE_S * size for size in POWERS}).pays_to_hand_over
 
 
 def test_no_batch_is_longer_than_pays() -> None:
     assert LONE.largest == 16
     a_little_cheaper = {size: (size + 1) * MS for size in POWERS}
-    assert RunSizes(POWERS, a_little_cheaper).largest == 16
+    assert BatchSizer(POWERS, a_little_cheaper).largest == 16
 
 
 def test_a_batch_is_as_large_as_makes_its_samples_cheaper() -> None:
-    on_a_gpu = RunSizes(POWERS, dict.fromkeys(POWERS, 40 * MS))
+    on_a_gpu = BatchSizer(POWERS, dict.fromkeys(POWERS, 40 * MS))
     assert on_a_gpu.largest == 64
     heavy_layers = {size: (100 + 10 * size) * MS for size in POWERS}
-    assert RunSizes(POWERS, heavy_layers).largest == 64
+    assert BatchSizer(POWERS, heavy_layers).largest == 64
 
 
 @given(noise=st.lists(st.floats(1, 1.08), min_size=len(POWERS), max_size=len(POWERS)))
@@ -81,8 +81,8 @@ def test_where_larger_batches_are_slower_every_start_chooses_alike_whatever_the_
     noise: list[float],
 ) -> None:
     a_sample = (1.34, 1.25, 1.24, 1.24, 1.25, 1.29, 1.30)  # ms, of a convolutional generator that outgrows the caches
-    narrow_s = {size: size * each * by * MS for size, each, by in zip(POWERS, a_sample, noise, strict=True)}
-    assert RunSizes(POWERS, narrow_s).largest == 16
+    single_thread_s = {size: size * each * by * MS for size, each, by in zip(POWERS, a_sample, noise, strict=True)}
+    assert BatchSizer(POWERS, single_thread_s).largest == 16
 
 
 costs = st.floats(1e-6, 1e-1)
@@ -92,18 +92,18 @@ costs = st.floats(1e-6, 1e-1)
 def some_sizes(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[int, float], dict[int, float]]:
     buckets = tuple(sorted(draw(st.sets(st.integers(1, 64), min_size=1, max_size=7))))
     known, has_wide = draw(st.booleans()), draw(st.booleans())
-    narrow_s = {size: draw(costs) for size in buckets} if known else {}
-    wide_s = {size: draw(costs) for size in buckets} if known and has_wide else {}
-    return buckets, narrow_s, wide_s
+    single_thread_s = {size: draw(costs) for size in buckets} if known else {}
+    all_cores_s = {size: draw(costs) for size in buckets} if known and has_wide else {}
+    return buckets, single_thread_s, all_cores_s
 
 
 @given(known=some_sizes(), available=st.integers(1, 200), free=st.integers(1, 8), alone=st.booleans())
 def test_whatever_runs_cost_a_run_is_a_bucket_full_or_the_smallest(
     known: tuple[tuple[int, ...], dict[int, float], dict[int, float]], available: int, free: int, *, alone: bool
 ) -> None:
-    buckets, narrow_s, wide_s = known
-    size, wide = RunSizes(buckets, narrow_s, wide_s).choose(available, free, alone=alone)
+    buckets, single_thread_s, all_cores_s = known
+    size, all_cores = BatchSizer(buckets, single_thread_s, all_cores_s).choose(available, free, alone=alone)
     assert size in buckets
     assert size <= available or size == buckets[0]
-    assert alone or not wide
-    assert not wide or available <= size
+    assert alone or not all_cores
+    assert not all_cores or available <= size

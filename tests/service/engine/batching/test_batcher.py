@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from service.engine.batching.batcher import Batcher
 from service.engine.batching.input_buffers import Rows
-from service.engine.batching.load import Occupancy
+from service.engine.batching.load import EngineLoad
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.model_spec import Outputs
-from service.engine.sampling.batched import Draw
+from service.engine.sampling.batched import PendingSample
 from service.errors import DeadlinePassed, NotReady, QueueFull, SessionFailed
 from service.metrics import Telemetry
 from tests.support.gate import PATIENCE_S, TOY, Gate, Run, toy_latents, toy_session
@@ -34,16 +34,16 @@ class Bench:
         self,
         limits: BatchLimits = LIMITS,
         buckets: tuple[int, ...] = BUCKETS,
-        lanes: int = 1,
-        wide_s: Mapping[int, float] | None = None,
-        narrow_s: Mapping[int, float] | None = None,
+        workers: int = 1,
+        all_cores_s: Mapping[int, float] | None = None,
+        single_thread_s: Mapping[int, float] | None = None,
     ) -> None:
         self.gate = Gate()
         self.registry = CollectorRegistry()
-        self.occupancy = Occupancy()
+        self.load = EngineLoad()
         meter = Meter(Telemetry(self.registry), "toy", "generator")
-        runners = self.gate.runners(lanes, wide_s, narrow_s)
-        self.batcher = Batcher(runners, TOY.generator.inputs, buckets, limits, meter, self.occupancy)
+        runners = self.gate.runners(workers, all_cores_s, single_thread_s)
+        self.batcher = Batcher(runners, TOY.generator.inputs, buckets, limits, meter, self.load)
 
     async def ask(
         self, name: str, first: int, count: int, outputs: tuple[str, ...] = OUTPUTS, timeout_s: float | None = None
@@ -53,7 +53,7 @@ class Bench:
         rows = self.gate.rows(name, toy_latents(first, count))
         task = asyncio.create_task(self.batcher.ask(rows, count, outputs, deadline))
         await asyncio.sleep(0)  # a turn of the event loop for the task,
-        await asyncio.sleep(0)  # and one for a lane to be woken
+        await asyncio.sleep(0)  # and one for a worker to be woken
         return task
 
     async def hold_the_thread(self) -> asyncio.Task[Outputs]:
@@ -77,12 +77,12 @@ def on_a_bench(
     scenario: Callable[[Bench], Awaitable[None]],
     limits: BatchLimits = LIMITS,
     buckets: tuple[int, ...] = BUCKETS,
-    lanes: int = 1,
-    wide_s: Mapping[int, float] | None = None,
-    narrow_s: Mapping[int, float] | None = None,
+    workers: int = 1,
+    all_cores_s: Mapping[int, float] | None = None,
+    single_thread_s: Mapping[int, float] | None = None,
 ) -> None:
     async def run() -> None:
-        bench = Bench(limits, buckets, lanes, wide_s, narrow_s)
+        bench = Bench(limits, buckets, workers, all_cores_s, single_thread_s)
         try:
             await asyncio.wait_for(scenario(bench), 3 * PATIENCE_S)
         finally:
@@ -119,7 +119,7 @@ def test_what_comes_in_one_turn_of_the_event_loop_shares_a_run_though_the_lane_w
             for first, name in enumerate(("one", "other"))
         ]
         await asyncio.sleep(0)  # a turn of the event loop for the tasks,
-        await asyncio.sleep(0)  # and one for a lane to be woken
+        await asyncio.sleep(0)  # and one for a worker to be woken
         assert bench.gate.next_run().slices == (("one", 0, 2), ("other", 0, 2))
         bench.gate.let_pass()
         await asyncio.gather(*asks)
@@ -269,7 +269,7 @@ def test_each_request_of_a_failed_run_gets_an_error_of_its_own() -> None:
 
 
 def test_a_request_whose_inputs_cannot_be_made_fails_alone() -> None:
-    def broken(start: int, stop: int, rows: Rows) -> Sequence[Draw]:
+    def broken(start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
         raise ValueError(f"no rows {start} to {stop}")
 
     async def scenario(bench: Bench) -> None:
@@ -360,7 +360,7 @@ def test_what_was_counted_stays_when_the_graph_has_been_let_go_of() -> None:
     on_a_bench(scenario, buckets=(4,))
 
 
-WIDE_S = {1: 0.6, 2: 0.9, 4: 1.3}  # beside the gate's narrow costs: whatever is alone is sooner done on all cores
+ALL_CORES_S = {1: 0.6, 2: 0.9, 4: 1.3}  # beside the gate's costs: what is alone is sooner done on all cores
 
 
 def test_a_lone_request_is_shared_out_between_the_free_lanes() -> None:
@@ -372,7 +372,7 @@ def test_a_lone_request_is_shared_out_between_the_free_lanes() -> None:
             bench.gate.let_pass(run)
         assert same(await lone, 0, 4)
 
-    on_a_bench(scenario, lanes=2)
+    on_a_bench(scenario, workers=2)
 
 
 def test_what_comes_while_one_lane_runs_is_taken_by_another() -> None:
@@ -386,39 +386,39 @@ def test_what_comes_while_one_lane_runs_is_taken_by_another() -> None:
         bench.gate.let_pass(held)
         assert same(await first, 0, 1)
 
-    on_a_bench(scenario, lanes=2)
+    on_a_bench(scenario, workers=2)
 
 
 def test_who_is_alone_runs_on_all_cores_and_who_comes_beside_it_on_one() -> None:
     async def scenario(bench: Bench) -> None:
         alone = await bench.ask("alone", 0, 2)
-        wide = bench.gate.next_run()
-        assert (wide.slices, wide.wide) == ((("alone", 0, 2),), True)
+        all_cores = bench.gate.next_run()
+        assert (all_cores.slices, all_cores.all_cores) == ((("alone", 0, 2),), True)
         beside = await bench.ask("beside", 2, 1)
-        narrow = bench.gate.next_run()
-        assert not narrow.wide
-        bench.gate.let_pass(wide)
+        single_thread = bench.gate.next_run()
+        assert not single_thread.all_cores
+        bench.gate.let_pass(all_cores)
         assert same(await alone, 0, 2)
-        bench.gate.let_pass(narrow)
+        bench.gate.let_pass(single_thread)
         assert same(await beside, 2, 1)
 
-    on_a_bench(scenario, lanes=2, wide_s=WIDE_S)
+    on_a_bench(scenario, workers=2, all_cores_s=ALL_CORES_S)
 
 
 def test_a_run_of_another_graph_keeps_a_lone_request_from_taking_all_cores() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.occupancy.enter()
+        bench.load.enter()
         beside = await bench.ask("beside", 0, 1)
-        assert not bench.gate.next_run().wide
+        assert not bench.gate.next_run().all_cores
         bench.gate.let_pass()
         await beside
-        bench.occupancy.leave()
+        bench.load.leave()
         alone = await bench.ask("alone", 1, 1)
-        assert bench.gate.next_run().wide
+        assert bench.gate.next_run().all_cores
         bench.gate.let_pass()
         await alone
 
-    on_a_bench(scenario, lanes=2, wide_s=WIDE_S)
+    on_a_bench(scenario, workers=2, all_cores_s=ALL_CORES_S)
 
 
 def test_a_slice_that_fails_fails_its_request_and_no_other_slice_matters() -> None:
@@ -433,7 +433,7 @@ def test_a_slice_that_fails_fails_its_request_and_no_other_slice_matters() -> No
         assert same(await later, 4, 1)
         bench.gate.let_pass(runs[1])
 
-    on_a_bench(scenario, lanes=2)
+    on_a_bench(scenario, workers=2)
 
 
 def test_the_graph_is_let_go_of_when_the_last_lane_has_ended() -> None:
@@ -447,13 +447,13 @@ def test_the_graph_is_let_go_of_when_the_last_lane_has_ended() -> None:
         ended = asyncio.create_task(bench.batcher.stopped())
         bench.gate.let_pass(runs[0])
         await eventually(lambda: [thread.is_alive() for thread in threads].count(True) == 1)
-        for _ in range(3):  # turns of the event loop: what the ended lane said, who waits for it, and its task
+        for _ in range(3):  # turns of the event loop: what the ended worker said, who waits for it, and its task
             await asyncio.sleep(0)
         assert not ended.done()
         bench.gate.let_pass(runs[1])
         await asyncio.wait_for(ended, PATIENCE_S)
 
-    on_a_bench(scenario, lanes=2)
+    on_a_bench(scenario, workers=2)
 
 
 def test_idle_lanes_hold_nothing_of_what_they_ran() -> None:
@@ -477,4 +477,4 @@ def test_idle_lanes_hold_nothing_of_what_they_ran() -> None:
 
         await eventually(let_go)
 
-    on_a_bench(scenario, lanes=2)
+    on_a_bench(scenario, workers=2)

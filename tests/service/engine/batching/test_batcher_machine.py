@@ -1,13 +1,13 @@
 """Every interleaving of asking, cancelling, being late, finishing, failing and stopping that Hypothesis can think of.
 
 A real event loop, real model threads and a real session; only the moments when runs end are the machine's. After each
-step every lane either stands before the end of a run or has nothing to do, so the machine always knows which requests
+step every worker either stands before the end of a run or has nothing to do, so the machine always knows which requests
 are in which run, and holds the batcher to it:
 
     - every admitted request is answered exactly once, with the bytes that its samples have alone, or with the error
       that this step caused: cancelling, missing a deadline or failing one never touches another;
-    - every sample of a request that was answered was run exactly once, whichever lane it was;
-    - no lane stands idle while samples wait, and nothing else runs when a run begins on all cores;
+    - every sample of a request that was answered was run exactly once, whichever worker it was;
+    - no worker stands idle while samples wait, and nothing else runs when a run begins on all cores;
     - nobody is refused while there is room, and nobody admitted when there is none.
 """
 
@@ -25,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from prometheus_client import CollectorRegistry
 
 from service.engine.batching.batcher import Batcher
-from service.engine.batching.load import Occupancy
+from service.engine.batching.load import EngineLoad
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.model_spec import Outputs
@@ -39,8 +39,8 @@ BUCKETS = (1, 2, 4)
 LARGEST_REQUEST = 10
 SAMPLES = 64
 SOON_S = 0.005  # a deadline that passes while the runs in progress are held
-# Of two lanes; sizes up to the largest are worth it, and each would be sooner done on all cores than split.
-WIDE_S = {1: 0.6, 2: 0.9, 4: 1.3}
+# Of two workers; sizes up to the largest are worth it, and each would be sooner done on all cores than split.
+ALL_CORES_S = {1: 0.6, 2: 0.9, 4: 1.3}
 
 _session = toy_session()
 ALONE = [
@@ -82,8 +82,8 @@ class Known:
 class BatcherMachine(RuleBasedStateMachine):
     """Rules are what callers, the clock and the device may do."""
 
-    lanes = 1
-    wide_s: Mapping[int, float] | None = None
+    workers = 1
+    all_cores_s: Mapping[int, float] | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,12 @@ class BatcherMachine(RuleBasedStateMachine):
     async def make_batcher(self) -> Batcher:
         meter = Meter(Telemetry(self.registry), "toy", "generator")
         return Batcher(
-            self.gate.runners(self.lanes, self.wide_s), TOY.generator.inputs, BUCKETS, LIMITS, meter, Occupancy()
+            self.gate.runners(self.workers, self.all_cores_s),
+            TOY.generator.inputs,
+            BUCKETS,
+            LIMITS,
+            meter,
+            EngineLoad(),
         )
 
     @rule(first=first_samples, count=counts)
@@ -184,13 +189,13 @@ class BatcherMachine(RuleBasedStateMachine):
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         task = asyncio.create_task(self.batcher.ask(rows, count, ["sample", "pixels"], deadline))
         await asyncio.sleep(0)  # a turn of the event loop for the task,
-        await asyncio.sleep(0)  # and one for a lane to be woken
+        await asyncio.sleep(0)  # and one for a worker to be woken
         return name, task
 
     async def answer_others(self, late: str) -> None:
-        """Idle lanes may have begun with a late request or never seen it; either way the next are answered."""
+        """Idle workers may have begun with a late request or never seen it; either way the next are answered."""
         others: list[tuple[Run, asyncio.Task[Outputs]]] = []
-        while len(self.known.running) + len(others) < self.lanes:
+        while len(self.known.running) + len(others) < self.workers:
             name, task = await self.put_in(0, 1, None)
             run = self.gate.next_run()
             while run.slices[0][0] == late:
@@ -231,13 +236,13 @@ class BatcherMachine(RuleBasedStateMachine):
         self.known.waiting.clear()
 
     def expect_runs(self) -> None:
-        """Where samples wait and a lane is free, it begins at once; note what with."""
+        """Where samples wait and a worker is free, it begins at once; note what with."""
         known = self.known
-        while known.queued and len(known.running) < self.lanes:
+        while known.queued and len(known.running) < self.workers:
             run = self.gate.next_run()
             assert run.size in BUCKETS
             assert 0 < sum(stop - start for _, start, stop in run.slices) <= run.size
-            assert not (run.wide and known.running)
+            assert not (run.all_cores and known.running)
             for name, start, stop in run.slices:
                 asked = known.waiting[name]  # nobody who has been answered is run
                 assert asked.begun.isdisjoint(range(start, stop))
@@ -245,11 +250,11 @@ class BatcherMachine(RuleBasedStateMachine):
             known.running.append(run)
 
 
-class TwoLanes(BatcherMachine):
-    """Two lanes, and all cores for who is alone."""
+class TwoWorkers(BatcherMachine):
+    """Two workers, and all cores for who is alone."""
 
-    lanes = 2
-    wide_s = WIDE_S
+    workers = 2
+    all_cores_s = ALL_CORES_S
 
 
 async def fails_with(error: type[GanymedeError] | tuple[type[GanymedeError], ...], task: asyncio.Task[Outputs]) -> None:
@@ -267,6 +272,6 @@ def same(answer: Outputs, asked: Asked) -> bool:
 
 
 BatcherMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-TwoLanes.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestOneLane = BatcherMachine.TestCase
-TestTwoLanes = TwoLanes.TestCase
+TwoWorkers.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestOneWorker = BatcherMachine.TestCase
+TestTwoWorkers = TwoWorkers.TestCase

@@ -1,4 +1,4 @@
-"""A lane's buffers: what a run is given is what was written for it, whatever ran before."""
+"""A worker's buffers: what a run is given is what was written for it, whatever ran before."""
 
 import numpy as np
 

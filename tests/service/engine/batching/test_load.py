@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.engine.batching import load as rest
-from service.engine.batching.load import CROWD, Rest
+from service.engine.batching.load import CROWD, IdleTrimmer
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
@@ -32,18 +32,18 @@ class House:
 
     def __init__(self) -> None:
         self.cleared: list[int] = []
-        self.rest = Rest(self.clear)
+        self.rest = IdleTrimmer(self.clear)
 
     def clear(self) -> None:
         self.cleared.append(threading.get_ident())
 
     def come(self, callers: int) -> None:
         for _ in range(callers):
-            self.rest.somebody_came()
+            self.rest.job_began()
 
     def go(self, callers: int) -> None:
         for _ in range(callers):
-            self.rest.somebody_left()
+            self.rest.job_ended()
 
 
 def visit(scenario: Callable[[House], Awaitable[None]]) -> None:
@@ -114,7 +114,7 @@ def test_what_goes_wrong_is_logged_and_the_next_time_is_tried_again(caplog: pyte
         raise ZeroDivisionError
 
     async def scenario(house: House) -> None:
-        house.rest = Rest(fail)
+        house.rest = IdleTrimmer(fail)
         for _ in range(2):
             house.come(CROWD)
             house.go(CROWD)

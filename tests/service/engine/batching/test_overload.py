@@ -1,6 +1,6 @@
-"""What is answered in time when more comes than can be: the policy alone, in simulated time, with fixed luck.
+"""What is answered in time when more comes than can be: the policy alone, in simulated time, with fixed uniforms.
 
-Requests arrive, lanes run batches, callers give up at their deadlines; goodput is what was answered before. Nothing
+Requests arrive, workers run batches, callers give up at their deadlines; goodput is what was answered before. Nothing
 here waits for a clock, so each scenario is the same at every run, on any machine.
 
 Shapes: n samples of a request.
@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from service.engine.batching.batch_size import NOT_KNOWN, RunSizes
-from service.engine.batching.scheduler import Batch, BatchLimits, BatchPolicy
+from service.engine.batching.batch_size import NOT_KNOWN, BatchSizer
+from service.engine.batching.scheduler import Batch, BatchLimits, Scheduler
 from service.errors import DeadlinePassed, QueueFull
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -33,20 +33,20 @@ class Machine:
     """What runs really take.
 
     Attributes:
-        lanes: runs at a time.
+        workers: runs at a time.
         slower: than at load, by this factor.
         noise: standard deviation of a run's time, as a share of it.
         known: whether the policy was told the costs.
     """
 
-    lanes: int = LANES
+    workers: int = LANES
     slower: float = 1.0
     noise: float = 0.1
     known: bool = True
 
-    def policy(self, limits: BatchLimits) -> BatchPolicy:
-        sizes = RunSizes(SIZES, COSTS_S if self.known else NOT_KNOWN)
-        return BatchPolicy(limits, sizes, self.lanes)
+    def policy(self, limits: BatchLimits) -> Scheduler:
+        sizes = BatchSizer(SIZES, COSTS_S if self.known else NOT_KNOWN)
+        return Scheduler(limits, sizes, self.workers)
 
 
 DEFAULT = Machine()
@@ -121,7 +121,7 @@ def poisson(
 
 
 class Simulation:
-    """A queue, lanes and callers.
+    """A queue, workers and callers.
 
     Args:
         machine: what runs take.
@@ -135,7 +135,7 @@ class Simulation:
         self._order = itertools.count()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._by_ticket: dict[int, Request] = {}
-        self._free = machine.lanes
+        self._free = machine.workers
 
     def run(self, requests: list[Request]) -> Outcome:
         """Let everybody come, and everything end that was begun."""
@@ -169,7 +169,7 @@ class Simulation:
 
     def _begin(self, now: float) -> None:
         while self._free:
-            decision = self._policy.take(now, self._free, alone=self._free == self._machine.lanes)
+            decision = self._policy.take(now, self._free, alone=self._free == self._machine.workers)
             for ticket in decision.expired:
                 self._by_ticket[ticket].gone = True
             if decision.batch is None:
@@ -193,12 +193,12 @@ class Simulation:
 OVERLOADS = [3.0, 5.0]
 MIXED = (1, 4, 16, 64)
 # Runs take three times what loading measured, or nothing was measured, or each is another length, or there is one core.
-MACHINES = [DEFAULT, Machine(slower=3.0), Machine(known=False), Machine(noise=0.3), Machine(lanes=1)]
+MACHINES = [DEFAULT, Machine(slower=3.0), Machine(known=False), Machine(noise=0.3), Machine(workers=1)]
 
 
 def capacity(machine: Machine) -> float:
     """Samples a second."""
-    return machine.lanes * 64 / (COSTS_S[64] * machine.slower)
+    return machine.workers * 64 / (COSTS_S[64] * machine.slower)
 
 
 @pytest.mark.parametrize("load", OVERLOADS)

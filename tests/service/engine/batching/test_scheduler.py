@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.batching.batch_size import RunSizes
-from service.engine.batching.scheduler import Batch, BatchLimits, BatchPolicy, Slice
+from service.engine.batching.batch_size import BatchSizer
+from service.engine.batching.scheduler import Batch, BatchLimits, Scheduler, Slice
 from service.errors import DeadlinePassed, QueueFull
 
 POWERS = (1, 2, 4, 8, 16, 32, 64)
 NOW = 100.0
 
 
-def policy(buckets: tuple[int, ...] = POWERS, **limits: int) -> BatchPolicy:
-    return BatchPolicy(BatchLimits(**{"max_batch_samples": 64, **limits}), RunSizes(buckets) if buckets else None)
+def policy(buckets: tuple[int, ...] = POWERS, **limits: int) -> Scheduler:
+    return Scheduler(BatchLimits(**{"max_batch_samples": 64, **limits}), BatchSizer(buckets) if buckets else None)
 
 
-def admit(queue: BatchPolicy, *samples: int) -> list[int]:
+def admit(queue: Scheduler, *samples: int) -> list[int]:
     return [queue.admit(each, None, NOW) for each in samples]
 
 
-def take(queue: BatchPolicy) -> Batch:
+def take(queue: Scheduler) -> Batch:
     batch = queue.take(NOW).batch
     assert batch is not None
     return batch
@@ -91,22 +91,22 @@ def test_what_does_not_fit_is_refused_and_what_just_fits_is_not() -> None:
     assert queue.queued_samples == 10
 
 
-def known(lanes: int = 1, **limits: int) -> BatchPolicy:
+def known(workers: int = 1, **limits: int) -> Scheduler:
     """A queue whose runs take 10 ms a sample; what is around a run is small beside it."""
-    return BatchPolicy(BatchLimits(**limits), RunSizes((1, 64), {1: 0.01, 64: 0.64}), lanes)
+    return Scheduler(BatchLimits(**limits), BatchSizer((1, 64), {1: 0.01, 64: 0.64}), workers)
 
 
-def refused(queue: BatchPolicy, samples: int, deadline: float | None = None, now: float = NOW) -> QueueFull:
+def refused(queue: Scheduler, samples: int, deadline: float | None = None, now: float = NOW) -> QueueFull:
     with pytest.raises(QueueFull) as refusal:
         queue.admit(samples, deadline, now)
     return refusal.value
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_a_refusal_says_when_the_queue_will_be_empty_from_the_first_request_on(lanes: int) -> None:
-    queue = known(lanes, queue_samples=320)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_refusal_says_when_the_queue_will_be_empty_from_the_first_request_on(workers: int) -> None:
+    queue = known(workers, queue_samples=320)
     admit(queue, 320)
-    assert refused(queue, 4).retry_after_s == pytest.approx(3.2 / lanes, rel=0.3)
+    assert refused(queue, 4).retry_after_s == pytest.approx(3.2 / workers, rel=0.3)
 
 
 def test_where_costs_are_not_known_the_first_run_tells_them() -> None:
@@ -163,7 +163,7 @@ def test_a_sample_beside_a_request_of_many_batches_has_a_run_of_its_own_where_th
     many, one = admit(queue, 400, 1)
     assert take(queue) == Batch((Slice(one, 0, 1),), 1)
     assert take(queue) == Batch((Slice(many, 0, 64),), 64)
-    dear = BatchPolicy(BatchLimits(), RunSizes((1, 64), {1: 0.5, 64: 0.64}))
+    dear = Scheduler(BatchLimits(), BatchSizer((1, 64), {1: 0.5, 64: 0.64}))
     many, one = admit(dear, 400, 1)
     assert take(dear) == Batch((Slice(one, 0, 1), Slice(many, 0, 63)), 64)
 
@@ -284,7 +284,7 @@ def test_a_request_that_became_late_is_not_run_but_reported_once() -> None:
 
 
 @dataclass
-class EqualShares:
+class ProcessorSharing:
     """The ideal server, literally: every waiting request gets the same amount at every instant."""
 
     left: dict[int, Fraction] = field(default_factory=dict)
@@ -305,7 +305,7 @@ some_buckets = st.sampled_from([(1, 2, 4, 8), (4,), (1,), (2, 3, 8)])
 def test_nobody_is_done_later_than_with_equal_shares(
     steps: list[int | None], buckets: tuple[int, ...], free: int
 ) -> None:
-    queue, ideal = policy(buckets), EqualShares()
+    queue, ideal = policy(buckets), ProcessorSharing()
     left: dict[int, int] = {}
     for step in steps + [None] * 200:
         if step is not None:
@@ -398,6 +398,6 @@ def test_what_waits_is_shared_out_between_the_lanes_that_are_free() -> None:
 
 def test_a_lone_sample_runs_wide_only_where_nothing_else_runs() -> None:
     for alone in (True, False):
-        queue = BatchPolicy(BatchLimits(), RunSizes((1, 2), {1: 1.0, 2: 2.0}, {1: 0.5}), lanes=2)
+        queue = Scheduler(BatchLimits(), BatchSizer((1, 2), {1: 1.0, 2: 2.0}, {1: 0.5}), workers=2)
         (ticket,) = admit(queue, 1)
-        assert queue.take(NOW, free=2, alone=alone).batch == Batch((Slice(ticket, 0, 1),), 1, wide=alone)
+        assert queue.take(NOW, free=2, alone=alone).batch == Batch((Slice(ticket, 0, 1),), 1, all_cores=alone)

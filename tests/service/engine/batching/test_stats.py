@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.engine.batching.batcher import Batcher
-from service.engine.batching.load import Occupancy
+from service.engine.batching.load import EngineLoad
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.statistics import GraphStatistics
@@ -26,7 +26,7 @@ class Bench:
     def __init__(self) -> None:
         self.gate = Gate()
         self.meter = Meter(Telemetry(CollectorRegistry()), "toy", "generator")
-        self.batcher = Batcher(self.gate.runners(), TOY.generator.inputs, BUCKETS, LIMITS, self.meter, Occupancy())
+        self.batcher = Batcher(self.gate.runners(), TOY.generator.inputs, BUCKETS, LIMITS, self.meter, EngineLoad())
 
     @property
     def counted(self) -> GraphStatistics:
@@ -38,7 +38,7 @@ class Bench:
         rows = self.gate.rows("request", toy_latents(0, count))
         task: asyncio.Task[object] = asyncio.ensure_future(self.batcher.ask(rows, count, ["sample"], deadline))
         await asyncio.sleep(0)  # a turn of the event loop for the task,
-        await asyncio.sleep(0)  # and one for a lane to be woken
+        await asyncio.sleep(0)  # and one for a worker to be woken
         return task
 
 

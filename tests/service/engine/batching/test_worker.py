@@ -1,20 +1,20 @@
-"""In which order a lane does what it does: the next batch is made ready before anybody hears of the last one."""
+"""In which order a worker does what it does: the next batch is made ready before anybody hears of the last one."""
 
 import threading
 from collections.abc import Sequence
 from typing import cast
 
-from service.engine.batching.queue import Desk, Gate, Taken
-from service.engine.batching.worker import Answer, Lane, Prepared, Worker
+from service.engine.batching.queue import RequestQueue, ScheduledBatch, WakeUp
+from service.engine.batching.worker import Answer, BatchRunner, Prepared, WorkerThread
 
 TIMEOUT_S = 10.0
 
 
 class Batches:
-    """A desk and a worker that note what a lane asks of them.
+    """A queue and a worker that note what a worker asks of them.
 
     Args:
-        *rounds: how many batches wait each time that the lane comes back.
+        *rounds: how many batches wait each time that the worker comes back.
     """
 
     def __init__(self, *rounds: int) -> None:
@@ -24,21 +24,21 @@ class Batches:
         self._left = 0
         self._number = 0
 
-    def take(self, gate: Gate) -> Taken | None:
+    def take(self, gate: WakeUp) -> ScheduledBatch | None:
         self.notes.append("wait")
         if not self._rounds:
             return None
         self._left = self._rounds.pop(0)
         return self.take_waiting()
 
-    def take_waiting(self) -> Taken | None:
+    def take_waiting(self) -> ScheduledBatch | None:
         if self._left == 0:
             return None
         self._left -= 1
         self._number += 1
-        return cast("Taken", str(self._number))
+        return cast("ScheduledBatch", str(self._number))
 
-    def prepare(self, taken: Taken) -> Prepared:
+    def prepare(self, taken: ScheduledBatch) -> Prepared:
         self.notes.append(f"prepare {taken}")
         return cast("Prepared", taken)
 
@@ -52,8 +52,10 @@ class Batches:
 
 def notes_of(*rounds: int) -> list[str]:
     batches = Batches(*rounds)
-    lane = Lane("lane", cast("Desk", batches), cast("Worker", batches), batches.post, batches.ended.set)
-    lane.start()
+    worker = WorkerThread(
+        "worker", cast("RequestQueue", batches), cast("BatchRunner", batches), batches.post, batches.ended.set
+    )
+    worker.start()
     assert batches.ended.wait(TIMEOUT_S)
     return batches.notes
 

@@ -53,7 +53,7 @@ class Bench:
         """Submit, and come back when the job is under way."""
         task = asyncio.create_task(self.engine.submit(job))
         await asyncio.sleep(0)  # a turn of the event loop for the task,
-        await asyncio.sleep(0)  # and one for a lane to be woken
+        await asyncio.sleep(0)  # and one for a worker to be woken
         return task
 
     def rejected(self, reason: str) -> float:
@@ -488,7 +488,7 @@ def test_draining_finishes_what_is_there_and_refuses_what_comes() -> None:
         job = await bench.start(everything(0, 300))
         drain = asyncio.create_task(bench.engine.drain(timeout_s=60))
         await asyncio.sleep(0)  # a turn of the event loop for the task,
-        await asyncio.sleep(0)  # and one for a lane to be woken
+        await asyncio.sleep(0)  # and one for a worker to be woken
         with pytest.raises(NotReady):
             await bench.engine.submit(everything(0, 1))
         with pytest.raises(NotReady):

@@ -46,7 +46,7 @@ def ask(package: PackageGraphs, *jobs: Job) -> list[Samples]:
 
 
 def drawing(package: PackageGraphs, place: slice = slice(None)) -> GenerateJob:
-    """Draw everything there is for some of the seeds."""
+    """PendingSample everything there is for some of the seeds."""
     return GenerateJob(
         package=KEY,
         seeds=SEEDS[place],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from service.engine.sampling.philox import Domain, uniforms
 from tests.service.engine.sampling.second_sampler import WORD, philox, second_uniforms
 
-LUCK = [0.8758745613216316, 0.52566748520794, 0.9403247276034882]
+NUMBERS = [0.8758745613216316, 0.52566748520794, 0.9403247276034882]
 WORDS = st.integers(0, WORD - 1)
 
 
@@ -41,5 +41,5 @@ def test_a_stream_without_candidates_is_that_of_the_first() -> None:
 
 def test_published_luck_never_changes() -> None:
     """What candidates 0, 1 and 2 of a seed are accepted by: written down once."""
-    luck = uniforms(np.full(3, 2023, np.uint64), Domain.SELECTION, 1, np.arange(3, dtype=np.uint64))
-    assert luck[:, 0].tolist() == LUCK
+    numbers = uniforms(np.full(3, 2023, np.uint64), Domain.SELECTION, 1, np.arange(3, dtype=np.uint64))
+    assert numbers[:, 0].tolist() == NUMBERS

@@ -92,9 +92,9 @@ def test_the_chosen_one_is_what_its_rule_makes_of_all_candidates_drawn_one_by_on
     places = np.zeros(len(SEEDS), int)
     for number, drawn in enumerate(candidates):
         assert drawn.logits is not None
-        luck = uniforms(SEEDS, Domain.SELECTION, 1, np.full(len(SEEDS), number, np.uint64))
-        left = rule.undecided
-        moved = left[rule.see(left, drawn.logits[left, np.newaxis].astype(np.float64), luck[left]) == 0]
+        numbers = uniforms(SEEDS, Domain.SELECTION, 1, np.full(len(SEEDS), number, np.uint64))
+        left = rule.active
+        moved = left[rule.update(left, drawn.logits[left, np.newaxis].astype(np.float64), numbers[left]) == 0]
         places[moved] = number
     # A lone sample has nothing to differ from its batch's mean in, so that its every candidate scores alike.
     assert len(set(places.tolist())) > 1 or package.discriminator.batch_coupled

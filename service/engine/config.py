@@ -1,8 +1,4 @@
-"""How many cores this process may really use.
-
-A container's limit is not in `os.cpu_count()`: ONNX Runtime, left to itself, starts a thread for every core of the
-host, and they take turns on the few that the control group grants. This module knows Linux's affinity mask and control
-groups (version 2) and nothing of inference.
+"""How graphs are run: backend, device, precision, and the cores that this process may use.
 
 References:
     Linux kernel documentation, Control Group v2, `cpu.max`: "$MAX $PERIOD" in microseconds, or "max".
@@ -13,20 +9,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+Backend = Literal["onnxruntime", "openvino"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "fp16", "bf16"]
+Reproducibility = Literal["strict", "fast"]
+
+# What really runs a graph, by the names that packages state tolerances for.
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+OPENVINO = "OpenVINO"
+
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
 
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How graphs are run.
+
+    Attributes:
+        device: `auto` takes CUDA where it works, else the CPU; `cuda` refuses to load without it.
+        threads: CPU cores that models compute on; 0 takes `usable_cores()`.
+        reproducibility: `strict` uses only batch sizes verified to be bitwise equal; `fast` all within the golden
+            tolerance.
+        backend: the library that computes.
+        precision: of the generators of images; every other graph runs in fp32.
+    """
+
+    device: Device = "auto"
+    threads: int = 0
+    reproducibility: Reproducibility = "strict"
+    backend: Backend = "onnxruntime"
+    precision: Precision = "fp32"
+
+    @property
+    def cores(self) -> int:
+        """CPU cores that models compute on."""
+        return self.threads or usable_cores()
+
+
 def usable_cores(cgroup_root: Path = CGROUP_ROOT, own_cgroup: Path = OWN_CGROUP) -> int:
-    """Cores granted to this process.
+    """Cores granted to this process, at least 1.
+
+    `os.cpu_count()` does not know a container's limit: ONNX Runtime, left to itself, starts a thread for every core of
+    the host, and they take turns on the few that the control group grants.
 
     Args:
         cgroup_root: where control groups are mounted.
-        own_cgroup: the file that says which one is ours.
+        own_cgroup: the file that names the process's own group.
 
     Returns:
-        The smaller of the affinity mask and of every quota from our control group up to the root. A quota of 1.5 cores
-        counts as 1: a second thread would only be throttled. At least 1.
+        The smaller of the affinity mask and of every quota from the own control group up to the root. A quota of 1.5
+        cores counts as 1: a second thread would only be throttled.
     """
     # Elsewhere than on Linux there is no mask and no quota.
     granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -34,7 +68,7 @@ def usable_cores(cgroup_root: Path = CGROUP_ROOT, own_cgroup: Path = OWN_CGROUP)
 
 
 def _quotas(cgroup_root: Path, own_cgroup: Path) -> list[int]:
-    """Whole cores that each control group above us allows."""
+    """Whole cores that the own control group and those above it allow."""
     try:
         lines = own_cgroup.read_text().splitlines()
     except OSError:
@@ -53,38 +87,3 @@ def _quota(cpu_max: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return None if limit == "max" else int(limit) // int(period)
-
-
-Backend = Literal["onnxruntime", "openvino"]
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["fp32", "fp16", "bf16"]
-Reproducibility = Literal["strict", "fast"]
-
-# What really runs a graph, by the names that packages state tolerances for.
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-OPENVINO = "OpenVINO"
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """How graphs are run.
-
-    Attributes:
-        device: `auto` takes CUDA where it really works, else the CPU; `cuda` refuses to do without.
-        threads: cores that models compute on, on the CPU; 0 takes the cores this process may use.
-        reproducibility: `strict` uses only batch sizes proven bitwise equal; `fast` all within the golden tolerance.
-        backend: the library that computes.
-        precision: of the generators of images; every other graph runs in fp32.
-    """
-
-    device: Device = "auto"
-    threads: int = 0
-    reproducibility: Reproducibility = "strict"
-    backend: Backend = "onnxruntime"
-    precision: Precision = "fp32"
-
-    @property
-    def cores(self) -> int:
-        """Cores that models compute on."""
-        return self.threads or usable_cores()

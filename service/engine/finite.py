@@ -1,8 +1,7 @@
-"""Numbers that are not finite: which rows of a batch hold them, and whose fault they are.
+"""Checks outputs for NaN and infinity, and tells whether the package or its caller caused them.
 
-A generator that divides by zero answers NaN, which pixels cannot show: they would be black. So every run's floating
-outputs are looked at, wanted or not, by the thread that ran it. Whoever gave the numbers that a graph was fed, and gave
-NaN or numbers beyond all reason, gets what the graph makes of them; in every other case the package is at fault.
+Pixels cannot show NaN, so every floating output of every run is checked, requested or not. A caller who gave NaN or
+absurdly large numbers gets what the graph makes of them; in every other case the package is at fault.
 
 Shapes: B batch.
 """
@@ -21,46 +20,43 @@ from service.errors import NotFinite
 LARGEST_ORDINARY = 1e6
 
 
-def all_ordinary(given: Iterable[Array | None]) -> bool:
-    """Whether numbers that a caller gave are such that every graph must answer finite ones."""
+def all_ordinary(inputs: Iterable[Array | None]) -> bool:
+    """Whether a caller's numbers are such that every graph must answer finite ones; integers and None always are."""
     return all(
         bool((np.abs(values) <= LARGEST_ORDINARY).all())  # false of NaN
-        for values in given
+        for values in inputs
         if values is not None and values.dtype.kind == "f"
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Finite:
-    """What of a graph must be finite.
+class FinitenessCheck:
+    """Which outputs of a graph must be finite.
 
     Attributes:
         outputs: names of its floating outputs.
-        graph: it and its package, for whoever reads that they were not.
+        graph: the graph and its package, for the error message.
     """
 
     outputs: Sequence[str]
     graph: str
 
-    def broken_rows(self, batch: Outputs) -> NDArray[np.bool_] | None:
-        """Find the rows of a batch with numbers that are not finite.
-
-        Args:
-            batch: output name → [B, …].
+    def nonfinite_rows(self, batch: Outputs) -> NDArray[np.bool_] | None:
+        """Find the rows of a batch, output name → [B, …], that hold NaN or infinity.
 
         Returns:
-            [B], or None where all are finite, which costs least.
+            [B], or None where all are finite, which is the cheapest case.
         """
         finite = [np.isfinite(batch[name]) for name in self.outputs]
         if all(flags.all() for flags in finite):
             return None
-        sound = [flags.reshape(len(flags), -1).all(axis=1) for flags in finite]
-        broken: NDArray[np.bool_] = np.logical_not(np.min(sound, axis=0))
-        return broken
+        rows = [flags.reshape(len(flags), -1).all(axis=1) for flags in finite]
+        nonfinite: NDArray[np.bool_] = np.logical_not(np.min(rows, axis=0))
+        return nonfinite
 
-    def fault(self) -> NotFinite:
-        """What a caller is told."""
+    def error(self) -> NotFinite:
+        """The error of a request that the package could not answer."""
         return NotFinite(f"{self.graph} answers numbers that are not finite; its publisher has to mend the package")
 
 
-UNCHECKED: Final = Finite((), "the graph")
+UNCHECKED: Final = FinitenessCheck((), "the graph")

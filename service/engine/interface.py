@@ -1,13 +1,10 @@
-"""The engine's one door: plain jobs in, plain samples out.
+"""The engine's interface: plain jobs in, plain samples out.
 
-Everything that crosses this door can be pickled, so that the engine may live in this process, in another one
-or on another host, and a route never learns which. The engine knows nothing of HTTP, of manifests or of
-media types: packages arrive as `PackageGraphs` (`model_spec.py`), requests as jobs.
+    GenerateJob, ScoreJob, EncodeJob ──▶ Engine.submit ──▶ Samples
+    InferJob ──────────────────────────▶ Engine.infer ───▶ tensors by name
 
-    route ──GenerateJob / ScoreJob / EncodeJob──▶ Engine.submit ──▶ Samples
-    route ──InferJob───────────────────────────▶ Engine.infer ───▶ tensors by name
-
-A deadline crosses as *time left* (`timeout_s`), because monotonic clocks of two processes cannot be compared.
+Everything that crosses it can be pickled, so that the engine may run in this process, in another or on another host. A
+deadline crosses as time left (`timeout_s`), because the monotonic clocks of two processes cannot be compared.
 
 Shapes: N samples, Z latent coordinates, Q codes, K classes, or elements of the code tensor, C channels, H height, W
 width. A sample is float32 [C, H, W] of an image, float32 [D] of a vector, and int64 [] of an item.
@@ -26,8 +23,7 @@ from service.engine.statistics import GraphStatistics
 SamplerName = Literal["philox-1", "numpy-legacy"]
 SelectionMethod = Literal["best-of", "rejection", "metropolis-hastings"]
 Curve = Literal["slerp", "lerp"]
-# At 0.1 a normal coordinate is redrawn 12 times on average; below, ever more often
-# for samples that hardly differ.
+# At 0.1 a normal coordinate is redrawn 12 times on average; below, ever more often for samples that hardly differ.
 LEAST_TRUNCATION = 0.1
 
 
@@ -36,8 +32,7 @@ class Selection:
     """How the discriminator chooses each sample among its seed's candidates; see `sampling/selection_rules.py`.
 
     Attributes:
-        method: the rule.
-        candidates: K, how many there are at most, at least 1.
+        candidates: the most that are drawn for each sample, at least 1.
         gamma: of `rejection`, in nats: above 0 fewer candidates are accepted, below 0 more; 0 is exact.
     """
 
@@ -48,10 +43,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """Samples on the way from one seed's latent to another's.
+    """Samples interpolated between the latents of two seeds.
 
     Attributes:
-        first: the seed at position 0, which also draws the labels and codes that are left out.
+        first: the seed at position 0, from which labels and codes that are left out are drawn.
         last: the seed at position 1.
         positions: [N] float64, each in [0, 1].
         curve: `slerp`, an arc, for normal latents; or `lerp`, a straight line.
@@ -63,29 +58,28 @@ class Path:
     curve: Curve
 
 
-# Of a frozen dataclass every field is set by a call, which for these two costs each request 3 us; nobody changes one.
+# Not frozen, as every field of a frozen dataclass is set by a call, and each request makes these two.
 @dataclass(slots=True, kw_only=True)
 class GenerateJob:
     """PendingSample N samples from a package's generator.
 
     Attributes:
-        package: which generator.
-        seeds: [N] uint64, one a sample; None when `latents` or a `path` are given.
+        seeds: [N] uint64, one per sample; None when `latents` or a `path` are given.
         latents: [N, Z] float32, finite; None when `seeds` or a `path` are given.
-        path: where between two seeds; None when `seeds` or `latents` are given.
+        path: between two seeds; None when `seeds` or `latents` are given.
         labels: [N] int64 classes of a conditional package; None draws them from the seeds.
         codes: [N, Q] float64: the value of each categorical code, then the number of each continuous one; NaN, or None
             for all, draws it from the seed.
-        conditions: [N] int64 ids that the generator draws for; None for a package without a condition.
+        conditions: [N] int64 condition ids; None for a package without a condition.
         sampler: how a seed becomes a latent.
-        candidates: [N] uint64, which of its seed's candidates each sample is; None is the first, 0, of all.
+        candidates: [N] uint64, which of its seed's candidates each sample is; None is candidate 0 of every seed.
         truncation: t, at least 0.1: latent coordinates outside ±t are redrawn; None leaves the prior whole.
         selection: has the discriminator choose among the candidates of each seed; excludes `candidates`.
-        want_pixels: answer `pixels`, uint8 [N, H, W, C]; images only.
-        want_sample: answer `sample`, [N, …].
-        want_logits: answer `logits`: what the discriminator says of the sample, of an image of the *quantised* one, so
-            that it equals the score of what the caller is given bit for bit.
-        timeout_s: seconds left for queueing and computing together; None waits as long as it takes.
+        want_pixels: answer `pixels`; images only.
+        want_sample: answer `sample`.
+        want_logits: answer `logits`; of an image, those of its pixels, so that they equal the score of the caller's PNG
+            bit for bit.
+        timeout_s: seconds left for queueing and computing together; None is no limit.
     """
 
     package: PackageKey
@@ -107,14 +101,13 @@ class GenerateJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleJob:
-    """Ask one of a package's graphs about N samples that the caller has.
+    """Run the discriminator or the encoder on N samples that the caller has.
 
     Attributes:
-        package: whose graph.
         pixels: [N, H, W, C] uint8 images; or None when `sample` is given.
-        sample: [N, …], finite, in the package's own range; or None.
-        labels: [N] int64, where the graph takes the label.
-        conditions: [N] int64, where the graph takes the condition.
+        sample: [N, …], finite, in the package's own range; or None when `pixels` are given.
+        labels: [N] int64, where the graph takes a label.
+        conditions: [N] int64, where the graph takes a condition.
         timeout_s: as in `GenerateJob`.
     """
 
@@ -127,13 +120,13 @@ class SampleJob:
 
 
 class ScoreJob(SampleJob):
-    """Ask the discriminator for the samples' logits; where it takes a label and none are given, under every class."""
+    """Ask for the samples' logits; where the discriminator takes a label and none are given, under every class."""
 
     __slots__ = ()
 
 
 class EncodeJob(SampleJob):
-    """Ask the encoder for the samples' latents and codes, whichever it answers."""
+    """Ask for the samples' latents and codes, whichever the encoder answers."""
 
     __slots__ = ()
 
@@ -143,12 +136,10 @@ Job = GenerateJob | ScoreJob | EncodeJob
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferJob:
-    """Run one of a package's graphs on N samples, past what its tensors mean.
+    """Run one of a package's graphs on tensors by its own names, whatever they mean.
 
     Attributes:
-        package: whose graph.
-        graph: which.
-        inputs: [N, …] each, by the graph's own names, of the stated types.
+        inputs: name → [N, …], of the stated types.
         outputs: names of those wanted.
         seeds: [N] uint64, from which a generator's inputs that are left out are drawn; None where all are given.
         sampler: how a seed becomes a latent.
@@ -166,17 +157,17 @@ class InferJob:
 
 @dataclass(slots=True, kw_only=True)
 class Samples:
-    """What a job was answered; exactly the arrays that it asked for, all with the same N.
+    """The answer to a job: exactly the arrays that it asked for, all with the same N.
 
     Attributes:
         pixels: uint8 [N, H, W, C].
         sample: float32 or, of items, int64 [N, …].
-        logits: float32 [N]; [N, K] where each sample was judged under every one of K classes.
+        logits: float32 [N]; [N, K] where each sample was scored under every one of K classes.
         labels: int64 [N], given or drawn; None for an unconditional package.
         codes: float64 [N, Q], given or drawn; None for a package without codes.
-        latents: float32 [N, Z] that an encoder gives.
-        readings: float32 [N, K] that an encoder reads: the probabilities of each categorical code, then the means of
-            the continuous ones.
+        latents: float32 [N, Z] from an encoder.
+        readings: float32 [N, K] from an encoder: the probabilities of each categorical code, then the means of the
+            continuous ones.
     """
 
     pixels: NDArray[np.uint8] | None = None
@@ -189,7 +180,7 @@ class Samples:
 
 
 def to_sample_dtype(sample: NDArray[np.generic]) -> NDArray[np.float32] | NDArray[np.int64]:
-    """Samples in the type that crosses the door: items as int64, all others as float32."""
+    """Convert samples to the type of `Samples.sample`: items to int64, all others to float32."""
     if sample.dtype == np.int64:
         return sample.astype(np.int64, copy=False)
     return sample.astype(np.float32, copy=False)
@@ -199,11 +190,11 @@ class Engine(Protocol):
     """Loads packages and answers jobs."""
 
     async def load(self, package: PackageGraphs) -> LoadReport:
-        """Make a package's sessions, replay its golden vectors, warm it up, and only then accept jobs for it.
+        """Make a package's sessions, verify them against its golden vectors, and only then accept jobs for it.
 
         Raises:
             GoldenMismatch: a graph does not reproduce what its exporter saw.
-            GraphRefused: ONNX Runtime cannot load the graph, or its tensors are not the stated ones.
+            GraphRefused: the backend cannot load a graph, or its tensors are not the stated ones.
         """
         ...
 
@@ -217,20 +208,22 @@ class Engine(Protocol):
         Cancelling the awaiting task withdraws what is still queued and changes no other job.
 
         Raises:
+            InvalidRequest: the job does not fit the package.
             NotFound: the package is not loaded.
             QueueFull: the queue cannot take the job's samples; `retry_after_s` comes from the measured rate.
             DeadlinePassed: `timeout_s` went by.
             NotReady: the engine is draining.
-            SessionFailed: the session failed on the batch that held the job.
+            SessionFailed: the session failed on a batch that held some of the job.
+            NotFinite: the package answered NaN or infinity to ordinary inputs.
         """
         ...
 
     async def infer(self, job: InferJob) -> Mapping[str, NDArray[np.generic]]:
-        """Run one graph; the answer is its outputs [N, …] by name. Batched, cancelled and refused as `submit`."""
+        """Run one graph; returns output name → [N, …]. Batched, cancelled and refused as in `submit`."""
         ...
 
     async def statistics(self, key: PackageKey) -> Mapping[GraphKind, GraphStatistics]:
-        """Say what each graph of a package has done since it was loaded.
+        """Counters of each graph of a package since it was loaded.
 
         Raises:
             NotFound: the package is not loaded.
@@ -238,5 +231,5 @@ class Engine(Protocol):
         ...
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new jobs, finish those there are within `timeout_s`, then fail what is left and free everything."""
+        """Refuse new jobs, finish those in progress within `timeout_s`, then fail the rest and free everything."""
         ...

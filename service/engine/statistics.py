@@ -1,12 +1,11 @@
-"""What one running graph has done so far, in exact integers: requests, samples, runs, and where their time went.
+"""Counters of one running graph: requests, samples, runs, and where their time went, in exact integers.
 
-It stands beside the metrics because it answers another question: those are for charts over many models and processes,
-these are counters of one graph that a load generator reads before and after, whose differences must add up. A request
-is counted once, when it ends; a run when it ends. Durations are nanoseconds, each summed over requests as its caller
-lived through them: of a batch, every request in it waited for the whole run. Runs of one request that were side by side
-are all counted, so that its stages may be longer together than its whole.
+    arrival ──queue──▶ first run ──inputs──▶ ──run──▶ ──outputs──▶ answered
 
-    arrival ──queue──▶ taken ──inputs──▶ ──run──▶ ──outputs──▶ answered
+The metrics serve charts over many models and processes; these counters are read before and after a load test, and their
+differences must add up. A request is counted once, when it ends; so is a run. Durations are nanoseconds, summed over
+requests: every request of a batch waited for the whole run. Runs of one request that were side by side all count, so
+that its stages may be longer together than the whole.
 """
 
 from dataclasses import dataclass, field
@@ -14,12 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """Durations added up.
-
-    Attributes:
-        count: how many.
-        ns: their sum in nanoseconds.
-    """
+    """A number of durations, and their sum in nanoseconds."""
 
     count: int = 0
     ns: int = 0
@@ -30,9 +24,9 @@ class Stages:
     """Seconds of one run, or of all runs that one request was part of.
 
     Attributes:
-        inputs_s: making the rows.
+        inputs_s: writing the input rows.
         run_s: in the session.
-        outputs_s: taking the results out.
+        outputs_s: handing out the results.
     """
 
     inputs_s: float = 0.0
@@ -48,13 +42,7 @@ NO_TIME = Stages()
 
 @dataclass(frozen=True, slots=True)
 class StageTotals:
-    """`Stages` added up.
-
-    Attributes:
-        inputs: making the rows.
-        run: in the session.
-        outputs: taking the results out.
-    """
+    """`Stages` of many runs or requests, added up."""
 
     inputs: Total = Total()
     run: Total = Total()
@@ -66,14 +54,13 @@ class GraphStatistics:
     """Everything since a graph was loaded.
 
     Attributes:
-        samples: computed for requests that were answered.
-        runs: of the session.
+        samples: of answered requests.
         last_answer: when a request was last answered, seconds since 1970; None where none was.
         answered: requests, from arrival to answer.
-        failed: requests that ended otherwise: refused, late, cancelled or broken; from arrival to end.
+        failed: requests that were refused, late, cancelled or failed; from arrival to end.
         queued: answered requests, from arrival to the first run.
         stages: of answered requests.
-        batches: rows of a run, padding included → its stages, once a run.
+        batches: rows of a run, padding included → its stages, once per run.
     """
 
     samples: int = 0

@@ -26,7 +26,7 @@ from service.engine.batching.request import Request, RowSource
 from service.engine.batching.scheduler import BatchLimits, Scheduler
 from service.engine.batching.stats import Meter
 from service.engine.batching.worker import Answer, BatchRunner, WorkerThread, late
-from service.engine.finite import UNCHECKED, Finite
+from service.engine.finite import UNCHECKED, FinitenessCheck
 from service.engine.model_spec import Outputs, TensorSpec
 
 # Who rings looks through all that wait, each perhaps with a deadline of its own: so seldom that it costs little, and
@@ -95,7 +95,7 @@ class Batcher:
         limits: BatchLimits,
         meter: Meter,
         load: EngineLoad,
-        finite: Finite = UNCHECKED,
+        finite: FinitenessCheck = UNCHECKED,
     ) -> None:
         sizes = BatchSizer(buckets, instances.single_thread_s, instances.all_cores_s) if buckets else None
         workers = instances.concurrency if sizes is None or sizes.pays_to_hand_over else 1

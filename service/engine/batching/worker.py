@@ -19,7 +19,7 @@ from service.engine.backends.base import InstanceGroup
 from service.engine.batching.input_buffers import BatchInputs
 from service.engine.batching.queue import Piece, RequestQueue, ScheduledBatch, WakeUp
 from service.engine.batching.request import Request
-from service.engine.finite import Finite
+from service.engine.finite import FinitenessCheck
 from service.engine.model_spec import Outputs
 from service.engine.sampling.batched import PendingSample, sample_batched
 from service.engine.statistics import NO_TIME, Stages
@@ -57,7 +57,9 @@ class BatchRunner:
         finite: which outputs must be finite.
     """
 
-    def __init__(self, queue: RequestQueue, instances: InstanceGroup, inputs: BatchInputs, finite: Finite) -> None:
+    def __init__(
+        self, queue: RequestQueue, instances: InstanceGroup, inputs: BatchInputs, finite: FinitenessCheck
+    ) -> None:
         self._queue = queue
         self._instances = instances
         self._inputs = inputs
@@ -89,7 +91,7 @@ class BatchRunner:
                 stages, broken = self._run(prepared)
                 if broken:
                     ran = [piece for piece in ran if piece not in broken]
-                    faults = [*faults, *((piece, self._finite.fault()) for piece in broken)]
+                    faults = [*faults, *((piece, self._finite.error()) for piece in broken)]
             except Exception as error:  # noqa: BLE001 - whatever a runner raises, the caller lives on
                 _log.exception("a session run failed, and with it %d requests", len(ran))
                 faults = [*faults, *((piece, error) for piece in ran)]
@@ -137,7 +139,7 @@ class BatchRunner:
 
     def _broken(self, pieces: Sequence[Piece], batch: Outputs) -> Sequence[Piece]:
         """What of a batch is not finite, although its inputs are ordinary; counted."""
-        rows = self._finite.broken_rows(batch)
+        rows = self._finite.nonfinite_rows(batch)
         if rows is None:
             return ()
         broken: list[Piece] = []

@@ -20,7 +20,7 @@ from service.engine.config import Runtime
 from service.engine.core import infer
 from service.engine.core.pipeline import Discriminator, Pipeline, RunningGraph
 from service.engine.core.validation import Capabilities
-from service.engine.finite import Finite
+from service.engine.finite import FinitenessCheck
 from service.engine.interface import InferJob, Job, Samples
 from service.engine.loading.loader import VerifiedGraph, VerifiedPackage, load_package
 from service.engine.model_spec import Array, GraphKind, LoadReport, PackageGraphs, PackageKey, Role
@@ -225,7 +225,7 @@ class LocalEngine:
             meter = Meter(self._telemetry, package.key.name, kind)
             inputs = list(graph.inputs.values())
             floats = [output.name for output in graph.outputs.values() if output.dtype.kind == "f"]
-            finite = Finite(floats, f"the {kind} of {package.key}")
+            finite = FinitenessCheck(floats, f"the {kind} of {package.key}")
             buckets = graph.report.buckets
             batcher = Batcher(graph.instances, inputs, buckets, self._limits, meter, self._load, finite)
             graphs[kind] = RunningGraph(batcher, graph.inputs, graph.outputs)

@@ -14,16 +14,8 @@ import numpy as np
 
 from service.engine.backends.base import LoadedGraph
 from service.engine.config import CPU, OPENVINO
-from service.engine.model_spec import (
-    LARGEST_STEPS,
-    Array,
-    GraphSpec,
-    Outputs,
-    PixelDifference,
-    Role,
-    TensorSpec,
-    Tolerance,
-)
+from service.engine.model_spec import Array, GraphSpec, Outputs, Role, TensorSpec, Tolerance
+from service.engine.pixels import LARGEST_STEPS, PixelDifference
 from service.errors import GoldenMismatch, GraphRefused
 
 # Whose tolerance in fp32 holds where none is stated.

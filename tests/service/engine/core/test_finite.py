@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
-from service.engine.finite import Finite, all_ordinary
+from service.engine.finite import FinitenessCheck, all_ordinary
 from service.engine.interface import GenerateJob, InferJob, ScoreJob
 from service.engine.model_spec import GraphSpec, Outputs, PackageGraphs, PackageKey
 from service.engine.sampling.sampler import latents
@@ -148,11 +148,11 @@ def test_ids_and_what_was_not_given_are_always_ordinary() -> None:
 
 
 def test_the_rows_are_found_in_whichever_output_they_are() -> None:
-    finite = Finite(("one", "other"), "a graph")
+    finite = FinitenessCheck(("one", "other"), "a graph")
     batch: Outputs = {"one": np.zeros((4, 2, 2), np.float32), "other": np.zeros(4, np.float16)}
-    assert finite.broken_rows(batch) is None
+    assert finite.nonfinite_rows(batch) is None
     batch["one"][1, 0, 1] = np.nan
     batch["other"][3] = -np.inf
-    rows = finite.broken_rows(batch)
+    rows = finite.nonfinite_rows(batch)
     assert rows is not None
     assert rows.tolist() == [False, True, False, True]

@@ -7,7 +7,8 @@ import pytest
 from service.engine.backends.onnxruntime import Session
 from service.engine.config import Precision
 from service.engine.loading.golden import limit_of, tolerance_of
-from service.engine.model_spec import LARGEST_STEPS, Tolerance
+from service.engine.model_spec import Tolerance
+from service.engine.pixels import LARGEST_STEPS
 from service.errors import GoldenMismatch
 from tests.support.graph_makers import TOLERANCE, identity
 from tests.support.toy import toy_graphs

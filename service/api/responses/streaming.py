@@ -21,13 +21,10 @@ from service.api.context import Context, TimeBudget
 from service.api.requests.generate import GeneratePlan
 from service.api.responses.encoding import Columns, ResponseEncoder, columns_of, rows_of, slices_of
 from service.engine.interface import Engine, GenerateJob, Samples
-from service.errors import QueueFull
+from service.engine.retry import submit
 from service.media.archive import ZipStream
 from service.media.encoders import npy_header
 
-# A full queue is tried again when the engine said room may come, but at least this often and not in a tight loop.
-LONGEST_WAIT_S = 1.0
-SHORTEST_WAIT_S = 0.01
 RawHeader = tuple[bytes, bytes]
 
 # Copying so little costs less than handing it over in two.
@@ -105,11 +102,11 @@ async def draw(engine: Engine, jobs: Iterator[GenerateJob], budget: TimeBudget) 
         jobs: at least one.
         budget: what all of them together may take; time between them is not counted.
     """
-    ahead = asyncio.ensure_future(_submit(engine, next(jobs), budget, patient=False))
+    ahead = asyncio.ensure_future(_submit(engine, next(jobs), budget, retry=False))
     try:
         for job in jobs:
             samples = await ahead
-            ahead = asyncio.ensure_future(_submit(engine, job, budget, patient=True))
+            ahead = asyncio.ensure_future(_submit(engine, job, budget, retry=True))
             yield samples
         yield await ahead
     finally:
@@ -117,16 +114,9 @@ async def draw(engine: Engine, jobs: Iterator[GenerateJob], budget: TimeBudget) 
         await asyncio.gather(ahead, return_exceptions=True)  # whoever closed the stream does not ask how this one ended
 
 
-async def _submit(engine: Engine, job: GenerateJob, budget: TimeBudget, *, patient: bool) -> Samples:
+async def _submit(engine: Engine, job: GenerateJob, budget: TimeBudget, *, retry: bool) -> Samples:
     with budget.spend() as left_s:
-        while True:
-            try:
-                return await engine.submit(replace(job, timeout_s=left_s()))
-            except QueueFull as full:
-                if not patient:
-                    raise
-                wait_s = min(max(full.retry_after_s or 0, SHORTEST_WAIT_S), LONGEST_WAIT_S)
-            await asyncio.sleep(wait_s)
+        return await submit(lambda: engine.submit(replace(job, timeout_s=left_s())), retry=retry)
 
 
 INDEX = "index.json"

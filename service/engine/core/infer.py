@@ -28,10 +28,10 @@ from service.engine.sampling.batched import (
     PendingSample,
     SamplingSpec,
     code_sampling,
-    code_tensor,
     label_sampling,
     latent_sampling,
 )
+from service.engine.sampling.codes import code_tensor
 from service.errors import InvalidRequest, Problem
 
 SamplingSpecs = dict[Role, SamplingSpec]

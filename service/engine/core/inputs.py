@@ -20,7 +20,8 @@ from service.engine.finite import all_ordinary
 from service.engine.interface import GenerateJob
 from service.engine.model_spec import Array, CodeSpec, Role
 from service.engine.pixels import dequantise
-from service.engine.sampling.batched import PendingSample, code_sampling, code_tensor, label_sampling, latent_sampling
+from service.engine.sampling.batched import PendingSample, code_sampling, label_sampling, latent_sampling
+from service.engine.sampling.codes import code_tensor
 from service.engine.sampling.interpolation import between
 from service.engine.sampling.philox import Seeds
 

@@ -12,9 +12,11 @@ References:
     Lin, Khetan, Fanti and Oh, PacGAN: the power of two samples in generative adversarial networks (2018), section 3.
 """
 
+import asyncio
 import time
-from collections.abc import Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,9 @@ from service.engine.finite import all_ordinary
 from service.engine.interface import EncodeJob, GenerateJob, Job, Samples, ScoreJob, Selection, to_sample_dtype
 from service.engine.loading.signature import Tensors
 from service.engine.model_spec import Array, DensityRatio, Role
-from service.engine.sampling.selection import select
+from service.engine.retry import submit
+from service.engine.sampling.philox import Seeds
+from service.engine.sampling.selection import Selector
 from service.errors import InvalidRequest, Problem
 
 
@@ -233,3 +237,31 @@ def _with_time_to_judge(deadline: float | None, judge: Discriminator, samples: i
         return None
     left_s = deadline - time.monotonic()
     return deadline - max(0.0, min(judge.graph.batcher.expected_s(samples) or 0.0, left_s / 2))
+
+
+async def select(
+    job: GenerateJob,
+    seeds: Seeds,
+    selection: Selection,
+    ratio: DensityRatio | None,
+    draw: Callable[[GenerateJob], Awaitable[Samples]],
+) -> Samples:
+    """Answer a job whose samples the discriminator selects; a full queue refuses its first round only.
+
+    Args:
+        job: checked.
+        seeds: [N], of the job.
+        selection: of the job.
+        ratio: of the discriminator's logits.
+        draw: answers a job without a selection, with its logits.
+
+    Raises:
+        InvalidRequest: the method needs a density ratio and there is none.
+        TryAgainError: as `draw` does.
+        SessionFailed: as `draw` does.
+    """
+    selector = Selector(job, seeds, selection, ratio)
+    while (candidates := selector.next_round()) is not None:
+        drawn = await submit(partial(draw, candidates), retry=selector.drawn > 0)
+        await asyncio.to_thread(selector.update, drawn)
+    return selector.selected

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.engine.interface import Curve, EncodeJob, GenerateJob, Path, SampleJob, ScoreJob
 from service.engine.model_spec import CodeSpec, Prior, Role
-from service.engine.sampling.batched import misfit
+from service.engine.sampling.codes import misfit
 from service.engine.sampling.sampler import check_redraws, check_seeds
 from service.errors import InvalidRequest, Problem
 

@@ -1,4 +1,5 @@
-"""From seeds to latents, and which candidate a discriminator accepts. Pure: no asyncio, no threads, no clock.
+"""From seeds to latents, and which candidate a discriminator selects. Pure: no asyncio, no threads, no clock.
 
-In: seeds, conditions, rules; out: arrays. May import: engine's vocabulary.
+In: seeds, conditions, logits; out: arrays, and the job of the next round of candidates. May import: the modules of
+`service.engine` itself.
 """

@@ -1,8 +1,8 @@
-"""Points on the way from one latent to another: straight, or on an arc. Pure.
+"""Interpolation between two latents: linear, or spherical (slerp).
 
-A straight line between two normal latents of many coordinates passes nearer to the origin than almost any latent that
-is drawn, where a generator was never trained. The arc keeps their length: it turns from the one direction to the other.
-It is meant for normal latents only; those of a uniform prior fill a box, which a straight line does not leave.
+The line between two normal latents of many coordinates passes nearer to the origin than almost any latent that is
+drawn, where a generator was never trained. The arc keeps their length. It is meant for normal latents only; those of a
+uniform prior fill a box, which a line does not leave.
 
 Shapes: N points, Z latent coordinates.
 
@@ -22,18 +22,18 @@ from service.engine.interface import Curve
 Numbers = NDArray[np.float64]
 
 # Where the sine of the angle is smaller, the latents are parallel as far as float32 can tell, or opposite, where no arc
-# is shorter than another; either way the line serves.
+# is shorter than another; in both cases the line is used.
 SMALLEST_SINE = 1e-6
 
 
 def between(
     first: NDArray[np.float32], last: NDArray[np.float32], positions: Numbers, curve: Curve
 ) -> NDArray[np.float32]:
-    """Latents on the way from `first` to `last`.
+    """Latents between `first` and `last`.
 
     Args:
-        first: [Z], where position 0 is.
-        last: [Z], where position 1 is.
+        first: [Z], at position 0.
+        last: [Z], at position 1.
         positions: [N], each in [0, 1].
         curve: `slerp` for the arc, `lerp` for the line.
 
@@ -57,5 +57,5 @@ def _angle(start: Numbers, end: Numbers) -> float:
 
 
 def _length(vector: Numbers) -> float:
-    """Summed exactly, so that it depends on no order of summation."""
+    """The Euclidean norm, summed exactly, so that it depends on no order of summation."""
     return math.sqrt(math.fsum(np.square(vector)))

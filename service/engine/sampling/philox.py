@@ -1,14 +1,13 @@
-"""Streams of random words, each named by what it is for: Philox4x64-10, re-keyed and re-counted.
+"""Streams of random words from Philox4x64-10, a counter-based generator.
 
-A stream is a pure function of (seed, domain, candidate, redraw), so that a word can be asked for again, alone or among
-millions, and no stream moves when another is made longer:
+A stream is a pure function of (seed, domain, candidate, redraw), so any word can be computed again, alone or among
+millions, and no stream shifts when another one gets longer:
 
     key      (seed, domain)
     counter  (block, candidate, redraw, 0), block = 0, 1, … along the stream; four words each
 
-It stands alone because labels, codes, latents and selection all draw from it and differ only in what they make of the
-words. The words come from NumPy's bit generator, whose raw output is fixed by its algorithm; NumPy's distributions,
-whose streams may change, are not used.
+The words come from NumPy's bit generator, whose raw output its algorithm fixes; NumPy's distributions, whose streams
+may change between versions, are not used.
 
 Shapes: N streams, W words.
 
@@ -16,7 +15,6 @@ References:
     Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3 (2011), section 3.3 and table 2.
 """
 
-import threading
 from enum import IntEnum
 from functools import lru_cache
 
@@ -28,7 +26,7 @@ Seeds = NDArray[np.uint64]
 _WORDS_PER_BLOCK = 4
 _DROPPED_BITS = np.uint64(12)
 _U_STEP = 2.0**-52
-# Of a lone seed the counter's arithmetic would cost more than its words. Redraws beyond this are rare.
+# Computing the counter costs more than the words of one seed. Redraws beyond this are rare.
 _REDRAWS_KEPT = 16
 
 
@@ -41,41 +39,62 @@ class Domain(IntEnum):
     SELECTION = 3
 
 
-class _Philox(threading.local):
-    """One bit generator a thread: a new one for each stream would cost four times as much."""
+class _Generator:
+    """A bit generator whose state is set for each stream: constructing one per stream costs four times as much."""
+
+    __slots__ = ("counter", "key", "philox", "state")
 
     def __init__(self) -> None:
-        self._philox = np.random.Philox(0)
-        self._key = np.zeros(2, np.uint64)
-        self._counter = np.zeros(_WORDS_PER_BLOCK, np.uint64)
-        self._start = self._philox.state
-        self._start["state"] = {"counter": self._counter, "key": self._key}
+        self.philox = np.random.Philox(0)
+        self.key = np.zeros(2, np.uint64)
+        self.counter = np.zeros(_WORDS_PER_BLOCK, np.uint64)
+        self.state = self.philox.state
+        self.state["state"] = {"counter": self.counter, "key": self.key}
 
-    def words(self, seeds: Seeds, domain: Domain, count: int, candidates: Seeds | None, redraw: int) -> Seeds:
-        """As `uniforms`, before the words become numbers."""
-        words = np.empty((len(seeds), count), np.uint64)
-        philox, start, key, counter = self._philox, self._start, self._key, self._counter
-        key[1] = domain
-        if candidates is None:
-            counter[:] = _first_counter(redraw)
-            for row, seed in enumerate(seeds.tolist()):
-                key[0] = seed
-                philox.state = start
-                words[row] = philox.random_raw(count)
-            return words
-        for row, (seed, before) in enumerate(zip(seeds.tolist(), _counters(candidates, redraw), strict=True)):
+
+# Generators that are not in use. `pop` and `append` are atomic, so no two threads share one.
+_idle: list[_Generator] = []
+
+
+def uniforms(
+    seeds: Seeds, domain: Domain, count: int, candidates: Seeds | None = None, redraw: int = 0
+) -> NDArray[np.float64]:
+    """The first numbers of some streams, uniform in (0, 1).
+
+    Args:
+        seeds: [N], each in 0 … 2⁶³ − 1.
+        count: W.
+        candidates: [N], which candidate of its seed each stream is for; None means 0 for all.
+        redraw: which drawing of the candidate, in 0 … 2⁶⁴ − 1.
+
+    Returns:
+        [N, W] of ((w >> 12) + ½)·2⁻⁵²: odd multiples of 2⁻⁵³ and so exact, never 0 or 1.
+    """
+    try:
+        generator = _idle.pop()
+    except IndexError:
+        generator = _Generator()
+    philox, state, key, counter = generator.philox, generator.state, generator.key, generator.counter
+    words = np.empty((len(seeds), count), np.uint64)
+    key[1] = domain
+    if candidates is None:
+        counter[:] = _first_counter(redraw)
+        for row, seed in enumerate(seeds.tolist()):
             key[0] = seed
-            counter[:] = before
-            philox.state = start
+            philox.state = state
             words[row] = philox.random_raw(count)
-        return words
-
-
-_philox = _Philox()
+    else:
+        for row, (seed, start) in enumerate(zip(seeds.tolist(), _counters(candidates, redraw), strict=True)):
+            key[0] = seed
+            counter[:] = start
+            philox.state = state
+            words[row] = philox.random_raw(count)
+    _idle.append(generator)
+    return ((words >> _DROPPED_BITS).astype(np.float64) + 0.5) * _U_STEP
 
 
 def _counters(candidates: Seeds, redraw: int) -> Seeds:
-    """[N, 4], the number before (0, candidate, redraw, 0): NumPy steps the counter before it makes a block."""
+    """[N, 4], the number before (0, candidate, redraw, 0): NumPy increments the counter before it makes a block."""
     counters = np.zeros((len(candidates), _WORDS_PER_BLOCK), np.uint64)
     counters[:, 1], counters[:, 2] = candidates, redraw
     borrows = np.ones(len(candidates), bool)
@@ -90,22 +109,3 @@ def _counters(candidates: Seeds, redraw: int) -> Seeds:
 def _first_counter(redraw: int) -> Seeds:
     """[4], of candidate 0."""
     return _counters(np.zeros(1, np.uint64), redraw).reshape(_WORDS_PER_BLOCK)
-
-
-def uniforms(
-    seeds: Seeds, domain: Domain, count: int, candidates: Seeds | None = None, redraw: int = 0
-) -> NDArray[np.float64]:
-    """The first numbers of some streams.
-
-    Args:
-        seeds: [N], each in 0 … 2⁶³ − 1.
-        domain: what the numbers are for.
-        count: W.
-        candidates: [N], which candidate of its seed each stream is for; None is 0 for all.
-        redraw: which drawing of it, in 0 … 2⁶⁴ − 1.
-
-    Returns:
-        [N, W] of ((w >> 12) + ½)·2⁻⁵²: odd multiples of 2⁻⁵³ and so exact, never 0 or 1.
-    """
-    words = _philox.words(seeds, domain, count, candidates, redraw)
-    return ((words >> _DROPPED_BITS).astype(np.float64) + 0.5) * _U_STEP

@@ -1,7 +1,7 @@
 """Latent coordinates in fifty decimal digits, rounded once to float32.
 
-The sampler computes in float64 and comes here only for the rare coordinate (some seven in 10⁶) whose float64 value lies
-so near the middle of two float32 numbers that the last bits of this machine's logarithm or cosine would decide.
+The sampler computes in float64 and uses this module only for the rare coordinate (about 7 in 10⁶) whose float64 value
+lies so near the middle of two float32 numbers that the last bits of the machine's logarithm or cosine would decide.
 `decimal` is exact integer arithmetic, the same on every machine. A normal coordinate is never a tie: a logarithm of a
 rational number other than 1 is transcendental, and so is its root times an algebraic cosine.
 
@@ -13,7 +13,7 @@ from decimal import Context, Decimal, localcontext
 
 import numpy as np
 
-# Neighbouring float32 numbers part after 8 digits. A search among millions found coordinates that need 21 and no more.
+# Neighbouring float32 numbers differ after 8 digits; 21 decided every coordinate of a search among millions.
 DIGITS = 50
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 
@@ -56,7 +56,7 @@ def _cosine_and_sine(angle: Decimal) -> tuple[Decimal, Decimal]:
 
 
 def _nearest(value: Decimal) -> np.float32:
-    """The float32 nearest to `value`; by way of float64 alone it would be rounded twice."""
+    """The float32 nearest to `value`; conversion through float64 alone would round twice."""
     about = np.float32(float(value))
     candidates = (about, np.nextafter(about, np.float32(-np.inf)), np.nextafter(about, np.float32(np.inf)))
     return min(candidates, key=lambda candidate: abs(Decimal(float(candidate)) - value))

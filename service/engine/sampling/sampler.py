@@ -1,22 +1,22 @@
-"""Seeds to latents: a sample depends on its seed and nothing else.
+"""Seeds to latents, labels and codes: a sample depends on its seed and nothing else.
 
-Two samplers. `philox-1` is ours and frozen:
+There are two samplers. `philox-1` is frozen:
 
     words   Philox4x64-10 (`sampling/philox.py`), key (seed, domain), counter (block, candidate, redraw, 0)
     u       ((w >> 12) + ½)·2⁻⁵², exact in float64, never 0 or 1
     normal  Box–Muller on consecutive pairs, cosine first; uniform 2u − 1; Gumbel −log(−log u); rounded to float32
 
-A seed has many candidates, of which the discriminator may choose (`sampling/selection.py`); the first is what the
-seed means by itself. With truncation a coordinate outside ±t takes its value from the next redraw of the same
-candidate, until one is inside, so that neither depends on the other coordinates.
+A seed has many candidates, among which the discriminator may select (`sampling/selection.py`); without a selection
+candidate 0 is used. With truncation a coordinate outside ±t takes its value from the next redraw of the same candidate,
+until one is inside, so it depends on no other coordinate.
 
 `numpy-legacy` is `RandomState(seed).randn(1, Z)`, whose stream NumPy has frozen, so that published seeds reproduce. It
-is one stream a seed, without candidates or redraws.
+has one stream per seed, without candidates or redraws.
 
-*The same on every machine* is made a property rather than a hope. Logarithm and cosine differ between machines in
-their last bits (vector units, C libraries), so float64 only proposes: where everything within the error bound of the
-proposal rounds to one float32, that float32 is the rounded true value, whatever the machine; where it does not, the
-coordinate is settled in `sampling/rounding.py`.
+The bytes are the same on every machine. Logarithm and cosine differ between machines in their last bits (vector units,
+C libraries), so float64 gives a proposal only: where everything within the error bound of the proposal rounds to one
+float32, that float32 is the rounded true value on every machine; elsewhere `sampling/rounding.py` computes the
+coordinate.
 
 Shapes: N samples, Z latent coordinates, Q codes, W words.
 
@@ -38,11 +38,11 @@ from service.errors import InvalidRequest, Problem
 # RandomState takes no larger seed.
 LARGEST_LEGACY_SEED = 2**32 - 1
 
-# Far above what any float64 log, sqrt, cos and sin err together (8 units in the last place are 2⁻⁴⁹), and still only
-# 2⁻²¹ of a float32's own spacing.
+# Far above the joint error of any float64 log, sqrt, cos and sin (8 units in the last place are 2⁻⁴⁹), and still only
+# 2⁻²¹ of the spacing of float32.
 ERROR_BOUND = 2.0**-45
 
-# One coordinate in about a million must be settled: looking for its place costs more than asking whether it exists.
+# About one coordinate in a million is unsure: `argwhere` costs more than counting.
 _NOWHERE = np.empty((0, 0), np.intp)
 
 
@@ -61,9 +61,8 @@ def latents(
         seeds: [N], each in 0 … 2⁶³ − 1.
         size: Z, at least 1.
         prior: the distribution of each coordinate. Rounding may carry a uniform coordinate to −1 or 1 itself.
-        sampler: how a seed becomes a latent.
-        candidates: [N], which candidate of its seed each latent is; None is the first, 0, of all.
-        truncation: t, at least 0.1: no coordinate is outside ±t; None leaves the prior whole.
+        candidates: [N], which candidate of its seed each latent is; None means 0, the first, for all.
+        truncation: t, at least 0.1: no coordinate is outside ±t; None does not truncate.
 
     Returns:
         [N, Z]; row i depends on `seeds[i]` and `candidates[i]` alone.
@@ -71,8 +70,9 @@ def latents(
     Raises:
         InvalidRequest: as `check_seeds` and `check_redraws` say.
     """
-    check_seeds(seeds, prior, sampler)
-    check_redraws(prior, sampler, truncation, has_candidates=candidates is not None)
+    if sampler == "numpy-legacy" or truncation is not None:
+        check_seeds(seeds, prior, sampler)
+        check_redraws(prior, sampler, truncation, has_candidates=candidates is not None)
     if sampler == "numpy-legacy":
         return _legacy_normal(seeds, size)
     drawn = _drawn(seeds, size, prior, candidates, redraw=0)
@@ -91,7 +91,7 @@ def latents(
 
 
 def labels(seeds: Seeds, count: int) -> NDArray[np.int64]:
-    """The classes of some seeds, for samples whose caller names none.
+    """The classes of some seeds, for samples without a given class.
 
     Args:
         seeds: [N], each in 0 … 2⁶³ − 1.
@@ -104,14 +104,13 @@ def labels(seeds: Seeds, count: int) -> NDArray[np.int64]:
 
 
 def codes(seeds: Seeds, spec: CodeSpec) -> NDArray[np.float64]:
-    """The codes of some seeds, for samples whose caller names none or not all.
+    """The codes of some seeds, for samples whose codes are not all given.
 
     Args:
         seeds: [N], each in 0 … 2⁶³ − 1.
-        spec: which codes there are.
 
     Returns:
-        [N, Q]; code j is made of word j of the codes' stream, whatever the other codes are: floor(u·size) where it is
+        [N, Q]; code j comes from word j of the codes' stream, whatever the other codes are: floor(u·size) where it is
         categorical, low + (high − low)·u where it is continuous.
     """
     u = uniforms(seeds, Domain.CODES, spec.count)
@@ -123,10 +122,10 @@ def codes(seeds: Seeds, spec: CodeSpec) -> NDArray[np.float64]:
 
 
 def check_seeds(seeds: Seeds, prior: Prior, sampler: SamplerName) -> None:
-    """Refuse what a sampler cannot do.
+    """Refuse seeds that a sampler cannot take.
 
     Raises:
-        InvalidRequest: as `latents` says.
+        InvalidRequest: `numpy-legacy` is asked for another prior than the normal one, or gets a seed above 2³² − 1.
     """
     if sampler != "numpy-legacy":
         return
@@ -140,7 +139,7 @@ def check_seeds(seeds: Seeds, prior: Prior, sampler: SamplerName) -> None:
 
 
 def check_redraws(prior: Prior, sampler: SamplerName, truncation: float | None, *, has_candidates: bool) -> None:
-    """Refuse what asks for more of a seed than it has.
+    """Refuse truncation and candidates where there are none.
 
     Raises:
         InvalidRequest: truncation or candidates with `numpy-legacy`, truncation below 0.1 or of Gumbel noise.
@@ -158,7 +157,7 @@ def check_redraws(prior: Prior, sampler: SamplerName, truncation: float | None, 
 
 
 def _drawn(seeds: Seeds, size: int, prior: Prior, candidates: Seeds | None, redraw: int) -> NDArray[np.float32]:
-    """[N, Z] by philox-1: one drawing of one candidate of each seed."""
+    """[N, Z] by `philox-1`: one redraw of one candidate of each seed."""
     u = uniforms(seeds, Domain.LATENT, size + size % 2, candidates, redraw)
     match prior:
         case "standard_normal":
@@ -170,7 +169,7 @@ def _drawn(seeds: Seeds, size: int, prior: Prior, candidates: Seeds | None, redr
 
 
 def _outside(drawn: NDArray[np.float32], truncation: float) -> NDArray[np.bool_]:
-    """Which coordinates lie outside ±t, judged in float64, in which both are exact."""
+    """Which coordinates lie outside ±t, compared in float64, where both are exact."""
     return np.abs(drawn.astype(np.float64)) > truncation
 
 
@@ -197,10 +196,10 @@ def _gumbel(u: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _round(proposal: NDArray[np.float64], error: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Round to float32, and say where the error decides the rounding.
+    """Round to float32.
 
     Returns:
-        The rounded proposal, and the indices of the coordinates that must be settled exactly.
+        The rounded proposal, and the indices of the coordinates whose rounding the error could change.
     """
     rounded = (proposal - error).astype(np.float32)
     differs = rounded != (proposal + error).astype(np.float32)

@@ -1,12 +1,12 @@
-"""Which of a seed's candidates becomes its sample: three rules by which a discriminator chooses. Pure.
+"""Three rules by which a discriminator selects one of a seed's candidates.
 
     best-of               the candidate with the highest logit
     rejection             the first candidate that is accepted, with probability p_data/p_g over its largest value
-    metropolis-hastings   where a chain stands that starts at the first candidate and is offered the others in turn
+    metropolis-hastings   the state of a chain that starts at the first candidate and is offered the others in turn
 
-Each rule is told of candidates in rounds, in their order, and need not be told of all: what it answers after any round
-is what it would answer if the candidates ended there. Rejection and Metropolis–Hastings ask for uniforms, one uniform
-number a candidate, which the caller draws from the seed; so the choice is a function of the seed alone.
+A rule gets the candidates in rounds, in their order, and need not get all: its choice after any round is what it would
+be if the candidates ended there. Rejection and Metropolis–Hastings use one uniform number per candidate, which the
+caller draws from the seed; so the choice is a function of the seed alone.
 
 Shapes: N samples, M of them in one round, R candidates of each in that round.
 
@@ -28,37 +28,36 @@ Logits = NDArray[np.float64]
 Uniforms = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# A round's answer for a sample that keeps what an earlier round chose.
+# Place of a sample that keeps the candidate of an earlier round.
 UNCHANGED = -1
 
 
 class Rule(Protocol):
-    """A choice in progress, for N samples at once."""
+    """A selection in progress, for N samples at once."""
 
     @property
     def active(self) -> Indices:
-        """Which samples may still change, ascending."""
+        """Indices of the samples that may still change, ascending."""
         ...
 
     def update(self, samples: Indices, logits: Logits, uniforms: Uniforms) -> Indices:
-        """Look at one round of candidates.
+        """Take one round of candidates into account.
 
         Args:
-            samples: [M], whose they are; all of them in the first round.
+            samples: [M], their samples; all N in the first round.
             logits: [M, R], finite.
             uniforms: [M, R], in (0, 1).
 
         Returns:
-            [M], which of the round's candidates is each sample now; −1 where it is one of an earlier round.
+            [M], the place in the round of each sample's candidate; −1 where an earlier round's stays.
         """
         ...
 
 
 def rule_of(selection: Selection, ratio: DensityRatio | None, samples: int) -> Rule:
-    """Begin a choice.
+    """The rule of a selection, before its first round.
 
     Args:
-        selection: what was asked for.
         ratio: of the discriminator's logits.
         samples: N.
 
@@ -101,8 +100,8 @@ class Rejection:
     A candidate with log density ratio r is accepted with probability 1 / (1 + e^γ·(e^(M − r) − 1)), the logistic
     function of the paper's F̂ with its ε gone to zero; for γ = 0 that is e^(r − M), which is exact wherever r does not
     pass M. The paper raises M as it meets higher ratios, so that a sample depends on those before it; here M is the
-    highest ratio of the exporter's reference samples and never moves. Where nothing is accepted in the end, the sample
-    is the candidate that came nearest: the first that a lower M would let pass.
+    highest ratio of the exporter's reference samples and is constant. Where nothing is accepted in the end, the sample
+    is the candidate that came nearest: the first that a lower M would accept.
 
     Args:
         samples: N.
@@ -141,7 +140,7 @@ class Rejection:
 class MetropolisHastings:
     """An independence chain: from ratio r it moves to a candidate of ratio r′ with probability min(1, r′/r).
 
-    The paper starts its chains at real samples; a service has none, and starts at the first candidate.
+    The paper starts its chains at real samples; a service has none and starts at the first candidate.
 
     Args:
         samples: N.
@@ -150,26 +149,26 @@ class MetropolisHastings:
 
     def __init__(self, samples: int, ratio: DensityRatio) -> None:
         self._ratio = ratio
-        self._here = np.full(samples, -np.inf)  # any candidate is better than none: the first is moved to
+        self._current = np.full(samples, -np.inf)  # below any ratio: the chain moves to the first candidate
 
     @property
     def active(self) -> Indices:
         """As `Rule.active`: all."""
-        return np.arange(len(self._here))
+        return np.arange(len(self._current))
 
     def update(self, samples: Indices, logits: Logits, uniforms: Uniforms) -> Indices:
         """As `Rule.see`."""
-        here, places = self._here[samples], np.full(len(samples), UNCHANGED)
+        current, places = self._current[samples], np.full(len(samples), UNCHANGED)
         log_uniforms = np.log(uniforms)
-        for place, there in enumerate(self._ratio.curve.at(logits).T):
-            moves = log_uniforms[:, place] < there - here
-            here[moves], places[moves] = there[moves], place
-        self._here[samples] = here
+        for place, proposed in enumerate(self._ratio.curve.at(logits).T):
+            moves = log_uniforms[:, place] < proposed - current
+            current[moves], places[moves] = proposed[moves], place
+        self._current[samples] = current
         return places
 
 
 def _raise(highest: NDArray[np.float64], samples: Indices, values: NDArray[np.float64]) -> Indices:
-    """Raise each sample's highest value, [N], to its round's, [M, R]; returns where in the round it was raised."""
+    """Raise the samples' highest values [N] to those of a round [M, R]; returns the places of the new ones, [M]."""
     places = values.argmax(axis=1)
     best = np.take_along_axis(values, places[:, np.newaxis], axis=1)[:, 0]
     raised = best > highest[samples]

@@ -13,7 +13,7 @@ from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import Curve, EncodeJob, GenerateJob, Job, Path, Samples, ScoreJob
 from service.engine.model_spec import PackageGraphs, PackageKey
-from service.engine.sampling.batched import code_tensor
+from service.engine.sampling.codes import code_tensor
 from service.engine.sampling.interpolation import between
 from service.engine.sampling.sampler import codes, labels, latents
 from service.errors import InvalidRequest

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.engine.model_spec import CodeSpec
-from service.engine.sampling.batched import code_tensor, misfit
+from service.engine.sampling.codes import code_tensor, misfit
 
 SPEC = CodeSpec((3, 2), ((-1.0, 1.0), (0.0, 10.0)))
 FITTING = np.array([[2, 0, 0.5, 7.0], [0, 1, -1.0, 10.0]])

@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
+from service.engine.core.pipeline import select
 from service.engine.interface import GenerateJob, Job, Path, Samples, ScoreJob, Selection, SelectionMethod
 from service.engine.model_spec import PackageGraphs, PackageKey
 from service.engine.sampling.philox import Domain, uniforms
-from service.engine.sampling.selection import ROUND_CANDIDATES, select
+from service.engine.sampling.selection import ROUND_CANDIDATES
 from service.engine.sampling.selection_rules import rule_of
 from service.errors import InvalidRequest, QueueFull
 from service.metrics import Telemetry

@@ -1,82 +1,29 @@
 """What the keys of a manifest must say of each other, which JSON Schema cannot.
 
-A graph's files are listed, a latent tensor has the latent's size, a sample tensor the sample's shape, quantiles
-ascend. One table says which roles each graph takes and answers, and one function what a tensor of a role must look
-like in this package; everything else follows. Pure: a manifest in, sentences out.
-
-Shapes: −1 the batch, Z latent coordinates, C channels, H height, W width, P samples judged together.
+Which tensors each graph has is `signatures.py`'s part. Pure: a manifest in, sentences out.
 """
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from service.engine.model_spec import Datatype, Role
 from service.packages.files import MANIFEST
-from service.packages.schema import (
-    Discriminator,
-    Graph,
-    ImageSample,
-    ItemSample,
-    Manifest,
-    PiecewiseLinear,
-    Tensor,
-    UnknownLabel,
-    VectorSample,
-)
+from service.packages.schema import Discriminator, ImageSample, Manifest, PiecewiseLinear, UnknownLabel
+from service.packages.signatures import find_mismatches
 
-BATCH = -1
-Expected = tuple[Datatype, tuple[int, ...]]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Which tensors a kind of graph has; of each role at most one.
-
-    Attributes:
-        needed: must be there.
-        possible: may be there, where the manifest describes them.
-    """
-
-    needed: frozenset[Role]
-    possible: frozenset[Role]
-
-
-INPUTS: Final[Mapping[str, Roles]] = {
-    "generator": Roles(frozenset({"latent"}), frozenset({"label", "code", "condition"})),
-    # BiGAN's discriminator judges a sample together with its latent.
-    "discriminator": Roles(frozenset({"sample"}), frozenset({"latent", "label", "code", "condition"})),
-    "encoder": Roles(frozenset({"sample"}), frozenset({"label", "condition"})),
-}
-OUTPUTS: Final[Mapping[str, Roles]] = {
-    "generator": Roles(frozenset({"sample"}), frozenset({"pixels"})),
-    # InfoGAN's code head may stand in the discriminator's graph, or be the encoder's.
-    "discriminator": Roles(frozenset({"logit"}), frozenset({"code"})),
-    "encoder": Roles(frozenset(), frozenset({"latent", "label", "code"})),
-}
-
-
 def find_inconsistencies(manifest: Manifest) -> Iterator[str]:
-    """Find where a manifest contradicts itself.
-
-    Args:
-        manifest: valid key by key.
-
-    Yields:
-        A sentence for each contradiction, which begins with the path to the key.
-    """
+    """Find where a manifest, valid key by key, contradicts itself; each sentence begins with the path to the key."""
     yield from _optional_keys(manifest)
     yield from _created(manifest)
     yield from _files(manifest)
     yield from _vocabulary(manifest)
     yield from _sample(manifest)
-    for kind, graph in manifest.graphs.items():
-        yield from _tensors(manifest, kind, graph)
-    yield from _generator(manifest)
+    yield from find_mismatches(manifest)
     yield from _scores(manifest)
     yield from _golden(manifest)
 
@@ -132,81 +79,6 @@ def _sample(manifest: Manifest) -> Iterator[str]:
         low, high = manifest.sample.range
         if low >= high:
             yield f"sample.range: {low:g} is not below {high:g}"
-
-
-def tensors_of(manifest: Manifest, pack: int) -> dict[Role, Expected]:
-    """Say what the tensor of each role looks like in this package.
-
-    Args:
-        manifest: of the package.
-        pack: P for a discriminator, else 1.
-
-    Returns:
-        Role → element type and shape; a role of which the manifest says nothing is not there.
-    """
-    expected: dict[Role, Expected] = {
-        "latent": ("FP32", (BATCH, manifest.latent.size)),
-        "logit": ("FP32", (BATCH,)),
-    }
-    match manifest.sample:
-        case ImageSample(channels=channels, height=height, width=width):
-            expected["sample"] = "FP32", (BATCH, pack * channels, height, width)
-            expected["pixels"] = "UINT8", (BATCH, height, width, channels)
-        case VectorSample(size=size):
-            expected["sample"] = "FP32", (BATCH, pack * size)
-        case ItemSample():
-            expected["sample"] = "INT64", (BATCH,) if pack == 1 else (BATCH, pack)
-    if manifest.labels is not None:
-        expected["label"] = "INT64", (BATCH,)
-    if manifest.condition is not None:
-        expected["condition"] = "INT64", (BATCH,)
-    if manifest.codes is not None:
-        expected["code"] = "FP32", (BATCH, manifest.codes.width)
-    return expected
-
-
-def _tensors(manifest: Manifest, kind: str, graph: Graph) -> Iterator[str]:
-    for name in _repeated(tensor.name for tensor in (*graph.inputs, *graph.outputs)):
-        yield f"{kind}: {name!r} names two tensors"
-    pack = manifest.discriminator.pack if kind == "discriminator" and manifest.discriminator else 1
-    expected = tensors_of(manifest, pack)
-    for side, tensors, roles in (("inputs", graph.inputs, INPUTS[kind]), ("outputs", graph.outputs, OUTPUTS[kind])):
-        yield from _roles(f"{kind}.{side}", tensors, roles)
-        for index, tensor in enumerate(tensors):
-            yield from _tensor(f"{kind}.{side}[{index}]", tensor, expected.get(tensor.role))
-
-
-def _roles(where: str, tensors: Sequence[Tensor], roles: Roles) -> Iterator[str]:
-    found = Counter(tensor.role for tensor in tensors)
-    for role in sorted(roles.needed - found.keys()):
-        yield f"{where}: holds no tensor of the role {role}"
-    for role in sorted(found.keys() - roles.needed - roles.possible):
-        yield f"{where}: the role {role} does not belong here"
-    for role, count in found.items():
-        if count > 1:
-            yield f"{where}: {count} tensors have the role {role}"
-
-
-def _tensor(where: str, tensor: Tensor, expected: Expected | None) -> Iterator[str]:
-    if expected is None:
-        yield f"{where}.role: is {tensor.role}, of which the manifest says nothing"
-        return
-    datatype, shape = expected
-    if tensor.datatype != datatype:
-        yield f"{where}.datatype: a {tensor.role} of this package is {datatype}, not {tensor.datatype}"
-    if tensor.shape != shape:
-        yield f"{where}.shape: a {tensor.role} of this package has shape {list(shape)}, not {list(tensor.shape)}"
-
-
-def _generator(manifest: Manifest) -> Iterator[str]:
-    outputs = [tensor.role for tensor in manifest.generator.outputs]
-    if isinstance(manifest.sample, ImageSample) and outputs != ["sample", "pixels"]:
-        yield f"generator.outputs: must be sample and pixels, in this order; are {', '.join(outputs)}"
-    inputs = {tensor.role for tensor in manifest.generator.inputs}
-    stated: Mapping[Role, object] = {"label": manifest.labels, "code": manifest.codes, "condition": manifest.condition}
-    for role, value in stated.items():
-        if value is not None and role not in inputs:
-            yield f"generator.inputs: holds no {role}, although the manifest describes it"
 
 
 def _scores(manifest: Manifest) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from service.engine.core.validation import MAX_CLASSES_JUDGED
-from service.engine.model_spec import Datatype, Prior, Role
+from service.engine.model_spec import Datatype, GraphKind, Prior, Role
 
 MAX_INT32 = 2**31 - 1
 MAX_COORDINATES = 65_536  # of a latent, of a categorical code, and most classes
@@ -342,7 +342,11 @@ class Manifest(Part):
     provenance: Provenance
 
     @property
-    def graphs(self) -> dict[str, Graph]:
+    def graphs(self) -> dict[GraphKind, Graph]:
         """The graphs there are, by kind: the generator first."""
-        graphs = {"generator": self.generator, "discriminator": self.discriminator, "encoder": self.encoder}
+        graphs: dict[GraphKind, Graph | None] = {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "encoder": self.encoder,
+        }
         return {kind: graph for kind, graph in graphs.items() if graph is not None}

@@ -15,7 +15,7 @@ from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.loading.batch_invariance import VerificationSpec
 from service.engine.loading.instances import onnxruntime_instances, openvino_instances
-from service.engine.loading.signature import Tensors, discriminator_tensors, encoder_tensors, generator_tensors
+from service.engine.loading.signature import Tensors, tensors_by_role
 from service.engine.model_spec import DensityRatio, GraphReport, GraphSpec, PackageGraphs
 
 
@@ -70,18 +70,18 @@ def load_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits) 
         GoldenMismatch: a graph does not reproduce what its exporter saw.
     """
 
-    def proven(name: str, spec: GraphSpec, tensors: tuple[Tensors, Tensors]) -> VerifiedGraph:
+    def proven(name: str, spec: GraphSpec) -> VerifiedGraph:
         verification = VerificationSpec(spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
         instances, report = _backend(runtime)(name, runtime, verification)
-        return VerifiedGraph(instances, *tensors, report, spec.batch_coupled, spec.pack, spec.density_ratio)
+        return VerifiedGraph(
+            instances, *tensors_by_role(spec), report, spec.batch_coupled, spec.pack, spec.density_ratio
+        )
 
-    generator = proven("generator", package.generator, generator_tensors(package))
-    discriminator = encoder = None
-    if (spec := package.discriminator) is not None:
-        discriminator = proven("discriminator", spec, discriminator_tensors(package, spec))
-    if (spec := package.encoder) is not None:
-        encoder = proven("encoder", spec, encoder_tensors(package, spec))
-    return VerifiedPackage(generator, discriminator, encoder)
+    return VerifiedPackage(
+        generator=proven("generator", package.generator),
+        discriminator=None if package.discriminator is None else proven("discriminator", package.discriminator),
+        encoder=None if package.encoder is None else proven("encoder", package.encoder),
+    )
 
 
 def _backend(runtime: Runtime) -> Callable[[str, Runtime, VerificationSpec], tuple[InstanceGroup, GraphReport]]:

@@ -1,23 +1,22 @@
-"""The engine in this process: `Engine` of `port.py`, with a batcher and its workers for each graph.
+"""The engine in this process: its loaded packages, each graph with a batcher and worker threads.
 
-    load ──▶ sessions made and proven on a thread ──▶ batchers, pipeline ◀── submit
+    load ──▶ sessions made and verified on a thread ──▶ batchers ──▶ Pipeline ◀── submit, infer
 
-It keeps the books: which packages are loaded, which jobs they have, and whether the engine still takes any. A package
-lets go of its sessions only when its last job is done, and no job waits for another package's load.
+A package frees its sessions when its last job is done; no job waits for another package to load.
 """
 
 import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from service.engine.batching.batcher import Batcher
 from service.engine.batching.load import EngineLoad, IdleTrimmer
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.config import Runtime
-from service.engine.core import infer
 from service.engine.core.pipeline import Discriminator, Pipeline, RunningGraph
 from service.engine.core.validation import Capabilities
 from service.engine.finite import FinitenessCheck
@@ -29,67 +28,59 @@ from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull
 from service.memory import give_back_freed_memory
 from service.metrics import Telemetry
 
-_REASONS: Mapping[type[BaseException], str] = {
+_REJECTION_REASONS: Mapping[type[BaseException], str] = {
     QueueFull: "queue_full",
     DeadlinePassed: "deadline",
     NotReady: "draining",
     asyncio.CancelledError: "cancelled",
 }
-TURNED_AWAY = tuple(_REASONS)
+_REJECTIONS = tuple(_REJECTION_REASONS)
 STOPPING = "the service is stopping"
+
+J = TypeVar("J", bound=Job | InferJob)
+A = TypeVar("A")
 
 _log = logging.getLogger(__name__)
 
 
-class _Loaded:
+class _LoadedPackage:
     """A package that takes jobs.
 
-    Args:
-        pipeline: the way of its jobs.
-        graphs: what it runs, each with its batcher.
-        memory_releases: how to bring their memory back to what loading left of it.
-
     Attributes:
-        pipeline: as given.
-        graphs: likewise, and so are `memory_releases`.
-        jobs: how many it has.
+        pipeline: that answers them.
+        memory_releases: `InstanceGroup.release_memory` of each graph that has one.
+        jobs: number of jobs in progress.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        graphs: Mapping[GraphKind, RunningGraph],
-        memory_releases: Sequence[Callable[[], None]],
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, memory_releases: Sequence[Callable[[], None]]) -> None:
         self.pipeline = pipeline
-        self.graphs = graphs
         self.memory_releases = memory_releases
         self.jobs = 0
         self._idle = asyncio.Event()
 
     def end_job(self) -> None:
-        """Count a job that ended, however it did."""
+        """Count a job that ended, in whichever way."""
         self.jobs -= 1
         if self.jobs == 0:
             self._idle.set()
 
     async def finish(self) -> None:
-        """Wait for the jobs there are, then free the sessions."""
+        """Wait for the jobs in progress, then free the sessions."""
         while self.jobs:
             self._idle.clear()
             await self._idle.wait()
         self.stop()
-        for graph in self.graphs.values():
+        for graph in self.pipeline.graphs.values():
             await graph.batcher.stopped()
 
     def stop(self) -> None:
-        """Fail the jobs there are; sessions are free when the runs in progress end."""
-        for graph in self.graphs.values():
+        """Fail the jobs in progress; the sessions are freed when the current runs end."""
+        for graph in self.pipeline.graphs.values():
             graph.batcher.stop()
 
 
 class LocalEngine:
-    """Computes in this process.
+    """Computes in this process; see `Engine`.
 
     Args:
         runtime: how sessions are made.
@@ -102,26 +93,25 @@ class LocalEngine:
         self._limits = limits
         self._telemetry = telemetry
         self._load = EngineLoad()
-        self._trimmer = IdleTrimmer(self._clear_up)
-        self._packages: dict[PackageKey, _Loaded] = {}
-        self._retiring: set[_Loaded] = set()
+        self._trimmer = IdleTrimmer(self._free_memory)
+        self._packages: dict[PackageKey, _LoadedPackage] = {}
+        self._retiring: set[_LoadedPackage] = set()
         self._draining = False
 
     async def load(self, package: PackageGraphs) -> LoadReport:
-        """As `Engine.load`; the same package loaded again takes over from itself."""
+        """As `Engine.load`; a package that is loaded again replaces itself."""
         started = time.monotonic()
-        proven = await asyncio.to_thread(load_package, package, self._runtime, self._limits)
+        verified = await asyncio.to_thread(load_package, package, self._runtime, self._limits)
         await asyncio.to_thread(give_back_freed_memory)
-        self._refuse_if_draining()
+        if self._draining:
+            raise NotReady(STOPPING)
         load_s = time.monotonic() - started
-        before = self._packages.get(package.key)
-        self._packages[package.key] = self._start(package, proven)
-        if before is not None:
-            await self._retire(before)
-        discriminator, encoder = (
-            None if graph is None else graph.report for graph in (proven.discriminator, proven.encoder)
-        )
-        return LoadReport(proven.generator.report, discriminator, encoder, load_s)
+        replaced = self._packages.get(package.key)
+        self._packages[package.key] = self._start(package, verified)
+        if replaced is not None:
+            await self._retire(replaced)
+        reports = {kind: graph.report for kind, graph in verified.graphs.items()}
+        return LoadReport(reports["generator"], reports.get("discriminator"), reports.get("encoder"), load_s)
 
     async def unload(self, key: PackageKey) -> None:
         """As `Engine.unload`; nothing happens where the package is not loaded."""
@@ -131,32 +121,16 @@ class LocalEngine:
 
     async def submit(self, job: Job) -> Samples:
         """As `Engine.submit`."""
-        loaded = self._begin_job(job.package)
-        try:
-            return await loaded.pipeline.answer(job, _deadline(job))
-        except TURNED_AWAY as error:
-            self._count_rejected(error)
-            raise
-        finally:
-            self._end_job(loaded)
+        return await self._answer(job, Pipeline.submit)
 
     async def infer(self, job: InferJob) -> Mapping[str, Array]:
         """As `Engine.infer`."""
-        loaded = self._begin_job(job.package)
-        try:
-            graph = loaded.graphs.get(job.graph)
-            if graph is None:
-                raise NotFound(f"{job.package} has no {job.graph}")
-            return await infer.infer(job, graph, loaded.pipeline.capabilities, _deadline(job))
-        except TURNED_AWAY as error:
-            self._count_rejected(error)
-            raise
-        finally:
-            self._end_job(loaded)
+        return await self._answer(job, Pipeline.infer)
 
     async def statistics(self, key: PackageKey) -> Mapping[GraphKind, GraphStatistics]:
         """As `Engine.statistics`."""
-        return {kind: graph.batcher.meter.statistics for kind, graph in self._loaded(key).graphs.items()}
+        graphs = self._loaded(key).pipeline.graphs
+        return {kind: graph.batcher.meter.statistics for kind, graph in graphs.items()}
 
     async def drain(self, timeout_s: float) -> None:
         """As `Engine.drain`."""
@@ -173,7 +147,31 @@ class LocalEngine:
             for package in packages:
                 package.stop()
 
-    async def _retire(self, loaded: _Loaded) -> None:
+    async def _answer(self, job: J, answer: Callable[[Pipeline, J, float | None], Awaitable[A]]) -> A:
+        """Have a package's pipeline answer a job, and hold the package until it has."""
+        if self._draining:
+            self._telemetry.rejected.labels("draining").inc()
+            raise NotReady(STOPPING)
+        loaded = self._loaded(job.package)
+        loaded.jobs += 1
+        self._trimmer.job_began()
+        try:
+            deadline = None if job.timeout_s is None else time.monotonic() + job.timeout_s
+            return await answer(loaded.pipeline, job, deadline)
+        except _REJECTIONS as error:
+            self._telemetry.rejected.labels(_REJECTION_REASONS[type(error)]).inc()
+            raise
+        finally:
+            loaded.end_job()
+            self._trimmer.job_ended()
+
+    def _loaded(self, key: PackageKey) -> _LoadedPackage:
+        loaded = self._packages.get(key)
+        if loaded is None:
+            raise NotFound(f"{key} is not loaded")
+        return loaded
+
+    async def _retire(self, loaded: _LoadedPackage) -> None:
         self._retiring.add(loaded)
         try:
             await loaded.finish()
@@ -181,87 +179,45 @@ class LocalEngine:
             loaded.stop()
             self._retiring.discard(loaded)
 
-    def _begin_job(self, key: PackageKey) -> _Loaded:
-        """Hold a package for one job, until `_end_job`."""
-        if self._draining:
-            error = NotReady(STOPPING)
-            self._count_rejected(error)
-            raise error
-        loaded = self._loaded(key)
-        loaded.jobs += 1
-        self._trimmer.job_began()
-        return loaded
-
-    def _end_job(self, loaded: _Loaded) -> None:
-        loaded.end_job()
-        self._trimmer.job_ended()
-
-    def _clear_up(self) -> None:
-        """Free what nobody refers to, then what sessions grew by, then give the pages back."""
+    def _free_memory(self) -> None:
+        """Free reference cycles, then what the sessions grew by, then return the pages to the system."""
         gc.collect()
         for loaded in list(self._packages.values()):
             for release_memory in loaded.memory_releases:
                 release_memory()
         give_back_freed_memory()
 
-    def _count_rejected(self, error: BaseException) -> None:
-        self._telemetry.rejected.labels(_REASONS[type(error)]).inc()
-
-    def _loaded(self, key: PackageKey) -> _Loaded:
-        loaded = self._packages.get(key)
-        if loaded is None:
-            raise NotFound(f"{key} is not loaded")
-        return loaded
-
-    def _refuse_if_draining(self) -> None:
-        if self._draining:
-            raise NotReady(STOPPING)
-
-    def _start(self, package: PackageGraphs, proven: VerifiedPackage) -> _Loaded:
-        """Give each graph its workers."""
-        graphs: dict[GraphKind, RunningGraph] = {}
-
-        def run(kind: GraphKind, graph: VerifiedGraph) -> RunningGraph:
-            meter = Meter(self._telemetry, package.key.name, kind)
-            inputs = list(graph.inputs.values())
-            floats = [output.name for output in graph.outputs.values() if output.dtype.kind == "f"]
-            finite = FinitenessCheck(floats, f"the {kind} of {package.key}")
-            buckets = graph.report.buckets
-            batcher = Batcher(graph.instances, inputs, buckets, self._limits, meter, self._load, finite)
-            graphs[kind] = RunningGraph(batcher, graph.inputs, graph.outputs)
-            return graphs[kind]
-
-        judge = encoder = None
-        if (graph := proven.discriminator) is not None:
-            judge = Discriminator(run("discriminator", graph), graph.batch_coupled, graph.density_ratio)
-        if proven.encoder is not None:
-            encoder = run("encoder", proven.encoder)
-        generator = run("generator", proven.generator)
-        parts = (proven.generator, proven.discriminator, proven.encoder)
-        memory_releases = [
-            part.instances.release_memory
-            for part in parts
-            if part is not None and part.instances.release_memory is not None
-        ]
-        return _Loaded(
-            Pipeline(_capabilities(package, proven, self._limits), package.sample_range, generator, judge, encoder),
-            graphs,
-            memory_releases,
+    def _start(self, package: PackageGraphs, verified: VerifiedPackage) -> _LoadedPackage:
+        """Give each graph a batcher with its worker threads."""
+        graphs = {kind: self._start_graph(package.key, kind, graph) for kind, graph in verified.graphs.items()}
+        discriminator = None
+        if (graph := verified.discriminator) is not None:
+            discriminator = Discriminator(graphs["discriminator"], graph.batch_coupled, graph.density_ratio)
+        capabilities = _capabilities(package, verified, self._limits)
+        releases = [graph.instances.release_memory for graph in verified.graphs.values()]
+        return _LoadedPackage(
+            Pipeline(capabilities, package.sample_range, graphs, discriminator),
+            [release for release in releases if release is not None],
         )
 
+    def _start_graph(self, key: PackageKey, kind: GraphKind, graph: VerifiedGraph) -> RunningGraph:
+        floats = [output.name for output in graph.outputs.values() if output.dtype.kind == "f"]
+        batcher = Batcher(
+            graph.instances,
+            list(graph.inputs.values()),
+            graph.report.buckets,
+            self._limits,
+            Meter(self._telemetry, key.name, kind),
+            self._load,
+            FinitenessCheck(floats, f"the {kind} of {key}"),
+        )
+        return RunningGraph(batcher, graph.inputs, graph.outputs)
 
-def _deadline(job: Job | InferJob) -> float | None:
-    """When a job that arrives now is late, on `time.monotonic`."""
-    return None if job.timeout_s is None else time.monotonic() + job.timeout_s
 
-
-def _capabilities(
-    package: PackageGraphs,
-    proven: VerifiedPackage,
-    limits: BatchLimits,
-) -> Capabilities:
-    pixels = proven.generator.outputs.get("pixels")
-    scores_groups = proven.discriminator is not None and proven.discriminator.batch_coupled
+def _capabilities(package: PackageGraphs, verified: VerifiedPackage, limits: BatchLimits) -> Capabilities:
+    """What a package's jobs may ask for."""
+    pixels = verified.generator.outputs.get("pixels")
+    scores_groups = verified.discriminator is not None and verified.discriminator.batch_coupled
 
     def conditioning(graph: VerifiedGraph | None) -> frozenset[Role]:
         return frozenset(() if graph is None else graph.inputs.keys() - {"sample"})
@@ -273,9 +229,9 @@ def _capabilities(
         codes=package.codes,
         condition_count=package.condition_count,
         item_count=package.item_count,
-        sample_shape=proven.generator.outputs["sample"].shape[1:],
+        sample_shape=verified.generator.outputs["sample"].shape[1:],
         pixels_shape=None if pixels is None else pixels.shape[1:],
-        discriminator_conditioning=conditioning(proven.discriminator),
-        encoder_conditioning=conditioning(proven.encoder),
+        discriminator_conditioning=conditioning(verified.discriminator),
+        encoder_conditioning=conditioning(verified.encoder),
         largest_group=limits.request_queue_samples if scores_groups else None,
     )

@@ -1,11 +1,7 @@
-"""One graph asked by its tensors' own names: the way of an `InferJob`, past pixels and judges.
+"""The inputs of an `InferJob`: tensors by the graph's own names, and what is left out of them drawn from seeds.
 
-    given tensors ──┐
-    seeds ──drawn───┴▶ rows by name ─▶ the graph's workers, with everybody else's ─▶ outputs by name
-
-What a caller gives is computed as it stands: of a latent that is not finite come samples that mean nothing, and they
-are nobody else's. Only ids are held to their range, since one that does not exist would fail the whole run. What a
-caller leaves out of the generator's inputs is drawn from the seeds as a `GenerateJob` draws it.
+Given numbers are computed as they are, finite or not: they affect the caller's own outputs alone. Only ids are held to
+their range, since one that does not exist would fail the whole run. What is left out is drawn as for a `GenerateJob`.
 
 Shapes: N samples.
 """
@@ -15,8 +11,6 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from service.engine.batching.input_buffers import Rows
-from service.engine.batching.request import RowSource
-from service.engine.core.pipeline import RunningGraph
 from service.engine.core.validation import Capabilities
 from service.engine.finite import all_ordinary
 from service.engine.interface import InferJob
@@ -37,80 +31,52 @@ from service.errors import InvalidRequest, Problem
 SamplingSpecs = dict[Role, SamplingSpec]
 
 
-async def infer(
-    job: InferJob, graph: RunningGraph, capabilities: Capabilities, deadline: float | None
-) -> dict[str, Array]:
-    """Answer one job.
+class TensorInputs:
+    """The inputs of one job.
 
     Args:
-        job: for this graph.
-        graph: it.
-        capabilities: of its package.
-        deadline: on `time.monotonic`; None never.
-
-    Returns:
-        Output name → [N, …], of the stated types.
-
-    Raises:
-        InvalidRequest: the job does not fit the graph.
-        TryAgainError: as `Batcher.ask` says.
-        SessionFailed: likewise.
-        NotFinite: likewise; not where the caller gave numbers that are not finite, or beyond all reason.
-    """
-    count, rows = plan(job, graph.inputs, graph.outputs, capabilities)
-    expect_finite = all_ordinary(job.inputs.values())
-    return await graph.batcher.ask(rows, count, list(job.outputs), deadline, expect_finite=expect_finite)
-
-
-def plan(job: InferJob, inputs: Tensors, outputs: Tensors, capabilities: Capabilities) -> tuple[int, RowSource]:
-    """Hold a job against the graph that it asks; pure.
-
-    Args:
-        job: which tensors it gives, which it wants.
-        inputs: the graph's, by role.
-        outputs: likewise.
+        job: which tensors it gives, and which it wants.
+        inputs: of its graph, by role.
+        outputs: of its graph, by role.
         capabilities: of the package.
 
-    Returns:
-        N, and what writes the rows of some of the samples.
+    Attributes:
+        expect_finite: as `Inputs.expect_finite`.
 
     Raises:
         InvalidRequest: a tensor is unknown, missing or not the stated one; an id does not exist.
     """
-    _check_known("inputs", job.inputs, inputs)
-    _check_known("outputs", job.outputs, outputs)
-    if not job.outputs or len(set(job.outputs)) < len(job.outputs):
-        raise _invalid("outputs", "name at least one output, and each only once")
-    specs = _sampling_specs(job, inputs, capabilities)
-    counts = {} if job.seeds is None else {"seeds": len(job.seeds)}
-    for tensor in inputs.values():
-        if tensor.name in job.inputs:
-            counts[tensor.name] = _count(job.inputs[tensor.name], tensor)
-            _check_ids(job.inputs[tensor.name], tensor, capabilities)
-        elif tensor.role not in specs:
-            raise _invalid("inputs", f"`{tensor.name}` is missing")
-    if len(set(counts.values())) > 1:
-        raise _invalid("inputs", f"each input needs as many rows as the others, not {counts}")
-    count = next(iter(counts.values()))
-    if "logit" in outputs and capabilities.largest_group is not None and count > capabilities.largest_group:
-        words = f"this discriminator judges samples together, at most {capabilities.largest_group} at a time"
-        raise _invalid("inputs", words)
 
-    given = {role: job.inputs[tensor.name] for role, tensor in inputs.items() if tensor.name in job.inputs}
+    def __init__(self, job: InferJob, inputs: Tensors, outputs: Tensors, capabilities: Capabilities) -> None:
+        _check_known("inputs", job.inputs, inputs)
+        _check_known("outputs", job.outputs, outputs)
+        if not job.outputs or len(set(job.outputs)) < len(job.outputs):
+            raise _invalid("outputs", "name at least one output, and each only once")
+        self._specs = _sampling_specs(job, inputs, capabilities)
+        self._seeds = job.seeds
+        self._count = _count_rows(job, inputs, capabilities, drawn=self._specs.keys())
+        largest = capabilities.largest_group
+        if "logit" in outputs and largest is not None and self._count > largest:
+            raise _invalid("inputs", f"this discriminator judges samples together, at most {largest} at a time")
+        self._given = {role: job.inputs[tensor.name] for role, tensor in inputs.items() if tensor.name in job.inputs}
+        self.expect_finite = all_ordinary(self._given.values())
 
-    def write(start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
-        for role, values in given.items():
+    def __len__(self) -> int:
+        """N."""
+        return self._count
+
+    def write(self, start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
+        """As `Inputs.write`."""
+        for role, values in self._given.items():
             rows[role][:] = values[start:stop]
-        if job.seeds is None:
+        if self._seeds is None:
             return ()
-        seeds = job.seeds[start:stop]
-        return [PendingSample(spec, seeds, None, _taker(spec, rows[role])) for role, spec in specs.items()]
-
-    return count, write
+        seeds = self._seeds[start:stop]
+        return [PendingSample(spec, seeds, None, _write_to(rows[role], spec)) for role, spec in self._specs.items()]
 
 
 def _sampling_specs(job: InferJob, inputs: Tensors, capabilities: Capabilities) -> SamplingSpecs:
-    """By role, how what is left out of the inputs is drawn.
+    """How the inputs that are left out are drawn, by role.
 
     Raises:
         InvalidRequest: the sampler cannot draw from these seeds, or nothing is left to draw.
@@ -135,8 +101,8 @@ def _sampling_specs(job: InferJob, inputs: Tensors, capabilities: Capabilities) 
     return specs
 
 
-def _taker(spec: SamplingSpec, rows: Array) -> Callable[[Array], None]:
-    """Writes what a spec drew as the graph takes it."""
+def _write_to(rows: Array, spec: SamplingSpec) -> Callable[[Array], None]:
+    """Writes what was drawn as the graph takes it: codes as their tensor."""
 
     def take(drawn: Array) -> None:
         match spec:
@@ -154,8 +120,22 @@ def _check_known(place: str, names: Collection[str], tensors: Tensors) -> None:
         raise _invalid(place, f"the {place} of this graph are {', '.join(known)}; there are no others")
 
 
-def _count(values: Array, tensor: TensorSpec) -> int:
-    """How many rows a given input has, if it is the stated one."""
+def _count_rows(job: InferJob, inputs: Tensors, capabilities: Capabilities, drawn: Collection[Role]) -> int:
+    """N, after a check that every input is given as stated or drawn, and that all have as many rows."""
+    counts = {} if job.seeds is None else {"seeds": len(job.seeds)}
+    for tensor in inputs.values():
+        if tensor.name in job.inputs:
+            counts[tensor.name] = _rows_of(job.inputs[tensor.name], tensor)
+            _check_ids(job.inputs[tensor.name], tensor, capabilities)
+        elif tensor.role not in drawn:
+            raise _invalid("inputs", f"`{tensor.name}` is missing")
+    if len(set(counts.values())) > 1:
+        raise _invalid("inputs", f"each input needs as many rows as the others, not {counts}")
+    return next(iter(counts.values()))
+
+
+def _rows_of(values: Array, tensor: TensorSpec) -> int:
+    """The number of rows of a given input, after a check that it is the stated one."""
     fits = values.ndim == len(tensor.shape) and values.shape[1:] == tensor.shape[1:] and len(values) > 0
     if values.dtype != tensor.dtype or not fits:
         stated = f"{tensor.datatype} {list(tensor.shape)} with 1 or more in place of -1"
@@ -164,7 +144,7 @@ def _count(values: Array, tensor: TensorSpec) -> int:
 
 
 def _check_ids(values: Array, tensor: TensorSpec, capabilities: Capabilities) -> None:
-    """Hold classes, conditions and items to those there are; every other input may be any number."""
+    """Refuse classes, conditions and items that do not exist; every other input may be any number."""
     ids: dict[Role, int | None] = {
         "label": capabilities.label_count, "condition": capabilities.condition_count, "sample": capabilities.item_count
     }  # fmt: skip

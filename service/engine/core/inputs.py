@@ -1,15 +1,14 @@
-"""Samples that somebody gives to a graph, as its inputs: pixels become a sample, labels and conditions stand beside it.
+"""What a job's samples are computed from, written into the rows of a batch: given samples, or latents drawn from seeds.
 
-Callers give pixels or floats, and `/generate` gives its own pixels to the discriminator; here all of them become the
-one tensor that a graph takes. Pixels are dequantised when a batch asks, on a model thread, so that no job holds more
-floats than one batch needs.
+Rows are written by the thread that runs the batch, so that no job holds more floats than one batch needs.
 
-Shapes: N samples, K classes, C channels, H height, W width.
+Shapes: N samples, n of them in one batch, K classes, Q codes, P samples judged together, C channels, H height, W width.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,30 @@ from service.engine.sampling.interpolation import between
 from service.engine.sampling.philox import Seeds
 
 
+class Inputs(Protocol):
+    """The inputs of N samples, for one graph."""
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    @property
+    def expect_finite(self) -> bool:
+        """Whether every graph must answer finite numbers to them."""
+        ...
+
+    def write(self, start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
+        """Write samples `start` … `stop` − 1 into `rows`, by role, [n, …] each.
+
+        Returns:
+            What is left to be drawn from seeds, together with the other requests of the batch.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SampleInputs:
-    """Samples to judge or to encode.
+    """Samples to score or to encode.
 
     Attributes:
         rows: pixels [N, H, W, C] uint8, or samples [N, …] as the package makes them.
@@ -44,6 +64,11 @@ class SampleInputs:
         """N."""
         return len(self.rows)
 
+    @property
+    def expect_finite(self) -> bool:
+        """As `Inputs.expect_finite`."""
+        return all_ordinary([self.rows])
+
     def values(self, start: int, stop: int) -> Array:
         """Samples `start` … `stop` − 1 as the package makes them."""
         sample = self.rows[start:stop]
@@ -51,33 +76,19 @@ class SampleInputs:
             return dequantise(sample.astype(np.uint8, copy=False), self.sample_range)
         return sample
 
-    @property
-    def is_ordinary(self) -> bool:
-        """Whether every graph must answer finite numbers to them."""
-        return all_ordinary([self.rows])
-
-    def part(self, place: slice) -> "SampleInputs":
+    def subset(self, place: slice) -> "SampleInputs":
         """Some of the samples."""
         conditioning = {role: values[place] for role, values in self.conditioning.items()}
         return replace(self, rows=self.rows[place], conditioning=conditioning)
 
-    def labelled(self, label: int) -> "SampleInputs":
-        """The samples under one class."""
+    def with_label(self, label: int) -> "SampleInputs":
+        """All samples under one class."""
         return replace(self, conditioning={**self.conditioning, "label": np.full(len(self), label, np.int64)})
 
     def write(self, start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
-        """Write samples `start` … `stop` − 1 where the graph takes them.
-
-        Args:
-            start: the first sample.
-            stop: behind the last.
-            rows: by role, [n, …] each; a packing discriminator's samples [n, P·C, H, W], [n, P·D], or [n, P] of items.
-
-        Returns:
-            Nothing to draw.
-        """
+        """As `Inputs.write`; a packing discriminator's samples are [n, P·C, H, W], [n, P·D], or [n, P] of items."""
         sample = self.values(start, stop)
-        # Of a row of P samples side by side, each is this one.
+        # Each of the P samples side by side in a row is this one.
         rows["sample"].reshape(len(sample), -1, math.prod(sample.shape[1:]))[:] = sample.reshape(len(sample), 1, -1)
         for role in rows.keys() & self.conditioning.keys():
             rows[role][:] = self.conditioning[role][start:stop]
@@ -86,123 +97,106 @@ class SampleInputs:
 
 @dataclass(frozen=True, slots=True)
 class SampleInputsPerClass:
-    """N samples, each under K classes in turn: N·K rows of a graph, none of which is held before a batch asks for it.
+    """N samples, each under K classes in turn: N·K rows, none of which is held before a batch asks for it.
 
     Attributes:
-        given: the samples, without labels.
+        samples: without labels.
         classes: K.
     """
 
-    given: SampleInputs
+    samples: SampleInputs
     classes: int
 
     def __len__(self) -> int:
         """N·K."""
-        return len(self.given) * self.classes
+        return len(self.samples) * self.classes
 
     @property
-    def is_ordinary(self) -> bool:
-        """As `Given.is_ordinary`."""
-        return self.given.is_ordinary
+    def expect_finite(self) -> bool:
+        """As `Inputs.expect_finite`."""
+        return self.samples.expect_finite
 
     def write(self, start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
-        """As `Given.write`; row r is sample r // K under class r % K."""
-        samples, labels = np.divmod(np.arange(start, stop), self.classes)
-        first, last = int(samples[0]), int(samples[-1]) + 1
-        part = self.given.part(slice(first, last))
-        of_rows = samples - first
-        conditioning: dict[Role, Array] = {role: values[of_rows] for role, values in part.conditioning.items()}
-        repeated = SampleInputs(part.values(0, last - first)[of_rows], {**conditioning, "label": labels}, None)
+        """As `Inputs.write`; row r is sample r // K under class r % K."""
+        numbers, labels = np.divmod(np.arange(start, stop), self.classes)
+        first, last = int(numbers[0]), int(numbers[-1]) + 1
+        subset = self.samples.subset(slice(first, last))
+        of_rows = numbers - first
+        conditioning: dict[Role, Array] = {role: values[of_rows] for role, values in subset.conditioning.items()}
+        repeated = SampleInputs(subset.values(0, last - first)[of_rows], {**conditioning, "label": labels}, None)
         return repeated.write(0, stop - start, rows)
 
 
 class GeneratorInputs:
-    """The inputs of one job's samples.
-
-    Args:
-        job: which samples.
-        capabilities: of the package.
+    """Latents, labels, codes and conditions of one job: given, or drawn from its seeds.
 
     Attributes:
-        labels: [N], given or drawn, each from the moment its sample's inputs were asked for; None without classes.
-        codes: [N, Q], likewise; None without codes.
+        expect_finite: as `Inputs.expect_finite`.
+        labels: [N], given or drawn, each from the moment its row was drawn; None without classes.
+        codes: [N, Q], given or drawn, each from the moment its row was drawn; None without codes.
 
     Raises:
         InvalidRequest: the job does not fit the package.
     """
 
     def __init__(self, job: GenerateJob, capabilities: Capabilities) -> None:
-        self._given = check_generate(job, capabilities)
         self._job = job
+        self._origin = check_generate(job, capabilities)
+        self.expect_finite = job.latents is None or all_ordinary([job.latents])
         self._latent = latent_sampling(capabilities.latent_size, capabilities.prior, job.sampler, job.truncation)
-        self._label = (
-            None
-            if capabilities.label_count is None or job.labels is not None
-            else label_sampling(capabilities.label_count)
-        )
-        self._codes = capabilities.codes
-        self.labels = job.labels if self._label is None else np.empty(len(self), np.int64)
-        self.codes: NDArray[np.float64] | None = None
+        self.labels, self._label = job.labels, None
+        if capabilities.label_count is not None and job.labels is None:
+            self.labels, self._label = np.empty(len(self), np.int64), label_sampling(capabilities.label_count)
+        self.codes, self._code_spec = job.codes, capabilities.codes
         if capabilities.codes is not None:
             left_out = np.full((len(self), capabilities.codes.count), np.nan)
             self.codes = left_out if job.codes is None else job.codes.copy()
 
     def __len__(self) -> int:
         """N."""
-        return len(self._given)
+        return len(self._origin)
 
     @property
     def conditioning(self) -> dict[Role, Array]:
-        """What the samples were drawn for, by role: what a discriminator may be told of them."""
-        given: dict[Role, Array | None] = {"label": self.labels, "condition": self._job.conditions}
-        return {role: values for role, values in given.items() if values is not None}
+        """Labels and conditions, by role: what a discriminator may take beside the samples."""
+        columns: dict[Role, Array | None] = {"label": self.labels, "condition": self._job.conditions}
+        return {role: values for role, values in columns.items() if values is not None}
 
     def write(self, start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
-        """Write what is known of samples `start` … `stop` − 1.
-
-        Args:
-            start: the first sample.
-            stop: behind the last.
-            rows: by role, [n, …] each.
-
-        Returns:
-            What is left, to be drawn from seeds.
-        """
+        """As `Inputs.write`."""
         place = slice(start, stop)
-        draws = self._latents(place, rows["latent"])
+        pending = self._write_latents(place, rows["latent"])
         if self._job.conditions is not None:
             rows["condition"][:] = self._job.conditions[place]
-        if self.labels is not None:
-            draws += self._labels(place, self.labels[place], rows["label"])
-        if self.codes is not None and self._codes is not None:
-            draws += self._code_rows(place, self.codes[place], self._codes, rows["code"])
-        return draws
+        if self._label is not None and self.labels is not None:
+            take = _copy_to(self.labels[place], rows["label"])
+            pending.append(PendingSample(self._label, self._seeds(place), None, take))
+        elif self.labels is not None:
+            rows["label"][:] = self.labels[place]
+        if self.codes is not None and self._code_spec is not None:
+            pending += self._write_codes(place, self.codes[place], self._code_spec, rows["code"])
+        return pending
 
-    def _latents(self, place: slice, rows: Array) -> list[PendingSample]:
-        given, path, candidates = self._given[place], self._job.path, self._job.candidates
+    def _write_latents(self, place: slice, rows: Array) -> list[PendingSample]:
+        origin, path, candidates = self._origin[place], self._job.path, self._job.candidates
         if self._job.latents is not None:
-            rows[:] = given
+            rows[:] = origin
             return []
         if path is None:
-            seeds = given.astype(np.uint64, copy=False)
-            return [PendingSample(self._latent, seeds, None if candidates is None else candidates[place], _into(rows))]
-        positions, curve = given.astype(np.float64, copy=False), path.curve
+            seeds, chosen = origin.astype(np.uint64, copy=False), None if candidates is None else candidates[place]
+            return [PendingSample(self._latent, seeds, chosen, _copy_to(rows))]
+        positions, curve = origin.astype(np.float64, copy=False), path.curve
 
-        def walk(ends: Array) -> None:
+        def interpolate(ends: Array) -> None:
             first, last = ends.astype(np.float32, copy=False)
             rows[:] = between(first, last, positions, curve)
 
-        return [PendingSample(self._latent, np.array([path.first, path.last], np.uint64), None, walk)]
+        return [PendingSample(self._latent, np.array([path.first, path.last], np.uint64), None, interpolate)]
 
-    def _labels(self, place: slice, labels: NDArray[np.int64], rows: Array) -> list[PendingSample]:
-        """Labels: `labels` and `rows` are told the same."""
-        if self._label is None:
-            rows[:] = labels
-            return []
-        return [PendingSample(self._label, self._seeds(place), None, _into(labels, rows))]
-
-    def _code_rows(self, place: slice, codes: NDArray[np.float64], spec: CodeSpec, rows: Array) -> list[PendingSample]:
-        """Codes: those that were left out of `codes` are told to it, and all of them to `rows`."""
+    def _write_codes(
+        self, place: slice, codes: NDArray[np.float64], spec: CodeSpec, rows: Array
+    ) -> list[PendingSample]:
+        """Write codes [n, Q] as tensors; those that are NaN are drawn first, into `codes` too."""
         left_out = np.isnan(codes)
         if not left_out.any():
             rows[:] = code_tensor(codes, spec)
@@ -215,14 +209,12 @@ class GeneratorInputs:
         return [PendingSample(code_sampling(spec), self._seeds(place), None, complete)]
 
     def _seeds(self, place: slice) -> Seeds:
-        """Whose labels and codes they are."""
-        given, path = self._given[place], self._job.path
-        return given.astype(np.uint64, copy=False) if path is None else np.full(len(given), path.first, np.uint64)
+        """The seeds [n] that labels and codes are drawn from."""
+        origin, path = self._origin[place], self._job.path
+        return origin.astype(np.uint64, copy=False) if path is None else np.full(len(origin), path.first, np.uint64)
 
 
-def _into(*places: Array) -> Callable[[Array], None]:
-    """Writes drawn rows to each of these places."""
-
+def _copy_to(*places: Array) -> Callable[[Array], None]:
     def take(drawn: Array) -> None:
         for rows in places:
             rows[:] = drawn

@@ -1,13 +1,6 @@
-"""From a package's bytes to graphs that may serve: roles held, sessions made, everything proven.
+"""Loads a package: makes its sessions and verifies them, which takes seconds and runs on a thread of its own."""
 
-    PackageGraphs ─▶ roles ─▶ ONNX Runtime or OpenVINO ─▶ proven runners ─▶ VerifiedPackage
-
-It takes seconds and runs on a thread of its own, so it knows nothing of the event loop, of queues or of jobs.
-
-Shapes: C channels, H height, W width.
-"""
-
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.engine.backends.base import InstanceGroup
@@ -16,21 +9,20 @@ from service.engine.config import Runtime
 from service.engine.loading.batch_invariance import VerificationSpec
 from service.engine.loading.instances import onnxruntime_instances, openvino_instances
 from service.engine.loading.signature import Tensors, tensors_by_role
-from service.engine.model_spec import DensityRatio, GraphReport, GraphSpec, PackageGraphs
+from service.engine.model_spec import DensityRatio, GraphKind, GraphReport, GraphSpec, PackageGraphs
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedGraph:
-    """A graph that showed what it must.
+    """A graph that may serve.
 
     Attributes:
         instances: loaded and warm.
         inputs: by role.
         outputs: by role.
-        report: what it showed.
+        report: of its verification.
         batch_coupled: as in `GraphSpec`.
-        pack: likewise.
-        density_ratio: likewise.
+        density_ratio: as in `GraphSpec`.
     """
 
     instances: InstanceGroup
@@ -38,51 +30,49 @@ class VerifiedGraph:
     outputs: Tensors
     report: GraphReport
     batch_coupled: bool
-    pack: int
     density_ratio: DensityRatio | None
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedPackage:
-    """A package that may serve.
+    """A package that may serve: the graphs that it has, the generator always."""
 
-    Attributes:
-        generator: noise → sample and pixels.
-        discriminator: sample → logit, where it has one.
-        encoder: sample → latent or codes, where it has one.
-    """
+    graphs: Mapping[GraphKind, VerifiedGraph]
 
-    generator: VerifiedGraph
-    discriminator: VerifiedGraph | None
-    encoder: VerifiedGraph | None
+    @property
+    def generator(self) -> VerifiedGraph:
+        """Latents → sample and, for images, pixels."""
+        return self.graphs["generator"]
+
+    @property
+    def discriminator(self) -> VerifiedGraph | None:
+        """Sample → logit, where there is one."""
+        return self.graphs.get("discriminator")
+
+    @property
+    def encoder(self) -> VerifiedGraph | None:
+        """Sample → latent, codes or both, where there is one."""
+        return self.graphs.get("encoder")
 
 
 def load_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits) -> VerifiedPackage:
-    """Make and prove a package's sessions.
-
-    Args:
-        package: its graphs.
-        runtime: how to make sessions.
-        limits: how many samples may run together.
+    """Make and verify a package's sessions.
 
     Raises:
         GraphRefused: the backend cannot load a graph, or its tensors are not the stated ones.
         GoldenMismatch: a graph does not reproduce what its exporter saw.
     """
-
-    def proven(name: str, spec: GraphSpec) -> VerifiedGraph:
-        verification = VerificationSpec(spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
-        instances, report = _backend(runtime)(name, runtime, verification)
-        return VerifiedGraph(
-            instances, *tensors_by_role(spec), report, spec.batch_coupled, spec.pack, spec.density_ratio
-        )
-
-    return VerifiedPackage(
-        generator=proven("generator", package.generator),
-        discriminator=None if package.discriminator is None else proven("discriminator", package.discriminator),
-        encoder=None if package.encoder is None else proven("encoder", package.encoder),
-    )
-
-
-def _backend(runtime: Runtime) -> Callable[[str, Runtime, VerificationSpec], tuple[InstanceGroup, GraphReport]]:
-    return onnxruntime_instances if runtime.backend == "onnxruntime" else openvino_instances
+    load = onnxruntime_instances if runtime.backend == "onnxruntime" else openvino_instances
+    specs: dict[GraphKind, GraphSpec | None] = {
+        "generator": package.generator,
+        "discriminator": package.discriminator,
+        "encoder": package.encoder,
+    }
+    graphs: dict[GraphKind, VerifiedGraph] = {}
+    for kind, spec in specs.items():
+        if spec is not None:
+            verification = VerificationSpec(spec, package.tolerances, limits.max_batch_samples, runtime.reproducibility)
+            instances, report = load(kind, runtime, verification)
+            inputs, outputs = tensors_by_role(spec)
+            graphs[kind] = VerifiedGraph(instances, inputs, outputs, report, spec.batch_coupled, spec.density_ratio)
+    return VerifiedPackage(graphs)

@@ -19,7 +19,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from service import __version__
-from service.logs import write_by_turns
 from service.server.connections import ConnectionLimits, limited
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
@@ -69,7 +68,6 @@ class DrainingServer(uvicorn.Server):
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         logger.info("listening", host=host, port=port, pid=os.getpid(), version=__version__)
         _collect_rarely()
-        write_by_turns(asyncio.get_running_loop())
         self._ending = asyncio.create_task(self._end())
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             # A closed terminal ends the service as SIGTERM does, unless it was told to overlook that (nohup).
@@ -138,10 +136,7 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
             logger.error("cannot start", host=settings.host, port=settings.port, reason=error.strerror)  # noqa: TRY400
             return CANNOT_START
     server = DrainingServer(config, lifecycle, settings.drain_timeout_s, lifeline)
-    try:
-        server.run(sockets=None if listener is None else [listener])
-    finally:
-        write_by_turns(None)
+    server.run(sockets=None if listener is None else [listener])
     logger.info("ended", state=lifecycle.state)
     return CANNOT_START if lifecycle.state == "failed" or not server.started else 0
 

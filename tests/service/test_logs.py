@@ -1,6 +1,5 @@
 """Lines as a collector reads them: one object each, whoever writes, with the names of the request that is answered."""
 
-import asyncio
 import io
 import json
 import logging
@@ -85,6 +84,13 @@ def test_no_value_keeps_a_line_from_being_written(stream: io.StringIO, value: ob
     assert line["event"] == "odd"
 
 
+def test_a_library_whose_arguments_do_not_fit_its_message_is_named(stream: io.StringIO) -> None:
+    logs.configure("json", "info", stream)
+    logging.getLogger("library").warning("%d bytes", "seven")
+    assert "library" in stream.getvalue()
+    assert len(stream.getvalue().splitlines()) == 1
+
+
 def test_people_are_given_columns(stream: io.StringIO) -> None:
     logs.configure("console", "info", stream)
     structlog.get_logger().info("listening", port=8000)
@@ -92,31 +98,6 @@ def test_people_are_given_columns(stream: io.StringIO) -> None:
     assert "listening" in stream.getvalue()
     assert "port=8000" in stream.getvalue()
     assert "so are libraries" in stream.getvalue()
-
-
-def test_lines_of_a_turn_are_written_at_its_end_but_trouble_at_once(stream: io.StringIO) -> None:
-    logs.configure("json", "info", stream)
-    logger = structlog.get_logger()
-
-    async def scenario() -> None:
-        logs.write_by_turns(asyncio.get_running_loop())
-        logger.info("first")
-        logger.info("second")
-        assert lines(stream) == []
-        await asyncio.sleep(0)
-        assert [line["event"] for line in lines(stream)] == ["first", "second"]
-        logger.info("third")
-        logger.warning("trouble")
-        assert [line["event"] for line in lines(stream)][2:] == ["third", "trouble"]
-        await asyncio.to_thread(logger.info, "of another thread")
-        assert lines(stream)[-1]["event"] == "of another thread"
-        logger.info("last")
-        logs.write_by_turns(None)
-        assert lines(stream)[-1]["event"] == "last"
-        logger.info("after")
-        assert lines(stream)[-1]["event"] == "after"
-
-    asyncio.run(scenario())
 
 
 @pytest.fixture
@@ -135,24 +116,6 @@ def test_no_line_is_worth_an_error_and_what_is_dropped_is_counted(stream: io.Str
     structlog.get_logger().error("own")
     logging.getLogger("library").warning("a library's")
     assert counted == [1, 1, 1]
-
-
-def test_lines_of_a_turn_that_cannot_be_written_are_not_kept(stream: io.StringIO, full: TextIO) -> None:
-    logs.configure("json", "info", full)
-    counted: list[float] = []
-    logs.count_dropped(counted.append)
-
-    async def turn() -> None:
-        logs.write_by_turns(asyncio.get_running_loop())
-        for _ in range(3):
-            structlog.get_logger().info("one")
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert sum(counted) == 3
-        logs.write_by_turns(None)
-
-    asyncio.run(turn())
-    assert sum(counted) == 3
 
 
 def test_after_a_torn_line_the_next_begins_anew(stream: io.StringIO) -> None:

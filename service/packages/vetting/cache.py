@@ -1,14 +1,14 @@
-"""What passed the vetting, remembered on disk, so that the next start need not find it out again.
+"""Remembers on disk which graphs passed vetting, so that the next start does not vet them again.
 
-    cache folder/vetted/SHA-256 of all that a verdict depends on      an empty file: it passed
+    CACHE_DIR/vetted/SHA-256 of all that a verdict depends on      an empty file: the graph passed
 
-A verdict depends on the graph's bytes and what its manifest states of them, on who judges (this service's own code,
-the libraries below it) and on what the judge may use; change any, and the graph is vetted anew. Only what passed is
+A verdict depends on the graph's bytes, what its manifest states of them, the code that judges (the service's own, and
+the libraries below it) and the limits of the child; if any of them changes, the graph is vetted anew. Refusals are not
 remembered.
 
-Whoever could write here could have any graph pass. So the folder and every file in it must belong to this user and be
-writable by nobody else, which is asked of what was opened and not of its name; a folder that is not so is not used,
-and the service only starts more slowly.
+A user who could write here could make any graph pass. So the folder and every file in it must belong to this user and
+be writable by no other, which is checked on the opened file and not by name. A folder that fails the check is not
+used; the service then only starts more slowly.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ class VettingCache:
     """Remembers what passed.
 
     Args:
-        cache_dir: where, `~` being this user's home; made where it is missing.
-        limits: what the judge may use.
+        cache_dir: `~` is this user's home; created where it is missing.
+        limits: of the child that vets.
     """
 
     def __init__(self, cache_dir: Path, limits: VettingLimits) -> None:
@@ -49,11 +49,7 @@ class VettingCache:
         self._limits = limits
 
     def passed(self, identities: frozenset[str]) -> frozenset[str]:
-        """Answer which of these passed before.
-
-        Args:
-            identities: each of a graph's bytes and what is stated of them.
-        """
+        """Which of these passed before; an identity stands for a graph's bytes and what is stated of them."""
         with suppress(OSError), self._opened() as folder:
             return frozenset(identity for identity in identities if _is_ours(self._name(identity), folder))
         return frozenset()
@@ -87,7 +83,7 @@ class VettingCache:
             os.close(folder)
 
     def _name(self, identity: str) -> str:
-        return hashlib.sha256(f"{identity}\n{self._limits}\n{_judge()}".encode()).hexdigest()
+        return hashlib.sha256(f"{identity}\n{self._limits}\n{_code_hash()}".encode()).hexdigest()
 
 
 def _is_ours(name: str, folder: int) -> bool:
@@ -103,8 +99,8 @@ def _is_private(found: os.stat_result) -> bool:
 
 
 @cache
-def _judge() -> str:
-    """What identifies the judge: our own code, and the versions of all that it looks and runs with."""
+def _code_hash() -> str:
+    """Hash of the code that judges: the service's own, and the versions of the libraries that it uses."""
     versions = sys.version, np.__version__, onnxruntime.__version__, importlib.metadata.version("onnx")
     seen = hashlib.sha256("\n".join(versions).encode())
     for module in sorted(Path(service.__path__[0]).rglob("*.py")):

@@ -1,9 +1,4 @@
-"""Having graphs vetted: a child process looks inside them, and its word, or its death, is the verdict.
-
-The service itself never parses a graph that has not been vetted. This side starts the child with a bare environment,
-writes the graphs' bytes to it, and waits no longer than it must; `vetting_child.py` says what is checked, and
-`canary.py` how a graph is run there once. The bytes that were vetted are the bytes that the engine gets.
-"""
+"""Validates ONNX graphs in a sandboxed child process; a crash or a timeout counts as a refusal (see `child.py`)."""
 
 import asyncio
 import json
@@ -33,7 +28,7 @@ class VettingLimits:
     """What the child may use.
 
     Attributes:
-        timeout_s: seconds, of the clock and of the processor, for all graphs together.
+        timeout_s: wall time and CPU time, for all graphs together.
         memory_bytes: address space.
     """
 
@@ -64,17 +59,15 @@ def _request(graphs: Sequence[tuple[Graph, bytes]]) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """Where our own code is, and nothing that an operator's shell may hold."""
+    """Where our own code is; no variable of the service's environment, which may hold secrets."""
     return {"PYTHONPATH": str(Path(service.__path__[0]).parent), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 async def vet(graphs: Sequence[tuple[Graph, bytes]], limits: VettingLimits) -> None:
-    """Have the graphs of a package vetted in one child process.
-
-    Cancelling kills the child.
+    """Vet the graphs of a package in one child process; cancelling kills it.
 
     Args:
-        graphs: what the manifest says of each, and its verified bytes.
+        graphs: what the manifest says of each, and its verified bytes, which are those that the engine gets.
         limits: what the child may use.
 
     Raises:

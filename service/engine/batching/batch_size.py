@@ -1,16 +1,15 @@
-"""How many samples the next run takes, and on how many cores: pure arithmetic on what runs cost here.
+"""Size of the next run, and whether it uses one core or all, from the measured costs of runs.
 
-    waiting │ free workers │ nothing else runs        chosen
-    ────────┼────────────┼──────────────────        ───────────────────────────────────────────────
-       1    │     2      │       yes                 all_cores: both cores on one sample, the shortest wait
-      16    │     2      │       yes                 8 single_thread, and the other worker takes the other 8
-      16    │     1      │       no                  16 single_thread
-     500    │     1      │       no                  the smallest size that wastes nothing, single_thread
+    waiting │ free workers │ no other run        chosen
+    ────────┼──────────────┼──────────────       ─────────────────────────────────────────────────────
+       1    │      2       │     yes             1 on all cores: the shortest latency
+      16    │      2       │     yes             8 on one core; the other worker takes the other 8
+      16    │      1       │     no              16 on one core
+     500    │      1       │     no              the largest size that pays, on one core
 
-On a CPU two runs of one thread beat one run of two threads, so cores are shared out by workers while there is enough
-for all of them; intra-op threads serve the caller who is alone. A batch is no larger than pays: beyond that it would
-only make everybody behind it wait longer. Where costs are not known, work is split evenly and sizes are as large as
-they may be.
+On a CPU two runs of one thread beat one run of two threads, so cores are shared out between workers while there is
+enough for all of them; a run on all cores serves the request that is alone. A batch is no larger than pays, since every
+request behind it waits for it. Where costs are unknown, work is split evenly, and sizes are as large as allowed.
 """
 
 from bisect import bisect_right
@@ -20,99 +19,85 @@ from types import MappingProxyType
 Costs = Mapping[int, float]
 
 NOT_KNOWN: Costs = MappingProxyType({})
-# What a second worker costs: its waking, and the Python of one batch more. On two cores a request alone took 62 to
-# 75 us of CPU there; rounded up, since below it another worker only adds work.
+# Waking a second worker, and the Python of one more batch: splitting that saves less does not pay.
 HAND_OVER_S = 100e-6
-# What a worker does in Python for a sample; two workers cannot do that side by side.
+# Python of a worker per sample; the interpreter lock keeps two workers from doing it side by side.
 SAMPLE_S = 12e-6
-# Forty times what a worker loses between two runs beside an event loop that answers a thousand requests a second: it
-# draws inputs, hands out results and waits for the interpreter, measured as 0.3 ms. A longer run gains a fortieth at
-# most, and loses it again where the batch outgrows the caches: of 1.25 ms a sample, runs of 10 and of 20 ms gave 3 to
-# 5 % more samples a second than runs of 41 ms, and a p99 a tenth shorter.
+# Forty times the 0.3 ms of Python between two runs: longer runs gain a fortieth at most, and lose it in the caches.
 LONG_ENOUGH_S = 12e-3
-# Unless a larger batch gives more than this many times its samples a second; less may be the noise of the costs, by
-# which no start should choose other sizes than the last.
-CHEAPER = 1.05
-# A small run may cost so many times more a sample and still be run by itself, so that those in it need not wait for a
-# large one: on processors one sample costs 0.99 to 1.05 times what each of 64 does, on a GPU fifty times.
-AS_CHEAP = 1.25
+# A larger size must give this many times the samples per second; less may be noise, and starts would differ.
+LEAST_GAIN = 1.05
+# A small run may cost this much more per sample than the largest and still run by itself, so that it need not wait.
+LARGEST_LOSS = 1.25
 
 
 class BatchSizer:
     """The batch sizes of one graph.
 
     Args:
-        buckets: that serve, ascending; at least one.
-        single_thread_s: bucket → seconds of a run on one core; of every bucket, or empty where they are not known.
+        buckets: allowed batch sizes, ascending; at least one.
+        single_thread_s: bucket → seconds of a run on one core; of every bucket, or empty where unknown.
         all_cores_s: bucket → seconds of a run on all cores; empty where there are none.
+
+    Attributes:
+        largest: the most samples that are worth running together.
     """
 
     def __init__(
         self, buckets: Sequence[int], single_thread_s: Costs = NOT_KNOWN, all_cores_s: Costs = NOT_KNOWN
     ) -> None:
-        self._single_thread_s = single_thread_s
-        self._all_cores_s = all_cores_s
+        self.single_thread_s = single_thread_s
+        self.all_cores_s = all_cores_s
         self._buckets = tuple(buckets[: self._worthwhile(buckets)])
-
-    @property
-    def largest(self) -> int:
-        """The most samples that are worth running together."""
-        return self._buckets[-1]
+        self.largest = self._buckets[-1]
 
     @property
     def pays_to_hand_over(self) -> bool:
-        """Whether a run takes longer than what is around it, so that a second worker has something to do meanwhile."""
-        return not self._single_thread_s or self._single_thread_s[self.largest] > HAND_OVER_S + SAMPLE_S * self.largest
-
-    def run_s(self, size: int, *, all_cores: bool) -> float | None:
-        """Seconds of a run of so many rows; None where costs are not known."""
-        return (self._all_cores_s if all_cores else self._single_thread_s).get(size)
+        """Whether a run takes longer than the Python around it, so that a second worker has something to overlap."""
+        return not self.single_thread_s or self.single_thread_s[self.largest] > HAND_OVER_S + SAMPLE_S * self.largest
 
     def fitting(self, available: int) -> int:
         """The largest size that `available` samples fill, else the smallest."""
         return self._buckets[max(bisect_right(self._buckets, available) - 1, 0)]
 
-    def pay_alone(self, samples: int) -> bool:
-        """Whether so few samples cost hardly more by themselves than in the largest run; not if that is unknown."""
-        size = self.fitting(samples)
-        if not self._single_thread_s:
+    def pays_alone(self, samples: int) -> bool:
+        """Whether so few samples cost hardly more by themselves than in the largest run; no where unknown."""
+        if not self.single_thread_s:
             return False
-        return self._single_thread_s[size] / size <= AS_CHEAP * self._single_thread_s[self.largest] / self.largest
+        size = self.fitting(samples)
+        return self.single_thread_s[size] / size <= LARGEST_LOSS * self.single_thread_s[self.largest] / self.largest
 
     def choose(self, available: int, free: int, *, alone: bool) -> tuple[int, bool]:
         """Choose the next run.
 
         Args:
             available: samples that wait, at least 1.
-            free: workers that could take them, at least 1, the asking one among them.
+            free: workers that could take them, the asking one included.
             alone: whether no other run is in progress.
 
         Returns:
-            Its rows: the largest bucket that is full, else the smallest; and whether it is all_cores.
+            Its rows, the largest bucket that is full, else the smallest; and whether it uses all cores.
         """
-        whole = self.fitting(available)
-        share = self.fitting(-(-available // free))
-        split = share < whole and self._saved_s(whole, share) > HAND_OVER_S
-        single_thread = share if split else whole
-        if alone and available <= whole and self._is_faster_wide(whole, single_thread):
-            return whole, True
-        return single_thread, False
+        size = whole = self.fitting(available)
+        if free > 1:
+            share = self.fitting(-(-available // free))
+            if share < whole and self._saved_s(whole, share) > HAND_OVER_S:
+                size = share
+        if alone and available <= whole and whole in self.all_cores_s:
+            others_wake_s = HAND_OVER_S if size < whole else 0.0
+            if self.all_cores_s[whole] < self.single_thread_s[size] + others_wake_s:
+                return whole, True
+        return size, False
 
     def _saved_s(self, whole: int, share: int) -> float:
-        """How much sooner a share is done than the whole; where costs are not known, much."""
-        return self._single_thread_s[whole] - self._single_thread_s[share] if self._single_thread_s else float("inf")
-
-    def _is_faster_wide(self, whole: int, single_thread: int) -> bool:
-        if whole not in self._all_cores_s:
-            return False
-        others_wake_s = HAND_OVER_S if single_thread < whole else 0.0
-        return self._all_cores_s[whole] < self._single_thread_s[single_thread] + others_wake_s
+        """How much sooner a share is done than the whole; infinite where costs are unknown."""
+        return self.single_thread_s[whole] - self.single_thread_s[share] if self.single_thread_s else float("inf")
 
     def _worthwhile(self, buckets: Sequence[int]) -> int:
         """How many of the buckets, from the smallest, are worth having."""
-        rates = [size / self._single_thread_s[size] for size in buckets] if self._single_thread_s else []
+        rates = [size / self.single_thread_s[size] for size in buckets] if self.single_thread_s else []
         for count, rate in enumerate(rates, 1):
-            is_long_enough = self._single_thread_s[buckets[count - 1]] >= LONG_ENOUGH_S
-            if is_long_enough and max(rates[count:], default=0.0) <= CHEAPER * rate:
+            is_long_enough = self.single_thread_s[buckets[count - 1]] >= LONG_ENOUGH_S
+            if is_long_enough and max(rates[count:], default=0.0) <= LEAST_GAIN * rate:
                 return count
         return len(buckets)

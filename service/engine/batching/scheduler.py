@@ -1,30 +1,29 @@
-"""Which waiting samples run next, and who is turned away: the pure core of the batcher.
+"""Which waiting samples run next, and which requests are refused: the scheduling algorithm.
 
 It holds numbers only: no task, no tensor, no clock. Each call is told the time, so equal calls give equal batches.
 
-    admit ──▶ [ waiting, in the order of their ideal finish ] ──take──▶ Batch(slices of requests, bucket)
+    admit ──▶ [ waiting, in the order of their virtual finish ] ──take──▶ Batch(slices of requests, bucket)
 
-*Fair between requests.* Imagine a server that gives every waiting request an equal share at every instant, and note
-when each would be done: that is its ideal finish, and batches are filled in this order. So one sample that arrives
-behind 1,024 goes into the next batch; equal requests are served in the order they came, rather than all finish late
-together, which under overload would lose every deadline at once; and nobody is done later than with equal shares, but
-for the batch in progress.
+*Fair.* Under processor sharing every waiting request gets an equal share of the server at every instant; when each
+would be done is its virtual finish, and batches are filled in this order. So one sample that arrives behind 1,024 is in
+the next batch; equal requests are served in the order of arrival, rather than all finish late together, which under
+overload would miss every deadline; and no request is done later than with equal shares, but for the batch in progress.
 
-*Never waiting for more.* Whatever is queued when a worker is free goes out at once, shared out between the workers that
-are free (`batching/batch_size.py` says in what sizes); a bucket is padded only where no smaller one is allowed.
-Under load batches grow by themselves.
+*Work-conserving.* Whatever is queued when a worker is free runs at once, shared out between the free workers
+(`batching/batch_size.py` says in what sizes); a bucket is padded only where no smaller one is allowed. Under load,
+batches grow by themselves.
 
-*Nothing is computed for nobody.* By the time that runs take (`batching/run_times.py`) it is known on arrival
-whether a request can be done before its deadline behind those whose ideal finish is earlier; if not, it is refused at
-once, with the time after which the queue will be empty. What was let in and is overtaken is looked at again when its
-turn comes: what cannot be finished any more is not begun. So the machine's work goes to requests that are answered,
-however many come. What one batch more would finish is finished first where it would be late otherwise.
+*No wasted work.* From how long runs take (`batching/run_times.py`) it is known on arrival whether a request can be done
+before its deadline behind those of an earlier virtual finish; if not, it is refused at once, with the time after which
+the queue will be empty. A request that was admitted and then overtaken is checked again when its turn comes: what can
+no longer be done in time is not begun. What one more batch would finish goes first where it would be late otherwise.
 
 References:
     Friedman and Henderson, Fairness and efficiency in web server protocols (2003): never later than equal shares.
 """
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from operator import attrgetter
@@ -34,26 +33,28 @@ from service.engine.batching.batch_size import BatchSizer
 from service.engine.batching.run_times import RunTimes
 from service.errors import DeadlinePassed, QueueFull
 
+_TURN = attrgetter("turn")
+# Before any virtual finish.
+_FIRST = -1.0
+
 
 class ProcessorSharing:
-    """The ideal server. Its time is how many samples each request that waits has been given so far."""
+    """The ideal server. Its time is the number of samples that each waiting request has been given so far."""
 
     def __init__(self) -> None:
         self._time = 0.0
         self._finishes: list[float] = []  # ascending
 
     def finish_of(self, samples: int) -> float:
-        """The ideal finish of a request that would arrive now."""
+        """The virtual finish of a request that arrives now."""
         return self._time + samples
 
-    def arrive(self, samples: int) -> float:
-        """Note a request; returns its ideal finish."""
-        finish = self.finish_of(samples)
+    def add(self, finish: float) -> None:
+        """Add a request by its virtual finish."""
         bisect.insort(self._finishes, finish)
-        return finish
 
-    def leave(self, finish: float) -> None:
-        """Forget a request that will not be finished, unless the ideal server has finished it already."""
+    def remove(self, finish: float) -> None:
+        """Remove a request that will not be finished, unless the ideal server has finished it already."""
         place = bisect.bisect_left(self._finishes, finish)
         if self._finishes[place : place + 1] == [finish]:
             del self._finishes[place]
@@ -70,21 +71,16 @@ class ProcessorSharing:
             left -= until_the_next_finish
 
 
-_TURN = attrgetter("turn")
-# Before any ideal finish.
-_FIRST = -1.0
-
-
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
     """How much may run and wait.
 
     Attributes:
         max_batch_samples: in one session run.
-        queue_samples: waiting for one graph, of all requests together; what would pass it is refused.
+        queue_samples: waiting for one graph, of all requests together; a request that would pass it is refused.
         request_queue_samples: of one request in that queue at a time; the rest of a larger request follows as room is
             made, and neither fills the queue nor is refused half-way.
-        queue_wait_s: longest that a request may be expected to wait for its turn, in seconds.
+        queue_wait_s: longest expected wait of a request, in seconds.
     """
 
     max_batch_samples: int = 64
@@ -102,11 +98,11 @@ class Slice(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What to run now.
+    """The next run.
 
     Attributes:
         slices: of distinct requests; together at most `size` samples.
-        size: rows of the session run; those beyond the slices are padding.
+        size: rows of the run; those beyond the slices are padding.
         all_cores: whether it runs on all cores, as the only run.
     """
 
@@ -116,32 +112,36 @@ class Batch(NamedTuple):
 
 
 class SchedulerOutput(NamedTuple):
-    """What a worker that is free does now.
+    """What a free worker does now.
 
     Attributes:
-        batch: what to run; None to wait for the next arrival.
+        batch: the next run; None to wait for the next arrival.
         expired: tickets that cannot be done before their deadline; they have left the queue.
     """
 
     batch: Batch | None
-    expired: tuple[int, ...]
+    expired: Sequence[int]
+
+
+_NOTHING = SchedulerOutput(None, ())
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """A request with samples in the queue; its turn is its ideal finish, unless it was brought forward."""
+    """A request with samples in the queue.
+
+    Attributes:
+        left: samples that no batch has taken.
+        finish: its virtual finish.
+        turn: its place in the queue: the virtual finish, unless it was brought forward.
+    """
 
     ticket: int
     samples: int
     deadline: float | None
-    ideal_finish: float
+    left: int
+    finish: float
     turn: float
-    taken: int = 0
-
-    @property
-    def left(self) -> int:
-        """Samples that have not been taken."""
-        return self.samples - self.taken
 
 
 class Scheduler:
@@ -151,33 +151,32 @@ class Scheduler:
         limits: how much may wait.
         sizes: of the runs; None means that each request runs alone, whole and unpadded.
         workers: how many runs there may be at a time.
+
+    Attributes:
+        queued_samples: in the queue; of a large request only what it may hold at a time.
     """
 
     def __init__(self, limits: BatchLimits, sizes: BatchSizer | None, workers: int = 1) -> None:
+        self.queued_samples = 0
         self._limits = limits
         self._largest_held = min(limits.request_queue_samples, limits.queue_samples)
         self._sizes = sizes
+        self._largest_run = sizes.largest if sizes else 1
         self._workers = workers
         self._times = RunTimes(sizes, workers)
         self._tickets = count()
         self._queue: list[_Waiting] = []  # by turn, then by arrival
         self._by_ticket: dict[int, _Waiting] = {}
         self._begun: dict[int, _Waiting] = {}
-        self._queued_samples = 0
         self._left_samples = 0
         self._ideal = ProcessorSharing()
-
-    @property
-    def queued_samples(self) -> int:
-        """Samples in the queue; of a large request only what it may hold at a time."""
-        return self._queued_samples
 
     def admit(self, samples: int, deadline: float | None, now: float) -> int:
         """Let a request into the queue.
 
         Args:
-            samples: how many it asks for, at least 1.
-            deadline: when its caller stops waiting, on the clock of `now`; None never.
+            samples: at least 1.
+            deadline: when its caller stops waiting, on the clock of `now`; None means never.
             now: the time in seconds.
 
         Returns:
@@ -190,54 +189,64 @@ class Scheduler:
         if deadline is not None and deadline <= now:
             raise DeadlinePassed("the deadline passed before the request could be queued")
         held = min(samples, self._largest_held)
-        if self._queued_samples + held > self._limits.queue_samples:
+        if self.queued_samples + held > self._limits.queue_samples:
             raise self._full("the queue is full; try again later or ask for fewer samples")
-        self._times.forget_the_old(now)
-        self._refuse_late(samples, deadline, now)
+        self._times.forget_outdated(now)
+        finish = self._ideal.finish_of(samples)
+        self._refuse_late(samples, finish, deadline, now)
         ticket = next(self._tickets)
-        ideal_finish = self._ideal.arrive(samples)
-        waiting = _Waiting(ticket, samples, deadline, ideal_finish, turn=ideal_finish)
+        waiting = _Waiting(ticket, samples, deadline, samples, finish, turn=finish)
+        self._ideal.add(finish)
         bisect.insort(self._queue, waiting, key=_TURN)
         self._by_ticket[ticket] = waiting
-        self._queued_samples += held
+        self.queued_samples += held
         self._left_samples += samples
         return ticket
 
     def withdraw(self, ticket: int) -> None:
         """Take what is left of a request out of the queue, if anything: it was cancelled, was late, or failed."""
-        waiting = self._by_ticket.get(ticket)
-        if waiting is not None:
-            self._remove(waiting)
-            self._ideal.leave(waiting.ideal_finish)
+        waiting = self._by_ticket.pop(ticket, None)
+        if waiting is None:
+            return
+        del self._queue[self._place_of(waiting)]
+        self._begun.pop(ticket, None)
+        self.queued_samples -= min(waiting.left, self._largest_held)
+        self._left_samples -= waiting.left
+        if self._queue:
+            self._ideal.remove(waiting.finish)
+        else:
+            self._ideal = ProcessorSharing()
 
     def take(self, now: float, free: int = 1, *, alone: bool = False) -> SchedulerOutput:
         """Choose what a free worker does.
 
         Args:
             now: the time in seconds.
-            free: how many workers are, the asking one among them.
+            free: how many workers are, the asking one included.
             alone: whether no other run is in progress.
 
         Returns:
-            A batch that has left the queue, unless nothing waits; and the late requests met on the way.
+            A batch that has left the queue, unless nothing waits; and the late requests that were found.
         """
-        self._times.forget_the_old(now)
-        self._bring_forward(now)
+        if not self._queue:
+            return _NOTHING
+        self._times.forget_outdated(now)
+        if self._begun:
+            self._bring_forward(now)
         ready, expired = self._in_time(now, free)
-        for waiting in expired:
-            self.withdraw(waiting.ticket)
-        batch = self._fill(ready, free, alone) if ready else None
-        return SchedulerOutput(batch, tuple(waiting.ticket for waiting in expired))
+        for ticket in expired:
+            self.withdraw(ticket)
+        return SchedulerOutput(self._fill(ready, free, alone) if ready else None, expired)
 
     def ran(self, size: int, seconds: float, now: float, *, all_cores: bool = False) -> None:
         """Learn from a run; as `RunTimes.ran`."""
         self._times.ran(size, seconds, now, all_cores=all_cores)
 
     def expected_s(self, samples: int) -> float | None:
-        """Seconds that a request of so many samples would take behind all that wait; None where that is unknown."""
+        """Seconds that a request would take behind all that wait; None where that is unknown."""
         return self._times.seconds(self._left_samples, samples)
 
-    def _refuse_late(self, samples: int, deadline: float | None, now: float) -> None:
+    def _refuse_late(self, samples: int, finish: float, deadline: float | None, now: float) -> None:
         """Refuse a request that would wait too long, or not be done in time."""
         alone_s = self._times.seconds_alone(samples)
         if alone_s is None:
@@ -246,7 +255,7 @@ class Scheduler:
             raise DeadlinePassed("the samples take longer to compute than the deadline allows")
         if not self._queue:
             return
-        ahead = self._ahead_of(self._ideal.finish_of(samples))
+        ahead = self._ahead_of(finish)
         if (self._times.seconds(ahead, 0) or 0.0) > self._limits.queue_wait_s:
             raise self._full("the queue is too long; try again later")
         if deadline is not None and not self._can_do(ahead, samples, deadline, now):
@@ -256,15 +265,12 @@ class Scheduler:
         return QueueFull(message, self._times.seconds(self._left_samples, 0))
 
     def _bring_forward(self, now: float) -> None:
-        """Let what one batch more finishes go first, where those who overtook it would make it late."""
+        """Put requests first that one more batch finishes, where those that overtook them would make them late."""
+        if self._sizes is None:
+            return
         for waiting in self._begun.values():
             left, deadline = waiting.left, waiting.deadline
-            if (
-                deadline is None
-                or self._sizes is None
-                or left > self._workers * self._sizes.largest
-                or waiting.turn == _FIRST
-            ):
+            if deadline is None or left > self._workers * self._largest_run or waiting.turn == _FIRST:
                 continue
             if self._can_do(self._left_samples - left, left, deadline, now):  # even as the last
                 continue
@@ -274,7 +280,7 @@ class Scheduler:
                 bisect.insort(self._queue, waiting, key=_TURN)
 
     def _ahead_of(self, turn: float) -> int:
-        """Samples whose turn has come when a request of this turn has arrived last."""
+        """Samples whose turn comes before that of a request that arrives with this turn."""
         place = bisect.bisect_right(self._queue, turn, key=_TURN)
         if place <= len(self._queue) // 2:
             return sum([waiting.left for waiting in self._queue[:place]])
@@ -284,11 +290,11 @@ class Scheduler:
         seconds = self._times.seconds(ahead, samples)
         return deadline > now and (seconds is None or now + seconds <= deadline)
 
-    def _in_time(self, now: float, free: int) -> tuple[list[_Waiting], list[_Waiting]]:
+    def _in_time(self, now: float, free: int) -> tuple[list[_Waiting], tuple[int, ...]]:
         """The first requests that can fill every free worker, and those before them that cannot be done in time."""
         ready: list[_Waiting] = []
-        expired: list[_Waiting] = []
-        largest = self._sizes.largest if self._sizes else 1
+        expired: list[int] = []
+        largest = self._largest_run
         room = free * largest
         lone = free == self._workers and len(self._queue) == 1
         # Most are in the first run, and one estimate does for all of them.
@@ -312,52 +318,46 @@ class Scheduler:
                 ready.append(waiting)
                 ahead += left
             else:
-                expired.append(waiting)
-        return ready, expired
+                expired.append(waiting.ticket)
+        return ready, tuple(expired)
 
-    def _fill(self, ready: list[_Waiting], free: int, alone: bool) -> Batch:
+    def _fill(self, ready: Sequence[_Waiting], free: int, alone: bool) -> Batch:
         """Take the first of the queue, which are `ready`, as far as there is room."""
         available = sum([waiting.left for waiting in ready])
-        if self._sizes and available > self._sizes.largest:
-            # Who needs one run does not wait for it to be filled up by who needs many.
-            small = sum([waiting.left for waiting in ready if waiting.left <= self._sizes.largest])
-            if 0 < small < self._sizes.largest and self._sizes.pay_alone(small):
-                available = small
-        size, all_cores = self._sizes.choose(available, free, alone=alone) if self._sizes else (available, False)
+        if self._sizes is None:
+            size, all_cores = ready[0].left, False
+        else:
+            if available > self._largest_run:
+                # A request that needs one run does not wait for it to be filled up by one that needs many.
+                small = sum([waiting.left for waiting in ready if waiting.left <= self._largest_run])
+                if 0 < small < self._largest_run and self._sizes.pays_alone(small):
+                    available = small
+            size, all_cores = self._sizes.choose(available, free, alone=alone)
         slices = []
         room, whole = size, 0
         for waiting in ready:
             if room == 0:
                 break
-            start, left = waiting.taken, waiting.left
+            left = waiting.left
             samples = min(left, room)
-            waiting.taken += samples
+            start = waiting.samples - left
+            waiting.left -= samples
             room -= samples
             self._left_samples -= samples
-            self._queued_samples += min(left - samples, self._largest_held) - min(left, self._largest_held)
+            self.queued_samples += min(left - samples, self._largest_held) - min(left, self._largest_held)
             if samples == left:
                 del self._by_ticket[waiting.ticket]
                 self._begun.pop(waiting.ticket, None)
                 whole += 1
             else:
                 self._begun[waiting.ticket] = waiting
-            slices.append(Slice(waiting.ticket, start, waiting.taken))
+            slices.append(Slice(waiting.ticket, start, start + samples))
         del self._queue[:whole]
-        self._ideal.serve(size - room)
-        self._forget_if_empty()
+        if self._queue:
+            self._ideal.serve(size - room)
+        else:  # what the ideal server has left is of requests that were withdrawn or are done
+            self._ideal = ProcessorSharing()
         return Batch(tuple(slices), size, all_cores)
 
     def _place_of(self, waiting: _Waiting) -> int:
         return self._queue.index(waiting, bisect.bisect_left(self._queue, waiting.turn, key=_TURN))
-
-    def _remove(self, waiting: _Waiting) -> None:
-        del self._queue[self._place_of(waiting)]
-        del self._by_ticket[waiting.ticket]
-        self._begun.pop(waiting.ticket, None)
-        self._queued_samples -= min(waiting.left, self._largest_held)
-        self._left_samples -= waiting.left
-        self._forget_if_empty()
-
-    def _forget_if_empty(self) -> None:
-        if not self._queue:  # what the ideal server has left is of requests that were withdrawn or are done
-            self._ideal = ProcessorSharing()

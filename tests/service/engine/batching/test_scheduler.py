@@ -74,6 +74,13 @@ def test_without_buckets_each_request_runs_alone_and_whole() -> None:
     assert take(queue) == Batch((Slice(first, 0, 100),), 100)
 
 
+def test_without_buckets_free_workers_do_not_put_requests_into_one_batch() -> None:
+    queue = Scheduler(BatchLimits(), None, workers=2)
+    first, second = admit(queue, 1, 1)
+    assert queue.take(NOW, free=2).batch == Batch((Slice(first, 0, 1),), 1)
+    assert queue.take(NOW, free=1).batch == Batch((Slice(second, 0, 1),), 1)
+
+
 def test_an_empty_queue_waits() -> None:
     queue = policy()
     assert queue.take(NOW).batch is None

@@ -11,13 +11,13 @@ width. A sample is float32 [C, H, W] of an image, float32 [D] of a vector, and i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.model_spec import GraphKind, LoadReport, PackageGraphs, PackageKey
+from service.engine.model_spec import Capabilities, GraphKind, LoadReport, PackageGraphs, PackageKey
 from service.engine.statistics import GraphStatistics
 
 SamplerName = Literal["philox-1", "numpy-legacy"]
@@ -61,7 +61,7 @@ class Path:
 # Not frozen, as every field of a frozen dataclass is set by a call, and each request makes these two.
 @dataclass(slots=True, kw_only=True)
 class GenerateJob:
-    """PendingSample N samples from a package's generator.
+    """Draw N samples from a package's generator.
 
     Attributes:
         seeds: [N] uint64, one per sample; None when `latents` or a `path` are given.
@@ -80,6 +80,8 @@ class GenerateJob:
         want_logits: answer `logits`; of an image, those of its pixels, so that they equal the score of the caller's PNG
             bit for bit.
         timeout_s: seconds left for queueing and computing together; None is no limit.
+        checked_for: capabilities for which `check_generate` passed the job, so that it is not checked again; neither
+            copied by `dataclasses.replace` nor sent to another process.
     """
 
     package: PackageKey
@@ -97,6 +99,7 @@ class GenerateJob:
     want_sample: bool = False
     want_logits: bool = False
     timeout_s: float | None = None
+    checked_for: Capabilities | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

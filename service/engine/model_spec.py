@@ -3,7 +3,7 @@
 Shapes: Z latent coordinates, Q codes, K elements of the code tensor, G golden rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -251,15 +251,48 @@ class GraphReport:
     pixel_difference: PixelDifference | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a package can do for a job.
+
+    Attributes:
+        latent_size: Z.
+        prior: of each latent coordinate.
+        label_count: classes of a conditional package, else None.
+        codes: which the generator takes, else None.
+        condition_count: ids that the generator draws for, else None.
+        item_count: items that a sample is one of, else None.
+        sample_shape: of one sample, [C, H, W] of an image.
+        pixels_shape: [H, W, C] of an image, else None.
+        discriminator_conditioning: what the discriminator takes beside a sample: label, condition.
+        encoder_conditioning: what the encoder takes beside a sample.
+        largest_group: most samples in one ScoreJob, where they are judged together; None where they are not.
+    """
+
+    latent_size: int
+    prior: Prior
+    label_count: int | None
+    codes: CodeSpec | None
+    condition_count: int | None
+    item_count: int | None
+    sample_shape: tuple[int, ...]
+    pixels_shape: tuple[int, ...] | None
+    discriminator_conditioning: Collection[Role]
+    encoder_conditioning: Collection[Role]
+    largest_group: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class LoadReport:
     """What loading a package showed.
 
     Attributes:
         load_s: seconds from bytes to ready, golden replay and warm-up included.
+        capabilities: what it can be asked for.
     """
 
     generator: GraphReport
     discriminator: GraphReport | None
     encoder: GraphReport | None
     load_s: float
+    capabilities: Capabilities

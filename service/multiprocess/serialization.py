@@ -115,7 +115,7 @@ def _errors(kind: type[GanymedeError]) -> Iterator[type[GanymedeError]]:
 
 
 _FIELDS: Final = {
-    kind: tuple((field.name, field.default) for field in dataclasses.fields(kind))
+    kind: tuple((field.name, field.default) for field in dataclasses.fields(kind) if field.init)
     for spoken in _SPOKEN
     for kind in _dataclasses_in(spoken)
 }

@@ -7,10 +7,25 @@ W width, D numbers of a vector.
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from service.engine.model_spec import CodeSpec, Prior, TensorSpec
+from service.engine.model_spec import Capabilities, CodeSpec, Prior, TensorSpec
 
 Kind = Literal["image", "vector", "item"]
 Bounds = tuple[float, float]
+
+# Of an unconditional package of small grey images.
+PLAIN = Capabilities(
+    latent_size=3,
+    prior="standard_normal",
+    label_count=None,
+    codes=None,
+    condition_count=None,
+    item_count=None,
+    sample_shape=(1, 4, 5),
+    pixels_shape=(4, 5, 1),
+    discriminator_conditioning=frozenset(),
+    encoder_conditioning=frozenset(),
+    largest_group=None,
+)
 
 
 class ToyOptions(TypedDict, total=False):

@@ -123,16 +123,16 @@ def columns_of(plan: GeneratePlan, place: slice, samples: Samples, parts: Contex
     codes, classes = plan.package.manifest.codes, plan.package.manifest.labels
     realness = realness_of(plan.package, samples, parts)
     columns: Columns = {}
-    if plan.seeds is not None:
-        columns["seed"] = plan.seeds[place].tolist()
+    if plan.job.seeds is not None:
+        columns["seed"] = plan.job.seeds[place].tolist()
     if samples.labels is not None:
         columns["label"] = labels = samples.labels.tolist()
         if classes is not None:
             columns["label_name"] = [classes.names[label] for label in labels]
     if samples.codes is not None and codes is not None:
         columns["codes"] = [name_codes(row, codes) for row in samples.codes.tolist()]
-    if plan.conditions is not None:
-        columns["condition"] = plan.conditions[place].tolist()
+    if plan.job.conditions is not None:
+        columns["condition"] = plan.job.conditions[place].tolist()
     if realness is not None:
         columns["realness"] = list(realness)
     return columns

@@ -1,8 +1,6 @@
-"""Drawn samples as the caller asked for them: JSON, one image or a contact sheet, NPY, ZIP.
+"""Generated samples in the form asked for: JSON, one image or a contact sheet, NPY, ZIP.
 
-Every form starts from the same drawing and differs only in what it writes. What is small is whole and stands here
-(JSON, images); what may be large is a stream (`streamed_answers.py`). JSON says what the samples depend on in its
-body, the other forms in headers.
+JSON states its provenance in the body, the other forms in headers.
 
 Shapes: N samples, C channels, H height, W width.
 """
@@ -27,32 +25,25 @@ from service.packages.registry import ServedPackage
 
 # Proxies refuse headers of more than 4 to 8 KiB.
 MAX_LIST_HEADER_BYTES = 4096
-# Whose headers are remembered; a service has a few.
+# Packages whose headers are cached; a service has a few.
 KNOWN_PACKAGES = 128
 
 
 def is_streamed(plan: GeneratePlan, media: Media) -> bool:
-    """Whether the answer to a drawing begins before it is complete."""
+    """Whether a response begins before it is complete."""
     if media.name == "npy":
         return plan.count > 1 and plan.count > plan.chunk_samples
     return media.name == "zip"
 
 
 async def respond(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
-    """Draw samples and write them.
-
-    Args:
-        plan: what to draw.
-        media: the form of the answer.
-        parts: the running service.
-        budget: what the engine may take.
-    """
+    """Draw samples and respond with them in any form."""
     match media.name:
         case "json":
-            return await _json(plan, media, parts, budget)
+            return await _respond_json(plan, media, parts, budget)
         case "npy":
             if not is_streamed(plan, media):
-                return await _array(plan, media, parts, budget)
+                return await _respond_array(plan, media, parts, budget)
             header = npy_file_header(plan)
             length = len(header) + plan.count * plan.sample_bytes
             return SampleStream(
@@ -67,21 +58,21 @@ async def respond(plan: GeneratePlan, media: Media, parts: Context, budget: Time
             return await respond_file(plan, media, parts, budget)
 
 
-async def _whole(plan: GeneratePlan, parts: Context, budget: TimeBudget) -> Samples:
-    return await parts.engine.submit(plan.job(budget.timeout_s))
+async def _draw(plan: GeneratePlan, parts: Context, budget: TimeBudget) -> Samples:
+    plan.job.timeout_s = budget.timeout_s
+    return await parts.engine.submit(plan.job)
 
 
-async def _array(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
-    """Draw samples that one job holds, and send them as they are behind the header of their file."""
-    samples = await _whole(plan, parts, budget)
+async def _respond_array(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
+    samples = await _draw(plan, parts, budget)
     rows = np.ascontiguousarray(rows_of(samples)).data.cast("B")
     return SampleFile((npy_file_header(plan), rows), media.media_type, _provenance(plan))
 
 
 async def respond_file(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> SampleFile:
-    """Draw samples and write them as one file that is whole before its first byte: an image, or an NPY array."""
+    """Draw samples and respond with one file, complete before its first byte: an image, or an NPY array."""
     encoding = ResponseEncoder(parts, media)
-    samples = await _whole(plan, parts, budget)
+    samples = await _draw(plan, parts, budget)
     rows = rows_of(samples)
     match media.name:
         case "npy":
@@ -97,9 +88,9 @@ async def respond_file(plan: GeneratePlan, media: Media, parts: Context, budget:
     return SampleFile((body,), media.media_type, headers)
 
 
-async def _json(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
+async def _respond_json(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
     encoding = ResponseEncoder(parts, media)
-    samples = await _whole(plan, parts, budget)
+    samples = await _draw(plan, parts, budget)
     written: list[GeneratedSample] = []
     size_bytes = rows_of(samples).nbytes
     for place, part in slices_of(samples):
@@ -127,7 +118,7 @@ def _json_samples(plan: GeneratePlan, place: slice, samples: Samples, parts: Con
 
 
 def package_headers(package: ServedPackage) -> tuple[RawHeader, ...]:
-    """Say in headers which package answered, and that it was computed in fewer bits where it was."""
+    """Name the package, and the precision where it is below fp32, in headers."""
     return _package_headers(package.key, package.sha256, package.reduced_precision)
 
 
@@ -141,13 +132,13 @@ def _package_headers(key: PackageKey, sha256: str, precision: Precision | None) 
 
 def _provenance(plan: GeneratePlan) -> list[RawHeader]:
     headers = [*package_headers(plan.package)]
-    if plan.sampler is not None:
-        headers.append((b"x-sampler", plan.sampler.encode()))
-    if plan.seeds is not None:
-        headers += list_header(b"x-seeds", write_ranges(plan.seeds))
+    if (sampler := plan.sampler) is not None:
+        headers.append((b"x-sampler", sampler.encode()))
+    if plan.job.seeds is not None:
+        headers += list_header(b"x-seeds", write_ranges(plan.job.seeds))
     return headers
 
 
 def list_header(name: bytes, value: str) -> list[RawHeader]:
-    """Answer a header that lists something a sample, or none where the list is too long for one."""
+    """A header with one value a sample, or none where the list is too long for a header."""
     return [(name, value.encode("latin-1"))] if len(value) <= MAX_LIST_HEADER_BYTES else []

@@ -9,9 +9,8 @@ Shapes: N samples.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 import numpy as np
 from starlette.responses import Response
@@ -116,7 +115,12 @@ async def draw(engine: Engine, jobs: Iterator[GenerateJob], budget: TimeBudget) 
 
 async def _submit(engine: Engine, job: GenerateJob, budget: TimeBudget, *, retry: bool) -> Samples:
     with budget.spend() as left_s:
-        return await submit(lambda: engine.submit(replace(job, timeout_s=left_s())), retry=retry)
+
+        def attempt() -> Awaitable[Samples]:
+            job.timeout_s = left_s()
+            return engine.submit(job)
+
+        return await submit(attempt, retry=retry)
 
 
 INDEX = "index.json"
@@ -124,7 +128,7 @@ INDEX = "index.json"
 
 def npy_file_header(plan: GeneratePlan) -> bytes:
     """Write the head of the NPY file of a plan, [N, …]."""
-    shape, dtype = plan.kind.row(raw_values=plan.raw_values)
+    shape, dtype = plan.kind.row(raw_values=plan.job.want_sample)
     return npy_header((plan.count, *shape), dtype)
 
 
@@ -132,7 +136,7 @@ async def npy_pieces(
     header: bytes, plan: GeneratePlan, parts: Context, budget: TimeBudget
 ) -> AsyncGenerator[bytes | memoryview]:
     """Write one NPY file; the header waits for the first chunk, which may still be refused with a status."""
-    async with aclosing(draw(parts.engine, plan.jobs(plan.chunk_samples), budget)) as chunks:
+    async with aclosing(draw(parts.engine, plan.chunks(), budget)) as chunks:
         async for samples in chunks:
             if header:
                 yield header
@@ -147,7 +151,7 @@ async def zip_pieces(
     archive = ZipStream()
     index: Columns = {"file": _entry_names(plan)}
     written = 0
-    async with aclosing(draw(parts.engine, plan.jobs(plan.chunk_samples), budget)) as chunks:
+    async with aclosing(draw(parts.engine, plan.chunks(), budget)) as chunks:
         async for samples in chunks:
             for place, part in slices_of(samples):
                 whole = slice(written + place.start, written + place.stop)
@@ -184,12 +188,12 @@ def _end(archive: ZipStream, plan: GeneratePlan, index: Columns) -> bytes:
 def _entry_names(plan: GeneratePlan) -> list[object]:
     """One file name a sample: its seed, and which time the seed comes where it comes again."""
     suffix = plan.kind.suffix
-    if plan.seeds is None:
+    if plan.job.seeds is None:
         digits = len(str(plan.count - 1))
         return [f"latent-{index:0{digits}}.{suffix}" for index in range(plan.count)]
     seen: Counter[int] = Counter()
     names: list[object] = []
-    for seed in plan.seeds.tolist():
+    for seed in plan.job.seeds.tolist():
         seen[seed] += 1
         names.append(f"{seed}.{suffix}" if seen[seed] == 1 else f"{seed}-{seen[seed]}.{suffix}")
     return names

@@ -18,11 +18,10 @@ from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.config import Runtime
 from service.engine.core.pipeline import Discriminator, Pipeline, RunningGraph
-from service.engine.core.validation import Capabilities
 from service.engine.finite import FinitenessCheck
 from service.engine.interface import InferJob, Job, Samples
 from service.engine.loading.loader import VerifiedGraph, VerifiedPackage, load_package
-from service.engine.model_spec import Array, GraphKind, LoadReport, PackageGraphs, PackageKey, Role
+from service.engine.model_spec import Array, Capabilities, GraphKind, LoadReport, PackageGraphs, PackageKey, Role
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull
 from service.memory import give_back_freed_memory
@@ -107,11 +106,17 @@ class LocalEngine:
             raise NotReady(STOPPING)
         load_s = time.monotonic() - started
         replaced = self._packages.get(package.key)
-        self._packages[package.key] = self._start(package, verified)
+        self._packages[package.key] = loaded = self._start(package, verified)
         if replaced is not None:
             await self._retire(replaced)
         reports = {kind: graph.report for kind, graph in verified.graphs.items()}
-        return LoadReport(reports["generator"], reports.get("discriminator"), reports.get("encoder"), load_s)
+        return LoadReport(
+            reports["generator"],
+            reports.get("discriminator"),
+            reports.get("encoder"),
+            load_s,
+            loaded.pipeline.capabilities,
+        )
 
     async def unload(self, key: PackageKey) -> None:
         """As `Engine.unload`; nothing happens where the package is not loaded."""
@@ -219,8 +224,8 @@ def _capabilities(package: PackageGraphs, verified: VerifiedPackage, limits: Bat
     pixels = verified.generator.outputs.get("pixels")
     scores_groups = verified.discriminator is not None and verified.discriminator.batch_coupled
 
-    def conditioning(graph: VerifiedGraph | None) -> frozenset[Role]:
-        return frozenset(() if graph is None else graph.inputs.keys() - {"sample"})
+    def conditioning(graph: VerifiedGraph | None) -> tuple[Role, ...]:
+        return tuple(() if graph is None else graph.inputs.keys() - {"sample"})
 
     return Capabilities(
         latent_size=package.latent_size,

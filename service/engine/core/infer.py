@@ -11,11 +11,10 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from service.engine.batching.input_buffers import Rows
-from service.engine.core.validation import Capabilities
 from service.engine.finite import all_ordinary
 from service.engine.interface import InferJob
 from service.engine.loading.signature import Tensors
-from service.engine.model_spec import Array, Role, TensorSpec
+from service.engine.model_spec import Array, Capabilities, Role, TensorSpec
 from service.engine.sampling import sampler
 from service.engine.sampling.batched import (
     CodeSampling,

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.batching.input_buffers import Rows
-from service.engine.core.validation import Capabilities, check_generate
+from service.engine.core.validation import check_generate
 from service.engine.finite import all_ordinary
 from service.engine.interface import GenerateJob
-from service.engine.model_spec import Array, CodeSpec, Role
+from service.engine.model_spec import Array, Capabilities, CodeSpec, Role
 from service.engine.pixels import dequantise
 from service.engine.sampling.batched import PendingSample, code_sampling, label_sampling, latent_sampling
 from service.engine.sampling.codes import code_tensor

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from service.engine.batching.batcher import Batcher
 from service.engine.core.infer import TensorInputs
 from service.engine.core.inputs import GeneratorInputs, Inputs, SampleInputs, SampleInputsPerClass
-from service.engine.core.validation import Capabilities, check_encode, check_generate, check_score
+from service.engine.core.validation import check_encode, check_generate, check_score
 from service.engine.interface import (
     EncodeJob,
     GenerateJob,
@@ -27,7 +27,7 @@ from service.engine.interface import (
     to_sample_dtype,
 )
 from service.engine.loading.signature import Tensors
-from service.engine.model_spec import Array, DensityRatio, GraphKind, Outputs, Role
+from service.engine.model_spec import Array, Capabilities, DensityRatio, GraphKind, Outputs, Role
 from service.engine.retry import submit
 from service.engine.sampling.philox import Seeds
 from service.engine.sampling.selection import Selector
@@ -168,7 +168,12 @@ class Pipeline:
     async def _select(self, job: GenerateJob, selection: Selection, deadline: float | None) -> Samples:
         seeds = check_generate(job, self.capabilities).astype(np.uint64, copy=False)
         ratio = self._require_discriminator().density_ratio
-        return await select(job, seeds, selection, ratio, partial(self._generate, deadline=deadline))
+
+        def generate(candidates: GenerateJob) -> Coroutine[None, None, Samples]:
+            candidates.checked_for = self.capabilities  # its rows are those of a job that was checked
+            return self._generate(candidates, deadline)
+
+        return await select(job, seeds, selection, ratio, generate)
 
     async def _score(self, job: ScoreJob, deadline: float | None) -> Samples:
         discriminator = self._require_discriminator()

@@ -1,18 +1,17 @@
-"""Whether a job fits its package: pure, so that a route, a bulk script and another process learn the same.
+"""Validates a job against the capabilities of its package; pure, and the same for every sender of jobs.
 
-Places in the problems are the job's own field names. What can go wrong before there is a job (broken JSON, too large a
-body, too many samples) is the routes' business.
+A problem's place is the job's own field name.
 
 Shapes: N samples, Z latent coordinates, Q codes, C channels, H height, W width.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.interface import Curve, EncodeJob, GenerateJob, Path, SampleJob, ScoreJob
-from service.engine.model_spec import CodeSpec, Prior, Role
+from service.engine.interface import EncodeJob, GenerateJob, Path, SampleJob, ScoreJob
+from service.engine.model_spec import Array, Capabilities, CodeSpec, Role
 from service.engine.sampling.codes import misfit
 from service.engine.sampling.sampler import check_redraws, check_seeds
 from service.errors import InvalidRequest, Problem
@@ -20,43 +19,11 @@ from service.errors import InvalidRequest, Problem
 # Most classes that a sample without a label is judged under: each costs a run of the discriminator.
 MAX_CLASSES_JUDGED = 64
 
-Array = NDArray[np.generic]
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What a package can do for a job.
-
-    Attributes:
-        latent_size: Z.
-        prior: of each latent coordinate.
-        label_count: classes of a conditional package, else None.
-        codes: which the generator takes, else None.
-        condition_count: ids that the generator draws for, else None.
-        item_count: items that a sample is one of, else None.
-        sample_shape: of one sample, [C, H, W] of an image.
-        pixels_shape: [H, W, C] of an image, else None.
-        discriminator_conditioning: what the discriminator takes beside a sample: label, condition.
-        encoder_conditioning: what the encoder takes beside a sample, likewise.
-        largest_group: most samples in one ScoreJob, where they are judged together; None where they are not.
-    """
-
-    latent_size: int
-    prior: Prior
-    label_count: int | None
-    codes: CodeSpec | None
-    condition_count: int | None
-    item_count: int | None
-    sample_shape: tuple[int, ...]
-    pixels_shape: tuple[int, ...] | None
-    discriminator_conditioning: frozenset[Role]
-    encoder_conditioning: frozenset[Role]
-    largest_group: int | None
-
-
 def check_generate(job: GenerateJob, capabilities: Capabilities) -> Array:
-    """Check a job for the generator.
+    """Check a job for the generator, unless these very capabilities have passed it before.
 
     Returns:
         What its samples are drawn from: seeds [N], latents [N, Z], or positions [N] on its path.
@@ -64,12 +31,84 @@ def check_generate(job: GenerateJob, capabilities: Capabilities) -> Array:
     Raises:
         InvalidRequest: it does not fit.
     """
+    source: Array
+    match job.seeds, job.latents, job.path:
+        case np.ndarray() as seeds, None, None:
+            source = seeds
+        case None, np.ndarray() as latents, None:
+            source = latents
+        case None, None, Path(positions=positions):
+            source = positions
+        case _:
+            raise _invalid("seeds", "either seeds, latents or a path are needed, and only one of them")
+    if job.checked_for is not capabilities:
+        _check_wanted(job, capabilities)
+        _check_source(job, capabilities)
+        _check_conditioning(job, capabilities, len(source))
+        _check_redraws(job, capabilities, len(source))
+        job.checked_for = capabilities
+    return source
+
+
+def check_score(job: ScoreJob, capabilities: Capabilities) -> tuple[Array, dict[Role, Array]]:
+    """Check a job for the discriminator.
+
+    Returns:
+        What it is to judge, [N, H, W, C] pixels or [N, …] samples, and its conditioning, [N] each; no label where
+        samples are to be judged under every class.
+
+    Raises:
+        InvalidRequest: it does not fit.
+    """
+    takes = set(capabilities.discriminator_conditioning)
+    if job.labels is None and (capabilities.label_count or 0) <= MAX_CLASSES_JUDGED:
+        takes.discard("label")
+    judged, conditioning = _check_samples(job, capabilities, takes, "discriminator")
+    if capabilities.largest_group is not None and len(judged) > capabilities.largest_group:
+        place = "sample" if job.pixels is None else "pixels"
+        words = f"this discriminator judges samples together, at most {capabilities.largest_group} at a time"
+        raise _invalid(place, words)
+    return judged, conditioning
+
+
+def check_encode(job: EncodeJob, capabilities: Capabilities) -> tuple[Array, dict[Role, Array]]:
+    """Check a job for the encoder; as `check_score` otherwise."""
+    return _check_samples(job, capabilities, capabilities.encoder_conditioning, "encoder")
+
+
+def _check_wanted(job: GenerateJob, capabilities: Capabilities) -> None:
     if not (job.want_pixels or job.want_sample or job.want_logits):
         raise _invalid("want_pixels", "nothing is wanted")
     if job.want_pixels and capabilities.pixels_shape is None:
         raise _invalid("want_pixels", "this package's samples are not images and have no pixels")
-    given = _check_origin(job, capabilities)
-    count = len(given)
+
+
+def _check_source(job: GenerateJob, capabilities: Capabilities) -> None:
+    if job.seeds is not None:
+        check_seeds(job.seeds, capabilities.prior, job.sampler)
+        _check_rows(job.seeds, (), "seeds")
+    elif job.latents is not None:
+        if capabilities.label_count is not None and job.labels is None:
+            raise _invalid("labels", "given latents need labels; only a seed can draw one")
+        if capabilities.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
+            raise _invalid("codes", "given latents need every code; only a seed can draw one")
+        _check_rows(job.latents, (capabilities.latent_size,), "latents")
+    elif job.path is not None:
+        _check_path(job.path, job, capabilities)
+
+
+def _check_path(path: Path, job: GenerateJob, capabilities: Capabilities) -> None:
+    prior = capabilities.prior
+    check_seeds(np.array([path.first, path.last], np.uint64), prior, job.sampler)
+    if path.curve == "slerp" and prior != "standard_normal":
+        words = f"slerp keeps the length of normal latents; this package's are {prior}, for which there is lerp"
+        raise _invalid("path", words)
+    _check_rows(path.positions, (), "path")
+    if path.positions.min() < 0 or path.positions.max() > 1:
+        raise _invalid("path", "positions lie between 0 and 1")
+
+
+def _check_conditioning(job: GenerateJob, capabilities: Capabilities, count: int) -> None:
     if capabilities.condition_count is not None and job.conditions is None:
         raise _invalid("conditions", "this generator draws for a condition; name it")
     if job.labels is not None:
@@ -78,40 +117,29 @@ def check_generate(job: GenerateJob, capabilities: Capabilities) -> Array:
         _check_ids("conditions", job.conditions, count, capabilities.condition_count)
     if job.codes is not None:
         _check_codes(job.codes, count, capabilities.codes)
-    if not (job.truncation is None and job.candidates is None and job.selection is None):
-        _check_drawings(job, capabilities, count)
-    return given
 
 
-def check_score(job: ScoreJob, capabilities: Capabilities) -> tuple[Array, dict[Role, Array]]:
-    """Check a job for the discriminator.
-
-    Returns:
-        What it is to judge, [N, H, W, C] pixels or [N, …] samples, and what stands beside them, [N] each; no label
-        where samples are to be judged under every class.
-
-    Raises:
-        InvalidRequest: it does not fit.
-    """
-    takes = capabilities.discriminator_conditioning
-    if job.labels is None and (capabilities.label_count or 0) <= MAX_CLASSES_JUDGED:
-        takes -= {"label"}
-    judged, conditioning = _check_given(job, capabilities, takes, "discriminator")
-    if capabilities.largest_group is not None and len(judged) > capabilities.largest_group:
-        place = "sample" if job.pixels is None else "pixels"
-        raise _invalid(
-            place, f"this discriminator judges samples together, at most {capabilities.largest_group} at a time"
-        )
-    return judged, conditioning
+def _check_redraws(job: GenerateJob, capabilities: Capabilities, count: int) -> None:
+    """Truncation and candidates: only a seed can be drawn from more than once."""
+    chosen = job.candidates is not None or job.selection is not None
+    if job.truncation is None and not chosen:
+        return
+    check_redraws(capabilities.prior, job.sampler, job.truncation, has_candidates=chosen)
+    if job.truncation is not None and job.latents is not None:
+        raise _invalid("truncation", "given latents are as they are; only a seed has other drawings")
+    if chosen and job.seeds is None:
+        words = "only seeds have candidates; given latents and paths are as they are"
+        raise _invalid("candidates" if job.selection is None else "selection", words)
+    if job.candidates is not None and job.selection is not None:
+        raise _invalid("candidates", "a selection has its own")
+    if job.candidates is not None and job.candidates.shape != (count,):
+        raise _invalid("candidates", f"{count} are needed, one for each sample, not {list(job.candidates.shape)}")
+    if job.selection is not None and job.selection.candidates < 1:
+        raise _invalid("selection", "at least one candidate is needed")
 
 
-def check_encode(job: EncodeJob, capabilities: Capabilities) -> tuple[Array, dict[Role, Array]]:
-    """Check a job for the encoder; as `check_score` otherwise."""
-    return _check_given(job, capabilities, capabilities.encoder_conditioning, "encoder")
-
-
-def _check_given(
-    job: SampleJob, capabilities: Capabilities, takes: frozenset[Role], graph: str
+def _check_samples(
+    job: SampleJob, capabilities: Capabilities, takes: Collection[Role], graph: str
 ) -> tuple[Array, dict[Role, Array]]:
     given: Array
     if job.sample is not None and job.pixels is None:
@@ -122,7 +150,8 @@ def _check_given(
         given, place, shape = job.pixels, "pixels", capabilities.pixels_shape
     else:
         raise _invalid("pixels", "either pixels or a sample is needed, not both")
-    count = len(_held(given, shape, place))
+    _check_rows(given, shape, place)
+    count = len(given)
     if capabilities.item_count is not None:
         _check_ids(place, given.astype(np.int64, copy=False), count, capabilities.item_count)
     fields: tuple[tuple[Role, str, Ids | None, int | None], ...] = (
@@ -139,18 +168,17 @@ def _check_given(
     return given, conditioning
 
 
-def _held(rows: Array, shape: tuple[int, ...], place: str) -> Array:
-    """An array that must be [N, *shape], not empty and finite."""
+def _check_rows(rows: Array, shape: tuple[int, ...], place: str) -> None:
+    """Refuse an array that is not [N, *shape], with N of 1 or more, and finite."""
     if rows.ndim == 0 or rows.shape[1:] != shape or len(rows) == 0:
         wanted = ", ".join(["N", *map(str, shape)])
         raise _invalid(place, f"the shape must be [{wanted}] with N of 1 or more, not {list(rows.shape)}")
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise _invalid(place, "every number must be finite")
-    return rows
 
 
 def _check_ids(place: str, ids: Ids, count: int, known: int | None) -> None:
-    """Labels, conditions or items: N of them, each one of `known`."""
+    """Labels, conditions or items: N of them, each below `known`; None where the graph takes none."""
     if known is None:
         raise _invalid(place, f"no {place} are taken here")
     if ids.shape != (count,):
@@ -167,58 +195,6 @@ def _check_codes(codes: NDArray[np.float64], count: int, spec: CodeSpec | None) 
     place = misfit(codes, spec)
     if place is not None:
         raise _invalid("codes", f"code {place[1]} of sample {place[0]} is not one of its values, or out of its bounds")
-
-
-def _check_origin(job: GenerateJob, capabilities: Capabilities) -> Array:
-    """Seeds, latents or a path: one of them, and N of it."""
-    if job.seeds is not None and job.latents is None and job.path is None:
-        check_seeds(job.seeds, capabilities.prior, job.sampler)
-        return _held(job.seeds, (), "seeds")
-    if job.latents is not None and job.seeds is None and job.path is None:
-        if capabilities.label_count is not None and job.labels is None:
-            raise _invalid("labels", "given latents need labels; only a seed can draw one")
-        if capabilities.codes is not None and (job.codes is None or np.isnan(job.codes).any()):
-            raise _invalid("codes", "given latents need every code; only a seed can draw one")
-        return _held(job.latents, (capabilities.latent_size,), "latents")
-    if job.path is not None and job.seeds is None and job.latents is None:
-        return _check_path(job.path, job, capabilities)
-    raise _invalid("seeds", "either seeds, latents or a path are needed, and only one of them")
-
-
-def _check_path(path: Path, job: GenerateJob, capabilities: Capabilities) -> Array:
-    check_seeds(np.array([path.first, path.last], np.uint64), capabilities.prior, job.sampler)
-    check_curve(path.curve, capabilities.prior)
-    positions = _held(path.positions, (), "path")
-    if path.positions.min() < 0 or path.positions.max() > 1:
-        raise _invalid("path", "positions lie between 0 and 1")
-    return positions
-
-
-def check_curve(curve: Curve, prior: Prior) -> None:
-    """Refuse an arc where there is none.
-
-    Raises:
-        InvalidRequest: the latents are not normal.
-    """
-    if curve == "slerp" and prior != "standard_normal":
-        words = f"slerp keeps the length of normal latents; this package's are {prior}, for which there is lerp"
-        raise _invalid("path", words)
-
-
-def _check_drawings(job: GenerateJob, capabilities: Capabilities, count: int) -> None:
-    """Truncation and candidates: only a seed has more than one drawing."""
-    chosen = job.candidates is not None or job.selection is not None
-    check_redraws(capabilities.prior, job.sampler, job.truncation, has_candidates=chosen)
-    if job.truncation is not None and job.latents is not None:
-        raise _invalid("truncation", "given latents are as they are; only a seed has other drawings")
-    if chosen and job.seeds is None:
-        raise _invalid("candidates" if job.selection is None else "selection", "only seeds have candidates")
-    if job.candidates is not None and job.selection is not None:
-        raise _invalid("candidates", "a selection has its own")
-    if job.candidates is not None and job.candidates.shape != (count,):
-        raise _invalid("candidates", f"{count} are needed, one for each sample, not {list(job.candidates.shape)}")
-    if job.selection is not None and job.selection.candidates < 1:
-        raise _invalid("selection", "at least one candidate is needed")
 
 
 def _invalid(place: str, message: str) -> InvalidRequest:

@@ -65,14 +65,9 @@ def latents(
         truncation: t, at least 0.1: no coordinate is outside ±t; None does not truncate.
 
     Returns:
-        [N, Z]; row i depends on `seeds[i]` and `candidates[i]` alone.
-
-    Raises:
-        InvalidRequest: as `check_seeds` and `check_redraws` say.
+        [N, Z]; row i depends on `seeds[i]` and `candidates[i]` alone. The arguments must be such that `check_seeds` and
+        `check_redraws` pass.
     """
-    if sampler == "numpy-legacy" or truncation is not None:
-        check_seeds(seeds, prior, sampler)
-        check_redraws(prior, sampler, truncation, has_candidates=candidates is not None)
     if sampler == "numpy-legacy":
         return _legacy_normal(seeds, size)
     drawn = _drawn(seeds, size, prior, candidates, redraw=0)
@@ -145,7 +140,7 @@ def check_redraws(prior: Prior, sampler: SamplerName, truncation: float | None, 
         InvalidRequest: truncation or candidates with `numpy-legacy`, truncation below 0.1 or of Gumbel noise.
     """
     if sampler == "numpy-legacy" and (truncation is not None or has_candidates):
-        place = "sampler" if has_candidates else "truncation"
+        place = "candidates" if has_candidates else "truncation"
         raise InvalidRequest(Problem((place,), "numpy-legacy has one drawing a seed and no other; use philox-1"))
     if truncation is None:
         return

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from service.engine.core.validation import check_generate
 from service.engine.interface import EncodeJob, GenerateJob, InferJob, Path, Samples, ScoreJob, Selection
 from service.engine.model_spec import Array, PackageKey
 from service.engine.statistics import GraphStatistics, StageTotals, Total
@@ -23,6 +24,7 @@ from service.errors import (
 )
 from service.multiprocess.serialization import pack, pack_error, unpack, unpack_error
 from tests.support.toy import toy_graphs
+from tests.support.toy_shape import PLAIN
 
 KEY = PackageKey("toy", 3)
 VALUES = [
@@ -63,6 +65,14 @@ def test_a_value_comes_out_as_it_went_in(value: object) -> None:
     arrays: list[Array] = []
     plain = pack(value, arrays)
     assert same(unpack(plain, arrays), value)
+
+
+def test_another_process_does_not_take_over_that_a_job_was_checked() -> None:
+    job = GenerateJob(package=KEY, seeds=np.arange(3, dtype=np.uint64))
+    check_generate(job, PLAIN)
+    arrays: list[Array] = []
+    plain = pack(job, arrays)
+    assert unpack(plain, arrays).checked_for is None
 
 
 def test_numbers_that_numpy_made_cross_as_pythons_own() -> None:

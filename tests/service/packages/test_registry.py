@@ -8,10 +8,10 @@ from service.packages.manifest import read_manifest
 from service.packages.registry import PackageRegistry, PackageStatus, ServedPackage, State
 from service.packages.schema import Manifest
 from tests.support.toy import write_toy_package
+from tests.support.toy_shape import PLAIN
 
-REPORT = LoadReport(
-    GraphReport("CPUExecutionProvider", (1,), True, 0.0, 0.0, "", "onnxruntime 1.31.1", "fp32", None), None, None, 0.0
-)
+GRAPH = GraphReport("CPUExecutionProvider", (1,), True, 0.0, 0.0, "", "onnxruntime 1.31.1", "fp32", None)
+REPORT = LoadReport(GRAPH, None, None, 0.0, PLAIN)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from service.packages.package import read_package
 from service.packages.registry import ServedPackage
 from service.settings import Settings
 from tests.support.toy import write_toy_package
+from tests.support.toy_shape import PLAIN
 
 REPORT = GraphReport("CPUExecutionProvider", (1, 2, 4), True, 0.0, 0.0, "0" * 64, "onnxruntime 1.31.1", "fp32", None)
 LATENTS = np.ones((2, 16), np.float32).tobytes()
@@ -43,7 +44,7 @@ PIECES = st.sampled_from(
 def graph(tmp_path_factory: pytest.TempPathFactory) -> ServedGraph:
     folder = write_toy_package(tmp_path_factory.mktemp("models"), conditional=True)
     package = read_package(Path(folder))
-    report = LoadReport(REPORT, REPORT, None, load_s=0.0)
+    report = LoadReport(REPORT, REPORT, None, load_s=0.0, capabilities=PLAIN)
     return next(graphs_of(ServedPackage(package.key, package.manifest, package.sha256, None, report)))
 
 

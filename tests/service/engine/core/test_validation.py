@@ -6,25 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.core.validation import Capabilities, check_encode, check_generate, check_score
+from service.engine.core.validation import check_encode, check_generate, check_score
 from service.engine.interface import EncodeJob, GenerateJob, Path, ScoreJob, Selection
-from service.engine.model_spec import CodeSpec, PackageKey, Role
+from service.engine.model_spec import Capabilities, CodeSpec, PackageKey, Role
 from service.errors import InvalidRequest
+from tests.support.toy_shape import PLAIN
 
 KEY = PackageKey("toy", 1)
-PLAIN = Capabilities(
-    latent_size=3,
-    prior="standard_normal",
-    label_count=None,
-    codes=None,
-    condition_count=None,
-    item_count=None,
-    sample_shape=(1, 4, 5),
-    pixels_shape=(4, 5, 1),
-    discriminator_conditioning=frozenset(),
-    encoder_conditioning=frozenset(),
-    largest_group=None,
-)
 CONDITIONAL = replace(PLAIN, label_count=10, discriminator_conditioning=frozenset({"label"}))
 MANY_CLASSES = replace(CONDITIONAL, label_count=65)
 VECTORS = replace(PLAIN, sample_shape=(7,), pixels_shape=None)
@@ -134,6 +122,16 @@ def test_a_generate_job_that_does_not_fit_names_the_field(
     with pytest.raises(InvalidRequest, match=complaint) as refusal:
         check_generate(job, capabilities)
     assert refusal.value.problems[0].loc[0] == place
+
+
+def test_a_job_that_passed_is_not_checked_again_but_a_copy_is_and_for_other_capabilities_it_is() -> None:
+    job = GenerateJob(package=KEY, seeds=SEEDS, labels=LABELS)
+    check_generate(job, CONDITIONAL)
+    job.labels = LABELS + 100
+    assert check_generate(job, CONDITIONAL) is SEEDS
+    for each, capabilities in ((replace(job), CONDITIONAL), (job, replace(CONDITIONAL))):
+        with pytest.raises(InvalidRequest, match="0 to 9"):
+            check_generate(each, capabilities)
 
 
 @pytest.mark.parametrize(

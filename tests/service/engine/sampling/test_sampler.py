@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.engine.interface import SamplerName
 from service.engine.model_spec import CodeSpec, Prior
-from service.engine.sampling.sampler import codes, labels, latents
+from service.engine.sampling.sampler import check_redraws, check_seeds, codes, labels, latents
 from service.errors import InvalidRequest
 from tests.service.engine.sampling.second_sampler import second_latent, second_uniforms
 
@@ -123,7 +123,7 @@ def test_many_truncated_coordinates_have_the_truncated_priors_deviation() -> Non
 )
 def test_what_a_seed_has_not_is_refused(prior: Prior, sampler: SamplerName, options: Options, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
-        latents(array(1), 4, prior, sampler, **options)
+        check_redraws(prior, sampler, options.get("truncation"), has_candidates="candidates" in options)
 
 
 @pytest.mark.parametrize(
@@ -256,10 +256,10 @@ def test_the_legacy_sampler_draws_what_published_scripts_drew(seed: int, size: i
 
 def test_the_legacy_sampler_refuses_a_seed_it_has_not() -> None:
     with pytest.raises(InvalidRequest, match="4294967295") as refusal:
-        latents(array(1, 2**32), 4, "standard_normal", "numpy-legacy")
+        check_seeds(array(1, 2**32), "standard_normal", "numpy-legacy")
     assert refusal.value.problems[0].loc == ("seeds", 1)
 
 
 def test_the_legacy_sampler_refuses_a_prior_that_is_not_normal() -> None:
     with pytest.raises(InvalidRequest, match="uniform"):
-        latents(array(1), 4, "uniform", "numpy-legacy")
+        check_seeds(array(1), "uniform", "numpy-legacy")

@@ -1,4 +1,4 @@
-"""From a package's graphs to verified sessions. In: a model specification; out: instances whose outputs were checked.
+"""From a package's graphs to verified sessions. In: `PackageGraphs`; out: instances that reproduced the golden vectors.
 
 May import: engine.batching, engine.sampling, engine.backends and engine's vocabulary.
 """

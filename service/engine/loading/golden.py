@@ -1,7 +1,4 @@
-"""The golden vectors of one graph, checked and replayed: what the exporter fed, and what comes out here.
-
-A package carries its own test. The replay runs all of it in one batch size that serves, and refuses what strays; which
-sizes serve is `proof.py`'s question, how far is too far `tolerances.py`'s.
+"""Replays a graph's golden vectors: the exporter's inputs and outputs, which the graph has to reproduce here.
 
 Shapes: B batch, G golden rows.
 """
@@ -18,19 +15,15 @@ from service.engine.model_spec import Array, GraphSpec, Outputs, Role, TensorSpe
 from service.engine.pixels import LARGEST_STEPS, PixelDifference
 from service.errors import GoldenMismatch, GraphRefused
 
-# Whose tolerance in fp32 holds where none is stated.
-AKIN = {OPENVINO: CPU}
+# Provider → the one whose fp32 tolerance holds where none is stated for it: the same arithmetic on the same processor.
+SAME_ARITHMETIC = {OPENVINO: CPU}
 
 
 def tolerance_of(session: LoadedGraph, tolerances: Sequence[Tolerance]) -> Tolerance:
-    """The tolerance that holds for a graph as it is run here.
-
-    Args:
-        session: the graph.
-        tolerances: the package's.
+    """Choose the tolerance that holds for a graph's provider and precision; reduced precision is bounded by pixels.
 
     Raises:
-        GoldenMismatch: there is none.
+        GoldenMismatch: the package states none.
     """
     stated = {(tolerance.provider, tolerance.precision): tolerance for tolerance in tolerances}
     provider, precision = session.provider, session.precision
@@ -38,8 +31,8 @@ def tolerance_of(session: LoadedGraph, tolerances: Sequence[Tolerance]) -> Toler
         return stated[provider, precision]
     if precision != "fp32":
         return Tolerance(provider, precision, sample=math.inf, pixels=LARGEST_STEPS, logit=0.0)
-    if (AKIN.get(provider), precision) in stated:
-        return stated[AKIN[provider], precision]
+    if (SAME_ARITHMETIC.get(provider), precision) in stated:
+        return stated[SAME_ARITHMETIC[provider], precision]
     raise GoldenMismatch(f"{session.graph}: the package states no tolerance for {provider} at {precision}")
 
 
@@ -59,23 +52,23 @@ def limit_of(spec: GraphSpec, output: str, tolerance: Tolerance) -> float:
     return tolerance.sample if limit is None else limit
 
 
-def distance(left: Array, right: Array) -> float:
+def largest_difference(left: Array, right: Array) -> float:
     """Largest absolute difference; NaN where either has one."""
     return float(np.max(np.abs(left.astype(np.float64) - right.astype(np.float64))))
 
 
-def measured(spec: GraphSpec) -> list[str]:
-    """Outputs that a report's deviations are about: not pixels, whose unit is another."""
+def outputs_but_pixels(spec: GraphSpec) -> list[str]:
+    """The outputs whose deviation is reported as one number; pixels have another unit."""
     return [output.name for output in spec.outputs if output.role != "pixels"]
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay showed.
+    """The result of a replay.
 
     Attributes:
         deviation: largest absolute difference of outputs that are not pixels.
-        pixel_difference: of the pixels; None where there are none.
+        pixel_difference: None where there are no pixels.
     """
 
     deviation: float
@@ -83,7 +76,7 @@ class Replay:
 
 
 def golden_count(graph: str, spec: GraphSpec) -> int:
-    """G, after a check that golden tensors are the stated ones.
+    """G, after a check that the golden tensors are the stated ones.
 
     Raises:
         GraphRefused: they are not.
@@ -99,34 +92,28 @@ def golden_count(graph: str, spec: GraphSpec) -> int:
 
 
 def replay(session: LoadedGraph, spec: GraphSpec, tolerance: Tolerance, size: int) -> Replay:
-    """Run all golden rows.
-
-    Args:
-        session: the graph.
-        spec: its stated tensors and golden vectors.
-        tolerance: that holds.
-        size: B of the runs; the last one is padded with zeros.
+    """Run all golden rows in batches of `size`, the last one padded with zeros.
 
     Raises:
-        GoldenMismatch: an output strays.
+        GoldenMismatch: an output differs by more than the tolerance.
     """
-    answers = _answers(session, spec, size)
-    deviations = {name: distance(answer, spec.golden[name]) for name, answer in answers.items()}
-    for output, deviation in deviations.items():
-        limit = limit_of(spec, output, tolerance)
-        if not deviation <= limit:
+    outputs = _run(session, spec, size)
+    deviations = {name: largest_difference(values, spec.golden[name]) for name, values in outputs.items()}
+    for name, deviation in deviations.items():
+        limit = limit_of(spec, name, tolerance)
+        if not deviation <= limit:  # true of NaN
             raise GoldenMismatch(
-                f"{session.graph}: {output} strays from the golden outputs by {deviation:.3g}; "
+                f"{session.graph}: {name} strays from the golden outputs by {deviation:.3g}; "
                 f"the tolerance on {session.provider} at {session.precision} is {limit:.3g}"
             )
-    difference = _pixel_difference(spec, answers)
+    difference = _pixel_difference(spec, outputs)
     if difference is not None and session.precision != "fp32" and not difference.is_acceptable:
         raise GoldenMismatch(f"{session.graph}: its pixels at {session.precision} stray too far: {difference}")
-    return Replay(max(deviations[output] for output in measured(spec)), difference)
+    return Replay(max(deviations[name] for name in outputs_but_pixels(spec)), difference)
 
 
-def _answers(session: LoadedGraph, spec: GraphSpec, size: int) -> Outputs:
-    """What the graph answers to its golden inputs, by output: [G, …]."""
+def _run(session: LoadedGraph, spec: GraphSpec, size: int) -> Outputs:
+    """The outputs [G, …] for the golden inputs."""
     outputs = [output.name for output in spec.outputs]
     count = len(spec.golden[outputs[0]])
     runs = []
@@ -140,10 +127,10 @@ def _answers(session: LoadedGraph, spec: GraphSpec, size: int) -> Outputs:
     return {name: np.concatenate([run[name] for run in runs]) for name in outputs}
 
 
-def _pixel_difference(spec: GraphSpec, answers: Outputs) -> PixelDifference | None:
+def _pixel_difference(spec: GraphSpec, outputs: Outputs) -> PixelDifference | None:
     for output in spec.outputs:
         if output.role == "pixels":
-            pixels, golden = (rows[output.name].astype(np.uint8, copy=False) for rows in (answers, spec.golden))
+            pixels, golden = (rows[output.name].astype(np.uint8, copy=False) for rows in (outputs, spec.golden))
             return PixelDifference.between(pixels, golden)
     return None
 

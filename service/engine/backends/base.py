@@ -1,14 +1,11 @@
-"""One graph in many sessions that stand as one runner: one for each batch size, or one for each caller.
+"""What every backend gives the engine: runners of one graph, the group of them that serves, checks of their tensors.
 
-    SessionPerBatchSize    a batch of B rows ──▶ the session of B        where a session's plans are made for one size
-    Pool       any batch ──▶ a session that is free          where a session takes one caller at a time
+    InstanceGroup.single_thread, .all_cores
+      ├─ a session                               that all callers share
+      ├─ SessionPerBatchSize   B rows ──▶ the session of B
+      └─ SessionPool           any batch ──▶ a session that is free
 
-ONNX Runtime's CUDA provider keeps one plan of cuDNN's for each convolution and builds it anew whenever the batch
-changes, which takes longer than the run; OpenVINO plans kernels and memory best for sizes that are fixed. Both knew the
-sizes beforehand if only they were told. The sessions are made elsewhere; this module knows no library.
-
-References:
-    ONNX Runtime issue 23006: runs of changing shapes fifteen times as slow since 1.20.
+Shapes: B rows of a batch, padding included.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,12 +25,12 @@ class Runner(Protocol):
         """Run once.
 
         Args:
-            feeds: input name → [B, …] for every input: contiguous, of the stated type, with the same B, padding
-                included. They are not written to, and not kept beyond the call.
+            feeds: input name → [B, …] for every input: contiguous and of the stated type. Not written to, and not kept
+                beyond the call.
             outputs: names of the outputs to fetch; the others stay where they were computed.
 
         Returns:
-            Output name → [B, …], padding included, in arrays that no later run writes to.
+            Output name → [B, …], in arrays that no later run writes to.
 
         Raises:
             SessionFailed: the backend raised, or answered a tensor of the wrong shape.
@@ -42,11 +39,11 @@ class Runner(Protocol):
 
 
 class LoadedGraph(Runner, Protocol):
-    """A runner that can say what it is, and may be proven."""
+    """A runner that names what computes it, and can be verified."""
 
     @property
     def graph(self) -> str:
-        """What it is to the package: `generator`, `discriminator` or `encoder`."""
+        """The graph's role in the package: `generator`, `discriminator` or `encoder`."""
         ...
 
     @property
@@ -56,7 +53,7 @@ class LoadedGraph(Runner, Protocol):
 
     @property
     def provider(self) -> str:
-        """What of the library really runs it, as in `CPUExecutionProvider`."""
+        """The part of the library that really runs it, as in `CPUExecutionProvider`."""
         ...
 
     @property
@@ -92,22 +89,20 @@ class InstanceGroup:
     release_memory: Callable[[], None] | None = None
 
 
-def batch_of(feeds: Feeds) -> int:
-    """B, how many rows there are in a batch."""
-    return len(next(iter(feeds.values())))
-
-
 class SessionPerBatchSize:
-    """A session for each batch size.
+    """One session per batch size, for backends that plan a session for one size.
+
+    ONNX Runtime's CUDA provider keeps one cuDNN plan per convolution and builds it anew when the batch size changes,
+    which takes longer than the run; OpenVINO plans kernels and memory best for fixed sizes.
 
     Args:
         sessions: batch size → session; at least one, all of one graph.
 
     Attributes:
-        graph: as every session says.
-        runtime: likewise.
-        provider: likewise.
-        precision: likewise.
+        graph: as in `LoadedGraph`, and so are the others.
+
+    References:
+        ONNX Runtime issue 23006: slow runs of changing shapes since 1.20.
     """
 
     def __init__(self, sessions: Mapping[int, LoadedGraph]) -> None:
@@ -119,19 +114,19 @@ class SessionPerBatchSize:
         self._sessions = dict(sessions)
 
     def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
-        """As `Runner.compute`, for batches of the sizes there are."""
+        """As `Runner.compute`, for batches of the sizes that have a session."""
         return self._sessions[batch_of(feeds)].compute(feeds, outputs)
 
     def only(self, sizes: Collection[int]) -> "SessionPerBatchSize":
-        """Keep the sessions of some of the sizes, and let go of the others."""
+        """The sessions of some of the sizes."""
         return SessionPerBatchSize({size: session for size, session in self._sessions.items() if size in sizes})
 
 
 class SessionPool:
-    """A session for each caller.
+    """One session per caller, for backends whose sessions take one caller at a time.
 
     Args:
-        sessions: all of one graph, and all giving the same bytes; as many callers as there are sessions never wait.
+        sessions: all of one graph, and all giving the same bytes; more callers than sessions wait for each other.
     """
 
     def __init__(self, sessions: Sequence[LoadedGraph]) -> None:
@@ -154,13 +149,18 @@ class TensorInfo:
 
     Attributes:
         name: in the graph.
-        datatype: a `Datatype`, or the backend's own word where it is none.
+        datatype: a `Datatype`, or the backend's own name where it is none.
         shape: an integer for each size that the graph fixes, anything else for one that it leaves open.
     """
 
     name: str
     datatype: str
     shape: Sequence[object]
+
+
+def batch_of(feeds: Feeds) -> int:
+    """B."""
+    return len(next(iter(feeds.values())))
 
 
 def check_signature(stated: Sequence[TensorSpec], found: Sequence[TensorInfo], what: str) -> None:
@@ -191,11 +191,11 @@ def check_signature(stated: Sequence[TensorSpec], found: Sequence[TensorInfo], w
 
 
 def check_output_shapes(graph: str, stated: Sequence[TensorSpec], batch: int, results: Outputs) -> None:
-    """Refuse what a run answered in another shape than the stated one.
+    """Refuse the outputs of a run that have another shape than the stated one.
 
     Args:
-        graph: whose run it was, for messages.
-        stated: its outputs.
+        graph: for messages.
+        stated: all outputs of the graph.
         batch: B.
         results: output name → array, for some of the outputs.
 

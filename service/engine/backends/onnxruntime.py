@@ -1,11 +1,7 @@
-"""One graph in ONNX Runtime: made from bytes, held to its stated tensors, run on whole batches.
+"""One graph in ONNX Runtime, on the CPU or CUDA.
 
-    bytes ──▶ InferenceSession ──held to what is stated──▶ compute(feeds [B, …]) ──shape check──▶ outputs by name
-
-It knows providers, threads and tensors, and nothing of queues, seeds or golden vectors. On the CPU one session may be
-run by several threads at once. Settings that change results or fairness are stated here rather than left to defaults:
-TF32 is off, because golden tolerances are stated for fp32; threads do not spin, because an idle session's spinning
-threads take the cores that another needs.
+Settings that change results or fairness are set explicitly: TF32 is off, because golden tolerances are stated for fp32;
+threads do not spin, because the spinning threads of an idle session take the cores that another one needs.
 """
 
 import ctypes
@@ -22,10 +18,10 @@ from service.errors import GraphRefused, SessionFailed
 RUNTIME = f"onnxruntime {ort.__version__}"
 CUDA_OPTIONS = {
     "use_tf32": "0",
-    # The heuristic plan of a new batch size takes milliseconds, the exhaustive one can take a second.
+    # The exhaustive search would delay the first run of each new batch size.
     "cudnn_conv_algo_search": "HEURISTIC",
 }
-# ONNX Runtime's severity of an error.
+# ONNX Runtime's log severity: errors and worse.
 LOG_ERRORS = 3
 
 _DATATYPES: Mapping[str, str] = {
@@ -39,19 +35,16 @@ _log = logging.getLogger(__name__)
 
 
 class Session:
-    """A loaded graph.
+    """A loaded graph; on the CPU several threads may run it at once.
 
     Args:
-        graph: what it is to the package, for messages: `generator`, `discriminator` or `encoder`.
+        graph: its role in the package, as in `LoadedGraph.graph`.
         spec: the graph's bytes and stated tensors.
-        device: `auto` takes CUDA where it really works, else the CPU; `cuda` refuses to do without.
+        device: as in `Runtime.device`.
         threads: that one run is spread over, on the CPU; with one it stays on the caller's.
 
     Attributes:
-        graph: as given.
-        provider: ONNX Runtime's name of the provider that really runs it.
-        runtime: the library and its version.
-        precision: of its arithmetic: no graph is converted.
+        graph: as in `LoadedGraph`, and so are the others.
 
     Raises:
         GraphRefused: ONNX Runtime cannot load it, its tensors are not the stated ones, or CUDA is asked for and absent.
@@ -78,7 +71,7 @@ class Session:
         return results
 
     def shrink(self, feeds: Feeds) -> None:
-        """Run once, and let go of the memory that larger runs needed; the next of those takes what it needs again.
+        """Run once, and free the memory that larger runs took; the next of those takes it again.
 
         Raises:
             SessionFailed: as `compute`.
@@ -115,7 +108,7 @@ def _load(graph: str, model: bytes, device: Device, threads: int) -> ort.Inferen
 
 
 def _cuda_driver_present() -> bool:
-    """Whether trying CUDA makes sense; without a driver the attempt only fills the log."""
+    """Whether to try CUDA; without a driver the attempt only fills the log."""
     if CUDA not in ort.get_available_providers():
         return False
     try:

@@ -1,13 +1,10 @@
-"""One graph in OpenVINO on the CPU: made from bytes, held to its stated tensors, run on batches of one size.
+"""One graph in OpenVINO, on the CPU; an optional extra: import this module only where it was asked for.
 
-    bytes ──▶ read ──held to what is stated──▶ fixed to B rows ──▶ compiled ──▶ compute(feeds [B, …]) ──▶ outputs
+    bytes ──▶ OpenVINOGraph: read, checked ──compile(B rows)──▶ OpenVINOSession.compute(feeds [B, …]) ──▶ outputs
 
-With the batch fixed, OpenVINO plans kernels and memory once; with the batch left open, small generators ran a tenth
-slower. A compiled graph of one stream runs one request at a time, on its caller's thread and those of its own arena: so
-it takes one caller at a time, and `many_sessions.py` puts many of it together. Threads are not pinned, because the
-cores are other graphs' too. What it answers lies in memory that the next run writes to, so it is copied.
-
-OpenVINO is an optional extra: import this module only where it was asked for.
+With a fixed batch OpenVINO plans kernels and memory once. A session of one stream runs one request at a time, on its
+caller's thread and those of its own arena, so it takes one caller at a time (`SessionPool`). Threads are not pinned,
+because other graphs use the same cores.
 """
 
 import sys
@@ -20,8 +17,8 @@ from service.engine.config import OPENVINO, Precision
 from service.engine.model_spec import Array, Datatype, Feeds, GraphSpec, Outputs
 from service.errors import GraphRefused, SessionFailed
 
-# Whoever imports OpenVINO is counted on a server of its makers, by a process forked for it. Without the package that
-# does so, OpenVINO goes by a stub of its own; a service tells nobody that it runs.
+# Importing OpenVINO forks a process that reports its use to a server of its makers, which a service must not do. Without
+# the package that reports, OpenVINO uses a stub of its own.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino as ov  # noqa: E402  (after the line above)
 
@@ -42,13 +39,9 @@ class OpenVINOGraph:
     """A graph that was read and not yet compiled.
 
     Args:
-        graph: what it is to the package, for messages: `generator`, `discriminator` or `encoder`.
+        graph: its role in the package, as in `LoadedGraph.graph`.
         spec: the graph's bytes and stated tensors.
         precision: of the arithmetic.
-
-    Attributes:
-        graph: as given.
-        precision: as given.
 
     Raises:
         GraphRefused: OpenVINO cannot read it, or its tensors are not the stated ones.
@@ -95,57 +88,50 @@ class OpenVINOGraph:
 
 
 class OpenVINOSession:
-    """A compiled graph; one thread at a time may be in it.
-
-    Args:
-        read: the graph it was compiled from.
-        compiled: it.
+    """A compiled graph; one thread at a time may run it.
 
     Attributes:
-        graph: what it is to the package, for messages.
-        provider: `OpenVINO`.
-        runtime: the library and its version.
-        precision: of its arithmetic.
+        graph: as in `LoadedGraph`, and so are the others.
     """
 
-    def __init__(self, read: OpenVINOGraph, compiled: ov.CompiledModel) -> None:
-        self.graph = read.graph
+    def __init__(self, source: OpenVINOGraph, compiled: ov.CompiledModel) -> None:
+        self.graph = source.graph
         self.provider = OPENVINO
         self.runtime = RUNTIME
-        self.precision = read.precision
-        self._spec = read.spec
-        self._places = {tensor.name: place for place, tensor in enumerate(read.spec.outputs)}
+        self.precision = source.precision
+        self._spec = source.spec
+        self._indices = {tensor.name: index for index, tensor in enumerate(source.spec.outputs)}
         self._request = compiled.create_infer_request()
         self._batch = 0
         self._inputs: Outputs = {}
-        # Looking an output up costs as much as computing a small graph; where sizes are fixed, it stays where it is.
+        # Looking an output up costs as much as computing a small graph; where sizes are fixed, its array stays the same.
         self._has_fixed_outputs = all(port.get_partial_shape().is_static for port in compiled.outputs)
-        self._outputs = {name: self._fetch(name) for name in self._places} if self._has_fixed_outputs else {}
+        self._outputs = {name: self._fetch(name) for name in self._indices} if self._has_fixed_outputs else {}
 
     def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
         """As `Runner.compute`."""
         try:
             if (batch := batch_of(feeds)) != self._batch:
-                self._make_room(batch)
-            for name, room in self._inputs.items():
-                np.copyto(room, feeds[name])
+                self._allocate_inputs(batch)
+            for name, array in self._inputs.items():
+                np.copyto(array, feeds[name])
             self._request.infer(share_outputs=True)
-            answered = self._outputs if self._has_fixed_outputs else {name: self._fetch(name) for name in outputs}
-            results: Outputs = {name: answered[name].copy() for name in outputs}
+            shared = self._outputs if self._has_fixed_outputs else {name: self._fetch(name) for name in outputs}
+            results: Outputs = {name: shared[name].copy() for name in outputs}  # the next run writes to `shared`
         except Exception as error:  # its exceptions share no base class
             raise SessionFailed(f"the {self.graph}'s session failed") from error
         check_output_shapes(self.graph, self._spec.outputs, batch, results)
         return results
 
     def _fetch(self, output: str) -> Array:
-        array: Array = self._request.get_output_tensor(self._places[output]).data
+        array: Array = self._request.get_output_tensor(self._indices[output]).data
         return array
 
-    def _make_room(self, batch: int) -> None:
+    def _allocate_inputs(self, batch: int) -> None:
         for tensor in self._spec.inputs:
-            room = ov.Tensor(_TYPES[tensor.datatype], [batch, *tensor.shape[1:]])
-            self._request.set_tensor(tensor.name, room)
-            self._inputs[tensor.name] = room.data
+            allocated = ov.Tensor(_TYPES[tensor.datatype], [batch, *tensor.shape[1:]])
+            self._request.set_tensor(tensor.name, allocated)
+            self._inputs[tensor.name] = allocated.data
         self._batch = batch
 
 

@@ -17,8 +17,8 @@ from service.engine.config import OPENVINO, Precision
 from service.engine.model_spec import Array, Datatype, Feeds, GraphSpec, Outputs
 from service.errors import GraphRefused, SessionFailed
 
-# Importing OpenVINO forks a process that reports its use to a server of its makers, which a service must not do. Without
-# the package that reports, OpenVINO uses a stub of its own.
+# Importing OpenVINO forks a process that reports its use to a server of its makers, which a service must not do.
+# Without the package that reports, OpenVINO uses a stub of its own.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino as ov  # noqa: E402  (after the line above)
 

@@ -10,16 +10,12 @@ Shapes: H height, W width, C channels.
 
 import hashlib
 import json
-import zlib
 from functools import cache
 
-import isal
 import numpy as np
-import PIL
 from numpy.typing import NDArray
-from PIL import features
 
-from service.media.encoders import IMAGE_ENCODERS
+from service.media.encoders import IMAGE_ENCODERS, library_versions
 from service.packages.registry import ServedPackage
 
 TEST_SIDE = 64
@@ -28,13 +24,7 @@ TEST_SIDE = 64
 @cache
 def encoders_fingerprint() -> str:
     """Answer the SHA-256 of the libraries' versions and of every encoder's files; equal where files are equal."""
-    versions: dict[str, str | None] = {
-        "isal": isal.__version__,
-        "zlib": zlib.ZLIB_RUNTIME_VERSION,
-        "pillow": PIL.__version__,
-    }
-    versions |= {name: features.version(name) for name in ("libjpeg_turbo", "jpg", "webp")}
-    seen = hashlib.sha256(json.dumps(versions).encode())
+    seen = hashlib.sha256(json.dumps(library_versions()).encode())
     for name, write in IMAGE_ENCODERS.items():
         for channels in (1, 3):
             seen.update(name.encode() + write(_test_picture(channels)))

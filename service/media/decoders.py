@@ -31,8 +31,9 @@ from service.errors import BodyTooLarge, InvalidRequest, Problem
 Loc = tuple[str | int, ...]
 BODY: Loc = ("body",)
 
-# The three formats that /generate writes. Pillow reads dozens more; each is a decoder open to the network.
+# The formats that /generate writes, by Pillow's names. Pillow reads dozens more; each is a decoder open to the network.
 FORMATS = ("PNG", "JPEG", "WEBP")
+IMAGE_TYPES: Final = frozenset(f"image/{name.lower()}" for name in FORMATS)
 MODES: Final[Mapping[int, str]] = {1: "L", 3: "RGB"}  # channels → Pillow's mode with 8 bits each
 MODE_WORDS: Final[Mapping[str, str]] = {
     "1": "black and white (1 bit)",

@@ -18,14 +18,17 @@ References:
 import io
 import math
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
+import isal
 import numpy as np
+import PIL
 from isal import isal_zlib
 from numpy.typing import DTypeLike, NDArray
-from PIL import Image
+from PIL import Image, features
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_BIT_DEPTH = 8
@@ -103,6 +106,16 @@ def webp(pixels: NDArray[np.uint8]) -> bytes:
 
 # Format name (as in `negotiation.py`) → writer of one image.
 IMAGE_ENCODERS: Final[Mapping[str, Callable[[NDArray[np.uint8]], bytes]]] = {"png": png, "jpeg": jpeg, "webp": webp}
+
+
+def library_versions() -> dict[str, str | None]:
+    """Library → version, of all that these encoders write with; None where Pillow was built without it."""
+    versions: dict[str, str | None] = {
+        "isal": isal.__version__,
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "pillow": PIL.__version__,
+    }
+    return versions | {name: features.version(name) for name in ("libjpeg_turbo", "jpg", "webp")}
 
 
 def picture(pixels: NDArray[np.uint8], name: str) -> bytes:

@@ -1,7 +1,6 @@
-"""Which form an answer takes: the one table of media types and format names, and the choice among them.
+"""The table of media types that an answer may have, and the choice among them by `?format=` or the `Accept` header.
 
-`?format=` wins, for people with a browser; else the `Accept` header decides by its quality values. It knows no route
-and no encoder: it turns two strings into one row of the table.
+A new media type needs a row here and an encoder (`encoders.py`); one that is read as well, an entry in `decoders.py`.
 
 References:
     RFC 9110, HTTP Semantics: §12.4.2 (quality values), §12.5.1 (Accept).
@@ -11,13 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from service.errors import NotAcceptable
 
 MAX_QUOTED_CHARACTERS = 40  # of the caller's own words in a message
-# A program's callers send a handful of different headers; whoever sends ever new ones only pays for the choice.
+# Choices that are remembered: callers send few different headers.
 KNOWN_CHOICES = 128
+
+FormatName = Literal["json", "png", "jpeg", "webp", "npy", "zip"]
+Suffix = Literal["png", "webp", "jpg", "npy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +29,21 @@ class Media:
     Attributes:
         name: what `?format=` calls it.
         media_type: what `Accept` and `Content-Type` call it.
+        suffix: of a file that holds one sample in this form; None where a sample has no file of its own.
     """
 
-    name: str
+    name: FormatName
     media_type: str
+    suffix: Suffix | None = None
 
 
-# In order of preference where the caller has none.
+# In order of preference, for callers without one.
 MEDIA: Final = (
     Media("json", "application/json"),
-    Media("png", "image/png"),
-    Media("webp", "image/webp"),
-    Media("jpeg", "image/jpeg"),
-    Media("npy", "application/x-npy"),
+    Media("png", "image/png", "png"),
+    Media("webp", "image/webp", "webp"),
+    Media("jpeg", "image/jpeg", "jpg"),
+    Media("npy", "application/x-npy", "npy"),
     Media("zip", "application/zip"),
 )
 
@@ -76,19 +80,16 @@ def _ranges(accept: str) -> dict[str, float]:
 def choose(accept: str | None, fmt: str | None, among: tuple[Media, ...] = MEDIA) -> Media:
     """Choose the form of an answer.
 
-    Of the types with the highest quality, one that the caller named wins over one that a wildcard matched, then the
-    table's order decides.
+    `fmt` wins. Else, of the types with the highest quality, one that the caller named wins over one that a wildcard
+    matched, then the table's order decides.
 
     Args:
         accept: the `Accept` header; None or empty accepts everything.
         fmt: the `format` query parameter; None leaves the choice to `accept`.
         among: rows of `MEDIA` that this answer can take, in their order.
 
-    Returns:
-        One of them.
-
     Raises:
-        NotAcceptable: there is no such form; the message lists those there are.
+        NotAcceptable: none of them is accepted; the message lists them.
     """
     if fmt is not None:
         for media in among:

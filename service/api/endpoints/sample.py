@@ -11,7 +11,7 @@ References:
 """
 
 import hashlib
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Query
 from starlette.responses import Response
@@ -25,15 +25,14 @@ from service.api.responses.samples import respond_file
 from service.api.sample_types import kind_of
 from service.api.stack import stack_id
 from service.errors import InvalidRequest, Problem
-from service.media.negotiation import MEDIA, Media
+from service.media.negotiation import MEDIA, Media, Suffix
 from service.packages.registry import ServedPackage
 from service.server.openapi import BINARY, problems
 
 router = APIRouter(prefix="/models", tags=["samples"])
 
-Form = Literal["png", "webp", "jpg", "npy"]
 # File name ending → the form of the answer.
-FORMS: Final = {media.name.replace("jpeg", "jpg"): media for media in MEDIA if media.name not in {"json", "zip"}}
+FORMS: Final = {media.suffix: media for media in MEDIA if media.suffix is not None}
 IMMUTABLE: Final = "public, max-age=31536000, immutable"  # a year, the longest that caches keep anything
 CHECK_AGAIN: Final = "no-cache"
 _PATH: Final = "/{name}/versions/{version}/samples/{seed}.{form}"
@@ -80,7 +79,7 @@ def _package_named(
 async def get_sample(
     package: Annotated[ServedPackage, Depends(_package_named)],
     seed: Annotated[int, Path(ge=0, le=MAX_SEED, description="what the sample is drawn from", examples=[7])],
-    form: Annotated[Form, Path(description="of the file; of vectors and items `npy` only", examples=["png"])],
+    form: Annotated[Suffix, Path(description="of the file; of vectors and items `npy` only", examples=["png"])],
     query: Annotated[SampleQuery, Query()],
     parts: Parts,
     budget: Budget,

@@ -23,17 +23,16 @@ from service.api.schemas.requests import SamplesQuery, SamplesRequest
 from service.engine.interface import SampleJob, to_sample_dtype
 from service.engine.model_spec import PackageKey
 from service.errors import InvalidRequest, Problem, UnsupportedMediaType
-from service.media.decoders import decode_base64, decode_image
+from service.media.decoders import IMAGE_TYPES, decode_base64, decode_image
 from service.packages.registry import ServedPackage
 from service.packages.schema import Graph, ImageSample, ItemSample, VectorSample
 from service.server.openapi import BINARY, request_body
 from service.server.problems import JSON
 from service.settings import Settings
 
-IMAGES = frozenset({"image/png", "image/jpeg", "image/webp"})
 NPY = "application/x-npy"
 MULTIPART = "multipart/form-data"
-SUPPORTED = ", ".join((*sorted(IMAGES), MULTIPART, NPY, JSON))
+SUPPORTED = ", ".join((*sorted(IMAGE_TYPES), MULTIPART, NPY, JSON))
 _FILES: Final = {
     "schema": {
         "type": "object",
@@ -43,7 +42,7 @@ _FILES: Final = {
 }
 # What a route that reads samples says of its body in the OpenAPI document.
 SAMPLES_BODY: Final = request_body(
-    SamplesRequest, required=True, others=dict.fromkeys((*sorted(IMAGES), NPY), BINARY) | {MULTIPART: _FILES}
+    SamplesRequest, required=True, others=dict.fromkeys((*sorted(IMAGE_TYPES), NPY), BINARY) | {MULTIPART: _FILES}
 )
 
 
@@ -112,7 +111,7 @@ def read_samples(body: bytes, headers: Headers, query: SamplesQuery, max_images:
         InvalidRequest: it reads, but does not hold together.
     """
     media_type = media_type_of(headers)
-    if media_type in IMAGES:
+    if media_type in IMAGE_TYPES:
         return _with_query(ImageFiles((body,), (("body",),)), query)
     if media_type == MULTIPART:
         files = read_files(body, headers["content-type"], max_images)

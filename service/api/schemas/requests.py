@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from service.api.limits import MAX_SEED
 from service.api.sample_types import DtypeName
 from service.engine.interface import LEAST_TRUNCATION, Curve, SamplerName, SelectionMethod
+from service.media.negotiation import FormatName
 from service.server.problems import BRANCH_PREFIX
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -189,7 +190,6 @@ Condition = Annotated[
 ]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Version = Annotated[str, BeforeValidator(_version_text, json_schema_input_type=str | int)]
-FormatName = Literal["json", "png", "jpeg", "webp", "npy", "zip"]
 
 
 class GenerateRequest(BaseModel):

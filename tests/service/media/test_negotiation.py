@@ -1,9 +1,12 @@
 """Which form an answer takes, for the headers that real clients send."""
 
+from typing import get_args
+
 import pytest
 
 from service.errors import NotAcceptable
-from service.media.negotiation import MEDIA, Media, choose
+from service.media.encoders import IMAGE_ENCODERS
+from service.media.negotiation import MEDIA, FormatName, Media, Suffix, choose
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
 
@@ -63,3 +66,10 @@ def test_an_unknown_format_lists_the_known_ones_and_quotes_little_of_what_was_se
     with pytest.raises(NotAcceptable, match=r"json.*png.*webp.*jpeg.*npy.*zip") as refusal:
         choose(None, fmt)
     assert len(str(refusal.value)) < 400
+
+
+def test_every_name_and_every_ending_belongs_to_one_row_and_every_image_has_an_encoder() -> None:
+    assert sorted(media.name for media in MEDIA) == sorted(get_args(FormatName))
+    assert sorted(media.suffix for media in MEDIA if media.suffix is not None) == sorted(get_args(Suffix))
+    images = {media.name for media in MEDIA if media.media_type.startswith("image/")}
+    assert images == IMAGE_ENCODERS.keys()

@@ -104,7 +104,7 @@ class OpenVINOSession:
         self._request = compiled.create_infer_request()
         self._batch = 0
         self._inputs: Outputs = {}
-        # Looking an output up costs as much as computing a small graph; where sizes are fixed, its array stays the same.
+        # Looking an output up costs as much as computing a small graph; where sizes are fixed, its array stays.
         self._has_fixed_outputs = all(port.get_partial_shape().is_static for port in compiled.outputs)
         self._outputs = {name: self._fetch(name) for name in self._indices} if self._has_fixed_outputs else {}
 

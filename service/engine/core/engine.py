@@ -225,7 +225,7 @@ def _capabilities(package: PackageGraphs, verified: VerifiedPackage, limits: Bat
     scores_groups = verified.discriminator is not None and verified.discriminator.batch_coupled
 
     def conditioning(graph: VerifiedGraph | None) -> tuple[Role, ...]:
-        return tuple(() if graph is None else graph.inputs.keys() - {"sample"})
+        return () if graph is None else tuple(role for role in graph.inputs if role != "sample")
 
     return Capabilities(
         latent_size=package.latent_size,

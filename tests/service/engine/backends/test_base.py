@@ -1,4 +1,4 @@
-"""Many sessions of one graph stand as one runner: each size has its own, and each caller one to itself."""
+"""Many sessions of one graph act as one runner: one per batch size, or one per caller."""
 
 import threading
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def test_a_batch_goes_to_the_session_of_its_size() -> None:
     assert runner.compute({"latent": GOLDEN_LATENT[:4]}, ["sample"])["sample"][3, 0] == GOLDEN_LATENT[3, 0] + 2.0
 
 
-def test_sizes_that_are_let_go_have_no_session_any_more() -> None:
+def test_sizes_that_are_not_kept_have_no_session() -> None:
     runner = SessionPerBatchSize({size: session() for size in (1, 2, 4)}).only((1, 4))
     assert len(runner.compute({"latent": GOLDEN_LATENT[:4]}, ["sample"])["sample"]) == 4
     with pytest.raises(KeyError):

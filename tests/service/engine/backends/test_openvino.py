@@ -119,7 +119,7 @@ def test_a_batch_of_another_size_than_the_compiled_one_is_a_failed_session() -> 
     assert session.compute({"latent": GOLDEN_LATENT[:2]}, ["sample"])["sample"].tolist() == GOLDEN_LATENT[:2].tolist()
 
 
-def test_nobody_is_told_that_it_was_imported() -> None:
+def test_importing_it_is_not_reported_to_anyone() -> None:
     """A process of its own, whose every connection and every child is noted from before the import on."""
     program = (
         "import sys; seen = []; "

@@ -146,7 +146,7 @@ def test_bytes_do_not_depend_on_how_many_cores_compute_them(package: PackageGrap
     assert all(same(ours, theirs, 0) for ours, theirs in zip(on_one, on_two, strict=True))
 
 
-def test_each_graph_worth_it_has_a_lane_a_core() -> None:
+def test_each_graph_that_is_worth_it_has_a_worker_per_core() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.engine.submit(replace(everything(0, 1), package=SLOW.key))
         names = sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("slow-generator"))

@@ -1,4 +1,4 @@
-"""Every member of the family through the engine: codes, users, vectors, items, encoders; alone and among many."""
+"""Every kind of package in the engine: codes, users, vectors, items, encoders; alone and with other requests."""
 
 import asyncio
 from dataclasses import replace
@@ -46,7 +46,7 @@ def ask(package: PackageGraphs, *jobs: Job) -> list[Samples]:
 
 
 def drawing(package: PackageGraphs, place: slice = slice(None)) -> GenerateJob:
-    """PendingSample everything there is for some of the seeds."""
+    """Draw everything there is for some of the seeds."""
     return GenerateJob(
         package=KEY,
         seeds=SEEDS[place],

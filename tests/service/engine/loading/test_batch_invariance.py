@@ -119,7 +119,7 @@ def test_fast_never_serves_a_size_in_which_slots_differ() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_fast_never_mixes_samples_that_depend_on_their_mates(sign: int) -> None:
-    """Among its likes a row gives its golden sample; only other company moves it, up or down."""
+    """Beside equal rows a row gives its golden sample; other rows change it, up or down."""
     row = sign * np.ones((1, 3), np.float32)
     golden: dict[str, Array] = {"latent": row, "sample": row}
     assert report_of(replace(mixed_with_mates(share=0.5), golden=golden), mode="fast").buckets == (1,)

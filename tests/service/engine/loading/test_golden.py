@@ -42,7 +42,7 @@ def test_cuda_is_not() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_fewer_bits_that_nobody_stated_are_bounded_by_their_pixels(precision: Precision) -> None:
+def test_reduced_precision_without_a_stated_tolerance_is_bounded_by_its_pixels(precision: Precision) -> None:
     tolerance = tolerance_of(Elsewhere("OpenVINO", precision), [TOLERANCE, IN_OPENVINO])
     assert limit_of(toy_graphs().generator, "pixels", tolerance) == LARGEST_STEPS
 

@@ -1,4 +1,4 @@
-"""A graph's runners in ONNX Runtime are proven, all of them, and are as many as the device can use."""
+"""ONNX Runtime's instances of a graph are all verified, and are as many as the device can use."""
 
 import gc
 import threading
@@ -32,7 +32,7 @@ def golden_feeds(batch: int) -> Feeds:
     return {"latent": np.resize(SPEC.golden["latent"], (batch, SPEC.golden["latent"].shape[1]))}
 
 
-def test_on_several_cores_there_is_a_lane_a_core_and_a_wide_runner_with_the_same_bytes() -> None:
+def test_on_several_cores_there_is_a_worker_per_core_and_a_session_of_all_cores_with_the_same_bytes() -> None:
     instances, report = onnxruntime_instances("generator", Runtime(device="cpu", threads=2), verification(SPEC))
     assert instances.concurrency == 2
     assert instances.all_cores is not None
@@ -44,7 +44,7 @@ def test_on_several_cores_there_is_a_lane_a_core_and_a_wide_runner_with_the_same
         assert single_thread.tobytes() == all_cores.tobytes()
 
 
-def test_settled_the_runners_answer_as_before_also_while_they_run() -> None:
+def test_after_memory_is_released_the_sessions_answer_as_before_also_while_they_run() -> None:
     instances, _ = onnxruntime_instances("generator", Runtime(device="cpu", threads=2), verification(SPEC))
     assert instances.all_cores is not None
     assert instances.release_memory is not None
@@ -64,7 +64,7 @@ def test_settled_the_runners_answer_as_before_also_while_they_run() -> None:
     assert all_cores.tobytes() == instances.single_thread.compute(golden_feeds(2), ["sample"])["sample"].tobytes()
 
 
-def test_a_session_that_was_tried_and_is_not_used_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_was_tried_and_is_not_used_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[weakref.ref[Session]] = []
 
     def noted(*arguments: Any, **options: Any) -> Session:  # noqa: ANN401 - as they come
@@ -87,20 +87,20 @@ def test_a_run_that_is_over_before_other_cores_are_awake_is_not_spread() -> None
     assert (instances.concurrency, instances.all_cores, instances.all_cores_s) == (2, None, {})
 
 
-def test_on_one_core_there_is_one_lane_and_nothing_wide() -> None:
+def test_on_one_core_there_is_one_worker_and_no_session_of_all_cores() -> None:
     instances, report = onnxruntime_instances("generator", Runtime(device="cpu", threads=1), verification(SPEC))
     assert (instances.concurrency, instances.all_cores, instances.all_cores_s) == (1, None, {})
     assert instances.single_thread_s.keys() == set(report.buckets)
 
 
-def test_a_wide_runner_of_other_bytes_is_not_used() -> None:
+def test_a_session_of_all_cores_with_other_bytes_is_not_used() -> None:
     other = toy_graphs(height=160, width=160, seed=1).generator
     instances, report = instances_per_core(session(SPEC), lambda _: session(other), 2, verification(SPEC))
     assert (instances.concurrency, instances.all_cores, instances.all_cores_s) == (2, None, {})
     assert report.buckets == (1, 2, 4, 8)
 
 
-def test_a_batch_coupled_graph_has_lanes_and_nothing_that_depends_on_sizes() -> None:
+def test_a_batch_coupled_graph_has_a_worker_per_core_and_no_batch_sizes() -> None:
     spec = toy_graphs(batch_coupled=True).discriminator
     assert spec is not None
     instances, report = onnxruntime_instances("discriminator", Runtime(device="cpu", threads=2), verification(spec))

@@ -1,4 +1,4 @@
-"""A graph's runners in OpenVINO keep every promise that ONNX Runtime's keep, and fewer bits are told and bounded."""
+"""OpenVINO's instances keep every promise that ONNX Runtime's keep; reduced precision is reported and bounded."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -34,7 +34,7 @@ def golden_feeds(batch: int) -> Feeds:
     return {"latent": np.resize(SPEC.golden["latent"], (batch, SPEC.golden["latent"].shape[1]))}
 
 
-def test_lanes_and_the_wide_runner_give_the_same_bytes_in_every_size_from_any_thread() -> None:
+def test_single_thread_and_all_cores_give_the_same_bytes_in_every_size_from_any_thread() -> None:
     spec = toy_graphs(height=160, width=160).generator  # a run of a millisecond or so, worth spreading over cores
     instances, report = openvino_instances("generator", in_openvino(), verification(spec))
     assert (report.buckets, report.reproducible, instances.concurrency) == ((1, 2), True, 2)
@@ -53,7 +53,7 @@ def test_lanes_and_the_wide_runner_give_the_same_bytes_in_every_size_from_any_th
         )
 
 
-def test_on_one_core_there_is_one_lane_and_nothing_wide() -> None:
+def test_on_one_core_there_is_one_instance_and_none_of_all_cores() -> None:
     instances, _ = openvino_instances("generator", in_openvino(threads=1), verification(SPEC))
     assert (instances.concurrency, instances.all_cores, instances.all_cores_s) == (1, None, {})
 
@@ -63,7 +63,7 @@ def test_sizes_that_do_not_agree_do_not_serve() -> None:
     assert report.buckets == tuple(instances.single_thread_s) == (1,)
 
 
-def test_a_batch_coupled_graph_has_a_session_a_lane_for_groups_of_any_size() -> None:
+def test_a_batch_coupled_graph_has_a_session_per_worker_for_groups_of_any_size() -> None:
     spec = toy_graphs(batch_coupled=True).discriminator
     assert spec is not None
     instances, report = openvino_instances("discriminator", in_openvino(), verification(spec))

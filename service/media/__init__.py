@@ -1,1 +1,4 @@
-"""How samples are written and read: one table of media types, and limits that are checked before a pixel is decoded."""
+"""How samples are written and read. In: pixels, arrays, untrusted bytes; out: files, arrays, refusals.
+
+`negotiation.py` is the one table of media types; every limit is checked before a pixel is decoded. May import: errors.
+"""

@@ -1,10 +1,10 @@
-"""A ZIP archive as a stream: every entry is on its way before the next one is made.
+"""A ZIP archive as a stream: each entry can be sent before the next one is made.
 
-It stands alone because it is the one form with a memory: the directory at its end, about 60 bytes an entry, so that
-50,000 samples cost three megabytes. Entries are stored as they are: PNGs are compressed already. Sizes are written
-*before* each entry, not in a descriptor behind it, because readers that stream (Java's, bsdtar's) cannot find the end
-of a stored entry otherwise; this is why the standard library's `zipfile`, which writes descriptors when it cannot
-seek, is not used. Every timestamp is the format's first instant, so that equal samples give equal archives.
+Only the directory at the end is kept in memory, about 60 bytes an entry. Entries are stored without compression, since
+PNGs are compressed already. Sizes are written *before* each entry, not in a descriptor after it, because streaming
+readers (Java's, bsdtar's) cannot find the end of a stored entry otherwise; the standard library's `zipfile` writes
+descriptors when it cannot seek, and is not used for that reason. Every timestamp is the format's first instant, so that
+equal samples give equal archives.
 
     entry("0.png", …) ─▶ header, content     entry("1.png", …) ─▶ header, content     end() ─▶ directory
 
@@ -18,7 +18,7 @@ import zlib
 VERSION_NEEDED = 20  # 2.0
 VERSION_NEEDED_ZIP64 = 45  # 4.5, the first with 64-bit offsets
 MADE_BY_UNIX = 3 << 8  # upper byte: whose file attributes follow
-UNIX_ATTRIBUTES = 0o100644 << 16  # a regular file that everybody may read
+UNIX_ATTRIBUTES = 0o100644 << 16  # a regular file, readable by all
 UTF8_NAMES = 1 << 11
 MIDNIGHT = 0
 FIRST_DAY = (0 << 9) | (1 << 5) | 1  # 1980-01-01, the first that the format can say
@@ -44,14 +44,11 @@ class ZipStream:
         self._offset = 0
 
     def entry(self, name: str, content: bytes) -> bytes:
-        """Write one file of the archive.
+        """The archive's next bytes: one file.
 
         Args:
             name: its path inside the archive, each at most once.
             content: below 4 GiB.
-
-        Returns:
-            The archive's next bytes.
 
         Raises:
             ValueError: the content is larger than an entry without ZIP64 sizes can be.
@@ -83,7 +80,7 @@ class ZipStream:
         return piece
 
     def end(self) -> bytes:
-        """Write the directory; the archive is complete after it."""
+        """The directory, which completes the archive."""
         start, size, entries = self._offset, len(self._directory), self._entries
         zip64 = b""
         if entries >= MAX_16_BIT or start >= MAX_32_BIT or size >= MAX_32_BIT:

@@ -1,11 +1,10 @@
-"""Large JSON bodies, read a piece at a time, within limits on what they may come to.
+"""A JSON reader for large bodies: it limits the number of values, and lets other threads run in between.
 
-    bytes ─▶ lists and objects taken apart here ─▶ strings, and runs of numbers, by the library
+    bytes ─▶ lists and objects are parsed here ─▶ strings and runs of numbers by pydantic-core
 
-A JSON reader makes of 16 MiB up to a gigabyte of objects, and holds the interpreter, with every other thread, until it
-has. Here the values are counted while they are made, so that a body is refused before it costs more than its own size
-a few times over; and no piece takes longer than some milliseconds, so that other threads have their turn in between.
-Small bodies need none of this; see `requests/body.py`.
+An ordinary JSON reader makes up to a gigabyte of objects from 16 MiB, and holds the interpreter lock until it has. Here
+values are counted while they are made, so that a body is refused before it costs more than a few times its own size,
+and no piece takes longer than some milliseconds. Small bodies need none of this (`api/requests/body.py`).
 
 References:
     Bray, "The JavaScript Object Notation (JSON) Data Interchange Format", RFC 8259, 2017, section 9 (limits).
@@ -18,21 +17,21 @@ from pydantic_core import from_json
 
 from service.errors import BodyTooLarge, InvalidRequest, MalformedRequest, Problem
 
-# 4,096 latents of 128 numbers come to 557,056. As Python's objects, this many numbers take 24 MiB.
+# Room for 4,096 latents of 128 numbers, which count 557,056.
 MAX_VALUES: Final = 3 * 2**18
-# No object of any request has more: the largest are the codes of a package, at most 128.
+# The largest objects of a request are the codes of a package, at most 128.
 MAX_MEMBERS: Final = 256
-# Tensors have at most eight axes, and stand three levels deep.
+# Tensors have at most eight axes, and lie three levels deep.
 MAX_DEPTH: Final = 16
-# What they count for: about how much longer they take to read than a number in a list. 50,000 names of
-# classes, one a sample of the longest answer, come to 750,000.
+# What they count for: about how much longer they take to read than a number in a list. 50,000 class names, one for each
+# sample of the longest answer, count 750,000.
 _STRING: Final = 15
 _CONTAINER: Final = 8
-# Some 4,000 numbers, which take less than a millisecond.
+# Some 4,000 numbers, which are read in less than a millisecond.
 _RUN_BYTES: Final = 64 * 1024
 
 _SPACE: Final = re.compile(rb"[ \t\n\r]*+")
-# Numbers and the three words, with what stands between them.
+# Numbers, `true`, `false` and `null`, with what separates them.
 _RUN: Final = re.compile(rb'[^\[\]{}"]{1,%d}+' % _RUN_BYTES)
 _WORD: Final = re.compile(rb'[^\[\]{}",: \t\n\r]{1,%d}+' % _RUN_BYTES)
 # A string's inside, up to its end or to as many escapes as take some milliseconds.
@@ -40,13 +39,7 @@ _CHARACTERS: Final = re.compile(rb'[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+){0,6
 
 
 def read_bounded(body: bytes) -> object:
-    """Read a JSON text.
-
-    Args:
-        body: the text, UTF-8.
-
-    Returns:
-        What it says, as `json.loads` would answer it.
+    """Read a JSON text, UTF-8, as `json.loads` would.
 
     Raises:
         MalformedRequest: it is not JSON, or nested deeper than `MAX_DEPTH`.
@@ -61,11 +54,7 @@ def read_bounded(body: bytes) -> object:
 
 
 class _Reader:
-    """Reads one text; every method takes a place in it and answers a value with the place behind it.
-
-    Args:
-        body: the text.
-    """
+    """Reads one text; each method takes a position and returns a value with the position after it."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -73,11 +62,11 @@ class _Reader:
         self._left = MAX_VALUES
 
     def refusal(self, words: str, place: int) -> MalformedRequest:
-        """Say that the text is not JSON, and where."""
+        """The error for text that is not JSON, with the position."""
         return MalformedRequest(f"The body is not JSON: {words} at byte {place}.")
 
     def skip(self, place: int) -> int:
-        """Pass over white space."""
+        """The position after white space."""
         found = _SPACE.match(self._body, place)
         return found.end() if found else place
 
@@ -166,7 +155,7 @@ class _Reader:
             raise self.refusal("a string that is not UTF-8", place) from error
 
     def _run_end(self, place: int) -> int:
-        """Where a run of values that need no taking apart ends; `place` itself where there is none."""
+        """Where a run of numbers and words ends; `place` itself where there is none."""
         found = _RUN.match(self._body, place)
         if found is None:
             return place

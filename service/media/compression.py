@@ -1,8 +1,4 @@
-"""Compressed bodies, both ways: gzip and deflate, never unpacked beyond a limit.
-
-A kilobyte of gzip can hold a gigabyte of zeros, so a body is unpacked no further than one byte past what is allowed,
-whatever it says of itself. Pure functions of bytes and header values; which routes read or write compressed bodies is
-theirs to say.
+"""Compressed bodies, both ways: gzip and deflate, unpacked at most one byte beyond a limit.
 
 References:
     RFC 9110, HTTP Semantics: §8.4.1 (deflate is zlib's format), §12.5.3 (Accept-Encoding).
@@ -16,29 +12,26 @@ from service.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 from service.media.negotiation import quality_of
 
 Coding = Literal["gzip", "deflate"]
-# In order of preference where the caller has none.
+# In order of preference, for callers without one.
 CODINGS: Final[tuple[Coding, ...]] = ("gzip", "deflate")
 # zlib's window bits for a gzip member; the same bits without the 16 are zlib's own format.
 _WINDOW_BITS: Final[dict[Coding, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-# Samples are noise to a packer: higher levels take several times as long and save next to nothing.
+# Samples hardly compress: higher levels take several times as long and save next to nothing.
 _LEVEL = 1
 
 
 def decompress(content: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Unpack a body.
+    """Decompress a body.
 
     Args:
-        content: the body as it came.
-        encoding: its `Content-Encoding`; empty or `identity` means that it is not packed.
-        max_bytes: most bytes to unpack.
-
-    Returns:
-        The body as it was before it was packed.
+        content: the compressed body.
+        encoding: its `Content-Encoding`; empty or `identity` means that it is not compressed.
+        max_bytes: the largest result allowed.
 
     Raises:
-        UnsupportedMediaType: it is packed in a way that is not read.
+        UnsupportedMediaType: the encoding is not one of `CODINGS`.
         MalformedRequest: it is cut short or damaged, or something follows it.
-        BodyTooLarge: it would unpack to more.
+        BodyTooLarge: the result would be larger.
     """
     coding = _coding(encoding)
     if coding is None:
@@ -56,21 +49,14 @@ def decompress(content: bytes, encoding: str, max_bytes: int) -> bytes:
 
 
 def compress(content: bytes, coding: Coding) -> bytes:
-    """Pack a body, fast rather than small."""
+    """Compress a body, fast rather than small."""
     if coding == "gzip":
         return gzip.compress(content, _LEVEL, mtime=0)  # without the time, equal answers have equal bytes
     return zlib.compress(content, _LEVEL)
 
 
 def accepted_coding(accept_encoding: str) -> Coding | None:
-    """Choose how to pack an answer.
-
-    Args:
-        accept_encoding: the request's header; empty accepts nothing but the plain body.
-
-    Returns:
-        The coding that the caller prefers among those there are; None for the plain body. A `*` asks for nothing.
-    """
+    """The coding of `CODINGS` that an `Accept-Encoding` header prefers; None for the plain body, also for `*`."""
     qualities: dict[str, float] = {}
     for item in accept_encoding.split(","):
         name, *parameters = item.split(";")

@@ -1,12 +1,10 @@
-"""How samples are read: PNG, JPEG, WebP, NPY and base64, from callers who may send anything.
+"""How samples are read: PNG, JPEG, WebP, NPY and base64, from untrusted bytes.
 
-Every limit is checked before a pixel is decoded, and nothing is converted in silence: a score of a resized or
-recoloured image would be the score of another image. What cannot be taken as it is, is refused with what was expected
-and what was found. These functions know the shape of the model's samples and nothing else of it.
+Every limit is checked before a pixel is decoded, and nothing is converted: a score of a resized or recoloured image
+would be the score of another image. What does not fit is refused with what was expected and what was found.
 
-The bytes decide the format, not the name or the media type that came with them. An image is upright when its EXIF
-orientation is applied, as training applies it and as everybody sees it. Other metadata (colour profiles, gamma) is not
-looked at.
+The bytes decide the format, not the file name or media type that came with them. The EXIF orientation is applied, as in
+training and as viewers do. Other metadata (colour profiles, gamma) is ignored.
 
 Shapes: N samples, H height, W width, C channels (1 grey, 3 RGB).
 """
@@ -60,14 +58,14 @@ NPY_HEADER_LENGTHS: Final[Mapping[bytes, struct.Struct]] = {
 MAX_NPY_HEADER_BYTES = 1024  # NumPy writes 128 for most arrays
 MAX_NPY_AXES = 8
 MAX_NPY_AXIS = 2**31 - 1  # an empty array may state any axis, and NumPy raises beyond 63 bits
-# Where Pillow finds an orientation; most images have none of these, and looking takes as long as decoding a small one.
+# Where Pillow finds an orientation. Most images have none, and looking takes as long as decoding a small image.
 ORIENTED: Final = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})
-# Any image's, since the bytes decide: type, parameters and case are as RFC 2397 has them.
+# Of any image type, since the bytes decide; type, parameters and case as in RFC 2397.
 DATA_URI: Final = re.compile(r"data:image/[^,;]+(?:;[^,;]+)*;base64,", re.ASCII | re.IGNORECASE)
 DATA_SCHEME: Final = "data:"
 MAX_DATA_URI_PREFIX = 256
 NOT_DATA_URI = "The image is a data URI that does not begin with data:image/TYPE;base64, as an image's in base64 does."
-BASE64_BYTES, BASE64_CHARACTERS = 3, 4  # as many bytes are written as so many characters
+BASE64_BYTES, BASE64_CHARACTERS = 3, 4  # three bytes are written as four characters
 NOT_BASE64 = "The image is not valid base64 (RFC 4648, with padding, without line breaks)."
 # What Pillow and its codecs raise on damaged files, and its reader of EXIF on damaged metadata.
 DECODER_ERRORS = (
@@ -82,10 +80,10 @@ DECODER_ERRORS = (
     zlib.error,
 )
 
-# Pillow warns above 89 million pixels and raises above twice that; here both mean "too large". The filter is set once,
-# because `warnings.catch_warnings` is not safe in the threads that decode.
+# Pillow warns above 89 million pixels and raises above twice that; here both mean "too large". The filter is global,
+# because `warnings.catch_warnings` is not thread-safe.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
-# What Pillow says of EXIF that ends too soon, and reads no orientation in; it is a caller's, and no line of our log.
+# Pillow warns of EXIF that ends too soon and ignores it. The fault is the caller's and does not belong in our log.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
@@ -94,11 +92,11 @@ def _refusal(loc: Loc, message: str) -> InvalidRequest:
 
 
 def _check_mode(image: Image.Image, data: bytes, channels: int, loc: Loc) -> None:
-    """Refuse every mode but the model's own; a WebP is RGB for a grey model too, because WebP has no grey."""
+    """Refuse every mode but the model's; a WebP may be RGB for a grey model too, because WebP has no grey."""
     expected = MODES[channels]
     found = MODE_WORDS.get(image.mode, f"mode {image.mode}")
     bits = data[PNG_BITS_OFFSET] if image.format == "PNG" else BITS
-    if image.mode in MODES.values() and bits != BITS:  # Pillow would cut 16-bit RGB down to 8 without a word
+    if image.mode in MODES.values() and bits != BITS:  # Pillow would silently reduce 16-bit RGB to 8
         found = f"of {bits} bits a channel"
     elif "transparency" in image.info:
         found = f"{found} with a transparent colour"
@@ -166,7 +164,7 @@ def decode_image(data: bytes, expected: tuple[int, int, int], max_pixels: int, l
 
 
 def decode_base64(text: str, loc: Loc = BODY) -> bytes:
-    """Read strict base64, with or without the prefix of an image's data URI, such as `/generate` writes.
+    """Read strict base64, with or without the prefix of an image's data URI.
 
     Raises:
         InvalidRequest: a character outside the alphabet, wrong padding, anything after it, or another prefix.
@@ -181,7 +179,7 @@ def decode_base64(text: str, loc: Loc = BODY) -> bytes:
         content = binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:
         raise _refusal(loc, NOT_BASE64) from error
-    # Even the library's strict mode takes more than one spelling of the last bytes; what is written back is the one.
+    # Even strict mode accepts several encodings of the last bytes; only the canonical one is taken.
     end = content[len(content) // BASE64_BYTES * BASE64_BYTES :] or content[-BASE64_BYTES:]
     if binascii.b2a_base64(end, newline=False).decode() != text[-BASE64_CHARACTERS:]:
         raise _refusal(loc, NOT_BASE64)
@@ -189,7 +187,7 @@ def decode_base64(text: str, loc: Loc = BODY) -> bytes:
 
 
 def _npy_description(header: bytes) -> tuple[str, bool, tuple[int, ...]]:
-    """Evaluate a literal of at most `MAX_NPY_HEADER_BYTES`; answer its (descr, fortran_order, shape)."""
+    """(descr, fortran_order, shape) of a literal of at most `MAX_NPY_HEADER_BYTES`."""
     try:
         description = ast.literal_eval(header.decode())
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
@@ -202,17 +200,17 @@ def _npy_description(header: bytes) -> tuple[str, bool, tuple[int, ...]]:
 
 
 def parse_npy(data: bytes, dtypes: tuple[str, ...]) -> NDArray[np.generic]:
-    """Read an NPY file without NumPy's own reader, which evaluates more and accepts more than a stranger may send.
+    """Read an NPY file without NumPy's own reader, which evaluates and accepts more than is safe.
 
     Args:
         data: the whole file, version 1.0, 2.0 or 3.0.
-        dtypes: element types to accept, in the file's own words, as in `<f4`; never objects.
+        dtypes: element types to accept, as NPY writes them (`<f4`); never objects.
 
     Returns:
         The array, in C order; a view of `data` where that was its order.
 
     Raises:
-        ValueError: what is wrong, as the end of a sentence.
+        ValueError: what is wrong, as the end of a sentence such as "The array …".
     """
     if data[: len(NPY_MAGIC)] != NPY_MAGIC:
         raise ValueError("is not an NPY file")
@@ -244,8 +242,7 @@ def decode_npy(data: bytes, expected: Mapping[str, tuple[int, ...]], loc: Loc = 
 
     Args:
         data: an NPY file of shape [N, …], N ≥ 1.
-        expected: element types to accept, in the file's own words (`|u1`, `<f4`, `<i8`), and the shape of one sample
-            in each.
+        expected: element type to accept, as NPY writes it (`|u1`, `<f4`, `<i8`) → the shape of one sample in it.
         loc: where the file stood in the request, for the message.
 
     Returns:

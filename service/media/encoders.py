@@ -1,12 +1,10 @@
 """How samples are written: pixels to PNG, JPEG and WebP, many to one contact sheet, arrays to NPY.
 
-Pure functions of the pixels: equal pixels give equal bytes, so an answer can be cached by its hash. They know
-neither requests nor models. ZIP, which is written in pieces, has its own file (`archive.py`).
+Pure functions: equal pixels give equal bytes, so that an answer can be cached by its hash.
 
-PNG is written here and not by Pillow, because a service of small images spends more time there than in the network.
-It is the plain case of the specification: 8 bits, no interlace, one filter a file. Its deflate is ISA-L's, which packs
-64×64 pixels of a photograph in 40 µs where zlib takes 150–600 and Pillow or OpenCV 350 and more, to fewer bytes than
-zlib's first level (of a digit, to 4 % more, in half the time).
+PNG is written here and not by Pillow, because a service of small images spends more time there than in the network. It
+is the plain case of the specification: 8 bits, no interlace, one filter a file. Its deflate is ISA-L's, which is
+several times faster than zlib's at about the same size.
 
 Shapes: N images, H height, W width, C channels (1 grey, 3 RGB).
 
@@ -35,17 +33,17 @@ PNG_BIT_DEPTH = 8
 PNG_COLOUR_TYPES: Final[Mapping[int, int]] = {1: 0, 3: 2}  # channels → the specification's number: grey, truecolour
 PNG_FILTER_NONE = 0
 PNG_FILTER_UP = 2
-# Of ISA-L's levels 0 … 3: 0 makes a photograph 30 % larger; above 1 nothing gets smaller.
+# Of ISA-L's levels 0 … 3: 0 makes photographs larger, and above 1 nothing gets smaller.
 DEFLATE_LEVEL = 1
-# 95 is where JPEG's artefacts stop being visible; 4:4:4 keeps colour at full resolution, which small images need.
+# JPEG's artefacts are no longer visible at 95; 4:4:4 keeps colour at full resolution, which small images need.
 JPEG_QUALITY = 95
 JPEG_CHROMA_4_4_4 = 0
-# libwebp's effort, 0 … 6. Four packs digits a quarter smaller than 0; above a megapixel 0 keeps the worst case, noise,
-# to about 50 ms a megapixel instead of 400.
+# libwebp's effort, 0 … 6. Four packs small images smaller than 0; above a megapixel 0 bounds the time of the worst
+# case, noise.
 WEBP_EFFORT = 4
 WEBP_EFFORT_PIXELS = 2**20
 
-# NPY headers that are remembered, a few hundred bytes each: writing one takes longer than writing a small array.
+# NPY headers that are remembered, because writing one takes longer than writing a small array.
 KNOWN_HEADERS = 256
 
 
@@ -54,14 +52,10 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
-    """Write one image as PNG, without loss.
+    """Write one image [H, W, C] as PNG, without loss.
 
-    Args:
-        pixels: [H, W, C].
-
-    Returns:
-        The file. Grey rows are stored as they are (drawings and digits compress best so), RGB rows as differences to
-        the row above (photographs do).
+    Grey rows are stored unfiltered, since drawings and digits compress best that way; RGB rows as differences to the
+    row above, since photographs do.
     """
     height, width, channels = pixels.shape
     rows = np.empty((height, 1 + width * channels), dtype=np.uint8)
@@ -90,14 +84,14 @@ def _pillow_image(pixels: NDArray[np.uint8]) -> Image.Image:
 
 
 def jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """Write one image [H, W, C] as JPEG: the only lossy form, so its score is not the sample's."""
+    """Write one image [H, W, C] as JPEG. It is the only lossy form, so the file's score is not the sample's."""
     buffer = io.BytesIO()
     _pillow_image(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=JPEG_CHROMA_4_4_4)
     return buffer.getvalue()
 
 
 def webp(pixels: NDArray[np.uint8]) -> bytes:
-    """Write one image [H, W, C] as WebP without loss; grey becomes three equal channels, since WebP has no grey."""
+    """Write one image [H, W, C] as WebP, without loss; grey becomes three equal channels, since WebP has no grey."""
     effort = WEBP_EFFORT if pixels.shape[0] * pixels.shape[1] <= WEBP_EFFORT_PIXELS else 0
     buffer = io.BytesIO()
     _pillow_image(pixels).save(buffer, "WEBP", lossless=True, method=effort)
@@ -119,7 +113,7 @@ def library_versions() -> dict[str, str | None]:
 
 
 def picture(pixels: NDArray[np.uint8], name: str) -> bytes:
-    """Write images as one picture: one as itself, more as a contact sheet.
+    """Write one image, or several as a contact sheet.
 
     Args:
         pixels: [N, H, W, C], N ≥ 1.
@@ -153,14 +147,12 @@ def npy(array: NDArray[np.generic]) -> bytes:
 
 @lru_cache(maxsize=KNOWN_HEADERS)
 def npy_header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
-    """Write the head of an NPY file; the array's bytes follow in C order, in as many pieces as one likes.
+    """Write magic bytes and header of an NPY file, version 1.0; the array's bytes follow in C order.
 
     Args:
-        shape: of the whole array, so that the file's length is known before its first sample is computed.
+        shape: of the whole array, so that the file's length, `len(header) + prod(shape) * itemsize`, is known before
+            its first sample is computed.
         dtype: of its elements.
-
-    Returns:
-        Magic bytes and header of version 1.0; the file has `len(header) + prod(shape) * itemsize` bytes.
     """
     buffer = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}

@@ -53,7 +53,7 @@ def _known(among: Sequence[Media]) -> str:
 
 
 def quality_of(parameters: list[str]) -> float | None:
-    """The `q` among a range's parameters, 1 where there is none, None where it is not a number in [0, 1]."""
+    """The `q` among a range's parameters: 1 where there is none, None where it is not a number in [0, 1]."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "q":

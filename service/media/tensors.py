@@ -1,13 +1,11 @@
 """Tensors on the wire, as the Open Inference Protocol and its binary-data extension frame them.
 
     body = JSON │ blob of the first binary tensor │ blob of the second │ …
-           ◀── Inference-Header-Content-Length ──▶ of the JSON, in bytes
+           ◀──▶ Inference-Header-Content-Length, in bytes
 
-A tensor stands in the JSON as `data`, flat or nested, row-major; or its JSON says `binary_data_size` and its bytes
-follow, little-endian and without padding. Numbers are never converted in silence: no bool is an integer, no 300 a
-UINT8, no 1e39 an FP32. Pure: it knows neither HTTP nor models, and only the datatypes that graphs here have.
-
-Shapes: as each tensor states.
+A tensor is in the JSON as `data`, flat or nested, row-major; or its JSON states `binary_data_size` and its bytes
+follow, little-endian and without padding. Numbers are never converted: no bool is an integer, no 300 a UINT8, no 1e39
+an FP32.
 
 References:
     Open Inference Protocol, Required API, "Tensor Data"; Triton Inference Server, "Binary Tensor Data Extension".
@@ -33,23 +31,20 @@ DTYPES: Final[Mapping[str, np.dtype[np.generic]]] = {
     "UINT8": np.dtype("u1"),
     "INT64": np.dtype("<i8"),
 }
-# What the protocol writes as JSON numbers; it has no such form for FP16.
+# The protocol has no JSON form for FP16.
 JSON_DATATYPES: Final = frozenset({"FP32", "UINT8", "INT64"})
-# What is written in about a millisecond: the interpreter is held for as long, and with it every other thread.
+# Written in about a millisecond, during which no other thread can run.
 SLICE_NUMBERS: Final = 4_096
 _INTEGERS = frozenset({int})
 _NUMBERS = frozenset({int, float})
 
 
 def split_body(body: bytes, json_length: str | None) -> tuple[bytes, memoryview]:
-    """Part a request's JSON from the blobs behind it.
+    """Split a request's JSON, empty for a raw request, from the blobs after it.
 
     Args:
-        body: of the request, unpacked.
-        json_length: the header that says where the JSON ends; None where the whole body is JSON.
-
-    Returns:
-        The JSON, empty for a raw request, and the blobs.
+        body: decompressed.
+        json_length: the header `Inference-Header-Content-Length`; None where the whole body is JSON.
 
     Raises:
         MalformedRequest: the header is no number, or beyond the body.
@@ -65,10 +60,10 @@ def split_body(body: bytes, json_length: str | None) -> tuple[bytes, memoryview]
 
 
 def split_blobs(blobs: memoryview, sizes: Sequence[int]) -> list[memoryview]:
-    """Part the blobs of one body.
+    """Split the blobs of one body.
 
     Args:
-        blobs: all of them, one behind the other.
+        blobs: all of them, one after the other.
         sizes: what each tensor states, in bytes.
 
     Raises:
@@ -144,7 +139,7 @@ def write_numbers(array: Array, name: str) -> bytes:
         name: of the tensor, for the message.
 
     Raises:
-        InvalidRequest: it holds NaN or infinity, which JSON cannot say.
+        InvalidRequest: it holds NaN or infinity, which JSON cannot express.
     """
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         words = f"`{name}` holds numbers that are not finite, which JSON cannot say; ask for it as binary data"
@@ -160,7 +155,7 @@ def write_blob(array: Array) -> bytes:
 
 
 def _flat(data: Sequence[object], axes: int, loc: Loc) -> list[object]:
-    """Take nested lists apart; they may be nested as deep as the tensor has axes."""
+    """Flatten lists that are nested at most as deep as the tensor has axes."""
     numbers = list(data)
     for _ in range(axes - 1):
         if not (numbers and type(numbers[0]) is list):

@@ -1,11 +1,4 @@
-"""`multipart/form-data`, read from memory: the parts named `file`, and nothing else.
-
-It stands alone because a form is a protocol of its own. Starlette's form reader would spool parts to disk and parse on
-the event loop; here the body is complete and bounded already, so one pass over it does, on whatever thread.
-
-References:
-    Masinter, "Returning Values from Forms: multipart/form-data", RFC 7578, 2015.
-"""
+"""Reads request bodies: JSON into a validated model, and the files of a form."""
 
 import codecs
 from collections.abc import Mapping
@@ -19,117 +12,20 @@ from service.errors import InvalidRequest, MalformedRequest, Problem, Unsupporte
 from service.media.bounded_json import MAX_MEMBERS, read_bounded
 from service.server.problems import JSON, json_error, validation_problems
 
-FILE_PART = "file"
-# A part has a name, a file name and perhaps the same in another alphabet. Reading a header takes as long as the square
-# of its parameters: of those that fit a part's headers, milliseconds.
-MAX_PARAMETERS = 16
-
-
-def read_files(body: bytes, content_type: str, max_files: int) -> list[bytes]:
-    """Read the contents of every part named `file`, in order.
-
-    Args:
-        body: the whole body.
-        content_type: the request's header, which holds the boundary.
-        max_files: most parts to read.
-
-    Raises:
-        MalformedRequest: the form cannot be read.
-        InvalidRequest: a part has another name, there is none, or there are too many.
-    """
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary")
-    if not boundary:
-        raise MalformedRequest("The Content-Type of a form must state its boundary.")
-    form = _Form(max_files)
-    try:
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": form.begin_part,
-                "on_header_begin": form.begin_header,
-                "on_header_field": form.header_name,
-                "on_header_value": form.header_value,
-                "on_header_end": form.end_header,
-                "on_headers_finished": form.end_headers,
-                "on_part_data": form.content,
-                "on_end": form.end,
-            },
-        )
-        parser.write(body)
-    except FormParserError as error:
-        raise MalformedRequest("The form cannot be read; is its boundary the one in the Content-Type?") from error
-    if not form.complete:
-        raise MalformedRequest("The form ends before its closing boundary.")
-    if not form.files:
-        raise InvalidRequest(Problem(("body", FILE_PART), "The form has no part named `file`."))
-    return [bytes(content) for content in form.files]
-
-
-class _Form:
-    """Collects what the parser finds.
-
-    Args:
-        max_files: most parts to take.
-    """
-
-    def __init__(self, max_files: int) -> None:
-        self._max_files = max_files
-        self._name = bytearray()
-        self._value = bytearray()
-        self._part_name: str | None = None
-        self.files: list[bytearray] = []
-        self.complete = False
-
-    def begin_part(self) -> None:
-        self._part_name = None
-
-    def begin_header(self) -> None:
-        self._name.clear()
-        self._value.clear()
-
-    def header_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def end_header(self) -> None:
-        if self._name.lower() == b"content-disposition":
-            if self._part_name is not None or self._value.count(b";") > MAX_PARAMETERS:
-                raise MalformedRequest(
-                    f"A part of a form has one Content-Disposition, of at most {MAX_PARAMETERS} parameters."
-                )
-            _, options = parse_options_header(bytes(self._value))
-            self._part_name = options.get(b"name", b"").decode(errors="replace")
-
-    def end_headers(self) -> None:
-        if self._part_name != FILE_PART:
-            raise InvalidRequest(
-                Problem(("body", self._part_name or ""), "unknown part; the image parts must be named `file`")
-            )
-        if len(self.files) == self._max_files:
-            raise InvalidRequest(Problem(("body", FILE_PART), f"at most {self._max_files} images in one request"))
-        self.files.append(bytearray())
-
-    def content(self, data: bytes, start: int, end: int) -> None:
-        self.files[-1] += data[start:end]
-
-    def end(self) -> None:
-        self.complete = True
-
-
 FORM = "application/x-www-form-urlencoded"
-# What Windows editors and PowerShell put before a text; RFC 8259 (§8.1) allows to skip it.
+# The byte order mark that Windows editors and PowerShell write; RFC 8259, §8.1, allows to ignore it.
 UTF8_BOM = codecs.BOM_UTF8
-# What is read and refused in well under a millisecond, and cannot hold more than that many mistakes.
+# Bodies up to this size are validated and refused in well under a millisecond, however many mistakes they hold.
 AT_ONCE_BYTES = 16 * 1024
+FILE_PART = "file"
+# A part has a name, a file name and perhaps a second form of it. The parser takes time quadratic in the parameters.
+MAX_PARAMETERS = 16
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def media_type_of(headers: Mapping[str, str]) -> str:
-    """Answer the body's media type in lower case, without parameters; JSON where none is stated.
+    """The body's media type in lower case, without parameters; JSON where none is stated.
 
     Raises:
         UnsupportedMediaType: the body is compressed.
@@ -143,14 +39,9 @@ def media_type_of(headers: Mapping[str, str]) -> str:
 def read_json(schema: type[M], body: bytes, headers: Mapping[str, str]) -> M:
     """Read and validate a JSON body; an empty one has every field's default.
 
-    Args:
-        schema: what the body must be.
-        body: its bytes.
-        headers: the request's.
-
     Raises:
         MalformedRequest: it is not JSON.
-        UnsupportedMediaType: it says it is not JSON.
+        UnsupportedMediaType: its media type is not JSON.
         InvalidRequest: it is not what `schema` describes.
     """
     media_type = media_type_of(headers)
@@ -166,7 +57,7 @@ def read_json(schema: type[M], body: bytes, headers: Mapping[str, str]) -> M:
 
 
 def validate_json(schema: type[M], body: bytes) -> M:
-    """Validate a body that is JSON, whatever its headers say.
+    """Validate a JSON body, whatever its headers say.
 
     Raises:
         MalformedRequest: it is not JSON.
@@ -175,7 +66,7 @@ def validate_json(schema: type[M], body: bytes) -> M:
     """
     body = body.removeprefix(UTF8_BOM)
     try:
-        # Every field has a colon, so what is read at once can have no more unknown ones than are told in a moment.
+        # Every field has a colon, so a body of few colons cannot name many unknown fields.
         if len(body) <= AT_ONCE_BYTES and body.count(b":") <= MAX_MEMBERS:
             return schema.model_validate_json(body)
         return schema.model_validate(read_bounded(body))
@@ -184,3 +75,71 @@ def validate_json(schema: type[M], body: bytes) -> M:
         if broken is not None:
             raise MalformedRequest(f"The body is not JSON: {broken}.") from error
         raise validation_problems(error, "body") from error
+
+
+def read_files(body: bytes, content_type: str, max_files: int) -> list[bytes]:
+    """Read the contents of every part named `file` of a form (RFC 7578), in order.
+
+    Raises:
+        MalformedRequest: the form cannot be read.
+        InvalidRequest: a part has another name, there is none, or there are more than `max_files`.
+    """
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if not boundary:
+        raise MalformedRequest("The Content-Type of a form must state its boundary.")
+    form = _Form(max_files)
+    try:
+        MultipartParser(
+            boundary,
+            {
+                "on_header_field": form.on_header_field,
+                "on_header_value": form.on_header_value,
+                "on_headers_finished": form.on_headers_finished,
+                "on_part_data": form.on_part_data,
+                "on_end": form.on_end,
+            },
+        ).write(body)
+    except FormParserError as error:
+        raise MalformedRequest("The form cannot be read; is its boundary the one in the Content-Type?") from error
+    if not form.complete:
+        raise MalformedRequest("The form ends before its closing boundary.")
+    if not form.files:
+        raise InvalidRequest(Problem(("body", FILE_PART), "The form has no part named `file`."))
+    return [bytes(content) for content in form.files]
+
+
+class _Form:
+    """Collects the files of a form that is parsed in one piece, so that each header is one callback."""
+
+    def __init__(self, max_files: int) -> None:
+        self._max_files = max_files
+        self._header = b""
+        self._dispositions: list[bytes] = []
+        self.files: list[bytearray] = []
+        self.complete = False
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header = data[start:end].lower()
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        if self._header == b"content-disposition":
+            self._dispositions.append(data[start:end])
+
+    def on_headers_finished(self) -> None:
+        header, *others = self._dispositions or [b""]
+        self._dispositions = []
+        if others or header.count(b";") > MAX_PARAMETERS:
+            words = f"A part of a form has one Content-Disposition, of at most {MAX_PARAMETERS} parameters."
+            raise MalformedRequest(words)
+        name = parse_options_header(header)[1].get(b"name", b"").decode(errors="replace")
+        if name != FILE_PART:
+            raise InvalidRequest(Problem(("body", name), "unknown part; the image parts must be named `file`"))
+        if len(self.files) == self._max_files:
+            raise InvalidRequest(Problem(("body", FILE_PART), f"at most {self._max_files} images in one request"))
+        self.files.append(bytearray())
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self.files[-1] += data[start:end]
+
+    def on_end(self) -> None:
+        self.complete = True

@@ -1,8 +1,6 @@
-"""InfoGAN's codes as callers name them: `{"digit": 3, "slant": 0.7}`, and what an encoder reads of them.
+"""Fields that several requests share, from a caller's words to the engine's numbers: classes, codes, conditions, seeds.
 
-The engine knows codes by their place, the manifest by their name; here one becomes the other, in both directions.
-
-Shapes: N samples, Q codes, K elements of the code tensor.
+Shapes: N samples, Q codes.
 """
 
 import re
@@ -15,20 +13,84 @@ from numpy.typing import NDArray
 
 from service.api.limits import MAX_SEED
 from service.errors import InvalidRequest, Problem
+from service.media.decoders import Loc
 from service.packages.schema import CategoricalCode, Codes, Condition, ContinuousCode
 
-Loc = tuple[str | int, ...]
-Named = Mapping[str, int | float]
-LOC: Loc = ("body", "codes")
-# A package may have 128 codes; a message lists as many as a person reads.
+NamedCodes = Mapping[str, int | float]
+
+QUERY: Final = "query"
+# A package may have 65,536 classes; a message lists as many names as a person reads.
 MAX_LISTED_NAMES = 20
+_CODES: Final[Loc] = ("body", "codes")
+_RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
 
 
-def read_codes(given: Named | Sequence[Named] | None, codes: Codes | None, *, count: int) -> NDArray[np.float64] | None:
-    """Read one object for all samples, or one a sample.
+def read_labels(
+    label: int | str | None,
+    labels: Sequence[int | str] | None,
+    *,
+    names: Sequence[str],
+    count: int,
+    place: str = "body",
+) -> NDArray[np.int64] | None:
+    """Read one class for all samples, or one per sample.
 
     Args:
-        given: code name to its value, as the caller wrote it.
+        label: the class of every sample; excludes `labels`.
+        names: the package's classes, in the order of their integers; empty for an unconditional one.
+        count: N.
+        place: where the fields stand; in a `query` a class may be named by its integer as text.
+
+    Returns:
+        [N], or None when neither is given.
+
+    Raises:
+        InvalidRequest: both are given, a class does not exist, or there are not N of them.
+    """
+    if label is not None:
+        loc: Loc = (place, "label")
+        if labels is not None:
+            raise InvalidRequest(Problem(loc, "`label` and `labels` exclude each other"))
+        return np.full(count, _Classes(names, loc).read(label, loc), dtype=np.int64)
+    if labels is None:
+        return None
+    loc = (place, "labels")
+    if len(labels) != count:
+        raise InvalidRequest(Problem(loc, f"there are {len(labels)} classes for {count} samples"))
+    classes = _Classes(names, loc)
+    return np.array([classes.read(each, (*loc, index)) for index, each in enumerate(labels)], dtype=np.int64)
+
+
+class _Classes:
+    """The classes of a package, for the field `loc`."""
+
+    def __init__(self, names: Sequence[str], loc: Loc) -> None:
+        if not names:
+            raise InvalidRequest(Problem(loc, "no classes are taken here"))
+        self._names = names
+        self._is_text = loc[0] == QUERY
+        self._numbers = {name: number for number, name in enumerate(names)}
+
+    def read(self, label: int | str, loc: Loc) -> int:
+        """The integer of a class."""
+        if isinstance(label, str):
+            if label in self._numbers:
+                return self._numbers[label]
+            if self._is_text and label.isascii() and label.isdigit():
+                return self.read(int(label), loc)
+            words = f"there is no class of this name; there are: {_listed(self._names)}"
+            raise InvalidRequest(Problem(loc, words))
+        if 0 <= label < len(self._names):
+            return label
+        raise InvalidRequest(Problem(loc, f"the classes are 0 to {len(self._names) - 1}"))
+
+
+def read_codes(
+    given: NamedCodes | Sequence[NamedCodes] | None, codes: Codes | None, *, count: int
+) -> NDArray[np.float64] | None:
+    """Read codes by name: one object for all samples, or one per sample.
+
+    Args:
         codes: the package's.
         count: N.
 
@@ -41,33 +103,32 @@ def read_codes(given: Named | Sequence[Named] | None, codes: Codes | None, *, co
     if given is None:
         return None
     if codes is None:
-        raise InvalidRequest(Problem(LOC, "no codes are taken here"))
+        raise InvalidRequest(Problem(_CODES, "no codes are taken here"))
     if isinstance(given, Mapping):
-        return np.tile(_row(given, codes, LOC), (count, 1))
+        return np.tile(_read_named(given, codes, _CODES), (count, 1))
     if len(given) != count:
-        raise InvalidRequest(Problem(LOC, f"there are {len(given)} objects for {count} samples"))
-    return np.array([_row(each, codes, (*LOC, index)) for index, each in enumerate(given)])
+        raise InvalidRequest(Problem(_CODES, f"there are {len(given)} objects for {count} samples"))
+    return np.array([_read_named(each, codes, (*_CODES, index)) for index, each in enumerate(given)])
 
 
 def name_codes(row: Sequence[float], codes: Codes) -> dict[str, int | float]:
-    """Name a sample's codes [Q], as a caller would."""
+    """A sample's codes [Q] by name."""
     categories = len(codes.categorical)
     values = [*map(int, row[:categories]), *row[categories:]]
     return dict(zip(codes.names, values, strict=True))
 
 
-def _row(given: Named, codes: Codes, loc: Loc) -> list[float]:
+def _read_named(given: NamedCodes, codes: Codes, loc: Loc) -> list[float]:
     """One sample's codes [Q], NaN for each left out."""
     for name in given:
         if name not in codes.names:
-            listed = ", ".join(codes.names[:MAX_LISTED_NAMES]) + (", …" if len(codes.names) > MAX_LISTED_NAMES else "")
-            raise InvalidRequest(Problem((*loc, name), f"there is no code of this name; there are: {listed}"))
-    categorical = [_category(given.get(code.name), code, (*loc, code.name)) for code in codes.categorical]
-    return categorical + [_number(given.get(code.name), code, (*loc, code.name)) for code in codes.continuous]
+            words = f"there is no code of this name; there are: {_listed(codes.names)}"
+            raise InvalidRequest(Problem((*loc, name), words))
+    categorical = [_read_category(given.get(code.name), code, (*loc, code.name)) for code in codes.categorical]
+    return categorical + [_read_number(given.get(code.name), code, (*loc, code.name)) for code in codes.continuous]
 
 
-def _category(value: int | float | None, code: CategoricalCode, loc: Loc) -> float:
-    """A categorical code's value; NaN where it is left out."""
+def _read_category(value: int | float | None, code: CategoricalCode, loc: Loc) -> float:
     if value is None:
         return np.nan
     if not isinstance(value, int) or not 0 <= value < code.size:
@@ -75,8 +136,7 @@ def _category(value: int | float | None, code: CategoricalCode, loc: Loc) -> flo
     return float(value)
 
 
-def _number(value: float | None, code: ContinuousCode, loc: Loc) -> float:
-    """A continuous code's number; NaN where it is left out."""
+def _read_number(value: float | None, code: ContinuousCode, loc: Loc) -> float:
     if value is None:
         return np.nan
     if not code.low <= value <= code.high:
@@ -84,13 +144,16 @@ def _number(value: float | None, code: ContinuousCode, loc: Loc) -> float:
     return float(value)
 
 
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_LISTED_NAMES]) + (", …" if len(names) > MAX_LISTED_NAMES else "")
+
+
 def read_conditions(
     given: int | Sequence[int] | None, condition: Condition | None, *, count: int, place: str = "body"
 ) -> NDArray[np.int64] | None:
-    """Read one id for all samples, or one a sample.
+    """Read one condition id for all samples, or one per sample.
 
     Args:
-        given: what the caller named.
         condition: what has to be named; None where nothing is taken.
         count: N.
         place: where the field stands in the request.
@@ -123,80 +186,6 @@ def read_conditions(
     return np.array(given, dtype=np.int64)
 
 
-# A package may have 65,536 classes; a message lists as many as a person reads.
-
-QUERY: Final = "query"
-
-
-def read_labels(
-    label: int | str | None,
-    labels: Sequence[int | str] | None,
-    *,
-    names: Sequence[str],
-    count: int,
-    place: str = "body",
-) -> NDArray[np.int64] | None:
-    """Read one class for all samples, or one a sample.
-
-    Args:
-        label: the class of every sample; excludes `labels`.
-        labels: one class a sample.
-        names: the package's classes, in the order of their integers; empty for an unconditional one.
-        count: N.
-        place: where the fields stand in the request; in a `query` a class may be named by its integer as text.
-
-    Returns:
-        [N] int64, or None when neither is given.
-
-    Raises:
-        InvalidRequest: both are given, a class does not exist, or there are not N of them.
-    """
-    if label is not None:
-        loc: Loc = (place, "label")
-        if labels is not None:
-            raise InvalidRequest(Problem(loc, "`label` and `labels` exclude each other"))
-        return np.full(count, _Classes(names, loc).read(label, loc), dtype=np.int64)
-    if labels is None:
-        return None
-    loc = (place, "labels")
-    if len(labels) != count:
-        raise InvalidRequest(Problem(loc, f"there are {len(labels)} classes for {count} samples"))
-    classes = _Classes(names, loc)
-    return np.array([classes.read(each, (*loc, index)) for index, each in enumerate(labels)], dtype=np.int64)
-
-
-class _Classes:
-    """A package's classes.
-
-    Args:
-        names: in the order of their integers.
-        loc: the field that asks for one.
-    """
-
-    def __init__(self, names: Sequence[str], loc: Loc) -> None:
-        if not names:
-            raise InvalidRequest(Problem(loc, "no classes are taken here"))
-        self._names = names
-        self._is_text = loc[0] == QUERY
-        self._numbers = {name: number for number, name in enumerate(names)}
-
-    def read(self, label: int | str, loc: Loc) -> int:
-        """Answer the integer of a class."""
-        if isinstance(label, str):
-            if label in self._numbers:
-                return self._numbers[label]
-            if self._is_text and label.isascii() and label.isdigit():
-                return self.read(int(label), loc)
-            listed = ", ".join(self._names[:MAX_LISTED_NAMES]) + (", …" if len(self._names) > MAX_LISTED_NAMES else "")
-            raise InvalidRequest(Problem(loc, f"there is no class of this name; there are: {listed}"))
-        if 0 <= label < len(self._names):
-            return label
-        raise InvalidRequest(Problem(loc, f"the classes are 0 to {len(self._names) - 1}"))
-
-
-_RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
-
-
 @dataclass(frozen=True, slots=True)
 class SeedRanges:
     """Seeds as the ranges they were written in.
@@ -209,25 +198,25 @@ class SeedRanges:
 
     @property
     def count(self) -> int:
-        """How many seeds there are."""
+        """The number of seeds, known before they are written out."""
         return sum(last - first + 1 for first, last in self.ranges)
 
     def expand(self) -> NDArray[np.uint64]:
-        """Write every seed out, uint64 [count], in the order they were written."""
+        """Every seed, [count], in the order they were written."""
         return np.concatenate([np.arange(first, last + 1, dtype=np.uint64) for first, last in self.ranges])
 
 
 def read_ranges(text: str) -> SeedRanges:
-    """Read the grammar.
+    """Read seeds and ranges of seeds, such as `0-15,99`.
 
     Raises:
-        ValueError: the text is not of it; the message says where.
+        ValueError: the text is something else; the message says where.
     """
     return SeedRanges(tuple(_read_range(part) for part in text.split(",")))
 
 
 def write_ranges(seeds: NDArray[np.uint64]) -> str:
-    """Write seeds, uint64 [N] with N ≥ 1, in the fewest ranges that keep their order."""
+    """Write seeds [N], with N ≥ 1, as the fewest ranges that keep their order."""
     if len(seeds) == 1:
         return str(int(seeds[0]))
     breaks = np.flatnonzero(seeds[1:] - seeds[:-1] != 1)

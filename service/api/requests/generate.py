@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.api.limits import MAX_SEED, check_size
-from service.api.requests.fields import Loc, read_codes, read_conditions, read_labels, read_ranges
+from service.api.requests.fields import read_codes, read_conditions, read_labels, read_ranges
 from service.api.sample_types import DtypeName, Images, Kind, sample_bytes
 from service.api.schemas.requests import BestOf, GenerateRequest, Interpolate, MetropolisHastings, Rejection
 from service.engine.core.validation import check_generate
 from service.engine.interface import GenerateJob, Path, SamplerName, Selection
 from service.engine.sampling.sampler import LARGEST_LEGACY_SEED
 from service.errors import InvalidRequest, Problem
+from service.media.decoders import Loc
 from service.media.negotiation import Media
 from service.packages.registry import ServedPackage
 from service.settings import MEBIBYTE, Settings

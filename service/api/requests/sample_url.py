@@ -1,9 +1,6 @@
-"""A sample's parameters as a URL writes them, and the same parameters as /generate takes them.
+"""The query of a sample's URL, as in `?label=cat&codes=digit:3&codes=slant:0.7&truncation=0.7&stack=9c781c6be0fddd2f`.
 
-    ?label=cat&codes=digit:3&codes=slant:0.7&truncation=0.7&stack=9c781c6be0fddd2f
-
-A URL has only text, names what it names once, and must be found again in a cache; so it gets a grammar of its own. What
-the parameters mean, and which of them a package has, is judged where /generate judges it.
+Equal parameters have one canonical form, so that caches find them. Their meaning is that of POST /generate.
 """
 
 import math
@@ -76,10 +73,10 @@ class SampleQuery(BaseModel):
     )
 
     def request(self, seed: int) -> GenerateRequest:
-        """Word the parameters as /generate takes them.
+        """The request to /generate that means the same.
 
         Raises:
-            InvalidRequest: a parameter is none that /generate would take.
+            InvalidRequest: /generate would not take a parameter.
         """
         wanted = self.model_dump(exclude={"stack"}, exclude_defaults=True)
         if self.codes:
@@ -92,7 +89,7 @@ class SampleQuery(BaseModel):
             raise invalid_request(error.errors(include_url=False, include_context=False), "query") from error
 
     def canonical(self, stack: str) -> str:
-        """Write the query string that means the same under a stack: the parameters that matter, always in one order."""
+        """The query string that means the same under a stack id: without defaults, in a fixed order."""
         return urlencode(self.model_dump(exclude_defaults=True) | {"stack": stack}, doseq=True)
 
 

@@ -1,8 +1,7 @@
-"""Given samples held against a package: decoded, counted, with their classes and conditions, ready for a graph.
+"""Reads and validates the samples of a request to score, encode or reconstruct.
 
-Every sample must be exactly what the package's generator makes: of an image its size and its mode. Nothing is resized
-or converted, since the answer would be another sample's. Images are decoded in slices, so that a request with a
-thousand of them shares its thread with others.
+A sample must be exactly what the package's generator makes; nothing is resized or converted, since the result would be
+another sample's.
 
 Shapes: N samples, C channels, H height, W width.
 """
@@ -17,19 +16,23 @@ from starlette.datastructures import Headers
 
 from service.api.context import Offload
 from service.api.requests.body import FILE_PART, media_type_of, read_files, read_json
-from service.api.requests.fields import QUERY, Loc, read_conditions, read_labels
+from service.api.requests.fields import QUERY, read_conditions, read_labels
 from service.api.sample_types import Array, Images, kind_of
 from service.api.schemas.requests import SamplesQuery, SamplesRequest
 from service.engine.interface import SampleJob, to_sample_dtype
 from service.engine.model_spec import PackageKey
 from service.errors import InvalidRequest, Problem, UnsupportedMediaType
-from service.media.decoders import IMAGE_TYPES, decode_base64, decode_image
+from service.media.decoders import IMAGE_TYPES, Loc, decode_base64, decode_image
 from service.packages.registry import ServedPackage
 from service.packages.schema import Graph, ImageSample, ItemSample, VectorSample
 from service.server.openapi import BINARY, request_body
 from service.server.problems import JSON
 from service.settings import Settings
 
+# Decoded at a time on one thread, so that requests share the threads: about a millisecond of small PNGs.
+SLICE_IMAGES = 32
+# In widths of the range. Generators overshoot by less; values of another scale, [0, 255] say, are further away.
+MAX_BEYOND = 0.5
 NPY = "application/x-npy"
 MULTIPART = "multipart/form-data"
 SUPPORTED = ", ".join((*sorted(IMAGE_TYPES), MULTIPART, NPY, JSON))
@@ -40,10 +43,12 @@ _FILES: Final = {
         "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
     }
 }
-# What a route that reads samples says of its body in the OpenAPI document.
+# Of an endpoint that reads samples, for the OpenAPI document.
 SAMPLES_BODY: Final = request_body(
     SamplesRequest, required=True, others=dict.fromkeys((*sorted(IMAGE_TYPES), NPY), BINARY) | {MULTIPART: _FILES}
 )
+
+J = TypeVar("J", bound=SampleJob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +73,22 @@ class NpyFile:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Samples as flat lists of the generator's own values."""
+    """Samples as flat lists of the generator's raw values."""
 
     rows: list[list[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleBody:
-    """What a caller gave.
+    """A body of samples, read but not decoded.
 
     Attributes:
-        model: package asked for, or None for the default.
-        version: its version, or None for the newest.
-        samples: files, an array or numbers.
+        model: None for the default.
+        version: None for the newest.
         label: the class of every sample.
-        labels: one class a sample.
-        condition: the id that every sample belongs to, or one a sample.
-        place: where model, labels and condition stood in the request, `body` or `query`.
+        labels: one class per sample.
+        condition: the id of every sample, or one per sample.
+        place: where model, labels and condition stand, `body` or `query`.
     """
 
     model: str | None
@@ -97,18 +101,12 @@ class SampleBody:
 
 
 def read_samples(body: bytes, headers: Headers, query: SamplesQuery, max_images: int) -> SampleBody:
-    """Read a body of samples.
-
-    Args:
-        body: its bytes.
-        headers: the request's.
-        query: the request's.
-        max_images: most samples in one request.
+    """Read a body of at most `max_images` samples.
 
     Raises:
-        UnsupportedMediaType: it is none of the types listed.
+        UnsupportedMediaType: it is none of `SUPPORTED`.
         MalformedRequest: it cannot be read.
-        InvalidRequest: it reads, but does not hold together.
+        InvalidRequest: a JSON body comes with query parameters, or holds no samples or too many.
     """
     media_type = media_type_of(headers)
     if media_type in IMAGE_TYPES:
@@ -166,23 +164,14 @@ def _from_json(asked: SamplesRequest, query: SamplesQuery, max_images: int) -> S
     )
 
 
-# About a millisecond of small PNGs.
-SLICE_IMAGES = 32
-# Of the range's width. Generators overshoot by less, and what was scaled otherwise, [0, 255] say, is further away.
-MAX_BEYOND = 0.5
-
-J = TypeVar("J", bound=SampleJob)
-
-
 @dataclass(frozen=True, slots=True)
 class ValidSamples:
     """Samples that fit their package.
 
     Attributes:
-        package: which.
-        rows: pixels [N, H, W, C] uint8, or the generator's own values [N, …].
-        labels: int64 [N], where the graphs take the class; None where it was not named, and need not be.
-        conditions: int64 [N], where they take the condition.
+        rows: pixels [N, H, W, C] uint8, or raw values [N, …].
+        labels: [N], where the graphs take the class; None where it is not named and need not be.
+        conditions: [N], where the graphs take the condition.
     """
 
     package: PackageKey
@@ -191,7 +180,7 @@ class ValidSamples:
     conditions: NDArray[np.int64] | None
 
     def job(self, ask: type[J], graph: Graph) -> J:
-        """Ask `graph` about them, telling it of each sample what it takes."""
+        """A job for one of the graphs, with the conditioning that it takes."""
         takes = {tensor.role for tensor in graph.inputs}
         is_pixels = self.rows.dtype == np.uint8
         return ask(
@@ -212,18 +201,14 @@ async def validate_samples(
     *,
     needs_label: bool = True,
 ) -> ValidSamples:
-    """Hold given samples against a package, and decode them.
+    """Decode samples and validate them against a package.
 
     Args:
-        given: what the caller gave.
-        package: whose samples they must be.
-        graphs: which will be asked, so that what they take beside a sample has to be named.
-        settings: the limits.
-        offload: where images are decoded.
-        needs_label: whether a class has to be named where the graphs take one.
+        graphs: which will run, so that their conditioning is needed.
+        needs_label: whether a class is needed where the graphs take one.
 
     Raises:
-        InvalidRequest: they are not the package's samples; every place is named.
+        InvalidRequest: they are not the package's samples, or a class or condition is missing or unknown.
         BodyTooLarge: an image has more pixels than the limit.
     """
     manifest = package.manifest
@@ -270,7 +255,7 @@ async def _decode(given: SampleBody, package: ServedPackage, settings: Settings,
 
 
 def _in_range(rows: Array, sample: ImageSample | VectorSample | ItemSample, field: str | None = None) -> Array:
-    """Pass samples on, but for images whose values are of another range: they would seem the most real of all."""
+    """Refuse images whose values are of another range: they would score as the most real of all."""
     if not isinstance(sample, ImageSample) or rows.dtype == np.uint8:
         return rows
     low, high = sample.range

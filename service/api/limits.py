@@ -1,7 +1,4 @@
-"""How large an answer may be that must be whole before its first byte: JSON, one image, a contact sheet.
-
-What is streamed has no such limit. It stands alone because every route that answers samples has it.
-"""
+"""Limits on the size of responses that are complete before their first byte: JSON, one image, a contact sheet."""
 
 import math
 from typing import Final
@@ -12,30 +9,28 @@ from service.media.decoders import Loc
 from service.media.negotiation import Media
 from service.settings import MEBIBYTE
 
-# The largest number that a signed 64-bit integer holds, which every JSON library of integers and every database reads.
+# The largest signed 64-bit integer, which every database and every JSON library with integers can read.
 MAX_SEED: Final = 2**63 - 1
 # WebP's longest side; and as many pixels as an encoder writes within seconds, 4,096 samples of 64×64.
 MAX_SHEET_SIDE: Final = 16_383
 MAX_SHEET_PIXELS: Final = 4_096 * 64 * 64
-# Samples of an answer that must be whole before its first byte; writing it takes about four times as much memory.
+# Of samples in one response; encoding it takes about four times as much memory.
 MAX_WHOLE_BYTES: Final = 64 * MEBIBYTE
-# Numbers of a JSON answer; each takes some 50 bytes while it is written, which makes 200 MB.
+# In a JSON response; each takes some 50 bytes while it is encoded, 200 MB in all.
 MAX_JSON_NUMBERS: Final = 4_000_000
 
 
 def check_size(kind: Kind, count: int, sample_bytes: int, media: Media, loc: Loc, hint: str) -> None:
-    """Refuse what would be too large to be made whole.
+    """Refuse a response that would be too large.
 
     Args:
         kind: of the samples.
-        count: how many.
-        sample_bytes: of one, as the engine answers it.
-        media: the form of the answer.
+        sample_bytes: of one sample, as the engine returns it.
         loc: the field that asks for so many.
-        hint: what the caller may do instead.
+        hint: what the caller can do instead.
 
     Raises:
-        InvalidRequest: it would be.
+        InvalidRequest: the samples, the numbers in JSON or the contact sheet are over their limit.
     """
     if count * sample_bytes > MAX_WHOLE_BYTES:
         fitting = MAX_WHOLE_BYTES // sample_bytes
@@ -54,13 +49,11 @@ def check_size(kind: Kind, count: int, sample_bytes: int, media: Media, loc: Loc
 
 
 def check_numbers(count: int, numbers_each: int, loc: Loc, hint: str) -> None:
-    """Refuse more numbers than one JSON answer holds.
+    """Refuse more than `MAX_JSON_NUMBERS` in one JSON response; `loc` and `hint` as in `check_size`.
 
     Args:
-        count: how many samples.
+        count: of samples.
         numbers_each: of one sample.
-        loc: the field that asks for so many.
-        hint: what the caller may do instead.
 
     Raises:
         InvalidRequest: there would be more.

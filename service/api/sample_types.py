@@ -1,8 +1,4 @@
-"""What a package's samples are to its callers: images, vectors or items, and how each is written and read.
-
-It stands alone as the one place that a new kind of sample has to widen. A kind says which forms an answer may take, how
-a sample stands in JSON, in an archive and in an array, and turns given numbers into rows for a graph. Routes choose the
-form and know no kind; the codecs of `service/media/` know no package.
+"""The types of sample that a package can make, images, vectors and items: how each is encoded and decoded.
 
 Shapes: N samples, C channels, H height, W width, D numbers of a vector.
 """
@@ -27,7 +23,7 @@ DtypeName = Literal["uint8", "float32"]
 Array = NDArray[np.generic]
 Row = tuple[tuple[int, ...], np.dtype[np.generic]]
 
-# A service has a few packages.
+# Cached; a service has a few packages.
 KNOWN_KINDS = 128
 
 UINT8, FLOAT32, INT64 = np.dtype(np.uint8), np.dtype("<f4"), np.dtype("<i8")
@@ -37,7 +33,7 @@ ARRAY_FORMS: Final = tuple(media for media in MEDIA if not media.media_type.star
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images of one size, whose pixels a caller is given and whose floats they may ask for."""
+    """Images of one size, answered as pixels or as the generator's raw floats."""
 
     height: int
     width: int
@@ -55,24 +51,24 @@ class Images:
         return self.height, self.width, self.channels
 
     def row(self, *, raw_values: bool) -> Row:
-        """Shape and element type of an answered sample: pixels, or the generator's own floats."""
+        """Shape and element type of one sample: pixels, or raw floats."""
         return ((self.channels, self.height, self.width), FLOAT32) if raw_values else (self.shape, UINT8)
 
     def written(self, row: Array) -> str:
-        """Write pixels [H, W, C] as a data URI."""
+        """Encode pixels [H, W, C] as a data URI."""
         return "data:image/png;base64," + base64.b64encode(self.file(row)).decode()
 
     def file(self, row: Array) -> bytes:
-        """Write pixels [H, W, C] as a PNG."""
+        """Encode pixels [H, W, C] as a PNG."""
         return png(row.astype(np.uint8, copy=False))
 
     def read(self, rows: list[list[float]]) -> Array:
-        """Read flat lists of the generator's own values as [N, C, H, W]."""
-        _hold_lengths(rows, math.prod(self.shape), f"{self.channels}·{self.height}·{self.width} = ")
+        """Read flat lists of raw values as [N, C, H, W]."""
+        _check_lengths(rows, math.prod(self.shape), f"{self.channels}·{self.height}·{self.width} = ")
         return np.array(rows, dtype=np.float32).reshape(-1, self.channels, self.height, self.width)
 
     def read_npy(self, content: bytes) -> Array:
-        """Read an NPY file as pixels [N, H, W, C] uint8, or the generator's own values [N, C, H, W] float32."""
+        """Read an NPY file as pixels [N, H, W, C] uint8, or raw values [N, C, H, W] float32."""
         return decode_npy(content, {"|u1": self.shape, "<f4": (self.channels, self.height, self.width)})
 
 
@@ -89,25 +85,25 @@ class Vectors:
 
     @property
     def words(self) -> str:
-        """What a sample is, in the plural."""
+        """What samples are called in messages."""
         return f"vectors of {self.size} numbers"
 
     def row(self, *, raw_values: bool) -> Row:
-        """Shape and element type of an answered sample."""
+        """Shape and element type of one sample."""
         return (self.size,), FLOAT32
 
     def written(self, row: Array) -> list[float]:
-        """Write a vector [D] as numbers that read back as the same float32."""
+        """Numbers of a vector [D], which read back as the same float32."""
         values: list[float] = row.tolist()
         return values
 
     def file(self, row: Array) -> bytes:
-        """Write a vector [D] as an NPY file."""
+        """Encode a vector [D] as an NPY file."""
         return npy(row)
 
     def read(self, rows: list[list[float]]) -> Array:
         """Read lists of numbers as [N, D]."""
-        _hold_lengths(rows, self.size)
+        _check_lengths(rows, self.size)
         return np.array(rows, dtype=np.float32)
 
     def read_npy(self, content: bytes) -> Array:
@@ -128,36 +124,36 @@ class Items:
 
     @property
     def words(self) -> str:
-        """What a sample is, in the plural."""
+        """What samples are called in messages."""
         return f"items, ids from 0 to {self.count - 1}"
 
     def row(self, *, raw_values: bool) -> Row:
-        """Shape and element type of an answered sample."""
+        """Shape and element type of one sample."""
         return (), INT64
 
     def written(self, row: Array) -> int:
-        """Write an item as its id."""
+        """The id of an item."""
         return int(row)
 
     def file(self, row: Array) -> bytes:
-        """Write an item as an NPY file of no axis."""
+        """Encode an item as an NPY file without axes."""
         return npy(np.asarray(row))
 
     def read(self, rows: list[list[float]]) -> Array:
         """Read lists of one id each as [N] int64."""
-        _hold_lengths(rows, 1)
+        _check_lengths(rows, 1)
         items = np.array(rows, dtype=np.float64)[:, 0]
-        self._hold(items, ("body", "samples"))
+        self._check(items, ("body", "samples"))
         return items.astype(np.int64)
 
     def read_npy(self, content: bytes) -> Array:
         """Read an NPY file as [N] int64."""
         items = decode_npy(content, {"<i8": ()})
-        self._hold(items, ("body",))
+        self._check(items, ("body",))
         return items
 
-    def _hold(self, items: Array, loc: Loc) -> None:
-        """Refuse what is no item of this package."""
+    def _check(self, items: Array, loc: Loc) -> None:
+        """Refuse ids that the package does not have."""
         numbers = items.astype(np.float64)
         broken = np.flatnonzero((numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= self.count))
         if broken.size:
@@ -169,7 +165,7 @@ Kind = Images | Vectors | Items
 
 
 def kind_of(sample: ImageSample | VectorSample | ItemSample) -> Kind:
-    """Answer the kind that a manifest describes."""
+    """The type of sample that a manifest describes."""
     match sample:
         case ImageSample(height=height, width=width, channels=channels):
             return Images(height, width, channels)
@@ -181,12 +177,12 @@ def kind_of(sample: ImageSample | VectorSample | ItemSample) -> Kind:
 
 @lru_cache(maxsize=KNOWN_KINDS)
 def sample_bytes(kind: Kind, *, raw_values: bool) -> int:
-    """Count the bytes of one answered sample: of its pixels, or of the generator's own values."""
+    """Bytes of one sample: of its pixels, or of its raw values."""
     shape, dtype = kind.row(raw_values=raw_values)
     return math.prod(shape) * dtype.itemsize
 
 
-def _hold_lengths(rows: list[list[float]], size: int, reckoning: str = "") -> None:
+def _check_lengths(rows: list[list[float]], size: int, reckoning: str = "") -> None:
     for index, row in enumerate(rows):
         if len(row) != size:
             words = f"a sample of this package has {reckoning}{size} numbers, not {len(row)}"

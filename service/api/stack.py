@@ -1,9 +1,8 @@
-"""What identifies the media encoders of this process: not only their names, but what they write.
+"""The stack id: a hash of everything that the bytes of a package's samples depend on in this process.
 
-The bytes of a file depend on this project's own encoders and on the libraries below them (ISA-L, zlib, libjpeg,
-libwebp), which a host may bring in its own versions and which may pack otherwise on another processor. So each encoder
-writes one test picture, and the hash of the files stands for all of them. It stands alone because it is neither an
-encoder nor known to one.
+The bytes of a file depend on this project's encoders and on the libraries below them (ISA-L, zlib, libjpeg, libwebp),
+whose output may differ between versions and processors. So each encoder encodes a test picture, and the hash of the
+files stands for all of them.
 
 Shapes: H height, W width, C channels.
 """
@@ -23,7 +22,7 @@ TEST_SIDE = 64
 
 @cache
 def encoders_fingerprint() -> str:
-    """Answer the SHA-256 of the libraries' versions and of every encoder's files; equal where files are equal."""
+    """SHA-256 of the libraries' versions and of each encoder's test picture."""
     seen = hashlib.sha256(json.dumps(library_versions()).encode())
     for name, write in IMAGE_ENCODERS.items():
         for channels in (1, 3):
@@ -32,7 +31,7 @@ def encoders_fingerprint() -> str:
 
 
 def _test_picture(channels: int) -> NDArray[np.uint8]:
-    """A picture [H, W, C] with something for each part of an encoder: an edge, a ramp, a texture, noise."""
+    """A picture [H, W, C] with an edge, a ramp, a texture and noise, which encoders treat differently."""
     row, column, channel = np.indices((TEST_SIDE, TEST_SIDE, channels))
     noise = np.frombuffer(hashlib.shake_256(b"noise").digest(row.size), np.uint8).reshape(row.shape)
     texture = (row * row + column * (channel + 3)) % 256
@@ -42,11 +41,11 @@ def _test_picture(channels: int) -> NDArray[np.uint8]:
     return np.where(row < half, above, below).astype(np.uint8)
 
 
-# 64 bits: of the stacks that a package will ever meet, no two will share an id.
+# 64 bits: a collision among the stacks of one package is out of the question.
 ID_CHARACTERS = 16
 
 
 def stack_id(package: ServedPackage) -> str:
-    """Answer the id of what writes this package's samples here, 16 hexadecimal digits."""
+    """The stack id of a package in this process, 16 hexadecimal digits."""
     parts = (package.sha256, package.report.generator.fingerprint, encoders_fingerprint())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:ID_CHARACTERS]

@@ -1,6 +1,4 @@
-"""What an answer says of each drawn sample beside the sample itself: seed, class, codes, condition, realness.
-
-JSON answers and the index of an archive say the same, column by column; a column is there where the package has it.
+"""What the encodings of generated samples share: timed threads, slices, and what is said of each sample.
 
 Shapes: N samples.
 """
@@ -21,20 +19,18 @@ from service.errors import ServiceFault
 from service.media.negotiation import Media
 from service.packages.registry import ServedPackage
 
-# About a millisecond of small PNGs: short enough that a lone sample's caller does not notice who encodes before them.
+# Encoded at a time on one thread, so that requests share the threads: about a millisecond of small PNGs.
 SLICE_SAMPLES = 32
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Field name → one value per sample.
+Columns = dict[str, list[object]]
+
 
 class ResponseEncoder:
-    """Runs one answer's encoding on the offload threads, and counts the seconds.
-
-    Args:
-        parts: the running service.
-        media: the answer's form.
-    """
+    """Encodes one response, on threads where it is large, and records the seconds that it takes."""
 
     def __init__(self, parts: Context, media: Media) -> None:
         self._offload = parts.offload
@@ -42,7 +38,7 @@ class ResponseEncoder:
         self._spent_s = 0.0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` on a thread; only its own time counts, not the wait for a thread."""
+        """Run `work` on a thread; the wait for a thread is not counted."""
 
         def timed() -> tuple[T, float]:
             began = time.monotonic()
@@ -53,7 +49,7 @@ class ResponseEncoder:
         return result
 
     async def run_sized(self, size_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` here when its samples are few and small; a thread costs more than a small PNG."""
+        """Run `work` here when its samples are small, which takes less than a thread costs, else on a thread."""
         if size_bytes > INLINE_BYTES:
             return await self.run(work, *args, **kwargs)
         began = time.monotonic()
@@ -62,31 +58,31 @@ class ResponseEncoder:
         return result
 
     def done(self) -> None:
-        """Account for a complete answer."""
+        """Record a complete response."""
         self._histogram.observe(self._spent_s)
 
 
 def pixels_of(samples: Samples) -> NDArray[np.uint8]:
-    """Answer the pixels, uint8 [N, H, W, C], of a job that asked for them."""
+    """Pixels, uint8 [N, H, W, C], of a job that asked for them."""
     if samples.pixels is None:
         raise ServiceFault("the engine answered no pixels")
     return samples.pixels
 
 
 def rows_of(samples: Samples) -> NDArray[np.generic]:
-    """Answer what a job asked for, [N, …]: pixels, or the generator's own values."""
+    """Raw values [N, …] where a job asked for them, else pixels."""
     return pixels_of(samples) if samples.sample is None else samples.sample
 
 
 def logits_of(samples: Samples) -> NDArray[np.float32]:
-    """Answer the logits, float32 [N], of a job that asked for them."""
+    """Logits of a job that asked for them, float32 [N], or [N, K] under each of K classes."""
     if samples.logits is None:
         raise ServiceFault("the engine answered no logits")
     return samples.logits
 
 
 def slices_of(samples: Samples) -> Iterator[tuple[slice, Samples]]:
-    """Cut samples into pieces that one thread encodes at a time, each with its place."""
+    """Cut samples into slices that are encoded at a time, each with its place."""
     count = len(rows_of(samples))
     columns = {field.name: getattr(samples, field.name) for field in fields(Samples)}
     for start in range(0, count, SLICE_SAMPLES):
@@ -95,7 +91,7 @@ def slices_of(samples: Samples) -> Iterator[tuple[slice, Samples]]:
 
 
 def realness_of(package: ServedPackage, samples: Samples, parts: Context) -> list[float] | None:
-    """Answer each sample's calibrated P(real), and observe it; None where no scores were asked for."""
+    """Each sample's calibrated P(real), which is recorded, too; None where no scores were asked for."""
     if samples.logits is None or package.calibration is None:
         return None
     probabilities: list[float] = package.calibration.probability(samples.logits).tolist()
@@ -105,20 +101,11 @@ def realness_of(package: ServedPackage, samples: Samples, parts: Context) -> lis
     return probabilities
 
 
-Columns = dict[str, list[object]]
-
-
 def columns_of(plan: GeneratePlan, place: slice, samples: Samples, parts: Context) -> Columns:
-    """Describe some of a drawing's samples.
+    """What is said of some samples of a plan, by field: seed, class, codes, condition and realness, where they apply.
 
     Args:
-        plan: all of them.
-        place: where `samples` stand in it.
-        samples: some, as the engine answered them.
-        parts: the running service; realness is observed.
-
-    Returns:
-        Field name → N values.
+        place: where `samples` stand in the plan.
     """
     codes, classes = plan.package.manifest.codes, plan.package.manifest.labels
     realness = realness_of(plan.package, samples, parts)

@@ -1,7 +1,7 @@
-"""The forms that may be large, NPY and ZIP, as pieces in constant memory.
+"""Responses in pieces, and the forms that may be large, NPY and ZIP, in constant memory.
 
-An NPY file's length is known before its first sample is computed, so it is stated. A ZIP's is not; what it keeps to
-the end is its directory and the columns of `index.json`, about a hundred bytes a sample and as much for each code.
+The length of an NPY file is known before its first sample is computed, so it is stated; that of a ZIP archive is not.
+A ZIP keeps its directory and the columns of `index.json` to the end, about a hundred bytes a sample and as much a code.
 
 Shapes: N samples.
 """

@@ -1,8 +1,4 @@
-"""How /generate may be asked to choose among samples and to walk between them, as types.
-
-They stand apart from `schemas.py` because they are what a request says of *sampling*, each with limits of its own and
-sources to cite, while that file says what a request is about. What depends on the package or on the seeds is judged in
-`origins.py` and `drawing.py`.
+"""Request bodies and queries as pydantic models, with every limit that does not depend on the package.
 
 References:
     White, Sampling generative networks (2016).
@@ -28,12 +24,11 @@ Truncation = Annotated[float, Field(ge=LEAST_TRUNCATION, allow_inf_nan=False)]
 
 # Turner et al.'s longest chains have 640.
 MAX_CANDIDATES: Final = 1_024
-# Enough to see what a discriminator prefers: of the items that the shipped package draws, those that their user likes
-# go from 22 to 53 in a hundred.
+# Enough to show what a discriminator prefers.
 BEST_OF_CANDIDATES: Final = 8
-# Rejection accepts 6 in a hundred of the shipped digits, so that 64 candidates leave 2 samples in a hundred without.
+# At an acceptance rate of 6 %, 2 % of the samples find none among 64 candidates.
 CHAIN_CANDIDATES: Final = 64
-# Far beyond any ratio that is known: one way everything is accepted, the other nearly nothing.
+# Far beyond any known log ratio: at −100 everything is accepted, at 100 nearly nothing.
 MAX_GAMMA: Final = 100.0
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -88,7 +83,7 @@ class MetropolisHastings(BaseModel):
 
 
 def _method(value: object) -> str | None:
-    """The branch of a selection; of none that is known, None."""
+    """The tag of a selection's method; None where it has none."""
     method = value.get("method") if isinstance(value, dict) else None
     return BRANCH_PREFIX + method if isinstance(method, str) else None
 

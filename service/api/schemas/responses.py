@@ -1,7 +1,4 @@
-"""What the routes for samples answer in JSON, as types.
-
-They stand apart from what the routes take (`schemas.py`), which has limits; these only say what is there.
-"""
+"""JSON responses as pydantic models, which document them in OpenAPI."""
 
 from typing import Annotated, Literal
 

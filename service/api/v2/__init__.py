@@ -1,4 +1,4 @@
 """The Open Inference Protocol under /v2. In: its requests; out: its answers, tensors by name.
 
-May import: everything of api but the endpoints.
+May import: everything of api.
 """

@@ -5,9 +5,9 @@ import pytest
 from service.api.limits import MAX_JSON_NUMBERS, MAX_WHOLE_BYTES, check_numbers, check_size
 from service.api.sample_types import Images, Items, Kind, Vectors, sample_bytes
 from service.errors import InvalidRequest
-from service.media.negotiation import MEDIA
+from service.media.negotiation import MEDIA, Media
 
-FORMS = {media.name: media for media in MEDIA}
+FORMS: dict[str, Media] = {media.name: media for media in MEDIA}
 LOC = ("body", "n")
 
 

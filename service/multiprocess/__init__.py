@@ -1,4 +1,8 @@
-"""Several API processes before one engine process. In: settings; out: the same service, on several cores.
+"""Several API processes in front of one engine process. In: settings; out: the same service, on more cores.
 
-Nothing but `__main__` imports it: without the folder the service runs in one process.
+Meant for hosts on which answering HTTP takes more than one core; on few cores a single process does more, as
+[benchmarks/README.md](../../benchmarks/README.md#several-http-processes) shows.
+
+Only `__main__` imports it, when it is asked for: without this folder the service still runs in one process.
+May import: app and everything below.
 """

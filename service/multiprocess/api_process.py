@@ -1,9 +1,9 @@
-"""One of the processes that answer HTTP: the whole application but for what computes, which another process has.
+"""One of the processes that answer HTTP: the whole application except the engine, which is in another process.
 
-    connections ─▶ routes ─▶ RemoteEngine, Replica ──channel──▶ processes/engine.py
+    connections ─▶ endpoints ─▶ RemoteEngine, RepositoryClient ──channel──▶ engine_process.py
 
-It is started with the number of a socket that listens and the path of the engine's. It begins to answer when it knows
-what is served, and ends when its parent does or says so.
+Its arguments are the number of a listening socket and the path of the engine's socket. It listens once it knows what is
+served, and ends when its parent ends or tells it to.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from service import logs
 from service.app import ENGINE_STOP_S, Answered, Core, Failed, create_app
 from service.metrics import Telemetry
 from service.multiprocess.engine_client import RemoteEngine
-from service.multiprocess.metrics import Sum, registry_of, snapshot
-from service.multiprocess.pulse import Beats
-from service.multiprocess.repository_client import Replica
+from service.multiprocess.heartbeat import Heartbeat
+from service.multiprocess.metrics import SummedMetrics, registry_of, snapshot
+from service.multiprocess.repository_client import RepositoryClient
 from service.multiprocess.rpc import Channel
 from service.server.run import serve
 from service.settings import Settings
 
-# Of a scrape, which Prometheus waits 10 s for by default; the engine asks every process for half a second at most.
+# Prometheus gives up a scrape after 10 s by default; the engine process waits 0.5 s for each API process at most.
 METRICS_PATIENCE_S = 3.0
 
 
@@ -34,37 +34,37 @@ METRICS_PATIENCE_S = 3.0
 async def remote_core(
     path: str, settings: Settings, telemetry: Telemetry, answered: Answered, _failed: Failed
 ) -> AsyncIterator[Core]:
-    """Find what computes in another process.
+    """Connect to the engine process.
 
     Args:
         path: of its socket.
-        settings: those of that process.
+        settings: the same as the engine process has.
         telemetry: what this process counts.
-        answered: waits until every request that is being answered here now has been.
+        answered: waits until every request that is in progress here now has been answered.
 
     Raises:
-        NotReady: that process has gone.
+        NotReady: the engine process has ended.
     """
-    beats = Beats(asyncio.get_running_loop(), sys.stdin.fileno())
-    replica = Replica(settings, answered)
+    heartbeat = Heartbeat(asyncio.get_running_loop(), sys.stdin.fileno())
+    repository = RepositoryClient(settings, answered)
 
     async def own() -> str:
         return await asyncio.to_thread(snapshot, telemetry.registry)
 
     async def metrics() -> CollectorRegistry:
         living, ended = await channel.call("metrics.all", patience_s=METRICS_PATIENCE_S)
-        return registry_of(Sum(living, ended))
+        return registry_of(SummedMetrics(living, ended))
 
     _, channel = await asyncio.get_running_loop().create_unix_connection(
-        lambda: Channel({**replica.handlers, "metrics.own": own}), path
+        lambda: Channel({**repository.handlers, "metrics.own": own}), path
     )
-    await replica.follow(channel)
+    await repository.connect(channel)
     engine = RemoteEngine(channel)
     try:
-        yield Core(engine, replica, metrics)
+        yield Core(engine, repository, metrics)
     finally:
         await engine.drain(ENGINE_STOP_S)
-        beats.stop()
+        heartbeat.stop()
 
 
 def main() -> int:

@@ -1,12 +1,9 @@
-"""The engine in another process: `Engine` of `port.py`, with a channel to whoever computes.
+"""The engine of another process: `RemoteEngine` implements `Engine` over a channel, `engine_handlers` is its far end.
 
-    route ─▶ RemoteEngine ──channel──▶ engine_handlers ─▶ LocalEngine of the engine's process ◀── others like it
+    endpoint ─▶ RemoteEngine ──channel──▶ engine_handlers ─▶ LocalEngine of the engine process ◀── other API processes
 
-Both ends stand here, since they are one agreement. Everything that makes an engine, its queue, its batches, its limits
-and its counters, is at the far end and there once, so that what many processes ask for runs in the same batches; here
-is nothing but a name for each of its doors. A deadline crosses as time left and is kept over there.
-
-It knows neither how processes are started nor what else their channel carries.
+Queue, batches, limits and counters exist once, at the far end, so that jobs of all processes run in the same batches. A
+deadline crosses as the time left, and is kept at the far end.
 """
 
 import asyncio
@@ -20,10 +17,9 @@ from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotReady
 from service.multiprocess.rpc import Channel, Handler
 
-# Beyond a job's own deadline, which the far end keeps: so long may its answer be on its way. If the far end hangs, the
-# caller is told no later.
+# Time for an answer to arrive, beyond a job's deadline, which the far end keeps: for the callers of a hung engine.
 _GRACE_S: Final = 0.25
-# For what is answered from memory.
+# For calls that are answered from memory.
 _PATIENCE_S: Final = 5.0
 
 
@@ -31,7 +27,7 @@ class RemoteEngine:
     """Computes in another process.
 
     Args:
-        channel: to the process of an engine, which answers with `engine_handlers`.
+        channel: to the engine process, which answers with `engine_handlers`.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -65,7 +61,7 @@ class RemoteEngine:
         )
 
     async def drain(self, timeout_s: float) -> None:
-        """As `Engine.drain`, of the jobs that were asked for here; the far engine goes on for others."""
+        """As `Engine.drain`, for jobs of this process only; the engine goes on for others."""
         self._draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -89,11 +85,7 @@ class RemoteEngine:
 
 
 def engine_handlers(engine: Engine) -> Mapping[str, Handler]:
-    """What the process of an engine answers to `RemoteEngine`s.
-
-    Args:
-        engine: which computes for all of them. Draining it is its own process's affair.
-    """
+    """What the engine process answers to each `RemoteEngine`; only the engine process itself drains the engine."""
     return {
         "engine.load": engine.load,
         "engine.unload": engine.unload,

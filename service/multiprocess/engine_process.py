@@ -1,10 +1,10 @@
-"""The process that computes: one engine, one repository, and a channel to each process that answers requests.
+"""The process that computes: one engine, one repository, and a channel to each API process.
 
-    engine, repository ◀── what they ask for ── processes that answer
-            └── what is served; how much is counted ──▶
+    engine, repository ◀── calls ── API processes
+            └── changes of packages; requests for metrics ──▶
 
-It ends when its parent does or says so, and last of all: whoever still answers a request may need it. `members` are the
-processes that answer. It listens on no network.
+It listens on a Unix socket only. It ends when its parent ends or tells it to, but after every API process, since a
+request in progress may need it.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ from service.app import computing
 from service.errors import NotReady
 from service.metrics import Telemetry
 from service.multiprocess.engine_client import engine_handlers
-from service.multiprocess.metrics import Sum, registry_of, snapshot
-from service.multiprocess.pulse import Beats
+from service.multiprocess.heartbeat import Heartbeat
+from service.multiprocess.metrics import SummedMetrics, registry_of, snapshot
 from service.multiprocess.repository_client import Listeners
 from service.multiprocess.rpc import Channel, Handler
 from service.multiprocess.supervisor import hangup
 from service.settings import Settings
 
 CANNOT_START = 1
-# Writing a snapshot takes milliseconds; a process that takes longer is shown as it was.
+# Writing a snapshot takes milliseconds; a process that takes longer is shown with its last one.
 SNAPSHOT_PATIENCE_S = 0.5
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class Members:
-    """The processes that answer, and what they counted.
+class ApiProcesses:
+    """The connected API processes, and what they and their predecessors counted.
 
     Args:
-        registry: of this process.
+        registry: of the engine process.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -52,17 +52,17 @@ class Members:
         self._none.set()
 
     def join(self, channel: Channel) -> None:
-        """Count a process among them until it goes."""
+        """Add a process, until its channel is lost."""
         self._counted[channel] = None
         self._none.clear()
         channel.lost.add_done_callback(lambda _: self._leave(channel))
 
     async def gone(self) -> None:
-        """Wait until there is none."""
+        """Wait until no API process is connected."""
         await self._none.wait()
 
     async def metrics(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Answer snapshots of all processes: of those there are, this one first, and of those there were."""
+        """Collect snapshots of the running processes, this one first, and of those that have ended."""
         await asyncio.gather(*(self._ask(channel) for channel in self._counted))
         own = await asyncio.to_thread(snapshot, self._registry)
         counted = [each for each in self._counted.values() if each is not None]
@@ -80,7 +80,7 @@ class Members:
         last = self._counted.pop(channel)
         if last is not None:
             before = [] if self._ended is None else [self._ended]
-            self._ended = snapshot(registry_of(Sum([], [*before, last])))
+            self._ended = snapshot(registry_of(SummedMetrics([], [*before, last])))
         if not self._counted:
             self._none.set()
 
@@ -100,18 +100,18 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     telemetry = Telemetry(CollectorRegistry())
     logs.count_dropped(telemetry.log_lines_dropped.inc)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
-    members, listeners = Members(telemetry.registry), Listeners()
+    api_processes, listeners = ApiProcesses(telemetry.registry), Listeners()
     told, failed = _told_to_end(), asyncio.Event()
-    beats = Beats(asyncio.get_running_loop(), sys.stdin.fileno())
+    heartbeat = Heartbeat(asyncio.get_running_loop(), sys.stdin.fileno())
     async with computing(settings, telemetry, listeners.answered, failed.set) as (engine, repository):
         handlers: Mapping[str, Handler] = {
             **engine_handlers(engine),
             **listeners.handlers(repository),
-            "metrics.all": members.metrics,
+            "metrics.all": api_processes.metrics,
         }
 
         def join(channel: Channel) -> None:
-            members.join(channel)
+            api_processes.join(channel)
             listeners.join(channel, repository)
 
         server = await asyncio.get_running_loop().create_unix_server(lambda: Channel(handlers, join), sock=listener)
@@ -119,15 +119,15 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         server.close()
         if told.is_set():
-            await members.gone()
+            await api_processes.gone()
         for end in ends:
             end.cancel()
-    beats.stop()
+    heartbeat.stop()
     return CANNOT_START if failed.is_set() else 0
 
 
 def _told_to_end() -> asyncio.Event:
-    """An event that the parent's word sets, its end, or a signal; a second signal ends the process at once."""
+    """An event that a signal sets, or a parent that closes its side; a second signal ends the process at once."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -1,15 +1,12 @@
-"""The metrics of many processes as if they were one's: written by each, added up by whoever is asked.
+"""The metrics of several processes, added up as if they were one's.
 
     registry ──snapshot──▶ text ──▶ ┐
-    registry ──snapshot──▶ text ──▶ ├─ Sum ──▶ /metrics
-    a process that has ended ─────▶ ┘  (what only grows)
+    registry ──snapshot──▶ text ──▶ ├─ SummedMetrics ──▶ /metrics
+    a process that has ended ─────▶ ┘  (counters and histograms only)
 
-Counters and histograms add up, and so do gauges, since each says of its process how much there is. What a process says
-of a fact (its version, when it began) is not added. What a process counted before it ended is kept, so that no counter
-ever falls, which Prometheus would take for a restart; its gauges go with it.
-
-It stands apart from `telemetry.py` because one process needs none of it. The client library's own multiprocess mode
-writes every count to a mapped file, cannot take a series away, and leaves the process's own figures out.
+Counters, histograms and gauges add up; facts (a version, a start time) do not. What a process counted before it ended
+is kept, since Prometheus takes a counter that falls for a restart; its gauges are dropped. The client library's own
+multiprocess mode writes every count to a mapped file, cannot remove a series, and leaves the process's figures out.
 """
 
 import json
@@ -19,7 +16,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
-# Facts and times: of many, the earliest or smallest is the service's.
+# Facts and times: the smallest of all processes is shown.
 _NOT_ADDED: Final = frozenset({"ganymede_build_info", "process_start_time_seconds", "process_max_fds"})
 _TIME_SUFFIX: Final = "_created"
 
@@ -27,7 +24,7 @@ _Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def snapshot(registry: CollectorRegistry) -> str:
-    """Write down every series of a registry, for `Sum`."""
+    """Write every series of a registry as text, for `SummedMetrics`."""
     return json.dumps(
         [
             (
@@ -42,12 +39,12 @@ def snapshot(registry: CollectorRegistry) -> str:
     )
 
 
-class Sum(Collector):
-    """Snapshots added up; register it to have them written like any other metrics.
+class SummedMetrics(Collector):
+    """Snapshots added up; register it to have them exposed like any other metrics.
 
     Args:
-        living: of processes that are there.
-        ended: of processes that are no more.
+        living: snapshots of running processes.
+        ended: snapshots of processes that have ended, whose gauges are left out.
     """
 
     def __init__(self, living: Iterable[str], ended: Iterable[str] = ()) -> None:
@@ -59,7 +56,7 @@ class Sum(Collector):
             self._add(text, without="gauge")
 
     def collect(self) -> Iterator[Metric]:
-        """Answer the sum of each series."""
+        """Yield the sum of each series."""
         for name, (documentation, kind, unit) in self._families.items():
             family = Metric(name, documentation, kind, unit)
             for (sample, labels), value in self._values[name].items():
@@ -75,17 +72,17 @@ class Sum(Collector):
             for sample, labels, value in samples:
                 series = sample, tuple((label, of) for label, of in labels)
                 before = values.get(series)
-                values[series] = value if before is None else _joined(sample, before, value)
+                values[series] = value if before is None else _sum(sample, before, value)
 
 
 def registry_of(collector: Collector) -> CollectorRegistry:
-    """Answer a registry of one collector, as the client library's writers want it."""
+    """Make a registry of one collector, which the client library's writers ask for."""
     registry = CollectorRegistry()
     registry.register(collector)
     return registry
 
 
-def _joined(sample: str, one: float, other: float) -> float:
+def _sum(sample: str, one: float, other: float) -> float:
     if sample in _NOT_ADDED or sample.endswith(_TIME_SUFFIX):
         return min(one, other)
     return one + other

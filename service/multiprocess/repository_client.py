@@ -1,15 +1,13 @@
-"""One truth about packages in many processes: what the repository's process says, and the copies that others keep.
+"""One registry of packages in several processes: the repository of the engine process, and the copies of API processes.
 
-    repository's process                              a process that answers requests
-    LocalRepository ─▶ PackageRegistry ─▶ RemoteListener ──notes──▶ PackageRegistry of its Replica ◀── routes
-                                    ▲  └── has seen it, has answered who held it ◀──┘
-                    load, unload ◀──┴─────────────────── Replica.load, Replica.unload
+    engine process                                        API process
+    LocalRepository ─▶ PackageRegistry ─▶ RemoteListener ──changes──▶ RepositoryClient ◀── endpoints
+           ▲                                    └── noted; requests answered ◀──┤
+           └────────────────── load, unload ◀───────────────────────────────────┘
 
-A copy is told of a change in the order of changes, and a change that a caller asked for is done when every copy has it:
-then no process answers with what another was told is gone. Nor is a package freed before every process has answered
-those requests that may hold it. Both ends stand here, since they are one agreement.
-
-It knows neither how processes are started nor what a package computes.
+Copies are told of changes in order, and a change that a caller asked for is done when every copy has it: then no
+process answers with what another was told is gone. A package is freed only when every process has answered the requests
+that may hold it.
 
 References:
     McKenney and Slingwine, Read-copy update: using execution history to solve concurrency problems (1998).
@@ -30,17 +28,17 @@ from service.packages.repository.scan import LoadPolicy
 from service.packages.unknown_label import UnknownLabelReader
 from service.settings import Settings
 
-# A status as it crosses: the key, the state, the reason, and of a ready package its manifest, hash and report.
+# A status as it crosses: key, state, reason, and of a ready package its manifest, hash and report.
 _Package = tuple[bytes, str, LoadReport]
 _Status = tuple[PackageKey, State, str | None, _Package | None]
 
 
-class Replica(Repository):
-    """What the repository's process serves, as this process was told.
+class RepositoryClient(Repository):
+    """A copy of the engine process's repository, which that process keeps current.
 
     Args:
-        settings: those of the repository's process.
-        answered: waits until every request that is being answered in this process now has been.
+        settings: the same as the engine process has.
+        answered: waits until every request that is in progress in this process now has been answered.
     """
 
     def __init__(self, settings: Settings, answered: Callable[[], Awaitable[None]]) -> None:
@@ -51,7 +49,7 @@ class Replica(Repository):
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """What the repository's process calls."""
+        """What the engine process calls."""
         return {
             "registry.open": self._open,
             "registry.note": self._note,
@@ -60,11 +58,11 @@ class Replica(Repository):
             "requests.answered": self._answered,
         }
 
-    async def follow(self, channel: Channel) -> None:
-        """Begin with a channel to the repository's process; come back when all that is served is known here.
+    async def connect(self, channel: Channel) -> None:
+        """Take a channel to the engine process, and return when this copy is complete.
 
         Raises:
-            NotReady: that process has gone.
+            NotReady: the engine process has ended.
         """
         self._channel = channel
         await asyncio.wait((self._complete, channel.lost), return_when=asyncio.FIRST_COMPLETED)
@@ -98,10 +96,10 @@ class Replica(Repository):
 
 
 class RemoteListener:
-    """A replica in another process, as a registry's `Listener` here.
+    """Tells the copy in one API process of every change; a `Listener` of the registry.
 
     Args:
-        channel: to its process.
+        channel: to that process.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -121,16 +119,16 @@ class RemoteListener:
         self._tell("registry.forget", key)
 
     def complete(self) -> None:
-        """Say that it has been told all there is."""
+        """Say that the copy is complete."""
         self._tell("registry.complete")
 
     async def seen(self) -> None:
-        """Wait until it has noted every change so far."""
+        """Wait until the copy has noted every change so far."""
         if self._telling:
             await asyncio.wait(set(self._telling))
 
     async def answered(self) -> None:
-        """Wait until its process has answered every request that may not have seen every change so far."""
+        """Wait until the process has answered every request that began before it noted the last change."""
         await self.seen()
         await self._call("requests.answered")
 
@@ -141,18 +139,18 @@ class RemoteListener:
         task.add_done_callback(self._telling.discard)
 
     async def _call(self, what: str, *arguments: object) -> None:
-        with suppress(NotReady):  # its process has gone, and answers nobody any more
+        with suppress(NotReady):  # the process has ended, and its requests with it
             await self._channel.call(what, *arguments)
 
 
 class Listeners:
-    """Every replica of one repository."""
+    """The listeners of all connected API processes."""
 
     def __init__(self) -> None:
         self._listeners: dict[Channel, RemoteListener] = {}
 
     def join(self, channel: Channel, repository: LocalRepository) -> None:
-        """Have the replica behind a channel follow, until its process goes."""
+        """Keep the copy behind a channel current, until the channel is lost."""
         listener = self._listeners[channel] = RemoteListener(channel)
         repository.add_listener(listener)
         listener.complete()
@@ -164,15 +162,15 @@ class Listeners:
         channel.lost.add_done_callback(leave)
 
     async def seen(self) -> None:
-        """Wait until every replica has noted every change so far."""
+        """Wait until every copy has noted every change so far."""
         await asyncio.gather(*(listener.seen() for listener in self._listeners.values()))
 
     async def answered(self) -> None:
-        """Wait until every process has answered the requests that may not have seen every change so far."""
+        """As `RemoteListener.answered`, of every process."""
         await asyncio.gather(*(listener.answered() for listener in self._listeners.values()))
 
     def handlers(self, repository: LocalRepository) -> Mapping[str, Handler]:
-        """What the repository's process answers to replicas; a change is done when all of them have it."""
+        """What the engine process answers to `RepositoryClient`s; a change is done when every copy has it."""
 
         async def load(name: str) -> None:
             try:

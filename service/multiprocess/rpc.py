@@ -1,13 +1,14 @@
-"""One connection between two processes of one service: calls with answers, both ways, as many at a time as there are.
+"""Calls between two processes of one service over one stream socket: both ways, any number at a time, arrays uncopied.
 
     here                                         there
     call ──CALL number, name, arguments──▶ handler ─▶ value or error
       ▲ └──CANCEL number─────────────────▶ task cancelled
       └────ANSWER number, value ◀──────────────┘
 
-A call that is cancelled here is cancelled there, and so is every call whose caller's process has gone; a call that
-waits when the other process goes fails as `NotReady`. Handlers begin in the order of their calls. It knows neither what
-the calls mean nor which side it is on.
+    frame: bytes of the head (u64), bytes of the frame (u64), head (marshal), padding, (array, padding) …
+
+A call that is cancelled here is cancelled there, and so are the calls of a process that has ended; a call that waits
+when the other process ends fails with `NotReady`. Handlers begin in the order of their calls.
 """
 
 import asyncio
@@ -26,11 +27,11 @@ from service.errors import GanymedeError, NotReady
 from service.multiprocess.serialization import pack, pack_error, unpack, unpack_error
 
 _PREFIX: Final = struct.Struct("=QQ")
-# Every element type is aligned on it, and so is memory that Python or NumPy allocates.
+# Enough for every element type; memory that Python or NumPy allocates has it, too.
 _ALIGNMENT: Final = 16
-# What is copied sooner than handed on in pieces.
+# Up to here one copy is cheaper than a write of several pieces.
 _COPIED_BYTES: Final = 16 * 1024
-# Holds what arrives at once of a busy stream of small messages; larger ones get memory of their own.
+# For small messages, of which many arrive at once; a larger frame gets memory of its own.
 _SHARED_BYTES: Final = 256 * 1024
 
 
@@ -38,13 +39,13 @@ def write_frame(message: object) -> list[bytes | memoryview]:
     """Write one message.
 
     Args:
-        message: of what may cross; its arrays must not change until the pieces are sent.
+        message: of the types that `pack` takes; its arrays must not change until the pieces are sent.
 
     Returns:
-        The pieces of its frame, in order; none is empty.
+        The pieces of the frame, in order; none is empty.
 
     Raises:
-        TypeError: something in it does not cross.
+        TypeError: a value in it has another type.
     """
     arrays: list[Array] = []
     plain: Any = pack(message, arrays)
@@ -62,11 +63,11 @@ def write_frame(message: object) -> list[bytes | memoryview]:
     return [piece for piece in pieces if len(piece)] if size > _COPIED_BYTES else [b"".join(pieces)]
 
 
-def read_frame(frame: memoryview) -> Any:  # noqa: ANN401  (whatever was written)
+def read_frame(frame: memoryview) -> Any:  # noqa: ANN401  (any message)
     """Read one whole frame; arrays of the message lie in its memory and cannot be written to."""
     head_bytes, _ = _PREFIX.unpack_from(frame)
     end = _PREFIX.size + head_bytes
-    plain, shapes = marshal.loads(frame[_PREFIX.size : end])  # noqa: S302  (no stranger's bytes: see above)
+    plain, shapes = marshal.loads(frame[_PREFIX.size : end])  # noqa: S302  (only processes of this service connect)
     arrays: list[Array] = []
     read_only = frame.toreadonly()
     for dtype, shape in shapes:
@@ -80,8 +81,8 @@ def read_frame(frame: memoryview) -> Any:  # noqa: ANN401  (whatever was written
 class FrameReader:
     """Cuts a stream of bytes into frames.
 
-    Small frames share one memory and are copied out of it; one that is larger gets memory of its own as soon as its
-    size is known, and is read in place.
+    Small frames share a buffer and are copied out of it; a larger one gets a buffer of its own as soon as its size is
+    known, and is read in place.
     """
 
     def __init__(self) -> None:
@@ -90,14 +91,11 @@ class FrameReader:
         self._filled = 0
 
     def room(self) -> memoryview:
-        """Where the next bytes of the stream belong; never empty."""
+        """The buffer for the next bytes of the stream; never empty."""
         return self._memory[self._filled :]
 
     def filled(self, count: int) -> list[memoryview]:
-        """Take note of bytes that were written to `room`.
-
-        Args:
-            count: how many, from its beginning.
+        """Account for `count` bytes that were written to the beginning of `room`.
 
         Returns:
             The frames that are complete now, in order, each in memory that nothing else writes to.
@@ -114,13 +112,13 @@ class FrameReader:
         if start or size > _SHARED_BYTES:
             rest = bytes(self._shared[start : self._filled])
             if size > _SHARED_BYTES:
-                self._memory = np.empty(size, np.uint8).data  # nothing needs its zeros
+                self._memory = np.empty(size, np.uint8).data  # not zeroed: all of it is overwritten
             self._memory[: len(rest)] = rest
             self._filled = len(rest)
         return frames
 
     def _whole(self) -> list[memoryview]:
-        """The large frame, if it is complete; then what follows shares memory again."""
+        """The large frame, if it is complete; what follows goes to the shared buffer again."""
         if self._filled < self._memory.nbytes:
             return []
         frame = self._memory
@@ -140,13 +138,13 @@ def _aligned(count: int) -> int:
 
 
 Handler = Callable[..., Awaitable[object]]
-# A service whose other half has gone is on its way down; its successor takes about as long as a start.
+# A service without its engine ends; a restart takes about this long.
 RETRY_AFTER_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
 
-# What a message is.
+# Kinds of messages.
 _CALL, _ANSWER, _ERROR, _CANCEL = range(4)
 
 
@@ -155,10 +153,10 @@ class Channel(asyncio.BufferedProtocol):
 
     Args:
         handlers: what the other side may call, by name.
-        opened: told when the connection is there.
+        opened: called when the connection is made.
 
     Attributes:
-        lost: done when the connection is gone.
+        lost: done when the connection is lost.
     """
 
     def __init__(self, handlers: Mapping[str, Handler], opened: Callable[["Channel"], None] | None = None) -> None:
@@ -175,20 +173,20 @@ class Channel(asyncio.BufferedProtocol):
     async def call(
         self, name: str, *arguments: object, patience_s: float | None = None, late: GanymedeError | None = None
     ) -> Any:  # noqa: ANN401
-        """Have the other side do something.
+        """Call a handler of the other side.
 
         Args:
-            name: of its handler.
+            name: of the handler.
             arguments: for the handler.
-            patience_s: when to give up on the other side; None never. It may be hung, so that it cannot be left to it.
-            late: raised then; `NotReady` when left out.
+            patience_s: time limit in seconds, kept on this side because the other may be hung; None for no limit.
+            late: raised when the time is over; `NotReady` when left out.
 
         Returns:
-            What the handler answered.
+            What the handler returned.
 
         Raises:
-            NotReady: the other side has gone, or does not answer in time and nothing else was to be raised then.
-            GanymedeError: what the handler raised.
+            NotReady: the other side has ended, or did not answer in time.
+            GanymedeError: what the handler raised, or `late`.
         """
         if self._transport is None:
             raise _gone()
@@ -208,37 +206,37 @@ class Channel(asyncio.BufferedProtocol):
                 limit.cancel()
             del self._waiting[number]
             if future.done() and not future.cancelled():
-                future.exception()  # taken notice of, also where the caller was cancelled at the same moment
+                future.exception()  # marks it as retrieved, also where the caller was cancelled at the same moment
 
     def close(self) -> None:
-        """End the connection once what was sent is on its way."""
+        """Close the connection after sending what is buffered."""
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self._transport = transport  # type: ignore[assignment]  # a stream's, by the loop's own promise
+        """Take the transport."""
+        self._transport = transport  # type: ignore[assignment]  # the loop gives a BufferedProtocol a stream transport
         if self._opened is not None:
             self._opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the loop writes what it received."""
+        """Give the loop a buffer to receive into."""
         return self._reader.room()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Act upon every message that is complete."""
+        """Handle every message that is complete."""
         for frame in self._reader.filled(nbytes):
-            word, number, *rest = read_frame(frame)
-            if word == _CALL:
+            kind, number, *rest = read_frame(frame)
+            if kind == _CALL:
                 self._serving[number] = self._loop.create_task(self._serve(number, *rest))
-            elif word == _CANCEL:
+            elif kind == _CANCEL:
                 if (task := self._serving.pop(number, None)) is not None:
                     task.cancel()
             else:
-                self._settle(number, word, *rest)
+                self._settle(number, kind, *rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail what waits here, and cancel what was done for the other side."""
+        """Fail the calls that wait here, and cancel those of the other side."""
         self._transport = None
         for future in self._waiting.values():
             if not future.done():
@@ -252,7 +250,7 @@ class Channel(asyncio.BufferedProtocol):
         try:
             answer = await self._handlers[name](*arguments)
             self._send(_ANSWER, number, answer)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the caller waits for it)
+        except Exception as error:  # noqa: BLE001  (the caller waits for any error)
             if not isinstance(error, GanymedeError):
                 _log.exception("a call from another process failed")
             self._send(_ERROR, number, *pack_error(error))
@@ -263,11 +261,11 @@ class Channel(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.writelines(write_frame(message))
 
-    def _settle(self, number: int, word: int, *rest: Any) -> None:  # noqa: ANN401
+    def _settle(self, number: int, kind: int, *rest: Any) -> None:  # noqa: ANN401
         future = self._waiting.get(number)
-        if future is None or future.done():  # nobody waits for it any more
+        if future is None or future.done():  # cancelled, or late
             return
-        if word == _ANSWER:
+        if kind == _ANSWER:
             future.set_result(rest[0])
         else:
             future.set_exception(unpack_error(*rest))

@@ -1,11 +1,9 @@
-"""What may cross between two processes of one service: plain values, arrays, and the words of the engine's door.
+"""What may cross between two processes of one service: plain values, arrays, the engine's jobs and answers, and errors.
 
-    value ──pack──▶ plain values + arrays ──▶ frame (`remote_frames.py`) ──▶ plain values + arrays ──unpack──▶ value
+    value ──pack──▶ plain values + arrays ──▶ frame (`rpc.py`) ──▶ plain values + arrays ──unpack──▶ value
 
-The set is closed: the dataclasses that a job, an answer or a report can hold, found by walking their fields, and the
-errors of `service/errors.py`. Nothing is named by the bytes that this set does not have, so nothing else can be made of
-them, and no code is ever run by reading, as unpickling would. An error crosses as itself: whoever waits in the other
-process learns the same thing in the same words.
+The set of types is closed: the dataclasses that a job, an answer or a report can hold, found by walking their fields,
+and the errors of `service/errors.py`. Reading makes no other type and runs no code, as unpickling would.
 """
 
 import dataclasses
@@ -20,10 +18,10 @@ from service.engine.model_spec import Array, LoadReport, PackageGraphs
 from service.engine.statistics import GraphStatistics
 from service.errors import GanymedeError, InvalidRequest, Problem, ServiceFault, TryAgainError
 
-_SPOKEN: Final = (
+_ROOTS: Final = (
     GenerateJob, ScoreJob, EncodeJob, InferJob, Samples, PackageGraphs, LoadReport, GraphStatistics, Problem
 )  # fmt: skip
-# Tags of what is not plain in itself; a dataclass is tagged with its name.
+# Tags of tuples that stand for other values; a dataclass is tagged with its name.
 _ARRAY: Final = "array"
 _TUPLE: Final = "tuple"
 _AS_THEY_ARE: Final = frozenset({type(None), bool, int, float, str, bytes})
@@ -34,13 +32,13 @@ def pack(value: object, arrays: list[Array]) -> object:
 
     Args:
         value: of the closed set, or tuples and mappings of such.
-        arrays: those in it are added here; the value keeps their places.
+        arrays: the arrays in it are appended here; the result holds their positions.
 
     Returns:
-        Nothing but None, bool, int, float, str, bytes, and tuples and dicts of these.
+        None, bool, int, float, str, bytes, or tuples and dicts of these.
 
     Raises:
-        TypeError: it is nothing that crosses.
+        TypeError: the value, or one in it, has another type.
     """
     kind = type(value)
     if kind in _AS_THEY_ARE:
@@ -49,7 +47,7 @@ def pack(value: object, arrays: list[Array]) -> object:
         fields = {}
         for name, default in _FIELDS[kind]:
             each = getattr(value, name)
-            if each is not default:  # most fields of most jobs say nothing
+            if each is not default:  # most fields of most jobs have their default
                 fields[name] = each if type(each) in _AS_THEY_ARE else pack(each, arrays)
         return (kind.__name__, fields)
     match value:
@@ -65,8 +63,8 @@ def pack(value: object, arrays: list[Array]) -> object:
     raise TypeError(f"{kind.__name__} does not cross between processes")
 
 
-def unpack(plain: Any, arrays: list[Array]) -> Any:  # noqa: ANN401  (whatever was packed)
-    """Put a value together that `pack` took apart; an array is the one that was given, not a copy."""
+def unpack(plain: Any, arrays: list[Array]) -> Any:  # noqa: ANN401  (any value of the set)
+    """Restore a value that `pack` took apart; arrays are not copied."""
     if type(plain) is dict:
         return {key: unpack(each, arrays) for key, each in plain.items()}
     if type(plain) is not tuple:
@@ -81,7 +79,7 @@ def unpack(plain: Any, arrays: list[Array]) -> Any:  # noqa: ANN401  (whatever w
 
 
 def pack_error(error: Exception) -> tuple[str, tuple[object, ...]]:
-    """Take an error apart; what nobody raised on purpose becomes a fault of the service, without its text."""
+    """Take an error apart; one that is no `GanymedeError` becomes a `ServiceFault` without its text."""
     if isinstance(error, InvalidRequest):
         return (type(error).__name__, error.problems)
     if isinstance(error, TryAgainError):
@@ -92,12 +90,12 @@ def pack_error(error: Exception) -> tuple[str, tuple[object, ...]]:
 
 
 def unpack_error(name: str, arguments: tuple[object, ...]) -> GanymedeError:
-    """Put an error together that `pack_error` took apart."""
+    """Restore an error that `pack_error` took apart."""
     return _ERRORS[name](*arguments)
 
 
 def _dataclasses_in(kind: object) -> Iterator[type]:
-    """The dataclasses that a value of this type can hold, itself among them."""
+    """The dataclasses that a value of this type can hold, its own included."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         yield kind
         parts = tuple(typing.get_type_hints(kind).values())
@@ -108,16 +106,16 @@ def _dataclasses_in(kind: object) -> Iterator[type]:
 
 
 def _errors(kind: type[GanymedeError]) -> Iterator[type[GanymedeError]]:
-    """An error and all that are more special."""
+    """An error class and all its subclasses."""
     yield kind
-    for special in kind.__subclasses__():
-        yield from _errors(special)
+    for subclass in kind.__subclasses__():
+        yield from _errors(subclass)
 
 
 _FIELDS: Final = {
     kind: tuple((field.name, field.default) for field in dataclasses.fields(kind) if field.init)
-    for spoken in _SPOKEN
-    for kind in _dataclasses_in(spoken)
+    for root in _ROOTS
+    for kind in _dataclasses_in(root)
 }
 _KINDS: Final = {kind.__name__: kind for kind in _FIELDS}
 _ERRORS: Final = {kind.__name__: kind for kind in _errors(GanymedeError)}

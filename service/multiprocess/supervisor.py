@@ -1,17 +1,16 @@
-"""The parent of a service's processes: it listens for them, starts them, and decides what the end of one means.
+"""The parent of a service's processes: it listens, starts them, and decides what the end of one means.
 
-    python -m service ─┬─ processes/engine.py        computes: one engine, its packages, its queue
-                       ├─ processes/api.py, the 1st  ─┐
-                       └─ processes/api.py, the Nth  ─┴─ answer HTTP; each asks the engine over a socket of its own
+    python -m service ─┬─ engine_process.py          computes: one engine, its packages, its queue
+                       ├─ api_process.py, the 1st  ─┐
+                       └─ api_process.py, the Nth  ─┴─ answer HTTP; each calls the engine over a Unix socket
 
-Every API process has a listening socket of its own for the one port, between which the kernel spreads connections; the
-parent keeps all of them open, so that connections outlive a process that has not yet accepted them. A process that was
-killed, or told to end, is replaced, and one that is not heard of for a while is killed. One that ends by itself found a
-fault that its successor would find too, and without an engine there is nothing to serve: then the service ends, as a
-single process would. The end has a limit: who has not ended by then is killed.
+Each API process has its own listening socket for the one port, and the kernel spreads connections between them; the
+parent keeps all sockets open, so that connections survive a process that had not accepted them yet. A process that was
+killed is replaced, and one that falls silent is killed. One that exits with an error would do so again, and without an
+engine nothing can be served: then the service ends, as a single process would. Children have a limit of time to end.
 
-The standard input of each child is a socket to the parent (`pulse.py`), which ends when the service shall, or when the
-parent has ended without a word; none of them outlives it. It imports nothing of what they do.
+The standard input of each child is a socket to the parent (`heartbeat.py`); when it closes the child ends, also where
+the parent was killed. The parent imports nothing of what the children run.
 """
 
 import asyncio
@@ -28,21 +27,20 @@ from typing import Final
 
 import structlog
 
-from service.multiprocess.pulse import Restarts
+from service.multiprocess.heartbeat import RestartBackoff
 from service.settings import Settings
 
-# As many connections as the server of one process lets wait (uvicorn's).
+# As in a single process (uvicorn's default).
 BACKLOG: Final = 2048
 FAILED: Final = 1
-# An event loop of a process that answers is never held for a second; five of silence are a process that was stopped, or
-# a host on which nobody is answered in time either.
+# No handler blocks an API process's event loop for a second; five mean a stopped process, or a host that is overloaded.
 API_PATIENCE_S: Final = 5.0
-# Making a session for a device may hold the interpreter for long, and without its engine the whole service ends.
+# Making a session for a device may hold the interpreter for long, and a killed engine ends the whole service.
 ENGINE_PATIENCE_S: Final = 30.0
 # Imports and the first connection, on a cold disk.
 START_PATIENCE_S: Final = 120.0
 LOOK_S: Final = 0.5
-# Beside the time to drain: for closing connections, and for the engine, which ends last.
+# Added to the time to drain: for closing connections, and for the engine, which ends last.
 CLOSING_S: Final = 8.0
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -53,11 +51,11 @@ class Program:
     """What a child runs.
 
     Attributes:
-        module: its program.
-        number: which of those that run the same program, from 1.
-        arguments: for it.
-        inherits: sockets that it is handed, by the numbers they have here.
-        patience_s: seconds without a sign of life after which it is taken for hung.
+        module: run with `python -m`.
+        number: of the child among those that run the same module, from 1.
+        arguments: on its command line.
+        inherits: file descriptors that it keeps.
+        patience_s: seconds without a heartbeat after which it is taken for hung.
     """
 
     module: str
@@ -71,9 +69,9 @@ class _Child:
     """A process that was started.
 
     Args:
-        program: that it runs.
-        process: as asyncio knows it.
-        socket: the parent's end of its standard input.
+        program: what it runs.
+        process: its handle.
+        to_it: the parent's end of its standard input.
     """
 
     def __init__(self, program: Program, process: asyncio.subprocess.Process, to_it: socket.socket) -> None:
@@ -88,23 +86,23 @@ class _Child:
 
     @property
     def is_silent(self) -> bool:
-        """Whether it has not been heard of for longer than it should."""
+        """Whether its heartbeats have been missing for too long."""
         return not self.ended.done() and time.monotonic() - self._heard > self._patience_s
 
     @property
     def fields(self) -> dict[str, object]:
-        """What a log line says of it."""
+        """The fields that identify it in log lines."""
         return {"program": self.program.module, "number": self.program.number, "pid": self.process.pid}
 
     def tell_to_end(self) -> None:
-        """Close the parent's end of its standard input; once is enough."""
+        """Close the parent's end of its standard input; may be called again."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
 
     def kill(self) -> None:
-        """End it, whatever it does; a process that is stopped is, too."""
+        """End it at once, also where it is stopped."""
         with suppress(ProcessLookupError):  # it has ended meanwhile
             self.process.kill()
 
@@ -118,7 +116,7 @@ class _Child:
         if heard:
             self._heard = time.monotonic()
             self._patience_s = self.program.patience_s
-        else:  # it has closed its end: what follows is its own
+        else:  # it has closed its end, and will send no more
             asyncio.get_running_loop().remove_reader(to_it)
 
 
@@ -126,11 +124,12 @@ class Supervisor:
     """Keeps a service's processes running until it is told to end, or has to.
 
     Args:
-        engine: what the engine's process runs.
-        engine_listener: where it listens; closed here once it has it, so that nobody waits there for one that ended.
-        answering: what the others run.
-        listeners: where they listen; closed when the service ends, for the same reason.
-        end_s: seconds from the word to end to the end of whoever has not ended by then.
+        engine: the program of the engine process.
+        engine_listener: its listening socket; closed here once it is inherited, so that no client waits for an engine
+            that has ended.
+        answering: the programs of the API processes.
+        listeners: their listening sockets; closed when the service ends, for the same reason.
+        end_s: seconds that children have to end before they are killed.
     """
 
     def __init__(
@@ -147,12 +146,12 @@ class Supervisor:
         self._listeners = listeners
         self._end_s = end_s
         self._children: set[_Child] = set()
-        self._restarts = {program: Restarts() for program in answering}
+        self._restarts = {program: RestartBackoff() for program in answering}
         self._starting: set[asyncio.Task[None]] = set()
         self._told_to_end = asyncio.Event()
 
     async def run(self) -> int:
-        """Run the service; answer its exit code."""
+        """Run the service; returns its exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, *hangup()):
             loop.add_signal_handler(number, self._end)
@@ -170,14 +169,14 @@ class Supervisor:
         return code
 
     def _end(self) -> None:
-        """End once what is being answered has been; told twice, at once."""
+        """End after the requests in progress; the second time, at once."""
         if self._told_to_end.is_set():
             for child in self._children:
                 child.kill()
         self._told_to_end.set()
 
     async def _watch(self) -> int:
-        """Replace children that were killed, until the service is told to end or cannot go on."""
+        """Replace killed children until the service is told to end or cannot continue; returns the exit code."""
         told = asyncio.create_task(self._told_to_end.wait())
         while True:
             waited_for = {told, *(child.ended for child in self._children)}
@@ -205,7 +204,7 @@ class Supervisor:
                 child.kill()
 
     async def _end_children(self) -> None:
-        """Tell all to end, and kill those that do not, or are silent already."""
+        """Tell all children to end, and kill those that have not by the limit."""
         for child in self._children:
             child.tell_to_end()
         limit = time.monotonic() + self._end_s
@@ -225,7 +224,7 @@ class Supervisor:
         self._children.discard(child)
 
     async def _replace(self, program: Program, delay_s: float) -> None:
-        """Start a program's process again, and again where the host has no room for one now."""
+        """Start a program again, and retry while the host cannot start processes."""
         while True:
             await asyncio.sleep(delay_s)
             try:
@@ -258,7 +257,7 @@ def supervise(settings: Settings) -> int:
     """Run a service of several processes.
 
     Args:
-        settings: what the operator chose; children read the same from the environment.
+        settings: children read the same from the environment.
 
     Returns:
         The exit code.
@@ -266,7 +265,7 @@ def supervise(settings: Settings) -> int:
     with ExitStack() as held:
         try:
             listeners = listen(settings.host, settings.port, settings.api_workers)
-            folder = held.enter_context(TemporaryDirectory(prefix="ganymede-"))  # which only its owner may enter
+            folder = held.enter_context(TemporaryDirectory(prefix="ganymede-"))  # readable by its owner only
             path = str(Path(folder) / "engine")
             engine_listener = socket.socket(socket.AF_UNIX)
             engine_listener.bind(path)
@@ -287,7 +286,7 @@ def _program(name: str, number: int, patience_s: float, listener: socket.socket,
 
 
 def hangup() -> tuple[signal.Signals, ...]:
-    """The signal of a closed terminal, which ends as SIGTERM does; none where it is to be overlooked (nohup)."""
+    """The signal of a closed terminal, which ends the service as SIGTERM does; none where it is ignored (nohup)."""
     return () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
 
 
@@ -303,10 +302,10 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
         The sockets, all of one port.
 
     Raises:
-        OSError: somebody else listens there, or nobody may.
+        OSError: the address is in use or not permitted.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # A socket that shares nothing, first: two services would else share the port, and each answer half of what comes.
+    # First a socket without SO_REUSEPORT: two services would otherwise share the port, and half the connections each.
     with socket.socket(family) as alone:
         _answer_ipv4_too(alone, host)
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

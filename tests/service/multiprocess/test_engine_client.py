@@ -22,7 +22,7 @@ from tests.support.wires import wired
 KEY = PackageKey("toy", 1)
 TOY = toy_graphs(encoder=True)
 LIMITS = BatchLimits(max_batch_samples=8, queue_samples=64, request_queue_samples=64)
-AGES = 100_000  # samples that take seconds: whoever waits for so many waits long
+AGES = 100_000  # samples that take seconds to compute
 
 
 def with_engines(scenario: Callable[[Engine, LocalEngine], Awaitable[None]], limits: BatchLimits = LIMITS) -> None:

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Telemetry
-from service.multiprocess.metrics import Sum, registry_of, snapshot
+from service.multiprocess.metrics import SummedMetrics, registry_of, snapshot
 
 
 class Process:
@@ -23,7 +23,7 @@ class Process:
 
 
 def shown(*living: str, ended: tuple[str, ...] = ()) -> CollectorRegistry:
-    return registry_of(Sum(living, ended))
+    return registry_of(SummedMetrics(living, ended))
 
 
 def test_what_one_process_shows_is_what_a_sum_of_one_shows() -> None:

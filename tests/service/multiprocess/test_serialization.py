@@ -109,7 +109,7 @@ def test_an_error_crosses_as_itself(error: GanymedeError) -> None:
     assert crossed.__dict__ == error.__dict__
 
 
-def test_an_error_that_nobody_meant_crosses_as_a_fault_without_its_words() -> None:
+def test_an_unexpected_error_crosses_as_a_fault_without_its_words() -> None:
     crossed = unpack_error(*pack_error(KeyError("/home/secret")))
     assert type(crossed) is ServiceFault
     assert "secret" not in str(crossed)

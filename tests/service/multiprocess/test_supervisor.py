@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.multiprocess.pulse import HEALTHY_S, Restarts
+from service.multiprocess.heartbeat import HEALTHY_S, RestartBackoff
 from service.multiprocess.supervisor import Program, Supervisor, listen
 
 CONNECTIONS = 64
@@ -49,16 +49,16 @@ def supervisor(engine: Program, *answering: Program) -> Supervisor:
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
-def test_an_engine_that_falls_silent_ends_the_service_and_everybody_in_it() -> None:
+def test_an_engine_that_falls_silent_ends_the_service_and_all_its_processes() -> None:
     assert asyncio.run(supervisor(stubborn(1, patience_s=0.5), stubborn(2, patience_s=600)).run()) == 1
-    assert not [each for each in Path("/proc").glob("[0-9]*/cmdline") if b"processes.stubborn" in words(each)]
+    assert not [each for each in Path("/proc").glob("[0-9]*/cmdline") if b"multiprocess.stubborn" in words(each)]
 
 
 def test_who_does_not_end_when_told_to_is_killed() -> None:
     async def end() -> int:
         whole = supervisor(stubborn(1, patience_s=600))
         running = asyncio.create_task(whole.run())
-        await asyncio.sleep(0.2)  # until it runs; a word to end that came before would be as good
+        await asyncio.sleep(0.2)  # until it runs; a signal before that would end it as well
         signal.raise_signal(signal.SIGTERM)
         return await running
 
@@ -73,7 +73,7 @@ def words(path: Path) -> bytes:
 
 
 def test_replacements_wait_ever_longer_until_one_has_lived() -> None:
-    restarts = Restarts()
+    restarts = RestartBackoff()
     assert [restarts.delay_s(1.0) for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
     assert restarts.delay_s(HEALTHY_S) == 0
     assert restarts.delay_s(1.0) == 0.5

@@ -89,7 +89,7 @@ def test_an_error_of_a_handler_is_the_callers() -> None:
 
 
 @pytest.mark.parametrize("name", ["stumble", "misspeak", "unheard-of"])
-def test_what_nobody_meant_is_a_fault_to_the_caller_and_a_stack_in_the_log(
+def test_an_unexpected_error_is_a_fault_to_the_caller_and_a_stack_in_the_log(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(near: Channel, _: Channel, __: Far) -> None:

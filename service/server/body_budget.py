@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from service.errors import NotReady
-from service.memory import give_back_freed_memory
+from service.memory import trim_heap
 
 # Less is not worth the milliseconds of giving it back.
 WORTHWHILE_BYTES = 32 * 1024 * 1024
@@ -107,7 +107,7 @@ class BodyBudget:
     def _give_back(self) -> None:
         self._due = None
         self._most_bytes = self._held_bytes
-        self._giving = asyncio.get_running_loop().create_task(asyncio.to_thread(give_back_freed_memory))
+        self._giving = asyncio.get_running_loop().create_task(asyncio.to_thread(trim_heap))
 
 
 def no_room() -> NotReady:

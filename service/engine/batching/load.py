@@ -1,86 +1,81 @@
-"""How many runs are in progress in this process, over all graphs: whoever is alone may take all the cores.
-
-It stands alone because graphs share nothing else but the machine. The number of runs is a hint, read
-without a lock: a run that begins at the same moment makes both slower, and neither wrong.
-"""
+"""How busy the engine is: the runs in progress of all graphs, and jobs, after a spike of which memory is trimmed."""
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable
 
-
-class EngineLoad:
-    """Counts the runs in progress.
-
-    Attributes:
-        runs: how many there are.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.runs = 0
-
-    def enter(self) -> None:
-        """Count a run that begins."""
-        with self._lock:
-            self.runs += 1
-
-    def leave(self) -> None:
-        """Count a run that ended."""
-        with self._lock:
-            self.runs -= 1
-
-
-# What fewer leave is not worth a pause: a judgement.
-CROWD = 16
-# A caller who comes again within this time finds the service as it left it.
-MOMENT_S = 0.5
+# Jobs at a time that make a load spike; fewer leave too little memory behind to be worth a pause.
+SPIKE_JOBS = 16
+# Idle time before trimming: a caller who comes back within it is not slowed down.
+IDLE_S = 0.5
 
 _log = logging.getLogger(__name__)
 
 
-class IdleTrimmer:
-    """Counts the callers of an engine, and says when to clear up; on the event loop's thread.
+class EngineLoad:
+    """Counts runs in progress, on any thread; a run that is alone may use all cores.
 
-    Args:
-        clear_up: called on another thread, while nobody was there a moment ago.
+    Attributes:
+        runs: in progress. Read without a lock, as a hint: runs that begin at the same moment slow each other down.
     """
 
-    def __init__(self, clear_up: Callable[[], None]) -> None:
-        self._clear_up = clear_up
-        self._present = 0
-        self._most = 0  # at a time since it was last cleared up
-        self._due: asyncio.TimerHandle | None = None
+    def __init__(self) -> None:
+        self.runs = 0
+        self._lock = threading.Lock()
+
+    def run_began(self) -> None:
+        """Count a run; `run_ended` must follow."""
+        with self._lock:
+            self.runs += 1
+
+    def run_ended(self) -> None:
+        """Count the end of a run."""
+        with self._lock:
+            self.runs -= 1
+
+
+class IdleTrimmer:
+    """Frees memory after a load spike, once the engine has been idle for `IDLE_S`. For the event loop's thread.
+
+    Args:
+        trim: frees memory; called on another thread.
+    """
+
+    def __init__(self, trim: Callable[[], None]) -> None:
+        self._trim = trim
+        self._jobs = 0
+        self._peak_jobs = 0  # since memory was last trimmed
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
     def job_began(self) -> None:
-        """Count a caller; `job_ended` must follow."""
-        self._present += 1
-        self._most = max(self._most, self._present)
+        """Count a job; `job_ended` must follow."""
+        self._jobs += 1
+        self._peak_jobs = max(self._peak_jobs, self._jobs)
 
     def job_ended(self) -> None:
-        """Begin to wait if nobody is left of a crowd."""
-        self._present -= 1
-        if self._due is None and not self._stopped and self._most >= CROWD and not self._present:
-            self._due = asyncio.get_running_loop().call_later(MOMENT_S, self._look)
+        """Count the end of a job; the last one after a spike starts the timer."""
+        self._jobs -= 1
+        if self._timer is None and not self._stopped and self._peak_jobs >= SPIKE_JOBS and not self._jobs:
+            self._timer = asyncio.get_running_loop().call_later(IDLE_S, self._begin)
 
     def stop(self) -> None:
-        """Wait for nothing any more; what is being cleared up is."""
+        """Stop the timer for good; trimming in progress goes on."""
         self._stopped = True
-        if self._due is not None:
-            self._due.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _look(self) -> None:
-        self._due = None
-        if self._present:
-            return  # whoever leaves last begins to wait again
-        self._most = 0
-        self._task = asyncio.get_running_loop().create_task(self._clear())
+    def _begin(self) -> None:
+        self._timer = None
+        if self._jobs:
+            return  # the last of them starts the timer again
+        self._peak_jobs = 0
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def _clear(self) -> None:
+    async def _run(self) -> None:
         try:
-            await asyncio.to_thread(self._clear_up)
+            await asyncio.to_thread(self._trim)
         except Exception:  # noqa: BLE001 - whatever it is, the service goes on
             _log.exception("could not clear up behind a crowd")

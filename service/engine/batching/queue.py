@@ -1,17 +1,15 @@
-"""Where requests and workers meet: one queue, one lock, and the workers that wait for work.
+"""Thread-safe request queue of one graph, shared by the event loop and the worker threads.
 
-    event loop ──admit, wake, forget──▶ RequestQueue ◀──take, done── workers
-                                         │
-                             Scheduler, and who waits
+    event loop ──admit, wake, forget──▶ RequestQueue(Scheduler) ◀──take, done── worker threads
 
-A worker that is free takes its next batch itself, so that no model thread waits for the event loop. Workers that find
-nothing are woken one at a time, the one that waited last first, whose memory is warm; who takes a batch and leaves
-something behind wakes the next. It knows threads and tickets, and nothing of futures, tensors or what runs cost.
+A free worker takes its next batch itself, so that no worker waits for the event loop. Idle workers are woken one at a
+time, the one that has been idle for the shortest time first, whose caches are warm; a worker that takes a batch and
+leaves samples behind wakes the next.
 """
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from service.engine.batching.load import EngineLoad
@@ -26,14 +24,14 @@ Piece = tuple[Slice, Request]
 
 
 class ScheduledBatch(NamedTuple):
-    """What was taken from the queue.
+    """What a worker takes from the queue.
 
     Attributes:
-        pieces: to run together; none where only late requests were met.
+        pieces: to run together; empty where only late requests were found.
         size: rows of the run.
         all_cores: whether to run on all cores.
-        expired: requests whose deadline has passed.
-        at: when, on `time.monotonic`.
+        expired: requests that cannot be done before their deadline.
+        at: when it was taken, on `time.monotonic`.
     """
 
     pieces: Sequence[Piece]
@@ -44,33 +42,33 @@ class ScheduledBatch(NamedTuple):
 
 
 class WakeUp:
-    """Where one worker waits until it is woken."""
+    """A binary semaphore on which one worker sleeps: `threading.Semaphore` takes ten Python calls for a wake-up.
+
+    Attributes:
+        wait: sleeps until `set` is called.
+        set: wakes the worker; once per `wait`.
+    """
+
+    __slots__ = ("set", "wait")
 
     def __init__(self) -> None:
-        self._shut = threading.Lock()
-        self._shut.acquire()
-
-    def wait(self) -> None:
-        """Wait to be opened; it shuts behind."""
-        self._shut.acquire()
-
-    def open(self) -> None:
-        """Let the worker through; once a wait."""
-        self._shut.release()
+        lock = threading.Lock()
+        lock.acquire()
+        self.wait: Callable[[], object] = lock.acquire
+        self.set: Callable[[], object] = lock.release
 
 
 class RequestQueue:
-    """The queue of one graph, and the workers that take from it.
+    """The queue of one graph.
 
     Args:
-        policy: which samples run next.
-        workers: how many there will be.
-        meter: where the queue's length is counted.
+        workers: how many take from it.
+        meter: counts samples in the queue, waits and runs.
         load: of all graphs.
     """
 
-    def __init__(self, policy: Scheduler, workers: int, meter: Meter, load: EngineLoad) -> None:
-        self._policy = policy
+    def __init__(self, scheduler: Scheduler, workers: int, meter: Meter, load: EngineLoad) -> None:
+        self._scheduler = scheduler
         self._workers = workers
         self._meter = meter
         self._load = load
@@ -78,12 +76,12 @@ class RequestQueue:
         self._requests: dict[int, Request] = {}
         self._idle: list[WakeUp] = []
         self._runs = 0
-        self._stopping = False
+        self._closed = False
 
     # Called on the event loop.
 
     def admit(self, request: Request) -> None:
-        """Queue a request; a worker that waits is told by `wake`.
+        """Queue a request; `wake` starts it.
 
         Raises:
             QueueFull: the queue has no room.
@@ -91,23 +89,22 @@ class RequestQueue:
             NotReady: the queue is closed.
         """
         with self._lock:
-            if self._stopping:
-                raise stopped()
-            request.ticket = self._policy.admit(request.samples, request.deadline, request.arrived)
+            if self._closed:
+                raise closed()
+            request.ticket = self._scheduler.admit(request.samples, request.deadline, request.arrived)
             self._requests[request.ticket] = request
-            self._meter.queue_is(self._policy.queued_samples)
+            self._meter.queue_is(self._scheduler.queued_samples)
 
     def expected_s(self, samples: int) -> float | None:
         """As `Scheduler.expected_s`."""
         with self._lock:
-            return self._policy.expected_s(samples)
+            return self._scheduler.expected_s(samples)
 
     def wake(self) -> None:
-        """Let a worker that waits see what was admitted."""
+        """Wake an idle worker where samples wait."""
         with self._lock:
-            gate = self._idle.pop() if self._idle and self._policy.queued_samples else None
-        if gate is not None:
-            gate.open()
+            if self._idle and self._scheduler.queued_samples:
+                self._idle.pop().set()
 
     def late(self) -> tuple[list[Request], float | None]:
         """The requests whose deadline has passed, and the earliest deadline of the others; None where there is none."""
@@ -118,114 +115,99 @@ class RequestQueue:
         return late, min((deadline for deadline, _ in timed if deadline > now), default=None)
 
     def forget(self, request: Request) -> None:
-        """Take a request off the books, and what is left of it out of the queue."""
+        """Remove a request, and what is left of it in the queue."""
         with self._lock:
             if self._requests.pop(request.ticket, None) is not None:
-                self._policy.withdraw(request.ticket)
-                self._meter.queue_is(self._policy.queued_samples)
+                self._scheduler.withdraw(request.ticket)
+                self._meter.queue_is(self._scheduler.queued_samples)
 
     def close(self) -> list[Request]:
-        """Take no more requests, and let the workers end after their runs; returns the requests there are."""
+        """Admit no more requests, and let the workers end after their runs; returns the requests there are."""
         with self._lock:
-            self._stopping = True
-            gates, self._idle = self._idle, []
-            waiting = list(self._requests.values())
-        for gate in gates:
-            gate.open()
-        return waiting
+            self._closed = True
+            for wake_up in self._idle:
+                wake_up.set()
+            self._idle.clear()
+            return list(self._requests.values())
 
-    # Called on the workers.
+    # Called on worker threads.
 
-    def take(self, gate: WakeUp) -> ScheduledBatch | None:
-        """Take the next batch, as soon as there is one; None to end."""
+    def take(self, wake_up: WakeUp) -> ScheduledBatch | None:
+        """Wait for the next batch; None once the queue is closed."""
         while True:
             with self._lock:
-                if self._stopping:
+                if self._closed:
                     return None
-                taken, next_gate = self._taken_by_worker()
-                if taken is not None:
-                    break
-                self._idle.append(gate)
-            gate.wait()
-        if next_gate is not None:
-            next_gate.open()
-        return taken
+                batch = self._schedule()
+                if batch is not None:
+                    return batch
+                self._idle.append(wake_up)
+            wake_up.wait()
 
     def take_waiting(self) -> ScheduledBatch | None:
-        """Take the next batch if one waits already; None where none does, or to end."""
+        """Take the next batch if there is one; None where nothing waits or the queue is closed."""
         with self._lock:
-            taken, next_gate = (None, None) if self._stopping else self._taken_by_worker()
-        if next_gate is not None:
-            next_gate.open()
-        return taken
+            return None if self._closed else self._schedule()
 
-    def _taken_by_worker(self) -> tuple[ScheduledBatch | None, WakeUp | None]:
-        """What a worker takes, and who is to be woken for what it leaves behind."""
-        taken = self._taken()
-        if not (taken.pieces or taken.expired):
-            return None, None
-        return taken, self._idle.pop() if self._idle and self._policy.queued_samples else None
-
-    def make_room(self, pieces: Sequence[Piece], batch: Outputs) -> None:
-        """Have room for what comes in several batches, whichever worker is first."""
+    def allocate(self, pieces: Sequence[Piece], batch: Outputs) -> None:
+        """Have each request allocate its results, in whichever of its runs ends first."""
         with self._lock:
             for _, request in pieces:
-                request.make_room(batch)
-
-    def met_not_finite(self, samples: int) -> None:
-        """Count samples whose outputs are not finite, although they should be."""
-        with self._lock:
-            self._meter.met_not_finite(samples)
+                request.allocate(batch)
 
     def done(
-        self, taken: ScheduledBatch, ran: Sequence[Piece], failed: Sequence[Piece], stages: Stages
+        self, batch: ScheduledBatch, ran: Sequence[Piece], failed: Sequence[Piece], stages: Stages
     ) -> list[Request]:
-        """Note the end of a run.
+        """Count the end of a run.
 
         Args:
-            taken: what was to be run.
-            ran: what of it was.
-            failed: what was not.
-            stages: of the run.
+            ran: the pieces of `batch` that were computed.
+            failed: those that were not.
 
         Returns:
             The requests that are complete now.
         """
-        samples = sum([piece.stop - piece.start for piece, _ in ran])
+        now = time.monotonic()
+        complete: list[Request] = []
+        samples = 0
         with self._lock:
             self._runs -= 1
-            self._load.leave()
+            self._load.run_ended()
             for piece, _ in failed:
-                self._policy.withdraw(piece.ticket)
+                self._scheduler.withdraw(piece.ticket)
+            for piece, request in ran:
+                samples += piece.stop - piece.start
+                if request.count(piece, stages):
+                    complete.append(request)
+                    self._requests.pop(request.ticket, None)
             if ran:
-                self._meter.ran(samples, taken.size, stages)
-                now = time.monotonic()
-                self._policy.ran(taken.size, now - taken.at, now, all_cores=taken.all_cores)
-            complete = [request for piece, request in ran if request.count(piece, stages)]
-            for request in complete:
-                self._requests.pop(request.ticket, None)
-            return complete
+                self._meter.ran(samples, batch.size, stages)
+                self._scheduler.ran(batch.size, now - batch.at, now, all_cores=batch.all_cores)
+        return complete
 
-    def _taken(self) -> ScheduledBatch:
-        """Ask the policy, and note what it gives away."""
+    def _schedule(self) -> ScheduledBatch | None:
+        """Take what the scheduler chooses, and wake another worker where samples are left; None where none wait."""
         now = time.monotonic()
-        if self._policy.queued_samples == 0:
-            return ScheduledBatch((), 0, all_cores=False, expired=(), at=now)
-        decision = self._policy.take(now, self._workers - self._runs, alone=self._load.runs == 0)
-        expired = [self._requests[ticket] for ticket in decision.expired]
-        if decision.batch is None:
-            return ScheduledBatch((), 0, all_cores=False, expired=expired, at=now)
+        batch, tickets = self._scheduler.take(now, self._workers - self._runs, alone=self._load.runs == 0)
+        expired = [self._requests[ticket] for ticket in tickets] if tickets else ()
+        if batch is None:
+            return ScheduledBatch((), 0, all_cores=False, expired=expired, at=now) if expired else None
         self._runs += 1
-        self._load.enter()
-        self._meter.queue_is(self._policy.queued_samples)
-        pieces = [(piece, self._requests[piece.ticket]) for piece in decision.batch.slices]
-        for piece, request in pieces:
+        self._load.run_began()
+        queued = self._scheduler.queued_samples
+        self._meter.queue_is(queued)
+        if queued and self._idle:
+            self._idle.pop().set()
+        pieces: list[Piece] = []
+        for piece in batch.slices:
+            request = self._requests[piece.ticket]
+            pieces.append((piece, request))
             if piece.start == 0:
                 request.began = now
                 self._meter.waited(now - request.arrived)
-        return ScheduledBatch(pieces, decision.batch.size, decision.batch.all_cores, expired, now)
+        return ScheduledBatch(pieces, batch.size, batch.all_cores, expired, now)
 
 
-def stopped() -> NotReady:
-    """What those are told who wait or come when the queue is closed."""
+def closed() -> NotReady:
+    """The error of requests that wait or come when the queue is closed; one per request."""
     return NotReady("the model has been stopped")

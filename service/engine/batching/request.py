@@ -1,7 +1,4 @@
-"""One request between the event loop that asks and the threads that compute.
-
-Several slices of a request may run at the same time, so what they share is guarded: each writes its own rows, and the
-rest changes under the queue's lock. The future belongs to the event loop alone.
+"""One request, shared by the event loop that awaits its future and the threads that compute its slices.
 
 Shapes: N samples.
 """
@@ -17,30 +14,29 @@ from service.engine.model_spec import Outputs
 from service.engine.sampling.batched import PendingSample
 from service.engine.statistics import NO_TIME, Stages
 
-# Writes the inputs of samples `start` … `stop` − 1 into the rows it is given, and answers what of them is left to be
-# drawn from seeds, together with the other requests of the batch.
+# Writes the inputs of samples `start` … `stop` − 1 into the given rows; returns what is left to be drawn from seeds,
+# together with the other requests of the batch. Called on a worker thread.
 RowSource = Callable[[int, int, Rows], Sequence[PendingSample]]
 
 
 class Request:
-    """One request.
+    """One request. Slices may run at the same time: each writes its own rows, the rest changes under the queue's lock.
 
     Args:
-        source: writes its inputs; called on whichever thread computes.
-        samples: N, how many it asks for.
-        outputs: which outputs it wants.
-        deadline: when its caller stops waiting, on `time.monotonic`; None never.
-        future: its answer.
+        source: writes its inputs.
+        samples: N.
+        outputs: names of the outputs wanted.
+        deadline: when its caller stops waiting, on `time.monotonic`; None means never.
+        future: its answer; for the event loop only.
         arrived: on `time.monotonic`.
         expect_finite: whether its inputs are such that the graph must answer finite numbers.
 
     Attributes:
-        source: as given, and so are the others.
-        ticket: in the queue.
+        ticket: in the scheduler.
         began: when its first run took it, on `time.monotonic`.
         results: output name → [N, …].
         computed: samples that are in `results`.
-        stages: of the runs it was part of.
+        stages: of its runs.
     """
 
     __slots__ = (
@@ -56,7 +52,7 @@ class Request:
         "source",
         "stages",
         "ticket",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -82,18 +78,14 @@ class Request:
         self.computed = 0
         self.stages: Stages = NO_TIME
 
-    def make_room(self, batch: Outputs) -> None:
-        """Have arrays for rows that come with several batches; under the queue's lock."""
+    def allocate(self, batch: Outputs) -> None:
+        """Allocate arrays for rows that come from several batches; under the queue's lock."""
         if not self.results:
             shapes = {name: (self.samples, *batch[name].shape[1:]) for name in self.outputs}
             self.results = {name: np.empty(shape, batch[name].dtype) for name, shape in shapes.items()}
 
-    def take(self, piece: Slice, batch: Outputs, first: int) -> None:
-        """Take a slice's rows out of a batch, where they are from row `first` on.
-
-        A slice that is all of the request is taken as a view; others are copied, for which there is room where no other
-        thread writes.
-        """
+    def store(self, piece: Slice, batch: Outputs, first: int) -> None:
+        """Store a slice's rows of a batch, which begin at row `first`; as a view where it is the whole request."""
         last = first + piece.stop - piece.start
         if piece.stop - piece.start == self.samples:
             self.results = {name: batch[name][first:last] for name in self.outputs}
@@ -102,7 +94,7 @@ class Request:
             self.results[name][piece.start : piece.stop] = batch[name][first:last]
 
     def count(self, piece: Slice, stages: Stages) -> bool:
-        """Count a slice that was computed, and its run; returns whether the request is complete. Under the lock."""
+        """Count a slice and its run; returns whether the request is complete. Under the queue's lock."""
         self.stages = self.stages + stages if self.computed else stages
         self.computed += piece.stop - piece.start
         return self.computed == self.samples

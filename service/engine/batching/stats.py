@@ -1,9 +1,4 @@
-"""Where a batcher counts: the metrics that charts show, and the exact statistics of its own graph.
-
-It stands apart from the batcher because what is counted changes for other reasons than how requests are batched.
-Requests are counted on the event loop, which alone does so; waiting, runs and the length of the queue, which every
-thread moves, under the queue's lock.
-"""
+"""Counters of one graph: the Prometheus series of its model, and the exact `GraphStatistics` of this load of it."""
 
 import threading
 import time
@@ -17,7 +12,7 @@ _NS_PER_S = 1_000_000_000
 
 @dataclass(slots=True)
 class _Sums:
-    """Durations of one kind of event, each in nanoseconds; a `StageTotals` of them, and two more of requests."""
+    """Durations of one kind of event, runs or requests, added up; those of the queue and the whole are of requests."""
 
     count: int = 0
     inputs_ns: int = 0
@@ -41,26 +36,25 @@ class _Sums:
 
 
 class Meter:
-    """Counts for one graph.
+    """Counts for one graph. Requests are counted on the event loop, the queue and its runs under the queue's lock.
 
     Args:
-        telemetry: the metrics.
         model: a loaded package's name.
         graph: `generator`, `discriminator` or `encoder`.
 
     Attributes:
-        name: of the model and its graph, for people.
+        name: of the model and its graph, for thread names.
     """
 
     def __init__(self, telemetry: Telemetry, model: str, graph: str) -> None:
         self.name = f"{model}-{graph}"
         self._series = telemetry.graphs.labels(model, graph)
-        self._waiting = 0
+        self._queued = 0
         self._samples_answered = 0
         self._last_answer: float | None = None
         self._answered = _Sums()
         self._failed = _Sums()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # statistics are read while runs end
         self._batches: dict[int, _Sums] = {}
 
     @property
@@ -81,16 +75,17 @@ class Meter:
         )
 
     def queue_is(self, samples: int) -> None:
-        """Note how many samples wait."""
-        self._series.queue_samples.inc(samples - self._waiting)
-        self._waiting = samples
+        """Set how many samples wait."""
+        if samples != self._queued:
+            self._series.queue_samples.inc(samples - self._queued)
+            self._queued = samples
 
     def waited(self, seconds: float) -> None:
-        """Count a request that its first run took from the queue."""
+        """Count a request whose first run begins."""
         self._series.queue_seconds.observe(seconds)
 
     def ran(self, samples: int, size: int, stages: Stages) -> None:
-        """Count a run of `size` rows, `samples` of them somebody's."""
+        """Count a run of `size` rows, `samples` of them of requests."""
         series = self._series
         series.samples.inc(samples)
         if size > samples:
@@ -100,17 +95,15 @@ class Meter:
         with self._lock:
             self._batches.setdefault(size, _Sums()).add(stages)
 
-    def met_not_finite(self, samples: int) -> None:
-        """Count samples whose outputs are not finite, although they should be."""
+    def met_nonfinite(self, samples: int) -> None:
+        """Count samples whose outputs are not finite, although they should be; on any thread."""
         self._series.nonfinite_outputs.inc(samples)
 
     def answered(self, samples: int, queue_s: float, stages: Stages, whole_s: float) -> None:
         """Count a request that was answered just now.
 
         Args:
-            samples: that it asked for.
             queue_s: from its arrival to its first run.
-            stages: of the runs it was part of.
             whole_s: from its arrival to now.
         """
         self._samples_answered += samples

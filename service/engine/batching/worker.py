@@ -1,12 +1,10 @@
-"""A model thread: it takes batches from the queue, one after the other, and has its worker compute them.
+"""Worker threads: each takes batches from the queue and computes them, one after the other.
 
     wait for a batch ─▶ write its inputs ─▶ post the answers of the last batch ─▶ run it ─▶ take another ─▶ …
 
-Where a batch waits already, its inputs are written before the event loop hears of the answers of the last one: the loop
-is busy with them for as long as a short run takes, and both need the interpreter, so that the other way round a core
-would stand still meanwhile.
-
-There is one worker a core. It knows nothing of the event loop but `post`, by which it says who is answered what.
+Where the next batch waits already, its inputs are written before the answers of the last one are posted: the event loop
+is busy with those for as long as a short run takes, and both need the interpreter lock, so that in the other order a
+core would idle meanwhile.
 """
 
 import logging
@@ -19,6 +17,7 @@ from service.engine.backends.base import InstanceGroup
 from service.engine.batching.input_buffers import BatchInputs
 from service.engine.batching.queue import Piece, RequestQueue, ScheduledBatch, WakeUp
 from service.engine.batching.request import Request
+from service.engine.batching.stats import Meter
 from service.engine.finite import FinitenessCheck
 from service.engine.model_spec import Outputs
 from service.engine.sampling.batched import PendingSample, sample_batched
@@ -26,7 +25,9 @@ from service.engine.statistics import NO_TIME, Stages
 from service.errors import DeadlinePassed, GanymedeError, NotFinite, SessionFailed
 
 Answer = tuple[Request, GanymedeError | None]
-"""A request, and what went wrong with it; None where it is complete."""
+"""A request and its error; None where it is complete."""
+Fault = tuple[Piece, Exception]
+"""A piece that could not be computed, and why."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,197 +36,193 @@ class Prepared(NamedTuple):
     """A batch whose inputs are written.
 
     Attributes:
-        taken: the batch.
-        written: what of it is to be run, without a gap.
-        faults: what is not, and why.
-        inputs_s: seconds that it took.
+        written: the pieces to run, in the order of their rows.
+        rows: of all of them.
+        faults: the other pieces.
+        inputs_s: seconds that writing took.
     """
 
-    taken: ScheduledBatch
+    batch: ScheduledBatch
     written: Sequence[Piece]
-    faults: Sequence[tuple[Piece, Exception]]
+    rows: int
+    faults: Sequence[Fault]
     inputs_s: float
 
 
 class BatchRunner:
-    """Computes one batch at a time.
+    """Computes one batch at a time, for one worker thread.
 
     Args:
-        queue: where the batches come from.
-        instances: of the graph.
-        inputs: its own room.
+        queue: is told the end of each run.
+        instances: sessions of the graph.
+        inputs: buffers of this worker alone.
         finite: which outputs must be finite.
+        meter: counts samples whose outputs are not.
     """
 
     def __init__(
-        self, queue: RequestQueue, instances: InstanceGroup, inputs: BatchInputs, finite: FinitenessCheck
+        self,
+        queue: RequestQueue,
+        instances: InstanceGroup,
+        inputs: BatchInputs,
+        finite: FinitenessCheck,
+        meter: Meter,
     ) -> None:
         self._queue = queue
         self._instances = instances
         self._inputs = inputs
         self._finite = finite
+        self._meter = meter
 
-    def prepare(self, taken: ScheduledBatch) -> Prepared:
-        """Have the inputs of a batch written; `run` must follow before the next is prepared."""
-        self._inputs.begin(taken.size)
-        written, draws, faults = self._write(taken.pieces)
+    def prepare(self, batch: ScheduledBatch) -> Prepared:
+        """Write the inputs of a batch; `run` must follow before the next is prepared.
+
+        A request whose inputs cannot be written fails alone, and leaves no gap.
+        """
+        self._inputs.begin(batch.size)
+        written: list[Piece] = []
+        pending: list[PendingSample] = []
+        faults: list[Fault] = []
+        rows = 0
+        for piece, request in batch.pieces:
+            stop = rows + piece.stop - piece.start
+            try:
+                pending += request.source(piece.start, piece.stop, self._inputs.rows(rows, stop))
+            except Exception as error:  # noqa: BLE001 - whatever a request's own inputs raise
+                _log.exception("a request's inputs could not be made")
+                faults.append(((piece, request), error))
+            else:
+                written.append((piece, request))
+                rows = stop
         try:
-            sample_batched(draws)
-        except Exception as error:  # noqa: BLE001 - whatever a spec raises, the caller lives on
+            sample_batched(pending)
+        except Exception as error:  # noqa: BLE001 - whatever sampling raises, the thread goes on
             _log.exception("the inputs of %d requests could not be drawn", len(written))
             faults += [(piece, error) for piece in written]
             written = []
-        return Prepared(taken, written, faults, time.monotonic() - taken.at if taken.pieces else 0.0)
+        return Prepared(batch, written, rows, faults, time.monotonic() - batch.at)
 
     def run(self, prepared: Prepared) -> list[Answer]:
-        """Compute a batch whose inputs are written; returns who is answered by it, and with what."""
-        answers: list[Answer] = [(request, late()) for request in prepared.taken.expired]
-        if prepared.taken.pieces:
-            self._finish(prepared, answers)
-        return answers
-
-    def _finish(self, prepared: Prepared, answers: list[Answer]) -> None:
-        ran, faults, stages = prepared.written, prepared.faults, NO_TIME
+        """Compute a prepared batch; returns the requests that are answered now."""
+        batch, ran, _, faults, _ = prepared
+        answers: list[Answer] = [(request, late()) for request in batch.expired]
+        if not batch.pieces:
+            return answers
+        stages = NO_TIME
         if ran:
             try:
-                stages, broken = self._run(prepared)
-                if broken:
-                    ran = [piece for piece in ran if piece not in broken]
-                    faults = [*faults, *((piece, self._finite.error()) for piece in broken)]
-            except Exception as error:  # noqa: BLE001 - whatever a runner raises, the caller lives on
+                stages, nonfinite = self._compute(prepared)
+            except Exception as error:  # noqa: BLE001 - whatever a session raises, the thread goes on
                 _log.exception("a session run failed, and with it %d requests", len(ran))
                 faults = [*faults, *((piece, error) for piece in ran)]
                 ran = ()
-        self._inputs.end()
-        complete = self._queue.done(prepared.taken, ran, [piece for piece, _ in faults], stages)
-        answers += [(request, _fault(error)) for (_, request), error in faults]
-        answers += [(request, None) for request in complete]
-
-    def _write(
-        self, pieces: Sequence[Piece]
-    ) -> tuple[Sequence[Piece], list[PendingSample], list[tuple[Piece, Exception]]]:
-        """Have each request write its rows; one whose rows cannot be made fails alone, and leaves no gap."""
-        written: list[Piece] = []
-        draws: list[PendingSample] = []
-        faults: list[tuple[Piece, Exception]] = []
-        filled = 0
-        for taken in pieces:
-            piece, request = taken
-            last = filled + piece.stop - piece.start
-            try:
-                draws += request.source(piece.start, piece.stop, self._inputs.rows(filled, last))
-            except Exception as error:  # noqa: BLE001 - and whatever a request's own inputs raise
-                _log.exception("a request's inputs could not be made")
-                faults.append((taken, error))
             else:
-                written.append(taken)
-                filled = last
-        return written, draws, faults
+                if nonfinite:
+                    ran = [piece for piece in ran if piece not in nonfinite]
+                    faults = [*faults, *((piece, self._finite.error()) for piece in nonfinite)]
+        self._inputs.end()
+        complete = self._queue.done(batch, ran, [piece for piece, _ in faults], stages)
+        answers += [(request, _error(fault)) for (_, request), fault in faults]
+        answers += [(request, None) for request in complete]
+        return answers
 
-    def _run(self, prepared: Prepared) -> tuple[Stages, Sequence[Piece]]:
-        """Compute, and give each request its rows; returns those too whose rows hold what no sound graph answers."""
-        pieces, size = prepared.written, prepared.taken.size
-        filled = sum([piece.stop - piece.start for piece, _ in pieces])
-        feeds = self._inputs.feeds(filled, size)
+    def _compute(self, prepared: Prepared) -> tuple[Stages, Sequence[Piece]]:
+        """Run, and store each piece's rows; returns also the pieces whose rows are not finite and should be."""
+        batch, pieces, rows, _, inputs_s = prepared
+        feeds = self._inputs.feeds(rows, batch.size)
         wanted = [name for _, request in pieces for name in request.outputs]
-        outputs = list(dict.fromkeys([*wanted, *self._finite.outputs]))
-        all_cores = self._instances.all_cores if prepared.taken.all_cores else None
         began = time.monotonic()
-        batch = (all_cores or self._instances.single_thread).compute(feeds, outputs)
+        runner = (self._instances.all_cores if batch.all_cores else None) or self._instances.single_thread
+        results = runner.compute(feeds, list(dict.fromkeys([*wanted, *self._finite.outputs])))
         ran = time.monotonic()
-        broken = self._broken(pieces, batch)
-        self._hand_out(pieces, batch)
-        return Stages(prepared.inputs_s, ran - began, time.monotonic() - ran), broken
+        nonfinite = self._nonfinite(pieces, results)
+        split = [(piece, request) for piece, request in pieces if piece.stop - piece.start < request.samples]
+        if split:
+            self._queue.allocate(split, results)
+        first = 0
+        for piece, request in pieces:
+            request.store(piece, results, first)
+            first += piece.stop - piece.start
+        return Stages(inputs_s, ran - began, time.monotonic() - ran), nonfinite
 
-    def _broken(self, pieces: Sequence[Piece], batch: Outputs) -> Sequence[Piece]:
-        """What of a batch is not finite, although its inputs are ordinary; counted."""
-        rows = self._finite.nonfinite_rows(batch)
+    def _nonfinite(self, pieces: Sequence[Piece], results: Outputs) -> Sequence[Piece]:
+        """The pieces with rows that are not finite, although their inputs are ordinary; counted."""
+        rows = self._finite.nonfinite_rows(results)
         if rows is None:
             return ()
-        broken: list[Piece] = []
+        nonfinite: list[Piece] = []
         count = first = 0
         for piece, request in pieces:
             last = first + piece.stop - piece.start
             if request.expect_finite and (found := int(rows[first:last].sum())):
-                broken.append((piece, request))
+                nonfinite.append((piece, request))
                 count += found
             first = last
-        self._queue.met_not_finite(count)
-        return broken
-
-    def _hand_out(self, pieces: Sequence[Piece], batch: Outputs) -> None:
-        split = [(piece, request) for piece, request in pieces if piece.stop - piece.start < request.samples]
-        if split:
-            self._queue.make_room(split, batch)
-        first = 0
-        for piece, request in pieces:
-            request.take(piece, batch, first)
-            first += piece.stop - piece.start
-
-
-def late() -> DeadlinePassed:
-    """What a request is told whose deadline came first."""
-    return DeadlinePassed("the deadline passed before the samples were computed")
-
-
-def _fault(error: Exception) -> GanymedeError:
-    """A new error for each request: tasks that raise one and the same would write into one traceback."""
-    if isinstance(error, NotFinite):
-        return NotFinite(str(error))
-    fault = SessionFailed("the session failed on the batch that held this request")
-    fault.__cause__ = error
-    return fault
+        self._meter.met_nonfinite(count)
+        return nonfinite
 
 
 class WorkerThread:
-    """One model thread.
+    """One thread that runs batches.
 
     Args:
-        name: of the thread.
-        queue: where it takes its work.
-        worker: of this worker alone.
-        post: is given answers, on this thread.
-        ended: is called on this thread, as its last act.
+        runner: of this thread alone.
+        post: called with answers, on this thread.
+        ended: called on this thread, as its last act.
     """
 
     def __init__(
         self,
         name: str,
         queue: RequestQueue,
-        worker: BatchRunner,
+        runner: BatchRunner,
         post: Callable[[Sequence[Answer]], None],
         ended: Callable[[], None],
     ) -> None:
         self._queue = queue
-        self._worker = worker
+        self._runner = runner
         self._post = post
         self._ended = ended
-        self._gate = WakeUp()
+        self._wake_up = WakeUp()
         # A daemon: a run that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to take work."""
+        """Start the thread."""
         self._thread.start()
 
     def _serve(self) -> None:
         try:
-            while self._wait_and_serve():
+            while self._wait_and_run():
                 pass
-        finally:  # whatever ended the thread, nobody may go on waiting for it
+        finally:  # whatever ended the thread, nothing may go on waiting for it
             self._ended()
 
-    def _wait_and_serve(self) -> bool:
-        """Wait for a batch, then serve until none waits; False to end. What it held is gone before the next wait."""
-        taken = self._queue.take(self._gate)
-        if taken is None:
+    def _wait_and_run(self) -> bool:
+        """Wait for a batch, then run until none waits; False to end. Returning frees what the batches referred to."""
+        batch = self._queue.take(self._wake_up)
+        if batch is None:
             return False
         answers: Sequence[Answer] = ()
-        while taken is not None:
-            prepared = self._worker.prepare(taken)
+        while batch is not None:
+            prepared = self._runner.prepare(batch)
             if answers:
                 self._post(answers)
-            answers = self._worker.run(prepared)
-            taken = self._queue.take_waiting()
+            answers = self._runner.run(prepared)
+            batch = self._queue.take_waiting()
         self._post(answers)
         return True
+
+
+def late() -> DeadlinePassed:
+    """The error of a request whose deadline came first; one per request."""
+    return DeadlinePassed("the deadline passed before the samples were computed")
+
+
+def _error(fault: Exception) -> GanymedeError:
+    """A new error for each request: tasks that raise the same one would write into one traceback."""
+    if isinstance(fault, NotFinite):
+        return NotFinite(str(fault))
+    error = SessionFailed("the session failed on the batch that held this request")
+    error.__cause__ = fault
+    return error

@@ -24,7 +24,7 @@ from service.engine.loading.loader import VerifiedGraph, VerifiedPackage, load_p
 from service.engine.model_spec import Array, Capabilities, GraphKind, LoadReport, PackageGraphs, PackageKey, Role
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull
-from service.memory import give_back_freed_memory
+from service.memory import trim_heap
 from service.metrics import Telemetry
 
 _REJECTION_REASONS: Mapping[type[BaseException], str] = {
@@ -101,7 +101,7 @@ class LocalEngine:
         """As `Engine.load`; a package that is loaded again replaces itself."""
         started = time.monotonic()
         verified = await asyncio.to_thread(load_package, package, self._runtime, self._limits)
-        await asyncio.to_thread(give_back_freed_memory)
+        await asyncio.to_thread(trim_heap)
         if self._draining:
             raise NotReady(STOPPING)
         load_s = time.monotonic() - started
@@ -190,7 +190,7 @@ class LocalEngine:
         for loaded in list(self._packages.values()):
             for release_memory in loaded.memory_releases:
                 release_memory()
-        give_back_freed_memory()
+        trim_heap()
 
     def _start(self, package: PackageGraphs, verified: VerifiedPackage) -> _LoadedPackage:
         """Give each graph a batcher with its worker threads."""

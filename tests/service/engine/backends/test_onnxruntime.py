@@ -14,7 +14,7 @@ from service.engine.backends.onnxruntime import Session
 from service.engine.config import CUDA, Device
 from service.engine.model_spec import Feeds, GraphSpec, TensorSpec
 from service.errors import GraphRefused, SessionFailed
-from service.memory import give_back_freed_memory
+from service.memory import trim_heap
 from tests.support.graph_makers import GOLDEN_LATENT, INPUTS, OUTPUTS, Maker, identity
 from tests.support.toy import toy_graphs
 
@@ -61,10 +61,10 @@ def test_a_session_that_shrank_holds_little_and_answers_what_it_did() -> None:
     shrunk = session(spec)
     feeds: Feeds = {"latent": np.resize(spec.golden["latent"], (2048, 16))}
     answered = shrunk.compute(feeds, ["sample"])["sample"].tobytes()
-    give_back_freed_memory()
+    trim_heap()
     before = resident_bytes()
     shrunk.shrink({"latent": spec.golden["latent"][:1]})
-    give_back_freed_memory()
+    trim_heap()
     assert resident_bytes() < before - 16 * 2**20
     assert shrunk.compute(feeds, ["sample"])["sample"].tobytes() == answered
 

@@ -407,12 +407,12 @@ def test_who_is_alone_runs_on_all_cores_and_who_comes_beside_it_on_one() -> None
 
 def test_a_run_of_another_graph_keeps_a_lone_request_from_taking_all_cores() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.load.enter()
+        bench.load.run_began()
         beside = await bench.ask("beside", 0, 1)
         assert not bench.gate.next_run().all_cores
         bench.gate.let_pass()
         await beside
-        bench.load.leave()
+        bench.load.run_ended()
         alone = await bench.ask("alone", 1, 1)
         assert bench.gate.next_run().all_cores
         bench.gate.let_pass()

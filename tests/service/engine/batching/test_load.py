@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching import load as rest
-from service.engine.batching.load import CROWD, IdleTrimmer
+from service.engine.batching import load
+from service.engine.batching.load import SPIKE_JOBS, IdleTrimmer
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
@@ -19,12 +19,12 @@ from service.metrics import Telemetry
 from tests.service.engine.core.test_engine import KEY, PLAIN, everything
 from tests.support.gate import PATIENCE_S
 
-MOMENT_S = 0.02
+IDLE_S = 0.02
 
 
 @pytest.fixture(autouse=True)
 def _short_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "MOMENT_S", MOMENT_S)
+    monkeypatch.setattr(load, "IDLE_S", IDLE_S)
 
 
 class House:
@@ -32,18 +32,18 @@ class House:
 
     def __init__(self) -> None:
         self.cleared: list[int] = []
-        self.rest = IdleTrimmer(self.clear)
+        self.trimmer = IdleTrimmer(self.clear)
 
     def clear(self) -> None:
         self.cleared.append(threading.get_ident())
 
     def come(self, callers: int) -> None:
         for _ in range(callers):
-            self.rest.job_began()
+            self.trimmer.job_began()
 
     def go(self, callers: int) -> None:
         for _ in range(callers):
-            self.rest.job_ended()
+            self.trimmer.job_ended()
 
 
 def visit(scenario: Callable[[House], Awaitable[None]]) -> None:
@@ -55,16 +55,16 @@ def visit(scenario: Callable[[House], Awaitable[None]]) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110 - a condition, not an event
-        await asyncio.sleep(MOMENT_S / 10)
+        await asyncio.sleep(IDLE_S / 10)
 
 
 def test_behind_a_crowd_it_is_cleared_up_once_on_another_thread() -> None:
     async def scenario(house: House) -> None:
-        house.come(CROWD)
-        house.go(CROWD)
+        house.come(SPIKE_JOBS)
+        house.go(SPIKE_JOBS)
         assert house.cleared == []
         await until(lambda: bool(house.cleared))
-        await asyncio.sleep(3 * MOMENT_S)
+        await asyncio.sleep(3 * IDLE_S)
         assert len(house.cleared) == 1
         assert house.cleared != [threading.get_ident()]
 
@@ -73,10 +73,10 @@ def test_behind_a_crowd_it_is_cleared_up_once_on_another_thread() -> None:
 
 def test_fewer_leave_nothing_nor_do_many_one_after_the_other() -> None:
     async def scenario(house: House) -> None:
-        for _ in range(CROWD):
-            house.come(CROWD - 1)
-            house.go(CROWD - 1)
-        await asyncio.sleep(3 * MOMENT_S)
+        for _ in range(SPIKE_JOBS):
+            house.come(SPIKE_JOBS - 1)
+            house.go(SPIKE_JOBS - 1)
+        await asyncio.sleep(3 * IDLE_S)
         assert house.cleared == []
 
     visit(scenario)
@@ -84,10 +84,10 @@ def test_fewer_leave_nothing_nor_do_many_one_after_the_other() -> None:
 
 def test_as_long_as_somebody_is_there_it_is_put_off() -> None:
     async def scenario(house: House) -> None:
-        house.come(CROWD)
-        house.go(CROWD)
+        house.come(SPIKE_JOBS)
+        house.go(SPIKE_JOBS)
         house.come(1)  # within the moment
-        await asyncio.sleep(3 * MOMENT_S)
+        await asyncio.sleep(3 * IDLE_S)
         assert house.cleared == []
         house.go(1)
         await until(lambda: bool(house.cleared))
@@ -98,12 +98,12 @@ def test_as_long_as_somebody_is_there_it_is_put_off() -> None:
 def test_the_next_crowd_is_cleared_up_behind_again_and_a_lone_caller_is_not() -> None:
     async def scenario(house: House) -> None:
         for count in (1, 2):
-            house.come(CROWD)
-            house.go(CROWD)
+            house.come(SPIKE_JOBS)
+            house.go(SPIKE_JOBS)
             await until(partial(lambda wanted: len(house.cleared) == wanted, count))
         house.come(1)
         house.go(1)
-        await asyncio.sleep(3 * MOMENT_S)
+        await asyncio.sleep(3 * IDLE_S)
         assert len(house.cleared) == 2
 
     visit(scenario)
@@ -114,10 +114,10 @@ def test_what_goes_wrong_is_logged_and_the_next_time_is_tried_again(caplog: pyte
         raise ZeroDivisionError
 
     async def scenario(house: House) -> None:
-        house.rest = IdleTrimmer(fail)
+        house.trimmer = IdleTrimmer(fail)
         for _ in range(2):
-            house.come(CROWD)
-            house.go(CROWD)
+            house.come(SPIKE_JOBS)
+            house.go(SPIKE_JOBS)
             await until(lambda: "could not clear up behind a crowd" in caplog.text)
             assert "ZeroDivisionError" in caplog.text
             caplog.clear()
@@ -127,12 +127,12 @@ def test_what_goes_wrong_is_logged_and_the_next_time_is_tried_again(caplog: pyte
 
 def test_nothing_is_cleared_up_after_the_end() -> None:
     async def scenario(house: House) -> None:
-        house.come(CROWD)
-        house.go(CROWD)
-        house.rest.stop()
-        house.come(CROWD)
-        house.go(CROWD)
-        await asyncio.sleep(3 * MOMENT_S)
+        house.come(SPIKE_JOBS)
+        house.go(SPIKE_JOBS)
+        house.trimmer.stop()
+        house.come(SPIKE_JOBS)
+        house.go(SPIKE_JOBS)
+        await asyncio.sleep(3 * IDLE_S)
         assert house.cleared == []
 
     visit(scenario)
@@ -162,12 +162,12 @@ def test_an_engine_frees_what_a_crowd_left_and_answers_as_before() -> None:
         _Knot(freed)
 
         async def crowd() -> list[bytes]:
-            jobs: list[GenerateJob] = [everything(seed, 1) for seed in range(2 * CROWD)]
+            jobs: list[GenerateJob] = [everything(seed, 1) for seed in range(2 * SPIKE_JOBS)]
             answers = await asyncio.gather(*(engine.submit(job) for job in jobs))
             return [answer.sample.tobytes() for answer in answers if answer.sample is not None]
 
         before = await crowd()
-        assert len(before) == 2 * CROWD
+        assert len(before) == 2 * SPIKE_JOBS
         await until(lambda: bool(settled and freed))
         assert await crowd() == before
         await engine.unload(KEY)

@@ -5,22 +5,22 @@ import gc
 import time
 import weakref
 
-from service.engine.batching.batcher import DeadlineAlarm
+from service.engine.batching.batcher import DeadlineTimer
 from tests.support.gate import PATIENCE_S
 
 
 class Waiting:
-    """Deadlines that have not passed yet, and an alarm that ends them."""
+    """Deadlines that have not passed yet, and an timer that ends them."""
 
     def __init__(self) -> None:
         self.deadlines: list[float] = []
         self.rang = 0
         self.all_late = asyncio.Event()
-        self.alarm = DeadlineAlarm(asyncio.get_running_loop(), self.ring)
+        self.timer = DeadlineTimer(asyncio.get_running_loop(), self.ring)
 
     def add(self, in_s: float) -> None:
         self.deadlines.append(time.monotonic() + in_s)
-        self.alarm.by(self.deadlines[-1])
+        self.timer.schedule(self.deadlines[-1])
 
     def ring(self) -> float | None:
         self.rang += 1
@@ -56,15 +56,15 @@ def test_after_a_stop_nothing_rings_and_nobody_is_held() -> None:
     async def run() -> None:
         waiting = Waiting()
         waiting.add(0.01)
-        alarm = waiting.alarm
-        alarm.stop()
+        timer = waiting.timer
+        timer.stop()
         waiting.add(0.01)
         await asyncio.sleep(0.05)
         assert waiting.rang == 0
         released = weakref.ref(waiting)
         del waiting
         assert released() is None
-        alarm.by(0.0)
+        timer.schedule(0.0)
 
     gc.disable()  # the ring is let go of, not found
     try:

@@ -4,9 +4,8 @@
 at import. The lifespan starts the engine, loads the packages in the background (so `/healthz` answers at once and
 `/readyz` when they are ready), goes on looking for others, and at the end drains.
 
-    RequestLog → DrainGate → ErrorsToProblems → Entry → BodyLimits → Slots → Cancellation → HeadAsGet → FastAPI → routes
-
-Each layer of this row is pure ASGI and knows its own file only. Small requests need not take it: `express.py`.
+    RequestMiddleware ─▶ an operation of the data plane
+                  └────▶ FastAPI: the control plane, health, metrics, documentation
 """
 
 import asyncio
@@ -20,11 +19,11 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 
 from service import __version__
 from service.api.context import Context, Offload
 from service.api.endpoints import encode, generate, health, models, reconstruct, sample, score
+from service.api.operations import Operations
 from service.api.schemas.requests import GenerateRequest, SamplesRequest
 from service.api.v2 import infer, repository, server
 from service.api.v2 import models as v2_models
@@ -40,16 +39,12 @@ from service.metrics import Telemetry
 from service.packages.registry import Repository
 from service.packages.repository.repository import LocalRepository
 from service.server import openapi
-from service.server.accounts import Accounts
-from service.server.body_budget import BodyBudget
-from service.server.body_limits import BodyLimits, BodyPatience
-from service.server.cancellation import Cancellation
-from service.server.entry import AllowedHosts, Entry
-from service.server.express import Express
-from service.server.head_requests import HeadAsGet
-from service.server.lifecycle import DrainGate, Lifecycle, Slots
+from service.server.bodies import BodyBudget, BodyLimits
+from service.server.hosts import AllowedHosts
+from service.server.lifecycle import Lifecycle
+from service.server.middleware import RequestMiddleware
 from service.server.openapi import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
-from service.server.problems import ErrorsToProblems, ProblemDetails, answer_error
+from service.server.problems import ProblemDetails, answer_error
 from service.server.request_log import RequestLog
 from service.settings import Settings
 
@@ -150,6 +145,9 @@ the service does not answer for, 408 to headers that come too slowly, 501 and 50
 not spoken here, 503 to one connection too many.
 """
 
+API = (generate.router, sample.router, score.router, encode.router, reconstruct.router, models.router)
+PROTOCOL = (server.router, server.statistics_router, v2_models.router, infer.router, repository.router)
+
 
 def create_app(
     settings: Settings, registry: CollectorRegistry | None = None, open_core: OpenCore = local_core
@@ -162,15 +160,14 @@ def create_app(
         open_core: makes what computes, or finds it in another process.
 
     Returns:
-        The ASGI application. `app.state.lifecycle` says where it stands; `app.state.express` is for a server that reads
-        whole requests itself, and answers some of them sooner.
+        The ASGI application. `app.state.lifecycle` says where it stands, `app.state.log` records requests that never
+        reach it.
     """
     telemetry = Telemetry(CollectorRegistry() if registry is None else registry)
     count_dropped(telemetry.log_lines_dropped.inc)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
     lifecycle = Lifecycle(settings.max_requests)
-    accounts = Accounts(telemetry)
-    hosts = AllowedHosts(settings.allowed_hosts, settings.host)
+    log = RequestLog(telemetry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Context]]:
@@ -189,35 +186,31 @@ def create_app(
         docs_url=None,  # ours fetches nothing from other hosts
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name a host, which behind a proxy is the wrong one
-        middleware=[Middleware(ErrorsToProblems)],  # before FastAPI's own outermost layer answers a fault in its words
-        exception_handlers=dict.fromkeys((GanymedeError, HTTPException, RequestValidationError), answer_error),
-    )
-    app.surround(
-        Middleware(RequestLog, accounts=accounts),
-        Middleware(DrainGate, lifecycle=lifecycle),
-        Middleware(ErrorsToProblems),
-        Middleware(Entry, hosts=hosts),
-        Middleware(
-            BodyLimits,
-            max_bytes=settings.max_body_bytes,
-            patience=BodyPatience(settings.header_timeout_s, settings.body_timeout_s),
-            budget=BodyBudget(settings.max_bodies_bytes),
-            lifecycle=lifecycle,
+        exception_handlers=dict.fromkeys(
+            (GanymedeError, HTTPException, RequestValidationError, Exception), answer_error
         ),
-        Middleware(Slots, lifecycle=lifecycle),
-        Middleware(Cancellation, lifecycle=lifecycle),
-        Middleware(HeadAsGet),
     )
     app.state.lifecycle = lifecycle
-    app.state.express = Express((generate.EXPRESS,), accounts, lifecycle, hosts, settings.max_body_bytes)
+    app.state.log = log
     app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails, *v2_schemas.BODIES)
-    for module in (generate, sample, score, encode, reconstruct, models):
-        app.include_router(module.router, responses=problems(*LAYERS_ANSWER))
-    for router in (server.router, server.statistics_router, v2_models.router, infer.router, repository.router):
+    for router in API:
+        app.include_router(router, responses=problems(*LAYERS_ANSWER))
+    for router in PROTOCOL:
         app.include_router(router, responses=refusals(*LAYERS_ANSWER))
     app.include_router(health.router, responses=problems(*LAYERS_ANSWER_PROBES))
     app.include_router(openapi.router)
     app.mount(openapi.ASSETS, openapi.assets())
+    app.surround(
+        lambda inner: RequestMiddleware(
+            inner,
+            Operations((*API, *PROTOCOL)).find,
+            log,
+            lifecycle,
+            AllowedHosts(settings.allowed_hosts, settings.host),
+            BodyLimits(settings.max_body_bytes, settings.header_timeout_s, settings.body_timeout_s),
+            BodyBudget(settings.max_bodies_bytes),
+        )
+    )
     return app
 
 

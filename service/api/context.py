@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ParamSpec, TypeVar, cast
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
@@ -95,8 +95,6 @@ async def _parts(request: Request) -> Context:
 Parts = Annotated[Context, Depends(_parts)]
 
 
-# Ten minutes: 50,000 samples of a large generator on a CPU. Longer work belongs into several requests.
-MAX_TIMEOUT_MS = 600_000
 MS_PER_S = 1000
 
 
@@ -150,24 +148,3 @@ def budget_for(timeout_ms: int | None, settings: Settings) -> TimeBudget:
     if timeout_ms is None:
         return TimeBudget(settings.timeout_ms / MS_PER_S, renewed=True)
     return TimeBudget(timeout_ms / MS_PER_S)
-
-
-# Dependencies are coroutines: FastAPI calls plain functions on a thread, which takes longer than most answers.
-async def time_budget(
-    request: Request,
-    x_timeout_ms: Annotated[
-        int | None,
-        Header(
-            ge=1,
-            le=MAX_TIMEOUT_MS,
-            description="deadline for queueing and computing the whole request, in milliseconds; past it the answer is "
-            "504, or a stream ends incomplete",
-            examples=[5000],
-        ),
-    ] = None,
-) -> TimeBudget:
-    """Read the request's deadline."""
-    return budget_for(x_timeout_ms, context_of(request.scope).settings)
-
-
-Budget = Annotated[TimeBudget, Depends(time_budget)]

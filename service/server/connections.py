@@ -1,8 +1,6 @@
 """One TCP connection as uvicorn reads HTTP from it, with the limits that uvicorn leaves out.
 
     headers begin ──(header timeout, header bytes)──▶ headers end ──▶ request ──(write timeout)──▶ answer taken
-                                                                       │
-                                                                       └─ whole at once: the express way may answer it
 
 A client may send its headers a byte a minute, or never take its answer, and hold a connection and what the answer keeps
 in memory for as long; it may open connections without end. Here each of these has a limit, and what uvicorn would
@@ -32,17 +30,13 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.api.responses.streaming import JOINED_BYTES
 from service.errors import GanymedeError, MalformedRequest, NotReady, RequestTooSlow
 from service.logs import naming
-from service.server.express import METHOD, Express, Pieces, RawHeaders
 from service.server.problems import error_response_at
 from service.server.request_head import MAX_HEADER_BYTES, check_head, too_large, without_offer
-from service.server.request_info import exchange_from
-from service.server.request_log import UNKNOWN_ROUTE
-from service.server.stand_ins import Begun, ExpressCycle
+from service.server.request_info import request_info
+from service.server.request_log import UNKNOWN_ROUTE, RequestLog
 
-_METHOD = METHOD.encode()
 # Connections come and go: a second later there may be room.
 RETRY_AFTER_S = 1.0
 # What every answer begins with.
@@ -77,12 +71,31 @@ class ConnectionLimits:
     write_timeout_s: float
 
 
+class _Begun:
+    """The transport of an answer whose first bytes were sent before it was known.
+
+    Args:
+        transport: the connection's.
+        sent: how many bytes.
+    """
+
+    def __init__(self, transport: asyncio.Transport, sent: int) -> None:
+        self._transport = transport
+        self._sent = sent
+        self.is_closing = transport.is_closing
+        self.close = transport.close
+
+    def write(self, data: bytes) -> None:
+        """Write what was not sent yet."""
+        self._transport.write(data[self._sent :])
+        self._sent = 0
+
+
 class LimitedConnection(HttpToolsProtocol):
     """A connection with limits; `limited` makes a class that uvicorn can be given."""
 
     limits: ClassVar[ConnectionLimits]
-    express: ClassVar[Express]
-    _unwritten: ClassVar[list[tuple[asyncio.Transport, bytes]]]
+    log: ClassVar[RequestLog]
 
     url = b""  # of the request being read
     _awaited: object | None = None  # one for each time that headers are waited for
@@ -90,13 +103,10 @@ class LimitedConnection(HttpToolsProtocol):
     _taken_due: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _reads_body = False
-    _held: list[bytes] | None = None  # the body of a request that may take the express way, until it is whole
-    _express_cycle: ExpressCycle | None = None
-    _answering: "RequestResponseCycle | ExpressCycle | None" = None  # the oldest; `cycle` is the newest
+    _answering: RequestResponseCycle | None = None  # the oldest; `cycle` is the newest
     _offered = False  # whether the message being read offers another protocol, and is to be read again without
     _refusal: GanymedeError | None = None  # of what cannot be read, behind the answers to what could
     _client_ended = False
-    _begun_bytes = 0  # of the answer that is not known yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Begin to wait for headers, or turn the connection away."""
@@ -118,8 +128,6 @@ class LimitedConnection(HttpToolsProtocol):
             self._wait_for_headers()
         awaited, read_body = self._awaited, self._reads_body
         self._read(data)
-        if self._held is not None and not self.transport.is_closing():
-            self._take_ordinary_way()  # it comes in pieces
         if self._awaited is None:
             return  # as nearly always: the headers came whole, and no clock was started for them
         if awaited is self._awaited and not (read_body or self._reads_body):
@@ -160,8 +168,7 @@ class LimitedConnection(HttpToolsProtocol):
             Whether the connection stays open until then.
         """
         self._client_ended = True
-        self._write_all(self._unwritten)  # which may be an answer to this client
-        if self._held is not None or self._reads_body:
+        if self._reads_body:
             self._abandon_newest()
         if self._is_answered() or self.cycle.disconnected:
             return False
@@ -172,12 +179,9 @@ class LimitedConnection(HttpToolsProtocol):
     def _begin_answer(self) -> None:
         """Send what the next answer begins with, whatever it will be, and look what comes of it."""
         answering = self._answering
-        if isinstance(answering, RequestResponseCycle):
-            if answering.response_started:
-                return  # its next write does as well
-            answering.transport = Begun(self.transport, len(BEGINNING))  # type: ignore[assignment]  # what it uses
-        else:
-            self._begun_bytes = len(BEGINNING)
+        if answering is None or answering.response_started:
+            return  # its next write does as well
+        answering.transport = _Begun(self.transport, len(BEGINNING))  # type: ignore[assignment]  # what it uses
         self.transport.write(BEGINNING)
         self.loop.call_later(FIRST_LOOK_S, self._look_whether_gone, FIRST_LOOK_S)
 
@@ -221,47 +225,14 @@ class LimitedConnection(HttpToolsProtocol):
         if self._offered:
             return
         self._reads_body = True
-        if self._may_be_express(method):
-            self._held = []
-        else:
-            self._begin_ordinary_way()
-
-    def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
-        if self._held is None:
-            super().on_body(body)
-        else:
-            self._held.append(body)
+        self._begin_request()
 
     def on_message_complete(self) -> None:
         """Note that the body is complete, whether or not anybody still read it."""
         if self._offered:
             return
         self._reads_body = False
-        if self._held is not None and self._takes_express_way(b"".join(self._held)):
-            self._held = None
-            return
-        if self._held is not None:
-            self._take_ordinary_way()
         super().on_message_complete()
-
-    def answer(self, status: int, headers: RawHeaders, pieces: Pieces, *, last: bool) -> None:
-        """Write what the express way answers; a small one in one piece, for each costs a call of the system."""
-        cycle, self._express_cycle = self._express_cycle, None
-        if cycle is None or cycle.disconnected:
-            return
-        cycle.keep_alive &= not last
-        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
-        ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        head = b"".join((STATUS_LINE[status], *lines, ending))[self._begun_bytes :]
-        if not cycle.keep_alive or sum(map(len, pieces)) > JOINED_BYTES:
-            self.transport.writelines((head, *pieces))
-        else:
-            self._write_with_others(b"".join((head, *pieces)))
-        cycle.response_complete = True
-        if not cycle.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Give a body that was answered before its end as long to end as headers have."""
@@ -271,11 +242,6 @@ class LimitedConnection(HttpToolsProtocol):
         elif self._reads_body:
             self._wait_for_headers()
             self._limit_wait()
-
-    def shutdown(self) -> None:
-        """End the connection, or what is being answered is its last."""
-        self._write_all(self._unwritten)  # or an answer of this turn would be lost
-        super().shutdown()
 
     def pause_writing(self) -> None:
         """Begin to wait for the client to take what is written."""
@@ -291,10 +257,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Wait for nothing any more, and tell every request that is here."""
         self._stop_waiting()
         self._stop_watching()
-        if self._express_cycle is not None:
-            self._express_cycle.disconnected = True
-            self._express_cycle.errand.leave()
-        elif self._answering is not None and not self._answering.response_complete:
+        if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
         self.pipeline.clear()  # nobody began to answer these
@@ -304,54 +267,8 @@ class LimitedConnection(HttpToolsProtocol):
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
 
-    def _may_be_express(self, method: bytes) -> bool:
-        """Whether a request whose headers are here may be answered without a layer, if its body comes with them."""
-        path, _, _ = self.url.partition(b"?")
-        return (
-            self.express.serves(path)
-            and method == _METHOD
-            and self._is_answered()
-            and not (self.expect_100_continue or self.flow.write_paused)
-        )
-
-    def _takes_express_way(self, body: bytes) -> bool:
-        """Begin the request that is here whole, if it can be answered so."""
-        path, _, query = self.url.partition(b"?")
-        errand = self.express.begin(path, query, self.headers, body, self.app_state["context"], self)
-        if errand is None:
-            return False
-        keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        self._express_cycle = ExpressCycle(errand, keep_alive=keep_alive)
-        self._answering = self._express_cycle
-        self.cycle = self._express_cycle  # type: ignore[assignment]  # all of it that uvicorn asks for
-        return True
-
-    def _write_with_others(self, answer: bytes) -> None:
-        """Write at the end of this turn of the event loop.
-
-        A client that waits on another core is woken by a write, which takes the core longer than the answer took to
-        make; callers of one batch are answered in one turn, and where they share a client it is woken once.
-        """
-        if not self._unwritten:
-            self.loop.call_soon(self._write_all, self._unwritten)
-        self._unwritten.append((self.transport, answer))
-
-    @staticmethod
-    def _write_all(unwritten: "list[tuple[asyncio.Transport, bytes]]") -> None:
-        for transport, answer in unwritten:
-            if not transport.is_closing():
-                transport.write(answer)
-        unwritten.clear()
-
-    def _take_ordinary_way(self) -> None:
-        """Give what was held back to uvicorn."""
-        held, self._held = self._held or [], None
-        self._begin_ordinary_way()
-        for piece in held:
-            super().on_body(piece)
-
-    def _begin_ordinary_way(self) -> None:
-        """Have uvicorn begin the message whose headers are here; the express way needs none of what it makes of it."""
+    def _begin_request(self) -> None:
+        """Have uvicorn begin the message whose headers are here and were checked."""
         url, headers, asked_first = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url = url
@@ -372,7 +289,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Read nothing more; answer an error when whatever came before it is answered, and close."""
         self._stop_waiting()
         self._refusal = error
-        if self._held is not None or self._reads_body:
+        if self._reads_body:
             self._abandon_newest()
         self.flow.resume_reading()  # what still comes is dropped, and a client that leaves is noticed
         if self._is_answered() or (self.cycle.disconnected and not self.cycle.response_started):
@@ -383,9 +300,6 @@ class LimitedConnection(HttpToolsProtocol):
     def _abandon_newest(self) -> None:
         """Forget the request whose body will never be whole; those before it are still answered."""
         self._reads_body = False
-        if self._held is not None:
-            self._held = None
-            return
         abandoned = self.cycle
         if abandoned.response_complete:
             return
@@ -440,7 +354,6 @@ class LimitedConnection(HttpToolsProtocol):
     def _end_with(self, error: GanymedeError) -> None:
         """Answer an error that no application saw, and close when the client has had time to read it."""
         self._unset_keepalive_if_required()
-        self._write_all(self._unwritten)  # answers that come before it
         self._tell(error)
         if self._client_ended:
             self.transport.close()
@@ -450,20 +363,18 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _tell(self, error: GanymedeError) -> None:
         """Write an error, and account for it like for any request."""
-        began = self.express.accounts.begin()
-        exchange = exchange_from(())
+        began = self.log.begin()
+        info = request_info(())
         path = self.url.partition(b"?")[0].decode("latin-1")
-        response = error_response_at(path, error, exchange.request_id)
-        exchange.status = response.status_code
-        headers = (*response.raw_headers, *exchange.answer_headers, (b"connection", b"close"))
+        response = error_response_at(path, error, info.request_id)
+        info.status = response.status_code
+        headers = (*response.raw_headers, *info.answer_headers, (b"connection", b"close"))
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body))
-        with naming(exchange.names):
-            self.express.accounts.end(
-                UNREAD_METHOD, path[:LOGGED_CHARACTERS], UNKNOWN_ROUTE, exchange, began, time.monotonic()
-            )
+        with naming(info.names):
+            self.log.end(UNREAD_METHOD, path[:LOGGED_CHARACTERS], UNKNOWN_ROUTE, info, began, time.monotonic())
 
 
-def limited(limits: ConnectionLimits, express: Express) -> type[HttpToolsProtocol]:
-    """Answer the class of connections that have these limits, and this express way."""
-    return type("Limited", (LimitedConnection,), {"limits": limits, "express": express, "_unwritten": []})
+def limited(limits: ConnectionLimits, log: RequestLog) -> type[HttpToolsProtocol]:
+    """Answer the class of connections that have these limits, and record here what they refuse."""
+    return type("Limited", (LimitedConnection,), {"limits": limits, "log": log})

@@ -15,10 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import Literal
 
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import NotReady, QueueFull, TryAgainError
-from service.server.problems import error_response
+from service.errors import NotReady, QueueFull
 
 State = Literal["serving", "draining", "failed"]
 # What orchestrators and Prometheus ask every few seconds; it still answers while the process drains.
@@ -113,11 +111,9 @@ class Lifecycle:
             case "failed":
                 raise NotReady("a configured model cannot be loaded; the log says why")
 
-    def begin(self) -> object:
-        """Count a request that arrives or is being answered from now on.
-
-        Returns:
-            What `end` is to be given.
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request that arrives or is being answered from now on, to its end.
 
         Raises:
             NotReady: the process is ending.
@@ -125,25 +121,16 @@ class Lifecycle:
         self.check_serving()
         request = object()
         self._requests[request] = None
-        return request
-
-    def end(self, request: object) -> None:
-        """Count a request that was answered, or never will be."""
-        end = self._requests.pop(request)
-        if end is not None:
-            end.set_result(None)
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count one request for as long as it is being answered; raises as `begin`."""
-        request = self.begin()
         try:
             yield
         finally:
-            self.end(request)
+            end = self._requests.pop(request)
+            if end is not None:
+                end.set_result(None)
 
-    def take_slot(self) -> None:
-        """Begin to answer a request of which all is here; `free_slot` ends it.
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Answer a request of which all is here, as one of the most that are answered at a time.
 
         Raises:
             QueueFull: as many are being answered as may be.
@@ -151,10 +138,10 @@ class Lifecycle:
         if self._taken_slots >= self._max_requests:
             raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
         self._taken_slots += 1
-
-    def free_slot(self) -> None:
-        """Let another request be answered."""
-        self._taken_slots -= 1
+        try:
+            yield
+        finally:
+            self._taken_slots -= 1
 
     def watch(self, cut_off: Callable[[], None]) -> None:
         """Have `cut_off` called if the process cannot wait any longer, until it is given to `unwatch`."""
@@ -165,62 +152,3 @@ class Lifecycle:
     def unwatch(self, cut_off: Callable[[], None]) -> None:
         """Do not have `cut_off` called any more."""
         self._cut_off.discard(cut_off)
-
-
-class DrainGate:
-    """The layer that knows of every request, and turns new ones away while the process drains.
-
-    Args:
-        app: the layer inside.
-        lifecycle: where the process stands.
-    """
-
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
-        self._app = app
-        self._lifecycle = lifecycle
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, or turn it away."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
-            await self._app(scope, receive, send)
-            return
-
-        async def closing_send(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._lifecycle.state != "serving":
-                # The next request belongs to another replica.
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
-
-        try:
-            with self._lifecycle.request():
-                await self._app(scope, receive, closing_send)
-        except TryAgainError as error:
-            await error_response(error, scope)(scope, receive, closing_send)
-
-
-class Slots:
-    """The layer that bounds how many requests are answered at a time; inside the one that reads bodies.
-
-    Args:
-        app: the layer inside.
-        lifecycle: has the slots.
-    """
-
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
-        self._app = app
-        self._lifecycle = lifecycle
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request.
-
-        Raises:
-            QueueFull: as many are being answered as may be.
-        """
-        if scope["type"] != "http" or scope["path"] in PROBES:
-            await self._app(scope, receive, send)
-            return
-        self._lifecycle.take_slot()
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._lifecycle.free_slot()

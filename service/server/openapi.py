@@ -5,7 +5,7 @@ stands where a browser reaches nothing else, and what its operators look at is n
 relative, so that the page works behind any prefix of a proxy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,7 +13,6 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -78,12 +77,9 @@ class DocumentedAPI(FastAPI):
     referenced: Sequence[type[BaseModel]] = ()
     _outermost: ASGIApp | None = None
 
-    def surround(self, *layers: Middleware) -> None:
-        """Put layers around everything that FastAPI does, the first outermost; what they answer costs nothing of it."""
-        app: ASGIApp = super().__call__
-        for layer in reversed(layers):
-            app = layer.cls(app, *layer.args, **layer.kwargs)
-        self._outermost = app
+    def surround(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
+        """Put a layer around everything that FastAPI does; what it answers itself costs nothing of that."""
+        self._outermost = layer(super().__call__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or live through the application's life."""

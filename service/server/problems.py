@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from service.errors import (
     DeadlinePassed,
@@ -34,7 +34,7 @@ from service.errors import (
     ServiceFault,
     TryAgainError,
 )
-from service.server.request_info import exchange_of
+from service.server.request_info import info_of
 
 JSON = "application/json"
 MEDIA_TYPE = "application/problem+json"
@@ -124,7 +124,7 @@ def error_response(error: Exception, scope: Scope) -> Response:
     """
     if _is_protocols(scope["path"]):
         return protocol_error_response(error)
-    return problem_response(error, exchange_of(scope).request_id)
+    return problem_response(error, info_of(scope).request_id)
 
 
 def error_response_at(path: str, error: Exception, request_id: str) -> Response:
@@ -173,32 +173,6 @@ def protocol_error_response(error: Exception) -> Response:
 async def answer_error(request: Request, error: Exception) -> Response:
     """Answer an error that a route raised: FastAPI's exception handler for every class of the table."""
     return error_response(error, request.scope)
-
-
-class ErrorsToProblems:
-    """The layer that catches what no handler inside it did; an answer already begun is cut off instead.
-
-    Args:
-        app: the layer inside.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the layer inside, and answer what it raises."""
-        try:
-            await self._app(scope, receive, send)
-        except Exception as error:  # noqa: BLE001  (the border of the service: every fault ends here)
-            exchange = exchange_of(scope)
-            response = error_response(error, scope)
-            if exchange.started:
-                # The status went out with the first byte. Returning with the answer incomplete makes the server
-                # close the connection, which no client can mistake for the end of the data.
-                exchange.status = response.status_code
-                logger.warning("answer cut off", reason=str(error))
-            else:
-                await response(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

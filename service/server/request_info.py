@@ -1,6 +1,6 @@
 """One request and its answer, as the ASGI layers speak of it to each other.
 
-The outermost layer makes an `Exchange` and puts it into the scope; layers further in read from it what every request
+The outermost layer makes an `RequestInfo` and puts it into the scope; layers further in read from it what every request
 is asked (its id, its headers) and note how the answer ended. It stands alone because a layer must not know its
 neighbours, only this note.
 
@@ -31,7 +31,7 @@ _ids = random.Random()  # noqa: S311
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestInfo:
     """One request and how its answer ended.
 
     Attributes:
@@ -63,7 +63,7 @@ class Exchange:
         return names
 
 
-def exchange_from(raw_headers: Iterable[tuple[bytes, bytes]]) -> Exchange:
+def request_info(raw_headers: Iterable[tuple[bytes, bytes]]) -> RequestInfo:
     """Note a request that arrives.
 
     Args:
@@ -76,7 +76,7 @@ def exchange_from(raw_headers: Iterable[tuple[bytes, bytes]]) -> Exchange:
     given = headers.get("x-request-id")
     parent = headers.get("traceparent")
     traced = None if parent is None else TRACEPARENT.fullmatch(parent)
-    return Exchange(
+    return RequestInfo(
         request_id=f"{_ids.getrandbits(REQUEST_ID_BITS):032x}"
         if given is None or not REQUEST_ID.fullmatch(given)
         else given,
@@ -85,11 +85,11 @@ def exchange_from(raw_headers: Iterable[tuple[bytes, bytes]]) -> Exchange:
     )
 
 
-def attach(scope: Scope, exchange: Exchange) -> None:
+def attach(scope: Scope, exchange: RequestInfo) -> None:
     """Put the note into the scope."""
     scope.setdefault("state", {})[_KEY] = exchange
 
 
-def exchange_of(scope: Scope) -> Exchange:
+def info_of(scope: Scope) -> RequestInfo:
     """Answer the note that the outermost layer attached."""
-    return cast("Exchange", scope["state"][_KEY])
+    return cast("RequestInfo", scope["state"][_KEY])

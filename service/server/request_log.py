@@ -1,56 +1,54 @@
-"""The outermost layer: names the request, and accounts for it.
+"""What is recorded of every request: how many there are, how long each took, its one log line.
 
-It stands outside every other layer so that it sees each answer whoever gave it. It is pure ASGI, since a wrapper
-that buffers or copies the stream would hide disconnects from the layers inside.
+Metric labels are the route's template and the status, never the path: a scanner cannot grow the number of series.
 """
 
 import time
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import structlog
 
-from service.logs import naming
-from service.server.accounts import Accounts
-from service.server.request_info import attach, exchange_from
+from service.metrics import Telemetry
+from service.server.lifecycle import PROBES
+from service.server.request_info import RequestInfo
 
 # The label of paths that no route has.
 UNKNOWN_ROUTE = "none"
+MS_PER_S = 1000
+
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class RequestLog:
-    """Names each request and writes it down.
+    """Counts, times and logs requests.
 
     Args:
-        app: the layer inside.
-        accounts: where it is written.
+        telemetry: where they are counted.
     """
 
-    def __init__(self, app: ASGIApp, accounts: Accounts) -> None:
-        self._app = app
-        self._accounts = accounts
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._series = telemetry.requests
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, and account for it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        exchange = exchange_from(scope["headers"])
-        attach(scope, exchange)
-        if len(exchange.headers) < len(scope["headers"]):  # some came twice, and routes should see one list of each
-            scope["headers"] = [
-                (name.encode("latin-1"), value.encode("latin-1")) for name, value in exchange.headers.items()
-            ]
+    def begin(self) -> float:
+        """Count a request that arrived.
 
-        async def named_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                exchange.started = True
-                exchange.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *exchange.answer_headers]
-            await send(message)
+        Returns:
+            When, in monotonic seconds, for `end`.
+        """
+        self._series.begin()
+        return time.monotonic()
 
-        began = self._accounts.begin()
-        with naming(exchange.names):
-            try:
-                await self._app(scope, receive, named_send)
-            finally:
-                route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
-                self._accounts.end(scope["method"], scope["path"], route, exchange, began, time.monotonic())
+    def end(self, method: str, path: str, route: str, info: RequestInfo, began: float, ended: float) -> None:
+        """Record a request that ended, however it did.
+
+        Args:
+            method: HTTP's.
+            path: for the log.
+            route: template of the route that answered, for the metrics.
+            info: holds the status.
+            began: what `begin` returned.
+            ended: on the same clock.
+        """
+        duration_s = ended - began
+        self._series.end(route, info.status, duration_s)
+        write = logger.debug if path in PROBES else logger.info
+        write("request", method=method, path=path, status=info.status, duration_ms=round(duration_s * MS_PER_S, 3))

@@ -119,7 +119,7 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
         app,
         host=settings.host,
         port=settings.port,
-        http=limited(limits, app.state.express),
+        http=limited(limits, app.state.log),
         ws="none",
         lifespan="on",
         log_config=None,

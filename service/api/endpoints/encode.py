@@ -2,17 +2,17 @@
 
 The whole flow of a request is the function `encode`, one line a stage:
 
-    read the body → find the package → hold the samples against it → encode → write
+    read the body → find the package → validate_samples the samples against it → encode → write
 """
 
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from service.api.context import Budget, Parts
 from service.api.limits import check_numbers
+from service.api.operations import Operation, TheCall
 from service.api.requests.samples import SAMPLES_BODY, read_samples, validate_samples
 from service.api.responses.readings import encoder_of, numbers_of, write_encodings
 from service.api.schemas.requests import SamplesQuery
@@ -21,7 +21,7 @@ from service.engine.interface import EncodeJob
 from service.server.openapi import problems
 from service.server.problems import JSON
 
-router = APIRouter(tags=["samples"])
+router = APIRouter(tags=["samples"], route_class=Operation)
 
 
 @router.post(
@@ -35,21 +35,21 @@ router = APIRouter(tags=["samples"])
     },
     openapi_extra=SAMPLES_BODY,
 )
-async def encode(request: Request, query: Annotated[SamplesQuery, Query()], parts: Parts, budget: Budget) -> Response:
+async def encode(call: TheCall, query: Annotated[SamplesQuery, Query()]) -> Response:
     """Ask a package's encoder for the latent (BiGAN) or the codes (InfoGAN) of samples.
 
     Bodies are those of /score. A package without an encoder is answered 422. An encoding does not depend on what others
     ask at the same time.
     """
-    body = await request.body()
+    parts = call.parts
     given = await parts.offload.run_sized(
-        len(body), read_samples, body, request.headers, query, parts.settings.max_score_images
+        len(call.body), read_samples, call.body, call.headers, query, parts.settings.max_score_images
     )
     package = parts.repository.find(given.model, given.version)
     encoder = encoder_of(package, given)
     held = await validate_samples(given, package, [encoder], parts.settings, parts.offload)
     check_numbers(len(held.rows), numbers_of(encoder), ("body",), "send fewer at a time")
-    with budget.spend() as left_s:
+    with call.budget().spend() as left_s:
         encoded = await parts.engine.submit(replace(held.job(EncodeJob, encoder), timeout_s=left_s()))
     answered = await parts.offload.run(write_encodings, package, encoded)
     return Response(answered, media_type=JSON)

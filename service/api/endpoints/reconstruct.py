@@ -2,7 +2,7 @@
 
 The whole flow of a request is the function `reconstruct`, one line a stage:
 
-    read the body → find the package → choose a form → hold the samples against it → encode → generate → write
+    read the body → find the package → choose a form → validate the samples → encode → generate → write
 """
 
 import json
@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from service.api.context import Budget, Context, Parts, TimeBudget
+from service.api.context import Context, TimeBudget
 from service.api.limits import check_size
+from service.api.operations import Operation, TheCall
 from service.api.requests.generate import check_dtype
 from service.api.requests.samples import SAMPLES_BODY, SampleBody, ValidSamples, read_samples, validate_samples
 from service.api.responses.encoding import ResponseEncoder, pixels_of, rows_of
@@ -183,7 +184,7 @@ def _zip(wanted: Reconstructing, rows: Array, distances: list[float]) -> bytes:
     return b"".join(files) + archive.entry(INDEX, json.dumps(index).encode()) + archive.end()
 
 
-router = APIRouter(tags=["samples"])
+router = APIRouter(tags=["samples"], route_class=Operation)
 
 _PROVENANCE = ("X-Model", "X-Model-Version", "X-Package-Sha256", "X-Distances")
 
@@ -208,21 +209,19 @@ _PROVENANCE = ("X-Model", "X-Model-Version", "X-Package-Sha256", "X-Distances")
     },
     openapi_extra=SAMPLES_BODY,
 )
-async def reconstruct(
-    request: Request, query: Annotated[ReconstructQuery, Query()], parts: Parts, budget: Budget
-) -> Response:
+async def reconstruct(call: TheCall, query: Annotated[ReconstructQuery, Query()]) -> Response:
     """Ask what is left of samples after a package's encoder and generator.
 
     Bodies are those of /score; the answer takes the forms of /generate. A package whose encoder gives no latent is
     answered 422.
     """
-    body = await request.body()
+    parts = call.parts
     given = await parts.offload.run_sized(
-        len(body), read_samples, body, request.headers, query, parts.settings.max_score_images
+        len(call.body), read_samples, call.body, call.headers, query, parts.settings.max_score_images
     )
     package = parts.repository.find(given.model, given.version)
     forms = kind_of(package.manifest.sample).media
-    media = choose(",".join(request.headers.getlist("accept")), query.format, forms)
+    media = choose(call.headers.get("accept"), query.format, forms)
     wanted = await plan_reconstruction(given, package, media, query.dtype, parts)
-    made = await make(wanted, parts, budget)
+    made = await make(wanted, parts, call.budget())
     return await write(wanted, made, media, parts)

@@ -13,11 +13,12 @@ References:
 import hashlib
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from service.api.context import Budget, Context, Parts
+from service.api.context import Context
 from service.api.limits import MAX_SEED
+from service.api.operations import Operation, TheCall
 from service.api.requests.fields import QUERY
 from service.api.requests.generate import GeneratePlan, plan_generate
 from service.api.requests.sample_url import SampleQuery
@@ -29,7 +30,7 @@ from service.media.negotiation import MEDIA, Media, Suffix
 from service.packages.registry import ServedPackage
 from service.server.openapi import BINARY, problems
 
-router = APIRouter(prefix="/models", tags=["samples"])
+router = APIRouter(prefix="/models", tags=["samples"], route_class=Operation)
 
 # File name ending → the form of the answer.
 FORMS: Final = {media.suffix: media for media in MEDIA if media.suffix is not None}
@@ -65,24 +66,16 @@ _RESPONSES: Final[dict[int | str, dict[str, object]]] = {
 }
 
 
-def _package_named(
-    name: Annotated[str, Path(description="package", examples=["mnist"])],
-    version: Annotated[str, Path(description="its version", examples=["1"])],
-    parts: Parts,
-) -> ServedPackage:
-    return parts.repository.find(name, version)
-
-
 @router.get(
     _PATH, operation_id="get_sample", summary="One sample, by its URL", response_class=Response, responses=_RESPONSES
 )
 async def get_sample(
-    package: Annotated[ServedPackage, Depends(_package_named)],
+    call: TheCall,
+    name: Annotated[str, Path(description="package", examples=["mnist"])],
+    version: Annotated[str, Path(description="its version", examples=["1"])],
     seed: Annotated[int, Path(ge=0, le=MAX_SEED, description="what the sample is drawn from", examples=[7])],
     form: Annotated[Suffix, Path(description="of the file; of vectors and items `npy` only", examples=["png"])],
     query: Annotated[SampleQuery, Query()],
-    parts: Parts,
-    budget: Budget,
     if_none_match: Annotated[
         str, Header(description="ETags of what the caller has", examples=['"9c781c6be0fddd2f"'])
     ] = "",
@@ -92,13 +85,15 @@ async def get_sample(
     It is the sample that /generate draws for this seed and these parameters: an image as PNG, WebP (both without loss)
     or JPEG, or any sample as an NPY array of one row. Under a stack the bytes of a URL never change.
     """
+    parts = call.parts
+    package = parts.repository.find(name, version)
     plan = _plan(query, seed, package, FORMS[form], parts)
     stack = await parts.offload.run(stack_id, package)  # the first of a process writes some pictures
     if query.stack != stack:
         # Relative, because behind a proxy the path that the caller asked for is another.
         location = f"{seed}.{form}?{query.canonical(stack)}"
         return Response(status_code=307, headers={"location": location, "cache-control": CHECK_AGAIN})
-    answer = await respond_file(plan, FORMS[form], parts, budget)
+    answer = await respond_file(plan, FORMS[form], parts, call.budget())
     etag = f'"{hashlib.sha256(b"".join(answer.pieces)).hexdigest()}"'
     fresh = {"etag": etag, "cache-control": IMMUTABLE if package.report.generator.reproducible else CHECK_AGAIN}
     if _names(if_none_match, etag):

@@ -8,10 +8,10 @@ The whole flow of a request is the function `score`, one line a stage:
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from service.api.context import Budget, Parts
+from service.api.operations import Operation, TheCall
 from service.api.requests.samples import SAMPLES_BODY, read_samples
 from service.api.responses.readings import plan_judging, write_scores
 from service.api.schemas.requests import SamplesQuery
@@ -19,7 +19,7 @@ from service.api.schemas.responses import ScoreAnswer
 from service.server.openapi import problems
 from service.server.problems import JSON
 
-router = APIRouter(tags=["samples"])
+router = APIRouter(tags=["samples"], route_class=Operation)
 
 
 @router.post(
@@ -33,7 +33,7 @@ router = APIRouter(tags=["samples"])
     },
     openapi_extra=SAMPLES_BODY,
 )
-async def score(request: Request, query: Annotated[SamplesQuery, Query()], parts: Parts, budget: Budget) -> Response:
+async def score(call: TheCall, query: Annotated[SamplesQuery, Query()]) -> Response:
     """Ask a package's discriminator how real samples look.
 
     A sample is an image file, a part of a form named `file`, a row of an NPY array (of images uint8 [N, H, W, C] or the
@@ -45,13 +45,13 @@ async def score(request: Request, query: Annotated[SamplesQuery, Query()], parts
     which counts as so many samples in the queue. The answer names the class that fits best, and its probability is
     calibrated for samples whose class is unknown. It is no classifier: `label_probability` says how sure it is.
     """
-    body = await request.body()
+    parts = call.parts
     given = await parts.offload.run_sized(
-        len(body), read_samples, body, request.headers, query, parts.settings.max_score_images
+        len(call.body), read_samples, call.body, call.headers, query, parts.settings.max_score_images
     )
     package = parts.repository.find(given.model, given.version)
     judging = await plan_judging(given, package, parts.settings, parts.offload)
-    with budget.spend() as left_s:
+    with call.budget().spend() as left_s:
         judged = await parts.engine.submit(replace(judging.job, timeout_s=left_s()))
     answered = await parts.offload.run(write_scores, judging, judged, parts.telemetry)
     return Response(answered, media_type=JSON)

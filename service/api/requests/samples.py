@@ -6,13 +6,12 @@ another sample's.
 Shapes: N samples, C channels, H height, W width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.datastructures import Headers
 
 from service.api.context import Offload
 from service.api.requests.body import FILE_PART, media_type_of, read_files, read_json
@@ -100,7 +99,7 @@ class SampleBody:
     place: str
 
 
-def read_samples(body: bytes, headers: Headers, query: SamplesQuery, max_images: int) -> SampleBody:
+def read_samples(body: bytes, headers: Mapping[str, str], query: SamplesQuery, max_images: int) -> SampleBody:
     """Read a body of at most `max_images` samples.
 
     Raises:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from numpy.typing import NDArray
-from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from service.api.context import INLINE_BYTES, Budget, Context, Parts, TimeBudget
+from service.api.context import INLINE_BYTES
 from service.api.limits import MAX_JSON_NUMBERS, MAX_SEED
+from service.api.operations import Call, Operation, TheCall
 from service.api.requests.body import validate_json
 from service.api.v2.models import Name, ServedGraph, Version, find_graph, row_size, wire_shape
 from service.api.v2.schemas import (
@@ -71,7 +71,7 @@ class Inference:
     id: str | None
 
 
-def read_inference(body: bytes, headers: Headers, graph: ServedGraph, settings: Settings) -> Inference:
+def read_inference(body: bytes, headers: Mapping[str, str], graph: ServedGraph, settings: Settings) -> Inference:
     """Read a request.
 
     Args:
@@ -87,7 +87,7 @@ def read_inference(body: bytes, headers: Headers, graph: ServedGraph, settings: 
         UnsupportedMediaType: it is packed in a way that is not read.
     """
     unpacked = decompress(body, headers.get("content-encoding", ""), settings.max_body_bytes)
-    length = headers.get(LENGTH_HEADER)
+    length = headers.get(LENGTH_HEADER.lower())
     text, blobs = split_body(unpacked, length)
     if length is not None and not text:
         if headers.get("content-type", "").startswith(JSON):
@@ -313,7 +313,7 @@ _BODY = request_body(InferRequest, required=True, others={BINARY: BINARY_SCHEMA}
     ]
 }
 
-router = APIRouter(prefix="/v2/models/{name}", tags=["open inference protocol"])
+router = APIRouter(prefix="/v2/models/{name}", tags=["open inference protocol"], route_class=Operation)
 
 
 @router.post(
@@ -324,14 +324,14 @@ router = APIRouter(prefix="/v2/models/{name}", tags=["open inference protocol"])
     responses=_RESPONSES,
     openapi_extra=_BODY,
 )
-async def infer(name: Name, request: Request, parts: Parts, budget: Budget) -> Response:
+async def infer(call: TheCall, name: Name) -> Response:
     """Run a graph of the newest version.
 
     Inputs and outputs are the graph's own, as its metadata states them. A body is JSON; with the header
     `Inference-Header-Content-Length`, that many bytes are JSON and the tensors that state a `binary_data_size` follow.
     Bodies may come and go as gzip or deflate. The parameters `seed` and `n` draw samples as /generate does.
     """
-    return await _infer(request, find_graph(parts.repository, name), parts, budget)
+    return await _infer(call, find_graph(call.parts.repository, name))
 
 
 @router.post(
@@ -342,25 +342,25 @@ async def infer(name: Name, request: Request, parts: Parts, budget: Budget) -> R
     responses=_RESPONSES,
     openapi_extra=_BODY,
 )
-async def infer_version(name: Name, version: Version, request: Request, parts: Parts, budget: Budget) -> Response:
+async def infer_version(call: TheCall, name: Name, version: Version) -> Response:
     """Run a graph of one version; as without a version otherwise."""
-    return await _infer(request, find_graph(parts.repository, name, version), parts, budget)
+    return await _infer(call, find_graph(call.parts.repository, name, version))
 
 
-async def _infer(request: Request, graph: ServedGraph, parts: Context, budget: TimeBudget) -> Response:
-    body = await request.body()
+async def _infer(call: Call, graph: ServedGraph) -> Response:
+    parts = call.parts
     inference = await parts.offload.run_sized(
-        _unpacked_bytes(request, body), read_inference, body, request.headers, graph, parts.settings
+        _unpacked_bytes(call), read_inference, call.body, call.headers, graph, parts.settings
     )
-    with budget.spend() as left_s:
+    with call.budget().spend() as left_s:
         timeout_s = min(left_s(), inference.job.timeout_s or left_s())
         outputs = await parts.engine.infer(replace(inference.job, timeout_s=timeout_s))
-    accepted = request.headers.get("accept-encoding", "")
+    accepted = call.headers.get("accept-encoding", "")
     size = sum(array.nbytes for array in outputs.values()) if not accepted else INLINE_BYTES + 1
     answer = await parts.offload.run_sized(size, write_answer, inference, outputs, accepted)
     return Response(answer.body, media_type=answer.media_type, headers=answer.headers)
 
 
-def _unpacked_bytes(request: Request, body: bytes) -> int:
+def _unpacked_bytes(call: Call) -> int:
     """How much there may be to read; a packed body may hold a thousand times its size."""
-    return len(body) if "content-encoding" not in request.headers else INLINE_BYTES + 1
+    return len(call.body) if "content-encoding" not in call.headers else INLINE_BYTES + 1

@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import GanymedeError, InvalidRequest, Problem, QueueFull, SessionFailed
-from service.server.lifecycle import DrainGate, Lifecycle
-from service.server.problems import ErrorsToProblems, error_response
-from service.server.request_info import Exchange, attach
+from service.server.lifecycle import Lifecycle
+from service.server.problems import error_response
+from tests.support.middleware import middleware
 from tests.support.serving import TIMEOUT_S, ServiceProcess
 from tests.support.toy import write_toy_package
 
@@ -98,14 +98,15 @@ def answered(layer: ASGIApp) -> tuple[int, bytes]:
     sent: list[Message] = []
 
     async def receive() -> Message:
-        return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     async def ask() -> None:
-        scope: Scope = {"type": "http", "path": "/v2/models/toy/infer", "headers": []}
-        attach(scope, Exchange("request", {}))
+        scope: Scope = {
+            "type": "http", "method": "POST", "path": "/v2/models/toy/infer", "query_string": b"", "headers": []
+        }  # fmt: skip
         await layer(scope, receive, send)
 
     asyncio.run(ask())
@@ -117,7 +118,7 @@ async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def test_a_fault_in_a_route_is_answered_likewise_by_the_layer_that_catches_it() -> None:
-    status, body = answered(ErrorsToProblems(faulty))
+    status, body = answered(middleware(faulty))
     assert status == 500
     assert body.startswith(b'{"error":"')
     assert b"secret" not in body
@@ -126,7 +127,7 @@ def test_a_fault_in_a_route_is_answered_likewise_by_the_layer_that_catches_it() 
 def test_a_process_that_ends_turns_inferences_away_likewise() -> None:
     lifecycle = Lifecycle()
     lifecycle.failed()
-    status, body = answered(DrainGate(faulty, lifecycle))
+    status, body = answered(middleware(faulty, lifecycle=lifecycle))
     assert status == 503
     assert body.startswith(b'{"error":"')
 

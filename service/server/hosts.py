@@ -1,4 +1,4 @@
-"""The layer that looks at what a request says of itself before anything reads it: whom it is for, and its query.
+"""Which `Host` a request may name, and how many parameters its address may have.
 
 A web page may have its own name lead to 127.0.0.1 (DNS rebinding), and then read what a service answers there, since to
 the browser it is one site. What the page cannot do is to send another `Host` than its own name. So a service that
@@ -15,10 +15,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from service.errors import Forbidden, InvalidRequest, Problem
-from service.server.request_info import exchange_of
 
 ANY: Final = "*"
 LOCAL: Final = "localhost"
@@ -45,40 +42,23 @@ class AllowedHosts:
         self._endings = tuple(name.removeprefix(ANY) for name in ("*." + LOCAL, *names) if name.startswith(ANY))
         self.include = lru_cache(maxsize=KNOWN_HOSTS)(self._include)
 
+    def check(self, host: str | None) -> None:
+        """Pass a request with this `Host`.
+
+        Raises:
+            Forbidden: it is for another host.
+        """
+        if not self.include(host):
+            raise Forbidden(
+                "the service does not answer for this Host; its operator may add the name to GANYMEDE_ALLOWED_HOSTS"
+            )
+
     def _include(self, host: str | None) -> bool:
         """Whether a request with this `Host` is answered; HTTP/1.0 has none."""
         if self._answers_all or not host:
             return True
         name = _without_port(host).lower().rstrip(".")
         return "." not in name or name in self._names or name.endswith(self._endings) or _is_address(name)
-
-
-class Entry:
-    """Refuses what is for another host, or has more parameters than any route takes.
-
-    Args:
-        app: the layer inside.
-        hosts: that are answered for.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
-        self._app = app
-        self._hosts = hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Look at the request, then run the layer inside.
-
-        Raises:
-            Forbidden: it is for another host.
-            InvalidRequest: it has too many parameters.
-        """
-        if scope["type"] == "http":
-            if not self._hosts.include(exchange_of(scope).headers.get("host")):
-                raise Forbidden(
-                    "the service does not answer for this Host; its operator may add the name to GANYMEDE_ALLOWED_HOSTS"
-                )
-            check_query(scope["query_string"])
-        await self._app(scope, receive, send)
 
 
 def check_query(query: bytes) -> None:

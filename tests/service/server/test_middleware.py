@@ -1,4 +1,4 @@
-"""The ASGI layers behind a real server, around an application made to be awkward."""
+"""The middleware behind a real server, around an application made to be awkward."""
 
 import asyncio
 import socket
@@ -13,23 +13,41 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service.api.responses.streaming import SampleStream
-from service.errors import DeadlinePassed
-from service.metrics import Telemetry
-from service.server.accounts import Accounts
-from service.server.body_budget import BodyBudget
-from service.server.body_limits import BodyLimits, BodyPatience
-from service.server.cancellation import WATCH_AFTER_S, Cancellation
-from service.server.lifecycle import DrainGate, Lifecycle
-from service.server.problems import ErrorsToProblems
-from service.server.request_log import RequestLog
+from service.errors import DeadlinePassed, QueueFull
+from service.server.lifecycle import Lifecycle
+from service.server.middleware import WATCH_AFTER_S
+from tests.support.middleware import MAX_BYTES, middleware
 
-MAX_BYTES = 1000
-BODY_TIMEOUT_S = 0.3
 TIMEOUT_S = 30.0
 LARGE_BYTES = 16_000_000  # more than every buffer between server and client
+
+
+class Slow:
+    """An operation whose answers come when a test lets them.
+
+    Attributes:
+        path: of its route.
+        begun: set when it was asked.
+        answered: what it answers, or raises.
+    """
+
+    path = "/slow"
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.let = asyncio.Event()
+        self.answered: Response | Exception = Response(b"done")
+
+    async def answer(self, scope: Scope, body: bytes) -> Response:
+        scope["route"] = self
+        self.begun.set()
+        await self.let.wait()
+        if isinstance(self.answered, Exception):
+            raise self.answered
+        return self.answered
 
 
 class Awkward:
@@ -43,6 +61,10 @@ class Awkward:
     def __init__(self) -> None:
         self.waiting = threading.Event()
         self.cancelled = threading.Event()
+        self.slow = Slow()
+
+    def operation(self, scope: Scope) -> Slow | None:
+        return self.slow if scope["path"] == Slow.path else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,22 +107,17 @@ class Awkward:
 class Stack:
     """The awkward application inside the layers, and a port where it listens."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, max_requests: int = 2) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.awkward = Awkward()
-        self.lifecycle = Lifecycle()
+        self.lifecycle = Lifecycle(max_requests)
         self.registry = CollectorRegistry()
-        app: ASGIApp = Cancellation(self.awkward, self.lifecycle)
-        app = BodyLimits(
-            app, MAX_BYTES, BodyPatience(BODY_TIMEOUT_S, BODY_TIMEOUT_S), BodyBudget(MAX_BYTES), self.lifecycle
-        )
-        app = DrainGate(ErrorsToProblems(app), self.lifecycle)
-        self.app: ASGIApp = RequestLog(app, Accounts(Telemetry(self.registry)))
+        self.app = middleware(self.awkward, self.awkward.operation, self.lifecycle, self.registry)
 
-    def count(self, status: int) -> float:
+    def count(self, status: int, route: str = "none") -> float:
         """Requests that ended with this status."""
-        labels = {"route": "none", "status": str(status)}
+        labels = {"route": route, "status": str(status)}
         return self.registry.get_sample_value("ganymede_requests_total", labels) or 0.0
 
     def connect(self) -> socket.socket:
@@ -227,6 +244,93 @@ def test_a_drain_turns_new_requests_away_and_cuts_off_what_overruns_it(
     refused = httpx.post(f"{stack.url}/echo", content=b"late")
     assert refused.status_code == 503
     assert refused.headers["connection"] == "close"
+
+
+def ask_slowly(connection: socket.socket) -> None:
+    """Ask the operation that waits for its test."""
+    connection.sendall(b"POST /slow HTTP/1.1\r\nhost: x\r\nx-request-id: mine\r\ncontent-length: 2\r\n\r\n{}")
+
+
+def test_an_operation_is_counted_while_it_is_answered_and_after(
+    served: tuple[Stack, asyncio.AbstractEventLoop],
+) -> None:
+    stack, loop = served
+    with stack.connect() as connection:
+        ask_slowly(connection)
+        assert stack.awkward.slow.begun.wait(TIMEOUT_S)
+        assert stack.lifecycle.in_flight == 1
+        assert stack.registry.get_sample_value("ganymede_requests_in_flight") == 1
+        loop.call_soon_threadsafe(stack.awkward.slow.let.set)
+        answer = connection.recv(65536)
+        while not answer.endswith(b"done"):
+            answer += connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"x-request-id: mine" in answer
+    eventually(lambda: stack.count(200, "/slow") == 1)
+    assert stack.registry.get_sample_value("ganymede_requests_in_flight") == 0
+
+
+def test_a_client_that_leaves_an_operation_is_counted_so(stack: Stack) -> None:
+    with stack.connect() as connection:
+        ask_slowly(connection)
+        assert stack.awkward.slow.begun.wait(TIMEOUT_S)
+    eventually(lambda: stack.count(499, "/slow") == 1)
+    assert stack.lifecycle.in_flight == 0
+
+
+def test_an_operation_that_the_process_cannot_wait_for_is_told_so(
+    served: tuple[Stack, asyncio.AbstractEventLoop],
+) -> None:
+    stack, loop = served
+    with stack.connect() as connection:
+        ask_slowly(connection)
+        assert stack.awkward.slow.begun.wait(TIMEOUT_S)
+        asyncio.run_coroutine_threadsafe(stack.lifecycle.drain(0.01), loop).result(TIMEOUT_S)
+        answer = answer_of(connection).lower()
+    assert answer.startswith(b"http/1.1 503 ")
+    assert b"connection: close" in answer
+    assert b"retry-after: " in answer
+
+
+def test_an_answer_that_ends_while_the_process_drains_is_the_last_of_its_connection(
+    served: tuple[Stack, asyncio.AbstractEventLoop],
+) -> None:
+    stack, loop = served
+    with stack.connect() as connection:
+        ask_slowly(connection)
+        assert stack.awkward.slow.begun.wait(TIMEOUT_S)
+        draining = asyncio.run_coroutine_threadsafe(stack.lifecycle.drain(TIMEOUT_S), loop)
+        eventually(lambda: stack.lifecycle.state == "draining")
+        loop.call_soon_threadsafe(stack.awkward.slow.let.set)
+        answer = answer_of(connection).lower()
+        draining.result(TIMEOUT_S)
+    assert answer.startswith(b"http/1.1 200 ")
+    assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(QueueFull("full", 3.0), 429), (KeyError("/home/secret"), 500), (TimeoutError(), 500)]
+)
+def test_what_an_operation_raises_is_a_problem(stack: Stack, error: Exception, status: int) -> None:
+    stack.awkward.slow.answered = error
+    stack.awkward.slow.let.set()
+    answer = httpx.post(f"{stack.url}/slow", headers={"x-request-id": "mine"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == "mine"
+    assert "secret" not in answer.text
+    eventually(lambda: stack.count(status, "/slow") == 1)
+
+
+def test_no_more_operations_are_begun_than_there_are_slots(served: tuple[Stack, asyncio.AbstractEventLoop]) -> None:
+    stack, loop = served
+    with stack.connect() as first, stack.connect() as second:
+        ask_slowly(first)
+        ask_slowly(second)
+        eventually(lambda: stack.lifecycle.in_flight == 2)
+        assert httpx.post(f"{stack.url}/slow").status_code == 429
+        loop.call_soon_threadsafe(stack.awkward.slow.let.set)
+        assert all(each.recv(65536).startswith(b"HTTP/1.1 200 ") for each in (first, second))
 
 
 def eventually(holds: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from service.errors import NotReady
-from service.server.body_budget import ArrivingBody, BodyBudget
+from service.server.bodies import Body, BodyBudget
 
 MAX_BYTES = 100
 
@@ -22,8 +22,8 @@ def held(check: Callable[[BodyBudget, ExitStack, list[str]], None]) -> None:
     asyncio.run(scenario())
 
 
-def body(budget: BodyBudget, bodies: ExitStack, turned_away: list[str], name: str) -> ArrivingBody:
-    return bodies.enter_context(budget.body(lambda: turned_away.append(name)))
+def body(budget: BodyBudget, bodies: ExitStack, turned_away: list[str], name: str) -> Body:
+    return bodies.enter_context(budget.body(lambda _: turned_away.append(name)))
 
 
 def test_the_largest_that_still_arrives_makes_room_for_the_others() -> None:
@@ -56,7 +56,7 @@ def test_who_is_the_largest_is_told_so_itself() -> None:
 def test_what_was_answered_leaves_its_room_to_the_next() -> None:
     def check(budget: BodyBudget, _: ExitStack, turned_away: list[str]) -> None:
         for _each in range(3):
-            with budget.body(lambda: turned_away.append("first")) as first:
+            with budget.body(lambda _: turned_away.append("first")) as first:
                 first.grow(MAX_BYTES)
                 first.is_whole()
         assert turned_away == []

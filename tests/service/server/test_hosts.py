@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.errors import InvalidRequest
-from service.server.entry import MAX_PARAMETERS, AllowedHosts, check_query
+from service.server.hosts import MAX_PARAMETERS, AllowedHosts, check_query
 from tests.support.serving import ServiceProcess
 
 

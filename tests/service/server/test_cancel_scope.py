@@ -4,17 +4,17 @@ import asyncio
 
 import pytest
 
-from service.server.interruption import Interruption
+from service.server.middleware import CancelScope
 
 
-def test_a_task_that_was_interrupted_learns_why_and_goes_on() -> None:
+def test_a_task_that_was_cancelled_by_its_scope_learns_why_and_goes_on() -> None:
     async def scenario() -> list[str | None]:
-        interruption: Interruption[str] = Interruption()
-        asyncio.get_running_loop().call_soon(interruption.interrupt, "late")
+        scope: CancelScope[str] = CancelScope()
+        asyncio.get_running_loop().call_soon(scope.cancel, "late")
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
-            reason = interruption.taken()
+            reason = scope.taken()
         await asyncio.sleep(0)  # nothing of the cancellation is left
         return [reason]
 
@@ -23,13 +23,13 @@ def test_a_task_that_was_interrupted_learns_why_and_goes_on() -> None:
 
 def test_the_first_reason_stays() -> None:
     async def scenario() -> str | None:
-        interruption: Interruption[str] = Interruption()
+        scope: CancelScope[str] = CancelScope()
         for reason in ("first", "second"):
-            asyncio.get_running_loop().call_soon(interruption.interrupt, reason)
+            asyncio.get_running_loop().call_soon(scope.cancel, reason)
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
-            return interruption.taken()
+            return scope.taken()
         return None
 
     assert asyncio.run(scenario()) == "first"
@@ -38,21 +38,21 @@ def test_the_first_reason_stays() -> None:
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_cancellation_from_elsewhere_is_not_taken(interrupted: bool) -> None:
     async def scenario() -> None:
-        interruptions: list[Interruption[str]] = []
+        scopes: list[CancelScope[str]] = []
         reasons: list[str | None] = []
 
         async def waiting() -> None:
-            interruptions.append(Interruption())
+            scopes.append(CancelScope())
             try:
                 await asyncio.get_running_loop().create_future()
             except asyncio.CancelledError:
-                reasons.append(interruptions[0].taken())
+                reasons.append(scopes[0].taken())
                 raise
 
         task = asyncio.create_task(waiting())
         await asyncio.sleep(0)
         if interrupted:
-            interruptions[0].interrupt("late")
+            scopes[0].cancel("late")
         task.cancel()
         await asyncio.wait({task})
         assert task.cancelled()

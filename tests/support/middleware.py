@@ -1,0 +1,38 @@
+"""Makes the middleware of every request, around whatever a test wants answered."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Scope
+
+from service.metrics import Telemetry
+from service.server.bodies import BodyBudget, BodyLimits
+from service.server.hosts import AllowedHosts
+from service.server.lifecycle import Lifecycle
+from service.server.middleware import Operation, RequestMiddleware
+from service.server.request_log import RequestLog
+
+MAX_BYTES = 1000
+BODY_TIMEOUT_S = 0.3
+
+
+def nothing(_: Scope) -> None:
+    """Find no operation."""
+
+
+def middleware(
+    app: ASGIApp,
+    find: Callable[[Scope], Operation | None] = nothing,
+    lifecycle: Lifecycle | None = None,
+    registry: CollectorRegistry | None = None,
+) -> RequestMiddleware:
+    """Put the middleware around an application, with small limits."""
+    return RequestMiddleware(
+        app,
+        find,
+        RequestLog(Telemetry(registry or CollectorRegistry())),
+        lifecycle or Lifecycle(),
+        AllowedHosts("", "127.0.0.1"),
+        BodyLimits(MAX_BYTES, BODY_TIMEOUT_S, BODY_TIMEOUT_S),
+        BodyBudget(MAX_BYTES),
+    )

@@ -2,7 +2,7 @@
 
 The whole flow of a request is the function `encode`, one line a stage:
 
-    read the body → find the package → validate_samples the samples against it → encode → write
+    read the body → find the package → validate the samples → encode → write
 """
 
 from dataclasses import replace

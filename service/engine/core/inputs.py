@@ -19,7 +19,13 @@ from service.engine.finite import all_ordinary
 from service.engine.interface import GenerateJob
 from service.engine.model_spec import Array, Capabilities, CodeSpec, Role
 from service.engine.pixels import dequantise
-from service.engine.sampling.batched import PendingSample, code_sampling, label_sampling, latent_sampling
+from service.engine.sampling.batched import (
+    LabelSampling,
+    PendingSample,
+    code_sampling,
+    label_sampling,
+    latent_sampling,
+)
 from service.engine.sampling.codes import code_tensor
 from service.engine.sampling.interpolation import between
 from service.engine.sampling.philox import Seeds
@@ -141,20 +147,22 @@ class GeneratorInputs:
 
     def __init__(self, job: GenerateJob, capabilities: Capabilities) -> None:
         self._job = job
-        self._origin = check_generate(job, capabilities)
+        self._source = check_generate(job, capabilities)
+        self._latent_spec = latent_sampling(capabilities.latent_size, capabilities.prior, job.sampler, job.truncation)
+        self._label_spec: LabelSampling | None = None
+        self._code_spec = capabilities.codes
         self.expect_finite = job.latents is None or all_ordinary([job.latents])
-        self._latent = latent_sampling(capabilities.latent_size, capabilities.prior, job.sampler, job.truncation)
-        self.labels, self._label = job.labels, None
+        self.labels = job.labels
+        self.codes = None if job.codes is None else job.codes.copy()
         if capabilities.label_count is not None and job.labels is None:
-            self.labels, self._label = np.empty(len(self), np.int64), label_sampling(capabilities.label_count)
-        self.codes, self._code_spec = job.codes, capabilities.codes
-        if capabilities.codes is not None:
-            left_out = np.full((len(self), capabilities.codes.count), np.nan)
-            self.codes = left_out if job.codes is None else job.codes.copy()
+            self._label_spec = label_sampling(capabilities.label_count)
+            self.labels = np.empty(len(self), np.int64)
+        if capabilities.codes is not None and job.codes is None:
+            self.codes = np.full((len(self), capabilities.codes.count), np.nan)
 
     def __len__(self) -> int:
         """N."""
-        return len(self._origin)
+        return len(self._source)
 
     @property
     def conditioning(self) -> dict[Role, Array]:
@@ -168,9 +176,9 @@ class GeneratorInputs:
         pending = self._write_latents(place, rows["latent"])
         if self._job.conditions is not None:
             rows["condition"][:] = self._job.conditions[place]
-        if self._label is not None and self.labels is not None:
+        if self._label_spec is not None and self.labels is not None:
             take = _copy_to(self.labels[place], rows["label"])
-            pending.append(PendingSample(self._label, self._seeds(place), None, take))
+            pending.append(PendingSample(self._label_spec, self._seeds(place), None, take))
         elif self.labels is not None:
             rows["label"][:] = self.labels[place]
         if self.codes is not None and self._code_spec is not None:
@@ -178,20 +186,20 @@ class GeneratorInputs:
         return pending
 
     def _write_latents(self, place: slice, rows: Array) -> list[PendingSample]:
-        origin, path, candidates = self._origin[place], self._job.path, self._job.candidates
+        source, path, candidates = self._source[place], self._job.path, self._job.candidates
         if self._job.latents is not None:
-            rows[:] = origin
+            rows[:] = source
             return []
         if path is None:
-            seeds, chosen = origin.astype(np.uint64, copy=False), None if candidates is None else candidates[place]
-            return [PendingSample(self._latent, seeds, chosen, _copy_to(rows))]
-        positions, curve = origin.astype(np.float64, copy=False), path.curve
+            seeds, chosen = source.astype(np.uint64, copy=False), None if candidates is None else candidates[place]
+            return [PendingSample(self._latent_spec, seeds, chosen, _copy_to(rows))]
+        positions, curve = source.astype(np.float64, copy=False), path.curve
 
         def interpolate(ends: Array) -> None:
             first, last = ends.astype(np.float32, copy=False)
             rows[:] = between(first, last, positions, curve)
 
-        return [PendingSample(self._latent, np.array([path.first, path.last], np.uint64), None, interpolate)]
+        return [PendingSample(self._latent_spec, np.array([path.first, path.last], np.uint64), None, interpolate)]
 
     def _write_codes(
         self, place: slice, codes: NDArray[np.float64], spec: CodeSpec, rows: Array
@@ -210,8 +218,8 @@ class GeneratorInputs:
 
     def _seeds(self, place: slice) -> Seeds:
         """The seeds [n] that labels and codes are drawn from."""
-        origin, path = self._origin[place], self._job.path
-        return origin.astype(np.uint64, copy=False) if path is None else np.full(len(origin), path.first, np.uint64)
+        source, path = self._source[place], self._job.path
+        return source.astype(np.uint64, copy=False) if path is None else np.full(len(source), path.first, np.uint64)
 
 
 def _copy_to(*places: Array) -> Callable[[Array], None]:

@@ -76,7 +76,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "tensorboard": (is_run_elsewhere, "another project's server, that does not end"),
     ". .venv/bin/activate": (is_run_elsewhere, "changes the reader's shell"),
     "make": (is_a_target, "what it runs is CI itself"),
-    "torchrun": (parses, "tests/training/test_run.py trains with two processes"),
+    "torchrun": (parses, "tests/training/loop/test_run.py trains with two processes"),
     "python -c": (runs, "takes a second"),
     "python -m service": (parses, "a server that does not end"),
     "python -m training": (parses, "takes from seconds to hours; tests/training runs each command"),

@@ -113,7 +113,7 @@ def _train(arguments: argparse.Namespace) -> None:
         keys.check_file(path)  # answers before torch is imported
 
     from training import config as configuration
-    from training import run
+    from training.loop import run
 
     if path is None:
         config = configuration.for_folder(arguments.data_path)
@@ -136,7 +136,7 @@ def _register_resume(commands: "Commands") -> None:
 
 
 def _resume(arguments: argparse.Namespace) -> None:
-    from training import run
+    from training.loop import run
 
     run.resume(arguments.run, _say, arguments.data_path)
 
@@ -154,7 +154,7 @@ def _register_export(commands: "Commands") -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from training.export import export_run
+    from training.export.export import export_run
 
     export_run(
         arguments.run,
@@ -177,7 +177,7 @@ def _register_calibrate(commands: "Commands") -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from training.recalibration import calibrate_package
+    from training.export.recalibration import calibrate_package
 
     calibrate_package(arguments.package, _say, config_name=arguments.config, data_path=arguments.data_path)
 
@@ -202,8 +202,8 @@ def _register_evaluate(commands: "Commands") -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training.measure import as_json, as_text, measure
-    from training.packaging.features import Given
+    from training.export.graphs.features import Given
+    from training.export.measure import as_json, as_text, measure
 
     given = arguments.features and Given(
         path=arguments.features, value_range=arguments.features_range, size=arguments.features_size
@@ -221,10 +221,11 @@ def _register_diagnose(commands: "Commands") -> None:
 
 
 def _diagnose(arguments: argparse.Namespace) -> None:
-    from training.diagnostics import report, wording
+    from training.diagnostics import report
+    from training.diagnostics.findings import as_json, as_text
 
     path, findings = report.write(arguments.run, arguments.data_path)
-    _say(wording.as_json(path, findings) if arguments.json else wording.as_text(path, findings))
+    _say(as_json(path, findings) if arguments.json else as_text(path, findings))
 
 
 def _register_report(commands: "Commands") -> None:

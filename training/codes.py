@@ -3,8 +3,7 @@
     code [B, K]   one-hot categorical codes, then continuous ones, each kind in alphabetical order of its names
 
 The order is alphabetical because a TOML table has none. A categorical code is uniform over its categories, a continuous
-one over its interval; `training.batches` draws them. What can be learnt of a code from a sample is the business of
-`training.objectives.infogan`.
+one over its interval; `training.state.batches` draws them, `training.objectives.infogan` learns to read them.
 
 Shapes: B batch, K width of all codes together.
 

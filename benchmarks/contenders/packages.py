@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.contenders.bare import open_session
 from benchmarks.contenders.networks import LATENT_SIZE, NETWORKS, OPSET, Network, make
 from benchmarks.workplace import MODELS
-from training.packaging.publish import publish
+from training.export.publish import publish
 
 GOLDEN_COUNT: Final = 4
 VERSION: Final = 1

@@ -25,8 +25,8 @@ from benchmarks.contenders.served import Options, Served
 from training import config as configuration
 from training.data import PlantedConfig
 from training.data.planted import tastes
-from training.experiments.irgan_planted import LIKED_SHARE
-from training.experiments.machine import origin
+from training.experiments.results import origin
+from training.experiments.studies.irgan_planted import LIKED_SHARE
 
 WAYS: Final[dict[str, Options]] = {
     "as the generator draws": {},

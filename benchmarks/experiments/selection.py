@@ -30,7 +30,7 @@ from training.evaluation import classifier, reference_rows
 from training.evaluation.classifier import Classifier
 from training.evaluation.distances import Features, frechet_distance, kernel_distance
 from training.evaluation.neighbourhoods import Neighbourhoods, compare
-from training.experiments.machine import origin
+from training.experiments.results import origin
 
 WAYS: Final[dict[str, Options]] = {
     "as the generator draws": {},

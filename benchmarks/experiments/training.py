@@ -36,8 +36,8 @@ from training import config as configuration
 from training import keys
 from training.config import Config
 from training.data.image_data import ImageData
-from training.networks import players
-from training.trainer import Trainer
+from training.loop.trainer import Trainer
+from training.state import players
 
 CONFIG: Final = "conditional-mnist"
 IMAGES: Final = 2048  # to be trained on; more change nothing but memory

@@ -22,8 +22,8 @@ from service.packages.repository.repository import LocalRepository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from tests.support import exported, small
-from training import run
-from training.export import export_run
+from training.export.export import export_run
+from training.loop import run
 from training.tables import Value
 
 SCHEMA = Path(__file__).parents[2] / "models" / "manifest.schema.json"

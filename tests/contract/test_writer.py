@@ -28,9 +28,9 @@ from service.settings import Settings
 from tests.support import exported
 from tests.support.toy import discriminator_entry, spec_of
 from tests.support.toy_shape import Toy
-from training import calibration as writing
-from training.packaging.pair import floats
-from training.unknown_label import ClassPosterior, UnknownLabel, mean_log_odds
+from training.export import calibration as writing
+from training.export.graphs.pair import floats
+from training.export.unknown_label import ClassPosterior, UnknownLabel, mean_log_odds
 
 SCHEMA = Path(__file__).parents[2] / "models" / "manifest.schema.json"
 SEEDS = np.arange(6, dtype=np.uint64)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import small
-from training import run
-from training.export import export_run
+from training.export.export import export_run
+from training.loop import run
 
 NAME = "small"
 

@@ -10,8 +10,8 @@ import torch
 
 from tests.support import small
 from tests.training.data import images
-from training import checkpoint
 from training.cli import main
+from training.state import checkpoint
 from training.tables import Value
 
 

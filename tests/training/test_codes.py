@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from training.batches import codes as draw
 from training.codes import Codes
 from training.errors import ConfigError
+from training.state.batches import codes as draw
 
 CODES = Codes(categorical={"style": 3, "digit": 10}, continuous={"width": (0.0, 2.0), "slant": (-1.0, 1.0)})
 

@@ -8,7 +8,7 @@ from tests.support import small
 from training import config as configuration
 from training import keys, networks
 from training.errors import ConfigError
-from training.networks.port import Task, parameter_count
+from training.networks.base import Task, parameter_count
 from training.tables import Value
 
 SHIPPED = sorted(keys.SHIPPED.glob("*.toml"))

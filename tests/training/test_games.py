@@ -14,20 +14,21 @@ import pytest
 import torch
 
 from tests.support import exported, games, small
-from tests.training.test_trainer import same
+from tests.training.loop.test_trainer import same
 from training import config as configuration
-from training import data, run
+from training import data
 from training.augmentation import WarpsConfig
 from training.config import Config
 from training.data import DigitsConfig, ImageData
 from training.errors import ConfigError
-from training.export import export_run, load
-from training.networks import players
-from training.networks.players import CODE_HEAD, ENCODER
-from training.packaging.draws import Purpose
-from training.packaging.pair import build, floats
+from training.export.export import export_run, load
+from training.export.graphs.export_seeds import Purpose
+from training.export.graphs.pair import build, floats
+from training.loop import run
+from training.loop.trainer import Trainer
+from training.state import players
+from training.state.players import CODE_HEAD, ENCODER
 from training.tables import Value
-from training.trainer import Trainer
 
 GAMES: dict[str, Callable[[], Config]] = {
     "infogan": games.infogan,

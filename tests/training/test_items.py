@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from tests.support import small
-from tests.training.test_trainer import same
+from tests.training.loop.test_trainer import same
 from training import config as configuration
 from training import data
 from training.config import Config
 from training.errors import ConfigError
+from training.loop.trainer import Trainer
 from training.networks.catalogue import ItemGenerator
 from training.tables import Value
-from training.trainer import Trainer
 
 ITEMS: Final = 24
 GENERATOR: Final[dict[str, Value]] = {

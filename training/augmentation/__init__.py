@@ -1,10 +1,8 @@
-"""What the discriminator is shown instead of the samples, where data is scarce; `KINDS` lists the ways.
+"""Augmentations of what the discriminator is shown, where data is scarce; `KINDS` lists the ways.
 
-An augmentation is a differentiable function of samples and of random numbers, applied to real and to generated samples
-alike whenever the discriminator judges, in the generator's step too: so the generator learns the data, and not its
-augmented copies. Images only. (`warps`, which tell a code head what to overlook, are made of the same parts.)
-
-Shapes: B batch, C H W channels, height and width.
+In: samples [B, C, H, W] and random numbers. Out: samples of the same shape, differentiable; real and generated samples
+are treated alike, in the generator's step too, so the generator learns the data and not its augmented copies.
+May import tables.
 """
 
 from typing import Final, assert_never

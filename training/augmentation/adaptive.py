@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from training.augmentation.numbers import Numbers
-from training.augmentation.resampling import resample, rotation, scaling
+from training.augmentation.warps import resample, rotation, scaling
 from training.tables import Range
 
 ADJUST_EVERY_STEPS = 4

@@ -1,7 +1,7 @@
-"""Slight warps: images turned, slanted, stretched and moved by so little that they show what they showed.
+"""Images seen through an affine map, differentiable twice, and the slight warps made with it.
 
-They are no augmentation of the game, whose discriminator sees the images as they are; they say what a category may not
-depend on (`training.objectives.infogan`).
+torch's own `grid_sample` has no second derivative, which gradient penalties need. Bilinear interpolation is linear in
+the image, so it is four gathers with fixed weights, and gathers can be derived as often as one likes.
 
 Shapes: B batch, C H W channels, height and width.
 """
@@ -14,8 +14,80 @@ import torch
 from torch import Tensor
 
 from training.augmentation.numbers import Numbers
-from training.augmentation.resampling import resample, rotation, scaling
 from training.tables import Range
+
+
+def resample(images: Tensor, maps: Tensor) -> Tensor:
+    """Draw each image as its map sees it; what lies outside is the image mirrored at its edge.
+
+    Args:
+        images: [B, C, H, W].
+        maps: [B, 2, 3] from a place (x, y, 1) of the result to the place of the image, in units of half the image's
+            side, the middle at 0.
+
+    Returns:
+        [B, C, H, W].
+    """
+    _, channels, height, width = images.shape
+    rows = _centres(height, images)
+    columns = _centres(width, images)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    places = torch.stack([x, y, torch.ones_like(x)]).flatten(1)  # [3, H W]
+    source = maps @ places  # [B, 2, H W]
+    left, right, share_x = _neighbours(source[:, 0], width)
+    upper, lower, share_y = _neighbours(source[:, 1], height)
+    flat = images.flatten(2)
+
+    def at(row: Tensor, column: Tensor) -> Tensor:
+        index = (row * width + column).unsqueeze(1).expand(-1, channels, -1)
+        return flat.gather(2, index)
+
+    share_x, share_y = share_x.unsqueeze(1), share_y.unsqueeze(1)
+    above = at(upper, left) * (1 - share_x) + at(upper, right) * share_x
+    below = at(lower, left) * (1 - share_x) + at(lower, right) * share_x
+    return (above * (1 - share_y) + below * share_y).reshape(images.shape)
+
+
+def rotation(angles: Tensor) -> Tensor:
+    """Turn about the middle.
+
+    Args:
+        angles: [B, 1], radians.
+
+    Returns:
+        [B, 2, 2].
+    """
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)], 1)
+
+
+def scaling(x: Tensor, y: Tensor) -> Tensor:
+    """Stretch about the middle.
+
+    Args:
+        x: [B, 1] factors across.
+        y: [B, 1] factors down.
+
+    Returns:
+        [B, 2, 2].
+    """
+    return torch.diag_embed(torch.cat([x, y], 1))
+
+
+def _centres(size: int, like: Tensor) -> Tensor:
+    """Where the pixels' centres lie, in units of half the side."""
+    return (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
+
+
+def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The two pixels around each place, and the share of the second."""
+    position = ((place + 1) * size - 1) / 2
+    period = 2 * size
+    mirrored = torch.remainder(position + 1 / 2, period)  # mirrored at the outer edges of the pixels
+    mirrored = torch.minimum(mirrored, period - mirrored) - 1 / 2
+    mirrored = mirrored.clamp(0, size - 1)
+    first = mirrored.floor()
+    return first.long(), (first + 1).clamp(max=size - 1).long(), mirrored - first
 
 
 @dataclass(frozen=True, kw_only=True)

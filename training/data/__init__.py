@@ -1,16 +1,21 @@
-"""Sources of data, one a file; `KINDS` is what a configuration may ask for."""
+"""Sources of data, one a file; `KINDS` is what a configuration may ask for.
+
+In: a table of the configuration. Out: `ImageData`, `VectorData` or `InteractionData`, in memory.
+May import tables, files and errors only.
+"""
 
 from typing import Final, assert_never
 
-from training.data import digits, folder, interactions, mixtures, mnist, planted, stacked_mnist
+from training.data import digits, mixtures, mnist, planted, rating_files, stacked_mnist
 from training.data.digits import DigitsConfig
-from training.data.folder import FolderConfig
 from training.data.image_data import Dataset, ImageData
+from training.data.image_folder import folder
+from training.data.image_folder.folder import FolderConfig
 from training.data.interaction_data import InteractionData
-from training.data.interactions import InteractionsConfig
 from training.data.mixtures import GaussianMixtureConfig, GridConfig, MixtureConfig, RingConfig
 from training.data.mnist import MnistConfig
 from training.data.planted import PlantedConfig
+from training.data.rating_files import InteractionsConfig
 from training.data.stacked_mnist import StackedMnistConfig
 from training.data.vector_data import VectorData
 
@@ -80,7 +85,7 @@ def load(config: DataConfig) -> Data:  # noqa: PLR0911 - one return a kind
         case RingConfig() | GridConfig() | GaussianMixtureConfig():
             return mixtures.load(config)
         case InteractionsConfig():
-            return interactions.load(config)
+            return rating_files.load(config)
         case PlantedConfig():
             return planted.load(config)
         case _:

@@ -10,6 +10,7 @@ References:
 
 import gzip
 import hashlib
+import math
 import os
 import urllib.error
 import urllib.request
@@ -21,10 +22,40 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from training.data import idx
 from training.data.image_data import Bytes, ImageData, Labels
 from training.errors import DataError
 from training.files import write_atomically
+
+UNSIGNED_BYTE = 8
+MAGIC_SIZE = 4
+AXIS_SIZE = 4
+
+
+def parse_idx(content: bytes, name: str) -> Bytes:
+    """Read an IDX file of unsigned bytes.
+
+    Args:
+        content: the whole file, decompressed.
+        name: of the file, for messages.
+
+    Returns:
+        A read-only array over `content`.
+
+    Raises:
+        DataError: if it is no such file, or its header does not account for its size.
+    """
+    if len(content) < MAGIC_SIZE or content[:3] != bytes([0, 0, UNSIGNED_BYTE]):
+        raise DataError(f"{name} is not an IDX file of unsigned bytes")
+    axes = content[3]
+    header_size = MAGIC_SIZE + AXIS_SIZE * axes
+    if len(content) < header_size:
+        raise DataError(f"{name} ends within its header")
+    shape = [int.from_bytes(content[at : at + AXIS_SIZE], "big") for at in range(MAGIC_SIZE, header_size, AXIS_SIZE)]
+    expected = header_size + math.prod(shape)
+    if len(content) != expected:
+        raise DataError(f"{name} has {len(content)} bytes where its header promises {expected}")
+    return np.frombuffer(content, dtype=np.uint8, offset=header_size).reshape(shape)
+
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -159,8 +190,8 @@ def _check(content: bytes, name: str, source: str) -> None:
 
 
 def _images(content: bytes, name: str) -> Bytes:
-    return idx.parse(content, name)[:, np.newaxis]
+    return parse_idx(content, name)[:, np.newaxis]
 
 
 def _labels(content: bytes, name: str) -> Labels:
-    return idx.parse(content, name).astype(np.int64)
+    return parse_idx(content, name).astype(np.int64)

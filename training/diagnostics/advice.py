@@ -19,9 +19,9 @@ from typing import Final, Literal
 from training import config as configuration
 from training.config import Config
 from training.data import FolderConfig
-from training.data.interactions import InteractionsConfig
 from training.data.mixtures import MixtureConfig
 from training.data.planted import PlantedConfig
+from training.data.rating_files import InteractionsConfig
 from training.tables import Value
 
 Name = Literal[

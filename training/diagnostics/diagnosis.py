@@ -31,7 +31,7 @@ from typing import Final
 from training.diagnostics import symptoms
 from training.diagnostics.advice import against
 from training.diagnostics.alarm import readings_of
-from training.diagnostics.finding import Finding, Record
+from training.diagnostics.findings import Finding, Record
 
 NO_MATTER_OF_TIME: Final = frozenset({"diverged", "stalled", "constrained", "weak"})  # more steps would not mend these
 

@@ -12,10 +12,10 @@ from training.config import Config
 from training.data.image_data import Dataset
 from training.diagnostics import alarm
 from training.diagnostics.alarm import PREFIX, Alarm
-from training.diagnostics.history import Event, Row
-from training.diagnostics.probe import Probe, can_probe
-from training.networks.players import Players, Side
-from training.networks.port import Task
+from training.diagnostics.measures.probe import Probe, can_probe
+from training.networks.base import Task
+from training.state.history import Event, Row
+from training.state.players import Players, Side
 
 
 class Monitor:

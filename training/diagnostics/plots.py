@@ -9,9 +9,9 @@ from typing import Final
 
 from training.diagnostics.alarm import LEAST_DIVERSITY, LEAST_MODES, readings_of
 from training.diagnostics.charts import Chart, Mark, Reference, Series
-from training.diagnostics.divergence import equilibrium, target_of
-from training.diagnostics.finding import Record
-from training.diagnostics.spread import NEAR_QUANTILE
+from training.diagnostics.findings import Record
+from training.diagnostics.measures.divergence import equilibrium, target_of
+from training.diagnostics.measures.spread import NEAR_QUANTILE
 from training.diagnostics.symptoms import RESTLESS
 
 Points = list[tuple[float, float]]

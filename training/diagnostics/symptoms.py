@@ -18,8 +18,8 @@ from typing import Final
 from training.data.mixtures import MixtureConfig
 from training.diagnostics.advice import Name, against
 from training.diagnostics.alarm import LEAST_IN_MODES, signs
-from training.diagnostics.divergence import LOG_ODDS
-from training.diagnostics.finding import LAST_PART, Finding, Record
+from training.diagnostics.findings import LAST_PART, Finding, Record
+from training.diagnostics.measures.divergence import LOG_ODDS
 
 VARIETY: Final = ("diversity", "support", "support_high", "probe_samples")
 VANISHED: Final = 0.01  # of the non-saturating gradient: the minimax loss would need a hundred times as many steps

@@ -3,8 +3,9 @@
     generated, held-out ──▶ judge ──▶ features ──▶ distances, neighbourhoods ──▶ intervals
                                  └──▶ classes  ──▶ modes
 
-This room receives images as bytes, the way the service sends them, and never asks how they were made. Every figure
-comes with the same figure for real images in the generator's place: that is the floor that sampling noise sets.
+In: samples as bytes or numbers, and data sets. Out: figures, tables and pictures of samples; every figure comes with
+the same figure for real images in the generator's place, which is the floor that sampling noise sets.
+May import data, files and progress.
 """
 
 from training.evaluation.evaluate import Evaluation, evaluate, reference_rows

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.image_data import Bytes
+from training.data.stacked_mnist import CLASSES, DIGITS
+from training.evaluation.classifier import Classifier
+
 CONFIDENT = 0.9  # probability from which a sample counts as a clear specimen of its class
 
 
@@ -61,3 +65,41 @@ def _divergence(histogram: NDArray[np.int64], reference: NDArray[np.float64]) ->
     seen = histogram > 0
     shares = histogram[seen] / histogram.sum()
     return float((shares * np.log(shares / reference[seen])).sum())
+
+
+SAMPLES = 26_000  # of PacGAN's tables; the divergence depends on it
+
+
+@dataclass(frozen=True)
+class StackedModes:
+    """What a classifier of digits sees in stacked ones.
+
+    Attributes:
+        captured: classes of the thousand with at least one sample.
+        kl_to_uniform: KL(histogram || uniform), nats.
+    """
+
+    captured: int
+    kl_to_uniform: float
+
+
+def count_stacked(pixels: Bytes, judge: Classifier) -> StackedModes:
+    """Count stacked digits by class.
+
+    Args:
+        pixels: [N, 3, H, W].
+        judge: of single digits [N, 1, H, W].
+
+    Returns:
+        Classes captured, and how uneven they are.
+    """
+    classes = np.zeros(len(pixels), np.int64)
+    for channel in range(pixels.shape[1]):
+        _, probabilities = judge.judge(pixels[:, channel : channel + 1])
+        classes = classes * DIGITS + probabilities.argmax(axis=1)
+    histogram = np.bincount(classes, minlength=CLASSES)
+    shares = histogram[histogram > 0] / len(pixels)
+    return StackedModes(
+        captured=int((histogram > 0).sum()),
+        kl_to_uniform=float((shares * np.log(shares * CLASSES)).sum()),  # an empty class adds nothing: p log p -> 0
+    )

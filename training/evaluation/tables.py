@@ -10,9 +10,9 @@ from typing import Final
 from training.data.stacked_mnist import CLASSES
 from training.evaluation.evaluate import Evaluation, Figures
 from training.evaluation.mixtures import Coverage
+from training.evaluation.modes import StackedModes
 from training.evaluation.neighbourhoods import NEIGHBOURS
 from training.evaluation.ranking import METRICS
-from training.evaluation.stacked import StackedModes
 
 DISTANCE_DECIMALS: Final = 4  # in features of unit variance, a floor is a few hundredths
 SHARE_DECIMALS: Final = 4

@@ -1,31 +1,31 @@
-"""The rows of the results table, one a file.
+"""Published experiments: `EXPERIMENTS` lists what `reproduce` may be asked for, in the order of the results table.
 
-`EXPERIMENTS` is what `reproduce` may be asked for, in the table's order.
+In: a `Setting` (seed, folders). Out: metrics, stored in training/results and printed as a table.
+May import everything in training except the command line and verification.
 """
 
 from typing import Final
 
-from training.experiments import (
+from training.experiments.base import Experiment
+from training.experiments.studies import (
     bigan_mnist,
     conditional_mnist,
     fgan_mixture,
-    grid,
     infogan_mnist,
     irgan_linear,
     irgan_movielens,
     irgan_planted,
-    ring,
+    mixture_coverage,
     saturation,
     stacked_mnist,
     wgan_correlation,
 )
-from training.experiments.port import Experiment
 
 __all__ = ["EXPERIMENTS", "Experiment"]
 
 ROWS: Final[tuple[Experiment, ...]] = (
-    ring.EXPERIMENT,
-    grid.EXPERIMENT,
+    mixture_coverage.RING,
+    mixture_coverage.GRID,
     stacked_mnist.EXPERIMENT,
     conditional_mnist.EXPERIMENT,
     fgan_mixture.EXPERIMENT,

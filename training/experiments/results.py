@@ -10,15 +10,53 @@ row says everything that the table shows; what follows from the seeds is written
 
 import dataclasses
 import json
+import platform
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import onnx
+import onnxruntime
+import scipy
+import torch
+
 from training.errors import DataError
-from training.experiments.machine import Origin
-from training.experiments.port import Metrics, Target
+from training.experiments.base import Metrics, Target
+from training.export.provenance import commit
 from training.files import write_atomically
+
+LIBRARIES: Final = (torch, np, scipy, onnx, onnxruntime)
+CPU_DESCRIPTION: Final = Path("/proc/cpuinfo")  # of Linux; elsewhere the platform module knows the name
+
+Origin = dict[str, str | int | None]
+
+
+def origin() -> Origin:
+    """Describe this machine and this program.
+
+    Returns:
+        Plain values: processor, threads in use, accelerator, versions, commit (None outside a checkout).
+    """
+    return {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        **{library.__name__: library.__version__ for library in LIBRARIES},
+        "commit": commit(),
+    }
+
+
+def _processor() -> str:
+    if CPU_DESCRIPTION.is_file():
+        for line in CPU_DESCRIPTION.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
 
 PUBLISHED: Final = Path(__file__).parents[1] / "results"
 SEED_FILE: Final = "result.json"

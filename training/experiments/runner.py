@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from training.errors import CheckpointError, ConfigError
-from training.experiments.machine import origin
-from training.experiments.port import Experiment, Setting
-from training.experiments.results import Row, SeedResult, read_row, read_seed, write_row, write_seed
+from training.experiments.base import Experiment, Setting
+from training.experiments.results import Row, SeedResult, origin, read_row, read_seed, write_row, write_seed
 from training.tables import nearest
 
 Say = Callable[[str], None]

@@ -6,7 +6,7 @@ The README's table is this module's output and nothing else; a test holds the tw
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from training.experiments.port import Experiment, Target
+from training.experiments.base import Experiment, Target
 from training.experiments.results import Row
 
 BOUND_WORDS: Final = {"at_least": "≥", "at_most": "≤"}

@@ -7,13 +7,16 @@ each experiment's own.
 from dataclasses import replace
 from pathlib import Path
 
-from training import checkpoint, export, keys, run
 from training import config as configuration
-from training.checkpoint import Run
+from training import keys
 from training.config import Config
 from training.data import Data
-from training.experiments.port import Setting
-from training.packaging.pair import Pair, build
+from training.experiments.base import Setting
+from training.export import export
+from training.export.graphs.pair import Pair, build
+from training.loop import run
+from training.state import checkpoint
+from training.state.checkpoint import Run
 
 
 def trained(name: str, setting: Setting) -> Path:

@@ -1,6 +1,7 @@
-"""The players: networks of the sizes that a configuration asks for, free of training and of files.
+"""Networks of the sizes that a configuration asks for; `GENERATORS` and `DISCRIMINATORS` list the kinds.
 
-`GENERATORS` and `DISCRIMINATORS` are the kinds that `[generator]` and `[discriminator]` may ask for.
+In: a `Task` and the keys of a kind. Out: torch modules.
+May import codes, tables and errors; knows no objective, no optimizer and no files.
 """
 
 from typing import Final, assert_never
@@ -8,7 +9,7 @@ from typing import Final, assert_never
 from torch import nn
 
 from training.networks import dcgan, factorization, item_item, mlp
-from training.networks.port import Task
+from training.networks.base import Task
 
 GeneratorConfig = (
     dcgan.GeneratorConfig | mlp.GeneratorConfig | factorization.GeneratorConfig | item_item.GeneratorConfig

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from training.errors import ConfigError
-from training.networks.port import GeneratorKeys, Task
+from training.networks.base import GeneratorKeys, Task
 
 
 class ItemGenerator(nn.Module):

@@ -35,7 +35,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import register_parametrization
 
 from training.networks import weights
-from training.networks.port import DiscriminatorKeys, GeneratorKeys, Task, packed
+from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task, packed
 from training.networks.projection import Projecting
 from training.networks.weights import InitialWeights
 from training.tables import Range

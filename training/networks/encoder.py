@@ -20,8 +20,8 @@ from typing import Annotated, ClassVar, Final, Literal
 from torch import Tensor, nn
 
 from training.networks import weights
+from training.networks.base import Task
 from training.networks.dcgan import LEAKY_SLOPE, Size, Widths, automatic_widths, halvings
-from training.networks.port import Task
 from training.tables import Range
 
 BIGAN_WIDTH: Final = 1024  # of both hidden layers of the authors' permutation-invariant encoder

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from training.errors import ConfigError
+from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task
 from training.networks.catalogue import ItemGenerator, check_task
-from training.networks.port import DiscriminatorKeys, GeneratorKeys, Task
 from training.tables import Range
 
 INITIAL_BOUND = 0.05  # vectors start uniform within plus or minus this, as IRGAN's do; biases start at zero

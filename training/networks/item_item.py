@@ -25,8 +25,8 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor, nn
 
+from training.networks.base import GeneratorKeys, Task
 from training.networks.catalogue import ItemGenerator
-from training.networks.port import GeneratorKeys, Task
 from training.tables import Range
 
 

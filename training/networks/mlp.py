@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from training.networks.port import DiscriminatorKeys, GeneratorKeys, Task, packed
+from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task, packed
 from training.networks.projection import Projecting
 from training.tables import Range
 

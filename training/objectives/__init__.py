@@ -1,4 +1,8 @@
-"""The games that can be played, one idea a file; `KINDS` is what a configuration may ask for."""
+"""The losses of each game, one objective a file; `KINDS` is what a configuration may ask for.
+
+In: networks as functions, and a batch. Out: `LossTerms`.
+May import codes, schedule, tables and errors; pure, without files.
+"""
 
 from typing import Final
 

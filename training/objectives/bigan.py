@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from training.objectives.base import Batch, LossTerms, Networks
 from training.objectives.penalties import GradientPenalties, Judgement, critic_terms, squared_gradient
-from training.objectives.port import Batch, LossTerms, Networks
 
 Pair = tuple[Tensor, Tensor]  # a sample [B, ...] and a latent [B, Z]
 

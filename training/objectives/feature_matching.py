@@ -18,8 +18,8 @@ from typing import ClassVar
 import torch
 
 from training.errors import ConfigError
+from training.objectives.base import Batch, LossTerms, Networks
 from training.objectives.minimax import NonSaturating
-from training.objectives.port import Batch, LossTerms, Networks
 
 
 @dataclass(frozen=True, kw_only=True)

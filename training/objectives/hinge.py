@@ -18,8 +18,8 @@ from typing import ClassVar
 
 from torch.nn.functional import relu
 
+from training.objectives.base import Batch, LossTerms, Networks
 from training.objectives.penalties import GradientPenalties, critic_terms
-from training.objectives.port import Batch, LossTerms, Networks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,9 +41,9 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, softmax
 
 from training.codes import Codes
+from training.objectives.base import Batch, LossTerms, Networks
 from training.objectives.minimax import NonSaturating
 from training.objectives.penalties import Weight
-from training.objectives.port import Batch, LossTerms, Networks
 from training.schedule import Fraction
 from training.tables import Range
 

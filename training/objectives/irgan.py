@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from training.objectives.port import Batch, LossTerms, Networks
+from training.objectives.base import Batch, LossTerms, Networks
 from training.tables import Range
 
 

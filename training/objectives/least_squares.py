@@ -17,8 +17,8 @@ References:
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, NamedTuple
 
+from training.objectives.base import Batch, LossTerms, Networks
 from training.objectives.penalties import GradientPenalties, critic_terms
-from training.objectives.port import Batch, LossTerms, Networks
 
 
 class Coding(NamedTuple):

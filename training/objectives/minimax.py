@@ -19,8 +19,8 @@ from typing import Annotated, ClassVar
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from training.objectives.base import Batch, LossTerms, Networks
 from training.objectives.penalties import GradientPenalties, critic_terms
-from training.objectives.port import Batch, LossTerms, Networks
 from training.tables import Range
 
 

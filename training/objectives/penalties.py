@@ -19,7 +19,7 @@ from typing import Annotated, Self
 import torch
 from torch import Tensor
 
-from training.objectives.port import Batch, LossTerms, Networks
+from training.objectives.base import Batch, LossTerms, Networks
 from training.schedule import Fraction, cosine
 from training.tables import Range
 

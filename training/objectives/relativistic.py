@@ -20,8 +20,8 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import softplus
 
+from training.objectives.base import Batch, LossTerms, Networks
 from training.objectives.penalties import GradientPenalties, critic_terms
-from training.objectives.port import Batch, LossTerms, Networks
 
 
 @dataclass(frozen=True, kw_only=True)

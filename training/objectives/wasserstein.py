@@ -24,8 +24,8 @@ from typing import Annotated, ClassVar, Self
 import torch
 from torch import Tensor
 
+from training.objectives.base import Batch, LossTerms, Networks
 from training.objectives.penalties import GradientPenalties, Weight, critic_terms
-from training.objectives.port import Batch, LossTerms, Networks
 from training.tables import Range
 
 

@@ -1,20 +1,21 @@
-"""The theory re-derived in numbers: every identity that the objectives rest on, held against the objectives themselves.
+"""The theory re-derived in numbers and compared with the objectives.
 
     discriminators · generator_gradients · f_divergences · transport · optima · information
                     each yields findings ──▶ report, as a table or JSON
 
-Nothing is re-implemented that is to be verified: losses, penalties and bounds are those of `training.objectives`.
+In: nothing. Out: findings, a table and an exit code. Losses, penalties and bounds are those of `training.objectives`.
+May import objectives, networks, data.mixtures, codes, schedule and errors.
 """
 
 from typing import Final
 
 from training.verification import report
+from training.verification.base import Finding, Verification, VerificationError
 from training.verification.discriminators import verify_discriminators
 from training.verification.f_divergences import verify_f_divergences
 from training.verification.generator_gradients import verify_generator_gradients
 from training.verification.information import verify_information
 from training.verification.optima import verify_optima
-from training.verification.port import Finding, Verification, VerificationError
 from training.verification.transport import verify_transport
 
 __all__ = ["VERIFICATIONS", "Finding", "Verification", "VerificationError", "report", "verify"]

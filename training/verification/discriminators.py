@@ -16,7 +16,8 @@ import torch
 
 from training.data.mixtures import Mixture
 from training.objectives import Minimax
-from training.objectives.port import Batch, Networks
+from training.objectives.base import Batch, Networks
+from training.verification.base import Finding
 from training.verification.games import Critic, TableGame, identity, trained_critic
 from training.verification.laws import (
     FAR,
@@ -30,7 +31,6 @@ from training.verification.laws import (
     log_density,
     quantile_function,
 )
-from training.verification.port import Finding
 
 STEPS: Final = 600
 SAMPLES: Final = 20_000  # quantiles: a mean over them is an integral to about four digits

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from training.objectives import FGan
-from training.objectives.divergences import Divergence, Name
+from training.objectives.fgan import Divergence, Name
+from training.verification.base import Finding
 from training.verification.games import TableGame, table_of
-from training.verification.port import Finding
 
 POINTS: Final = np.linspace(-3, 3, 25)
 TABLE: Final = table_of(np.exp(-(POINTS**2) / 2), np.exp(-((POINTS - 0.5) ** 2) / (2 * 0.8**2)), total=10_000)

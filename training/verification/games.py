@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from training.data.mixtures import Mixture
+from training.networks.base import Task
 from training.networks.mlp import Discriminator, DiscriminatorConfig
-from training.networks.port import Task
-from training.objectives.port import Batch, Networks, Objective
+from training.objectives.base import Batch, Networks, Objective
 from training.schedule import cosine
 from training.verification.laws import Numbers, quantile_function
 

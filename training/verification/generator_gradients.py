@@ -20,7 +20,8 @@ from torch import Tensor
 
 from training.data.mixtures import Mixture
 from training.objectives import Minimax, NonSaturating
-from training.objectives.port import Batch, Networks
+from training.objectives.base import Batch, Networks
+from training.verification.base import Finding
 from training.verification.games import identity
 from training.verification.laws import (
     TWO_HILLS,
@@ -33,7 +34,6 @@ from training.verification.laws import (
     on_the_line,
     quantile_function,
 )
-from training.verification.port import Finding
 
 MEAN, LOG_DEVIATION = 0.4, 0.2  # of the generator's normal law: off the data's, and overlapping it
 DIFFERENCE: Final = 1e-4  # of a central difference: its error of order h^2 is far below the tolerance

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from training.codes import Codes
 from training.objectives.infogan import information_bounds
-from training.verification.port import Finding
+from training.verification.base import Finding
 
 CATEGORIES: Final = 10
 CODES: Final = Codes(categorical={"class": CATEGORIES}, continuous={})

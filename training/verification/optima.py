@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from training.objectives import Hinge, LeastSquares, Relativistic, WassersteinGradientPenalty
+from training.objectives.base import Batch, Networks
 from training.objectives.least_squares import CODINGS
-from training.objectives.port import Batch, Networks
+from training.verification.base import Finding
 from training.verification.games import TableGame, identity
-from training.verification.port import Finding
 
 TABLE: Final = TableGame(
     torch.tensor([2, 5, 3, 10], dtype=torch.float64), torch.tensor([6, 1, 5, 8], dtype=torch.float64)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from training.verification.port import Finding
+from training.verification.base import Finding
 
 SIGNS = {"equal": "=", "at_most": "≤", "at_least": "≥"}
 HEADER = ("", "identity", "source", "measured", "", "expected", "tolerance")

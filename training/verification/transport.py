@@ -20,10 +20,10 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from training.objectives import Wasserstein, WassersteinGradientPenalty
-from training.objectives.port import Batch, Networks, Objective
+from training.objectives.base import Batch, Networks, Objective
+from training.verification.base import Finding
 from training.verification.games import Critic, identity, trained_critic
 from training.verification.laws import FAR, TWO_HILLS, Numbers, even_shares, quantile_function
-from training.verification.port import Finding
 
 DRAWS: Final = 2_000
 FEW_DRAWS: Final = 40  # the programme has a constraint for each ordered pair

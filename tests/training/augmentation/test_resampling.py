@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.augmentation.resampling import resample
+from training.augmentation.warps import resample
 
 IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from training.data import idx
+from training.data import mnist
 from training.errors import DataError
 
 HEADER = bytes([0, 0, 8, 2]) + (2).to_bytes(4, "big") + (3).to_bytes(4, "big")
 
 
 def test_an_array_is_read_row_by_row() -> None:
-    assert np.array_equal(idx.parse(HEADER + bytes(range(6)), "file"), [[0, 1, 2], [3, 4, 5]])
+    assert np.array_equal(mnist.parse_idx(HEADER + bytes(range(6)), "file"), [[0, 1, 2], [3, 4, 5]])
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_an_array_is_read_row_by_row() -> None:
 )
 def test_a_file_whose_header_does_not_account_for_its_size_is_refused(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^file "):
-        idx.parse(content, "file")
+        mnist.parse_idx(content, "file")
 
 
 def test_another_type_of_values_is_refused() -> None:
     with pytest.raises(DataError, match="not an IDX file of unsigned bytes"):
-        idx.parse(bytes([0, 0, 13, 1]) + bytes(8), "file")
+        mnist.parse_idx(bytes([0, 0, 13, 1]) + bytes(8), "file")

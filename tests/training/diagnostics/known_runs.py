@@ -20,16 +20,16 @@ import numpy as np
 from PIL import Image
 
 from training import config as configuration
-from training import run
 from training.data import DigitsConfig, digits
 from training.data.image_data import FEWEST_HELD_OUT
-from training.diagnostics.examination import examine
-from training.diagnostics.finding import Record
-from training.diagnostics.history import Event
-from training.diagnostics.inspection import CriticView, Inspection
-from training.diagnostics.memorisation import Memorisation
-from training.diagnostics.two_sample import TwoSample
+from training.diagnostics.findings import Record
+from training.diagnostics.measures.inspection import CriticView, Inspection
+from training.diagnostics.measures.memorisation import Memorisation
+from training.diagnostics.measures.two_sample import TwoSample
+from training.diagnostics.report import examine
 from training.errors import TrainingError
+from training.loop import run
+from training.state.history import Event
 from training.tables import Value, to_toml
 
 KEPT: Final = Path(__file__).with_name("known_runs.json")

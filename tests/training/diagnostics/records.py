@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from tests.support import small
-from training.diagnostics.finding import Record
-from training.diagnostics.history import Event
-from training.diagnostics.inspection import CriticView, Inspection
-from training.diagnostics.memorisation import Memorisation
-from training.diagnostics.two_sample import TwoSample
+from training.diagnostics.findings import Record
+from training.diagnostics.measures.inspection import CriticView, Inspection
+from training.diagnostics.measures.memorisation import Memorisation
+from training.diagnostics.measures.two_sample import TwoSample
+from training.state.history import Event
 from training.tables import Value
 
 HEALTHY = {

@@ -7,9 +7,9 @@ import pytest
 
 from tests.training.diagnostics.records import NEW, SOUND, record
 from training.diagnostics.diagnosis import diagnose
-from training.diagnostics.finding import Record
-from training.diagnostics.history import Event
-from training.diagnostics.inspection import CriticView
+from training.diagnostics.findings import Record
+from training.diagnostics.measures.inspection import CriticView
+from training.state.history import Event
 
 OVERFLOW = Event(640, "divergence", "critic/total became nan at sample 400")
 COLLAPSE = Event(640, "collapse", "the generator has collapsed: 2 of 10 modes are drawn")

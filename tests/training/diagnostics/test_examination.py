@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from tests.support import small
-from training import run
-from training.diagnostics.examination import examine
+from training.diagnostics.report import examine
 from training.errors import CheckpointError
+from training.loop import run
 from training.tables import Value
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.training.diagnostics.known_runs import KNOWN, from_plain, kept, train
 from training.diagnostics.advice import Name
 from training.diagnostics.diagnosis import diagnose
-from training.diagnostics.examination import examine
+from training.diagnostics.report import examine
 
 RECORDS = kept()
 

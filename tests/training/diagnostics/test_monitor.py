@@ -5,7 +5,7 @@ import torch
 from tests.support import small
 from training.data import DigitsConfig, digits
 from training.diagnostics.monitor import Monitor
-from training.trainer import Trainer
+from training.loop.trainer import Trainer
 
 DIGITS = digits.load(DigitsConfig())
 CPU = torch.device("cpu")

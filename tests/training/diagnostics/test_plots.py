@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 from tests.training.diagnostics.records import record
-from training.diagnostics.history import Event
 from training.diagnostics.plots import charts_of, marks_of
+from training.state.history import Event
 
 
 def test_every_measurement_of_a_run_has_its_chart() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from tests.support import small
 from tests.training.diagnostics.records import record
-from training import run
 from training.cli import main
 from training.diagnostics.diagnosis import diagnose
 from training.diagnostics.report import page
+from training.loop import run
 
 
 def ignore(_line: str) -> None:

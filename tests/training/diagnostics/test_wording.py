@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 from training.diagnostics.advice import Advice
-from training.diagnostics.finding import Finding
-from training.diagnostics.wording import as_json, as_text
+from training.diagnostics.findings import Finding, as_json, as_text
 
 REPORT = Path("run/report.html")
 COLLAPSE = Finding("collapse", "It draws one point.", (Advice("", {}, "this"), Advice("", {}, "that")), "variety")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from training.data import InteractionsConfig, interactions
+from training.data import InteractionsConfig, rating_files
 from training.data.planted import PlantedConfig, load, tastes
 from training.evaluation.ranking import METRICS, popularity, rank
 from training.networks.item_item import regression
 
 needs_files = pytest.mark.skipif(
-    not all((interactions.folder() / name).exists() for name in interactions.SHA256),
-    reason=f"needs MovieLens-100k in IRGAN's split, in {interactions.folder()}",
+    not all((rating_files.folder() / name).exists() for name in rating_files.SHA256),
+    reason=f"needs MovieLens-100k in IRGAN's split, in {rating_files.folder()}",
 )
 NOTHING = np.zeros((1, 6), dtype=np.bool_)
 
@@ -82,7 +82,7 @@ def test_on_planted_data_the_truth_beats_the_regression_and_that_beats_popularit
 def test_baselines_on_movielens_have_the_figures_of_an_independent_scorer(
     row: str, published: tuple[float, ...]
 ) -> None:
-    data = interactions.load(InteractionsConfig())
+    data = rating_files.load(InteractionsConfig())
     known, wanted = data.relevance(data.pairs), data.relevance(data.test)
     scores = popularity(known) if row == "popularity" else known @ regression(torch.from_numpy(known), 200.0).numpy()
     found = rank(scores, known, wanted)

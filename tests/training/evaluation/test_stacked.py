@@ -9,7 +9,7 @@ from training.data import digits
 from training.data.digits import DigitsConfig
 from training.evaluation import classifier
 from training.evaluation.classifier import Classifier, Recipe
-from training.evaluation.stacked import count_stacked
+from training.evaluation.modes import count_stacked
 
 DIGITS = digits.load(DigitsConfig())
 

@@ -1,6 +1,6 @@
 """An experiment of no time: a coin whose seed decides how often it shows heads."""
 
-from training.experiments.port import Experiment, Metrics, Setting, Target
+from training.experiments.base import Experiment, Metrics, Setting, Target
 
 
 def unheard(_line: str) -> None:

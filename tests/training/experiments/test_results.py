@@ -9,7 +9,7 @@ import pytest
 from tests.training.experiments.coins import COIN, unheard
 from training.errors import DataError
 from training.experiments import EXPERIMENTS
-from training.experiments.port import Target
+from training.experiments.base import Target
 from training.experiments.results import SEED_FILE, Row, published, read_row, read_seed, write_row
 from training.experiments.runner import reproduce
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support import small
 from tests.training.experiments.coins import COIN, unheard
 from training.errors import CheckpointError, ConfigError, DataError
-from training.experiments.port import Experiment, Metrics, Setting
+from training.experiments.base import Experiment, Metrics, Setting
 from training.experiments.runner import find, reproduce
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from training import networks
-from training.batches import LATENTS, latents
 from training.errors import ConfigError
 from training.networks import factorization, item_item
+from training.networks.base import Task
 from training.networks.catalogue import ItemGenerator
-from training.networks.port import Task
+from training.state.batches import LATENTS, latents
 
 USERS, ITEMS = 5, 7
 TASK = Task(sample_shape=(), items=ITEMS, classes=USERS)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from training.networks.base import Task, parameter_count
 from training.networks.dcgan import (
     Discriminator,
     DiscriminatorConfig,
@@ -20,7 +21,6 @@ from training.networks.dcgan import (
     automatic_widths,
     halvings,
 )
-from training.networks.port import Task, parameter_count
 
 SHAPES = [(1, 28, 28), (3, 13, 9), (2, 4, 7)]
 

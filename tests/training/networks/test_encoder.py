@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from training.networks.base import Task
 from training.networks.encoder import ConvolutionalConfig, Encoder, EncoderConfig, PerceptronConfig
-from training.networks.port import Task
 
 SHAPES = [(1, 8, 8), (3, 28, 28), (1, 5, 9)]
 

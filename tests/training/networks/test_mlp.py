@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from training import networks
+from training.export.graphs import onnx_export
+from training.export.graphs.interface import Port
+from training.export.graphs.runtime import Graph
 from training.networks import mlp
+from training.networks.base import Task
 from training.networks.mlp import Activation, Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from training.networks.port import Task
-from training.packaging import graphs
-from training.packaging.interface import Port
-from training.packaging.runtime import Graph
 
 PAIR = Task((2,))
 ACTIVATIONS: tuple[Activation, ...] = ("relu", "leaky_relu", "tanh", "maxout")
@@ -122,8 +122,8 @@ def test_a_pair_exports_to_graphs_for_any_batch(activation: Activation) -> None:
     generator = Generator(GeneratorConfig(latent_size=3, widths=(8,), norm="batch"), PAIR).eval()
     discriminator = Discriminator(DiscriminatorConfig(widths=(8,), activation=activation, fourier_octaves=3), PAIR)
     latent, sample, logit = Port("latent", "FP32", (3,)), Port("sample", "FP32", (2,)), Port("logit", "FP32")
-    generating = Graph(graphs.write(generator, [latent], [sample]))
-    judging = Graph(graphs.write(discriminator.eval(), [sample], [logit]))
+    generating = Graph(onnx_export.write(generator, [latent], [sample]))
+    judging = Graph(onnx_export.write(discriminator.eval(), [sample], [logit]))
     for count in (1, 3):
         latents = torch.randn(count, 3)
         samples = generating.run({"latent": latents.numpy()})["sample"].astype(np.float32)

@@ -6,9 +6,9 @@ from torch import nn
 
 from training.codes import Codes
 from training.networks import dcgan, weights
+from training.networks.base import Task
 from training.networks.code_head import CodeHead, CodeHeadConfig
 from training.networks.dcgan import DiscriminatorConfig, GeneratorConfig, TransposedConv, UpsampledConv
-from training.networks.port import Task
 
 FEATURES = 512
 SLOPE = 0.2

@@ -19,7 +19,7 @@ from training.objectives import (
     Relativistic,
     Wasserstein,
 )
-from training.objectives.port import Batch, Networks
+from training.objectives.base import Batch, Networks
 
 OBJECTIVES: Final = (
     Minimax(),

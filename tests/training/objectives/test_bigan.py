@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.training.objectives.play import batch, generate
 from training.objectives import BiGan
-from training.objectives.port import Batch, Networks
+from training.objectives.base import Batch, Networks
 
 SAMPLE_WEIGHT = torch.tensor([0.7, -1.3], dtype=torch.float64)
 LATENT_WEIGHT = torch.tensor([-0.4, 2.0], dtype=torch.float64)

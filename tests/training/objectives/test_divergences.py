@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.objectives.divergences import LARGEST_ALPHA, Divergence, Name, divergence_named, tempered
+from training.objectives.fgan import LARGEST_ALPHA, Divergence, Name, divergence_named, tempered
 
 ROWS: dict[str, Divergence] = {name: divergence_named(name) for name in get_args(Name)} | {
     "weighted_jensen_shannon, pi 0.2": divergence_named("weighted_jensen_shannon", pi=0.2),

@@ -6,7 +6,7 @@ import torch
 from tests.training.objectives.play import batch, curved, generate, linear, players
 from training.errors import ConfigError
 from training.objectives import FeatureMatching, NonSaturating
-from training.objectives.port import Batch, Networks
+from training.objectives.base import Batch, Networks
 
 WEIGHT = torch.tensor([0.7, -1.3], dtype=torch.float64)
 

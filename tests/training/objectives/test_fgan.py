@@ -8,8 +8,8 @@ from torch import Tensor
 
 from tests.training.objectives.play import batch, curved, linear, players, tabular_game
 from training.objectives import FGan, Minimax, NonSaturating
-from training.objectives.divergences import Name
-from training.objectives.port import Batch
+from training.objectives.base import Batch
+from training.objectives.fgan import Name
 
 NAMES: tuple[Name, ...] = get_args(Name)
 WEIGHT = torch.tensor([0.7, -1.3], dtype=torch.float64)

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tests.training.objectives.play import batch, curved, players
-from training.batches import codes as draw
 from training.codes import Codes
 from training.objectives import InfoGan, NonSaturating
+from training.objectives.base import Batch, Networks
 from training.objectives.infogan import information_bounds
-from training.objectives.port import Batch, Networks
+from training.state.batches import codes as draw
 
 CODES = Codes(categorical={"digit": 10}, continuous={"slant": (-1.0, 1.0)})
 DRAWN = draw(0, 0, 0, 200, CODES).double()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from training.objectives import Irgan
+from training.objectives.base import Batch, Networks
 from training.objectives.irgan import importance, negative_log_likelihood
-from training.objectives.port import Batch, Networks
 
 SCORES = torch.tensor([0.7, -0.4, 1.2, 0.0], dtype=torch.float64)
 LOGITS = torch.tensor([-1.0, 2.0, 0.3, 0.8], dtype=torch.float64)  # of relevance, an item each

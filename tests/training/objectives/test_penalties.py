@@ -5,8 +5,8 @@ import torch
 
 from tests.training.objectives.play import OBJECTIVES, batch, curved, linear, players
 from training.objectives import FGan, LeastSquares, Minimax, NonSaturating, ObjectiveConfig, Relativistic, Wasserstein
+from training.objectives.base import Batch, Networks
 from training.objectives.penalties import squared_gradient
-from training.objectives.port import Batch, Networks
 
 Penalised = Minimax | NonSaturating | Relativistic  # and every other objective over samples with a gradient
 WEIGHT = torch.tensor([0.7, -1.3], dtype=torch.float64)

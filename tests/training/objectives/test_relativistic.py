@@ -7,7 +7,7 @@ import torch
 
 from tests.training.objectives.play import batch, curved, linear, players
 from training.objectives import Relativistic
-from training.objectives.port import Batch, Networks
+from training.objectives.base import Batch, Networks
 
 WEIGHT = torch.tensor([0.7, -1.3], dtype=torch.float64)
 

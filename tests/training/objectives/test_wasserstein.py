@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.training.objectives.play import batch, curved, generate, linear, players
 from training.objectives import Wasserstein, WassersteinGradientPenalty
-from training.objectives.port import Batch, Networks
+from training.objectives.base import Batch, Networks
 from training.objectives.wasserstein import interpolates, slope_error
 
 WEIGHT = torch.tensor([0.6, -0.8], dtype=torch.float64)  # of norm 1

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.special import wrightomega
 
-from training.objectives.wright import log_wright_omega
+from training.objectives.fgan import log_wright_omega
 
 
 def test_it_is_the_logarithm_of_omega() -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from training.verification.port import Finding
+from training.verification.base import Finding
 from training.verification.report import failure, table, to_json
 
 HELD = Finding(identity="D is best", source="Goodfellow 2014", measured=0.5, expected=0.5, tolerance=1e-3)

@@ -6,7 +6,7 @@ import pytest
 
 from training.cli import main
 from training.objectives import Minimax
-from training.objectives.port import Batch, LossTerms, Networks
+from training.objectives.base import Batch, LossTerms, Networks
 
 
 @pytest.mark.slow

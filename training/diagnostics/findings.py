@@ -1,0 +1,116 @@
+"""A run's record, findings made from it, and their output as text and JSON.
+
+A finding rests on the last third of the measurements, so that a run which has recovered is judged by its end.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Final
+
+from training.config import Config
+from training.diagnostics.advice import Advice, Name
+from training.diagnostics.alarm import readings_of
+from training.diagnostics.measures.inspection import Inspection
+from training.state.history import Event, Row
+
+LAST_PART: Final = 3  # the last third of the measurements is what a run has come to
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run remembers.
+
+    Attributes:
+        config: of the run.
+        rows: of its log.
+        events: that happened.
+        samples_seen: training time of its newest checkpoint.
+        inspection: of the networks of that checkpoint; None where they could not be compared with the data.
+    """
+
+    config: Config
+    rows: Sequence[Row]
+    events: Sequence[Event]
+    samples_seen: int
+    inspection: Inspection | None
+
+    @property
+    def steps(self) -> int:
+        """Steps of the generator so far."""
+        return self.samples_seen // self.config.trainer.batch_size
+
+    def last(self, name: str) -> float | None:
+        """The mean of a reading over the last third of the measurements; None if it was never taken."""
+        values = self.readings(name)
+        return fmean(values[-max(1, len(values) // LAST_PART) :]) if values else None
+
+    def readings(self, name: str) -> list[float]:
+        """All values of a reading, in order."""
+        return [measured[name] for row in self.rows if name in (measured := readings_of(row))]
+
+    def logged(self, name: str) -> list[float]:
+        """All values of a mean of the log, such as `critic/r1`, in order."""
+        return [row[name] for row in self.rows if name in row]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about a run.
+
+    Attributes:
+        name: what it is.
+        words: what was seen and what it means.
+        advice: what to do about it, the likeliest first.
+        chart: the name of the chart in the report that shows it; empty if none does.
+    """
+
+    name: Name
+    words: str
+    advice: tuple[Advice, ...] = ()
+    chart: str = ""
+
+    @property
+    def tries(self) -> tuple[str, ...]:
+        """The advice in words, with the configuration's own keys."""
+        return tuple(map(str, self.advice))
+
+
+def as_text(report: Path, findings: Sequence[Finding]) -> str:
+    """Write findings for people.
+
+    Args:
+        report: the page that shows the charts.
+        findings: the diagnosis.
+
+    Returns:
+        Lines: each finding, what to try, and where to look.
+    """
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.name}: {finding.words}")
+        lines += [f"    try  {attempt}" for attempt in finding.tries]
+        if finding.chart:
+            lines.append(f"    see  {report}#{finding.chart}")
+    if not any(finding.chart for finding in findings):
+        lines.append(f"see {report}")
+    return "\n".join(lines)
+
+
+def as_json(report: Path, findings: Sequence[Finding]) -> str:
+    """Write findings for programs.
+
+    Args:
+        report: the page that shows the charts.
+        findings: the diagnosis.
+
+    Returns:
+        An object with `report` and `findings`.
+    """
+    listed = [
+        {"name": finding.name, "words": finding.words, "tries": list(finding.tries), "chart": finding.chart}
+        for finding in findings
+    ]
+    return json.dumps({"report": str(report), "findings": listed}, indent=2)

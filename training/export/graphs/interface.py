@@ -1,0 +1,184 @@
+"""What the graphs of a package take and give: names, types and shapes, said once.
+
+The writer of graphs takes its examples from here, whoever draws inputs their shapes, and the manifest its tensors, so
+that the three cannot disagree. A tensor's name is its role in the package's format.
+
+Shapes: -1 batch, Z latent, D numbers of a vector, C H W channels, height and width of an image.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+
+from training.codes import Codes
+from training.config import Config
+from training.data import Data, InteractionData
+from training.data.pixels import HIGH, LOW
+from training.networks.base import Prior
+
+LATENT, LABEL, CODE, SAMPLE, PIXELS, LOGIT = "latent", "label", "code", "sample", "pixels", "logit"
+CONDITION: Final = "condition"
+CONDITION_NAME: Final = "user"  # what a condition's id is of
+TYPES: Final = {"FP32": torch.float32, "INT64": torch.int64, "UINT8": torch.uint8}
+DataType = Literal["FP32", "INT64", "UINT8"]
+IMAGE_AXES: Final = 3  # channels, height and width; a vector has one
+
+
+@dataclass(frozen=True)
+class Port:
+    """A tensor that goes into a graph or comes out of it.
+
+    Attributes:
+        name: which is also its role.
+        datatype: in the words of the Open Inference Protocol.
+        shape: of one row.
+    """
+
+    name: str
+    datatype: DataType
+    shape: tuple[int, ...] = ()
+
+    def example(self, rows: int) -> torch.Tensor:
+        """Zeros [rows, ...] of its type."""
+        return torch.zeros(rows, *self.shape, dtype=TYPES[self.datatype])
+
+    def entry(self) -> dict[str, object]:
+        """The manifest's words."""
+        return {"name": self.name, "datatype": self.datatype, "shape": [-1, *self.shape], "role": self.name}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """The tensors of a package.
+
+    Attributes:
+        sample_shape: C, H, W of an image, D of a vector, nothing of an item.
+        items: how many items there are, where a sample is one's number; 0 elsewhere.
+        latent_size: Z.
+        prior: of the latents.
+        labels: names of the classes that both graphs are told; empty for an unconditional package.
+        conditions: how many ids there are, of which both graphs are told one; 0 for none.
+        codes: that the generator is given, and an encoder's graph reads back; None for none.
+        encodes_latents: whether an encoder's graph finds latents.
+    """
+
+    sample_shape: tuple[int, ...]
+    latent_size: int
+    items: int = 0
+    prior: Prior = "standard_normal"
+    labels: tuple[str, ...] = ()
+    conditions: int = 0
+    codes: Codes | None = None
+    encodes_latents: bool = False
+
+    @property
+    def kind(self) -> Literal["image", "vector", "item"]:
+        """What a sample is."""
+        if self.items:
+            return "item"
+        return "image" if len(self.sample_shape) == IMAGE_AXES else "vector"
+
+    def sample_entry(self) -> dict[str, object]:
+        """What a sample is, in the manifest's words."""
+        if self.kind == "item":
+            return {"kind": "item", "count": self.items}
+        if self.kind == "vector":
+            return {"kind": "vector", "size": self.sample_shape[0]}
+        channels, height, width = self.sample_shape
+        return {
+            "kind": "image",
+            "layout": "NCHW",
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "range": [LOW, HIGH],
+        }
+
+    @property
+    def generator_inputs(self) -> tuple[Port, ...]:
+        """In the order of the network's arguments."""
+        return (self._latent, *self._told, *self._code)
+
+    @property
+    def generator_outputs(self) -> tuple[Port, ...]:
+        """In the order of the package's format."""
+        if self.kind != "image":
+            return (self._sample,)
+        channels, height, width = self.sample_shape
+        return (self._sample, Port(PIXELS, "UINT8", (height, width, channels)))
+
+    @property
+    def discriminator_inputs(self) -> tuple[Port, ...]:
+        """In the order of the network's arguments."""
+        return (self._sample, *self._told)
+
+    @property
+    def discriminator_outputs(self) -> tuple[Port, ...]:
+        """One logit a sample."""
+        return (Port(LOGIT, "FP32"),)
+
+    @property
+    def encoder_inputs(self) -> tuple[Port, ...]:
+        """In the order of the network's arguments."""
+        return (self._sample,)
+
+    @property
+    def encoder_outputs(self) -> tuple[Port, ...]:
+        """What is read from a sample; nothing where there is no such graph."""
+        return (self._latent,) if self.encodes_latents else self._code
+
+    @property
+    def _latent(self) -> Port:
+        return Port(LATENT, "FP32", (self.latent_size,))
+
+    @property
+    def _code(self) -> tuple[Port, ...]:
+        return () if self.codes is None else (Port(CODE, "FP32", (self.codes.size,)),)
+
+    @property
+    def _sample(self) -> Port:
+        return Port(SAMPLE, "INT64" if self.kind == "item" else "FP32", self.sample_shape)
+
+    @property
+    def _told(self) -> tuple[Port, ...]:
+        return (Port(self.told, "INT64"),) if self.told else ()
+
+    @property
+    def told(self) -> str:
+        """The tensor of what both graphs are told of a sample, a class or an id; empty where they are told nothing."""
+        return CONDITION if self.conditions else LABEL if self.labels else ""
+
+    @property
+    def told_count(self) -> int:
+        """How many classes or ids there are."""
+        return self.conditions or len(self.labels)
+
+
+def interface(config: Config, data: Data) -> Interface:
+    """The tensors of a run's package.
+
+    Args:
+        config: of the run.
+        data: that it was trained on.
+
+    Returns:
+        The interface.
+    """
+    generator = config.generator
+    if isinstance(data, InteractionData):
+        return Interface(
+            sample_shape=data.sample_shape,
+            items=data.items,
+            latent_size=generator.latent_size,
+            prior=generator.prior,
+            conditions=data.users,
+        )
+    return Interface(
+        sample_shape=data.sample_shape,
+        latent_size=generator.latent_size,
+        prior=generator.prior,
+        labels=(data.label_names or ()) if generator.conditional else (),
+        codes=config.codes,
+        encodes_latents=config.encoder is not None,
+    )

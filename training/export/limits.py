@@ -1,0 +1,116 @@
+"""What a package can hold: asked before a run begins, so that none is trained for nothing, and again before its export.
+
+The numbers are the format's, `models/manifest.schema.json`, and a test holds them to it.
+"""
+
+import math
+from typing import Final
+
+from training.config import Config
+from training.data import Data, FolderConfig
+from training.data.image_data import FEWEST_HELD_OUT
+from training.errors import ExportError
+from training.export.graphs.interface import Interface, interface
+
+MARGIN = 1.15  # of a suggested share over what would just do: which images are held out is up to their names
+SHARE_STEP = 0.05  # to which a suggested share is rounded up
+LARGEST_SHARE = 0.5  # that is suggested: holding out more than is trained on would be odd
+IMAGE_CHANNELS: Final = (1, 3)
+LARGEST_SIDE = 8_192  # pixels
+LARGEST_VECTOR = 1_048_576
+LARGEST_COUNT = 2**31 - 1  # of items, and of ids
+LARGEST_LATENT = 65_536
+MOST_LABELS = 65_536
+LONGEST_LABEL = 100  # characters
+MOST_CODES = 64  # of each kind
+MOST_CATEGORIES = 65_536
+LONGEST_LICENSE = 200  # characters
+
+
+def check(config: Config, data: Data) -> None:
+    """Refuse a run whose networks or data no package could hold.
+
+    Args:
+        config: of the run.
+        data: to train it on.
+
+    Raises:
+        ExportError: with everything that is in the way.
+    """
+    problems = [*_too_few(config, data), *_misfits(interface(config, data))]
+    if problems:
+        raise ExportError(f"no package could hold this run: {'; '.join(problems)}")
+
+
+def check_license(text: str | None) -> None:
+    """Refuse a license that the format has no room for.
+
+    Args:
+        text: of the license; None says nothing.
+
+    Raises:
+        ExportError: if it is too long.
+    """
+    if text is not None and len(text) > LONGEST_LICENSE:
+        raise ExportError(f"the license has {len(text)} characters; a package has room for {LONGEST_LICENSE}")
+
+
+def _too_few(config: Config, data: Data) -> list[str]:
+    held_out, samples = len(data.held_out), len(data.held_out) + len(data.train)
+    if held_out >= FEWEST_HELD_OUT:
+        return []
+    problem = f"{data.name} holds out {held_out} of {samples} samples, and to calibrate takes {FEWEST_HELD_OUT} or more"
+    if isinstance(config.data, FolderConfig):
+        share = math.ceil(MARGIN * FEWEST_HELD_OUT / samples / SHARE_STEP) * SHARE_STEP
+        share = max(share, config.data.held_out_fraction + SHARE_STEP)  # the last one has not been enough
+        problem += (
+            f" (set [data] held_out_fraction = {share:.2f}, or put more images into the folders held out)"
+            if share <= LARGEST_SHARE
+            else f" ({math.ceil(MARGIN * FEWEST_HELD_OUT / LARGEST_SHARE)} images would do)"
+        )
+    return [problem]
+
+
+def _misfits(face: Interface) -> list[str]:
+    """What of the tensors does not fit the format."""
+    problems = []
+    if face.kind == "image":
+        channels, height, width = face.sample_shape
+        if channels not in IMAGE_CHANNELS:
+            problems.append(f"its images have {channels} channels, and a package's are grey (1) or colour (3)")
+        if max(height, width) > LARGEST_SIDE:
+            problems.append(f"its images are {width}x{height}, and a package's have {LARGEST_SIDE:,} pixels a side")
+    elif face.kind == "vector" and face.sample_shape[0] > LARGEST_VECTOR:
+        problems.append(f"its vectors have {face.sample_shape[0]:,} numbers, and a package's {LARGEST_VECTOR:,}")
+    elif max(face.items, face.conditions) > LARGEST_COUNT:
+        problems.append(f"it has more than {LARGEST_COUNT:,} items or users")
+    if face.latent_size > LARGEST_LATENT:
+        problems.append(
+            f"[generator] latent_size is {face.latent_size:,}, and a package's is {LARGEST_LATENT:,} at most"
+        )
+    return problems + _unfit_labels(face.labels) + _unfit_codes(face)
+
+
+def _unfit_labels(names: tuple[str, ...]) -> list[str]:
+    problems = []
+    long = [name for name in names if len(name) > LONGEST_LABEL]
+    if long:
+        problems.append(
+            f"{len(long)} of its classes have names of more than {LONGEST_LABEL} characters, such as {long[0]}"
+        )
+    if "" in names or len(set(names)) < len(names):
+        problems.append("its classes do not all have names of their own")
+    if len(names) > MOST_LABELS:
+        problems.append(f"it has {len(names):,} classes, and a package {MOST_LABELS:,} at most")
+    return problems
+
+
+def _unfit_codes(face: Interface) -> list[str]:
+    if face.codes is None:
+        return []
+    problems = []
+    if max(len(face.codes.categorical), len(face.codes.continuous)) > MOST_CODES:
+        problems.append(f"it has more than {MOST_CODES} codes of a kind")
+    if max(face.codes.sizes, default=0) > MOST_CATEGORIES:
+        problems.append(f"one of its codes has more than {MOST_CATEGORIES:,} categories")
+    return problems

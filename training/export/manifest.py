@@ -1,0 +1,194 @@
+"""The writer's view of a package's manifest: everything that must be said, said once.
+
+The format is `models/manifest.schema.json`, which reader and writer share as data and not as code. This view is strict:
+it takes every fact once, derives from it whatever else the format repeats (tensors from the latent's size and the
+sample's shape, hashes from the files), and refuses to write what the schema does not allow. How a package is made, and
+where it goes, is the business of others.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import jsonschema
+
+from training.errors import ExportError
+from training.export.calibration import Calibration
+from training.export.golden import Tolerance
+from training.export.graphs.interface import CONDITION_NAME, Interface, Port
+from training.export.unknown_label import UnknownLabel
+
+FILE_NAME: Final = "manifest.json"
+GENERATOR, DISCRIMINATOR, ENCODER, GOLDEN, CARD, PREVIEW = (
+    "generator.onnx",
+    "discriminator.onnx",
+    "encoder.onnx",
+    "golden.npz",
+    "card.md",
+    "preview.png",
+)
+SCHEMA_VERSION: Final = 1
+# Beside the packages of a checkout; an installed copy has no such file and relies on the types below.
+SCHEMA_PATH: Final = Path(__file__).parents[2] / "models" / "manifest.schema.json"
+
+Entry = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorFacts:
+    """What is known of the discriminator.
+
+    Attributes:
+        opset: that its graph uses.
+        loss_family: of the objective.
+        batch_coupled: whether a score depends on its batch-mates.
+        calibration: from logits to log-odds.
+        real_quantiles: of held-out real samples' logits.
+        generated_quantiles: of generated samples' logits.
+        unknown_label: how logits are read where no class is named; None where they cannot be.
+    """
+
+    opset: int
+    loss_family: str
+    batch_coupled: bool
+    calibration: Calibration
+    real_quantiles: list[float]
+    generated_quantiles: list[float]
+    unknown_label: UnknownLabel | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a package says of itself.
+
+    Attributes:
+        name: of the package.
+        version: a positive integer.
+        created: a moment, with its time zone.
+        summary: one sentence for people.
+        license: of the weights; None says nothing.
+        files: content by bare name, `GENERATOR`, `DISCRIMINATOR` and `GOLDEN` among them.
+        interface: what the graphs take and give.
+        generator_opset: that the generator's graph uses.
+        encoder_opset: likewise; None without an encoder.
+        discriminator: what is known of the discriminator.
+        golden_count: rows of the golden file.
+        tolerances: of a replay, one a provider and precision.
+        provenance: where the package comes from.
+    """
+
+    name: str
+    version: int
+    created: datetime
+    summary: str
+    license: str | None
+    files: Mapping[str, bytes]
+    interface: Interface
+    generator_opset: int
+    encoder_opset: int | None = None
+    discriminator: DiscriminatorFacts
+    golden_count: int
+    tolerances: list[Tolerance]
+    provenance: Entry
+
+    def to_json(self) -> bytes:
+        """Write the manifest.
+
+        Returns:
+            UTF-8, indented, keys in the order of the format.
+
+        Raises:
+            ExportError: if the schema does not allow it; where the schema is at hand.
+        """
+        return written(self._entries())
+
+    def _entries(self) -> Entry:
+        face = self.interface
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "version": self.version,
+            "created": moment(self.created),
+            "summary": self.summary,
+            **({} if self.license is None else {"license": self.license}),
+            "files": {name: file_entry(content) for name, content in self.files.items()},
+            "latent": {"size": face.latent_size, "prior": face.prior},
+            **({"labels": {"names": list(face.labels)}} if face.labels else {}),
+            **({} if face.codes is None else {"codes": face.codes.entry()}),
+            **({"condition": {"name": CONDITION_NAME, "count": face.conditions}} if face.conditions else {}),
+            "sample": face.sample_entry(),
+            "generator": _graph(GENERATOR, self.generator_opset, face.generator_inputs, face.generator_outputs),
+            **({} if self.encoder_opset is None else {"encoder": self._encoder(self.encoder_opset)}),
+            "discriminator": self._discriminator(),
+            "golden": {
+                "file": GOLDEN,
+                "count": self.golden_count,
+                "tolerances": [tolerance.entry() for tolerance in self.tolerances],
+            },
+            "provenance": self.provenance,
+        }
+
+    def _encoder(self, opset: int) -> Entry:
+        return _graph(ENCODER, opset, self.interface.encoder_inputs, self.interface.encoder_outputs)
+
+    def _discriminator(self) -> Entry:
+        facts, face = self.discriminator, self.interface
+        return {
+            **_graph(DISCRIMINATOR, facts.opset, face.discriminator_inputs, face.discriminator_outputs),
+            "pack": 1,
+            "loss_family": facts.loss_family,
+            "batch_coupled": facts.batch_coupled,
+            "calibration": facts.calibration.entry(),
+            "reference_quantiles": {"real": facts.real_quantiles, "generated": facts.generated_quantiles},
+            **({} if facts.unknown_label is None else {"unknown_label": facts.unknown_label.entry()}),
+        }
+
+
+def written(entries: Entry) -> bytes:
+    """Write a manifest's keys.
+
+    Args:
+        entries: in the order of the format.
+
+    Returns:
+        UTF-8, indented.
+
+    Raises:
+        ExportError: if the schema does not allow them; where the schema is at hand.
+    """
+    _validate(entries)
+    return (json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def moment(created: datetime) -> str:
+    """A moment in the manifest's words."""
+    return created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def file_entry(content: bytes) -> Entry:
+    """What a manifest says of a file."""
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _graph(file: str, opset: int, inputs: Sequence[Port], outputs: Sequence[Port]) -> Entry:
+    return {
+        "file": file,
+        "opset": opset,
+        "inputs": [port.entry() for port in inputs],
+        "outputs": [port.entry() for port in outputs],
+    }
+
+
+def _validate(entries: Entry) -> None:
+    if not SCHEMA_PATH.is_file():
+        return
+    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    plain = json.loads(json.dumps(entries))  # tuples as the lists they become
+    error = jsonschema.exceptions.best_match(jsonschema.Draft7Validator(schema).iter_errors(plain))
+    if error is not None:
+        place = ".".join(str(part) for part in error.absolute_path) or "the manifest"
+        raise ExportError(f"the manifest would not be valid: {place}: {error.message}")

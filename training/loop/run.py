@@ -1,0 +1,348 @@
+"""A run from its first sample to its last: a folder, started once and resumed as often as needed.
+
+    RUN/config.toml · checkpoints/ · metrics.jsonl · events.jsonl · tensorboard/ · grids/ · report.html · lock
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from torch import Tensor
+
+from training import config as configuration
+from training import data
+from training.config import Config
+from training.data import Data, ImageData
+from training.diagnostics import report
+from training.diagnostics.monitor import Monitor
+from training.errors import CheckpointError, CollapseError, DivergenceError, Interrupted
+from training.export import limits
+from training.files import exclusive, write_atomically
+from training.loop.run_logger import RunLogger
+from training.loop.trainer import Trainer
+from training.networks.base import parameter_count
+from training.progress import progress
+from training.state import checkpoint, history
+from training.state.history import Event, Row
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass
+class StopRequest:
+    """Whether somebody asked for a stop; `signal_number` is None until then."""
+
+    signal_number: int | None = None
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Watch for a request to stop.
+
+    Yields:
+        The request, to be looked at between steps.
+    """
+    request = StopRequest()
+    former = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        request.signal_number = number
+        restore()
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, ask)
+    try:
+        yield request
+    finally:
+        restore()
+
+
+@dataclass(frozen=True)
+class Observers:
+    """What the main process has and the others do not.
+
+    Attributes:
+        recorder: writes down what is seen.
+        monitor: looks at the networks.
+    """
+
+    recorder: RunLogger
+    monitor: Monitor
+
+    def observe(self, trainer: Trainer, readings: dict[str, Tensor], means: Row, *, measuring: bool) -> Event | None:
+        """Show and write down one step, if there is something to write.
+
+        Args:
+            trainer: after the step.
+            readings: of the step.
+            means: a row of the log, or nothing.
+            measuring: whether to look at the networks, too.
+
+        Returns:
+            What happened, if anything did.
+        """
+        self.recorder.advance(trainer.samples_seen, readings)
+        row = means | (self.monitor.measure(trainer.players, trainer.ema) if measuring else {})
+        if not row:
+            return None
+        self.recorder.means(trainer.samples_seen, row)
+        event = self.monitor.watch({"samples": trainer.samples_seen, **row})
+        if event is not None:
+            self.recorder.event(event)
+        return event
+
+
+def fit(trainer: Trainer, run: Path, observers: Observers | None) -> None:
+    """Train to the end, recording and writing checkpoints as the configuration says.
+
+    Args:
+        trainer: at its start, or restored.
+        run: the run's folder.
+        observers: of the main process; None in the others.
+
+    Raises:
+        Interrupted: after SIGINT or SIGTERM and a checkpoint.
+        DivergenceError: if a loss is no longer a number and going back did not help; the checkpoints are kept.
+        CollapseError: if the generator collapsed and the run is to stop then; after a checkpoint.
+        CheckpointError: if a checkpoint cannot be written.
+    """
+    with stop_on_signal() as stop:
+        while not trainer.finished:
+            try:
+                _advance(trainer, run, observers, stop)
+            except DivergenceError as error:
+                _roll_back(trainer, run, observers, error)
+
+
+def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: StopRequest) -> None:
+    pace, watched = trainer.config.trainer, trainer.config.diagnostics
+    readings = trainer.step()
+    stopping = trainer.agreed(here=stop.signal_number is not None)  # one process alone would wait for the others
+    saving = stopping or trainer.passed(pace.checkpoint_every_samples)
+    logging = trainer.passed(pace.log_every_samples)
+    measuring = watched.every_samples > 0 and trainer.passed(watched.every_samples)
+    if saving or logging or measuring:
+        trainer.check_finite()
+    means = trainer.take_means() if logging else {}
+    event = None if observers is None else observers.observe(trainer, readings, means, measuring=measuring)
+    collapsed = measuring and watched.stop_on_collapse and _collapsed(trainer, event)
+    if observers is not None:
+        if trainer.passed(pace.grid_every_samples):
+            observers.recorder.grid(trainer.samples_seen, trainer.fixed_samples(), trainer.data.train)
+        if saving or collapsed:
+            observers.recorder.flush()
+            checkpoint.save(run, trainer.checkpoint())
+    if collapsed:
+        what = "the generator has collapsed" if event is None else event.text
+        raise CollapseError(
+            f"stopped at sample {trainer.samples_seen:,}: {what}; `python -m training diagnose {run}` says what to "
+            f"try, `python -m training resume {run}` goes on regardless"
+        )
+    if stopping:
+        raise Interrupted(
+            f"stopped at sample {trainer.samples_seen:,}; go on with `python -m training resume {run}`",
+            stop.signal_number or signal.SIGTERM,  # where another process was told
+        )
+
+
+def _collapsed(trainer: Trainer, event: Event | None) -> bool:
+    """Whether the main process has just seen a collapse."""
+    return trainer.agreed(here=event is not None and event.event == "collapse")
+
+
+def _roll_back(trainer: Trainer, run: Path, observers: Observers | None, error: DivergenceError) -> None:
+    """Go on from the newest checkpoint with lower learning rates, or give up."""
+    if len(trainer.rollbacks) >= trainer.config.diagnostics.rollback or checkpoint.latest(run) is None:
+        if observers is not None:
+            observers.recorder.event(Event(trainer.samples_seen, "divergence", error.reason))
+        raise error
+    trainer.roll_back(checkpoint.read(run)["state"], error.reason)
+    if observers is not None:
+        observers.recorder.rewind(trainer.samples_seen, trainer.rollbacks)
+        observers.monitor.replay(history.rows(run))
+        observers.recorder.flush()
+        checkpoint.save(run, trainer.checkpoint())
+
+
+LOCK_NAME: Final = "lock"
+WARM_UP_STEPS: Final = 3  # the first steps allocate memory and choose kernels
+TIMED_STEPS: Final = 10
+ENOUGH_S: Final = 10.0  # of either: a step of large networks takes so long that the first tell enough
+
+Say = Callable[[str], None]
+
+
+def start(config: Config, run: Path, say: Say) -> None:
+    """Train from nothing.
+
+    Args:
+        config: of the run.
+        run: the run's folder; made, and refused if a run with a checkpoint is in it.
+        say: is given what a person should read, line by line.
+
+    Raises:
+        TrainingError: as the data, the configuration and the training raise it.
+    """
+    if checkpoint.latest(run) is not None:
+        raise CheckpointError(
+            f"{run} holds a run already; go on with `python -m training resume {run}`, or choose another --out"
+        )
+    trainer = Trainer(config, _load(config))
+    if trainer.is_main_process:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"cannot make {run}: {error.strerror}") from error
+    _fit(trainer, run, say)
+
+
+def resume(run: Path, say: Say, data_path: str | None = None) -> None:
+    """Go on from the newest checkpoint, to the same end.
+
+    Args:
+        run: the run's folder.
+        say: is given what a person should read, line by line.
+        data_path: where the data lies now, if it has moved.
+
+    Raises:
+        TrainingError: as the checkpoint, the data and the training raise it.
+    """
+    saved = checkpoint.read(run)
+    config = configuration.load(run / checkpoint.CONFIG_NAME)
+    if data_path is not None:
+        config = configuration.with_data_path(config, data_path)
+    images = data.load(config.data)
+    if images.sha256 != saved["data_sha256"]:
+        raise CheckpointError(
+            f"{run} was trained on other data: its SHA-256 was {saved['data_sha256']} and is {images.sha256}"
+        )
+    trainer = Trainer(config, images)
+    trainer.restore(saved["state"])
+    _fit(trainer, run, say)
+
+
+def rehearse(config: Config, say: Say) -> None:
+    """Show what would be trained and how fast, from a few steps that are thrown away.
+
+    Args:
+        config: of the run.
+        say: is given what a person should read, line by line.
+
+    Raises:
+        TrainingError: as the data, the configuration and the training raise it.
+    """
+    trainer = Trainer(config, _load(config))
+    if trainer.is_main_process:
+        say(configuration.dumps(config))
+        _introduce(trainer, say)
+    _time_steps(trainer, WARM_UP_STEPS, "warming up")
+    step_s = _time_steps(trainer, TIMED_STEPS, "timing steps")
+    trainer.leave(together=True)
+    if not trainer.is_main_process:
+        return
+    rate = config.trainer.batch_size / step_s
+    say(
+        f"one step of {config.trainer.batch_size} samples costs {step_s * 1000:.0f} ms: {rate:,.0f} samples/s, "
+        f"{config.trainer.total_samples / rate / 60:,.1f} minutes for {config.trainer.total_samples:,} samples"
+    )
+
+
+def _time_steps(trainer: Trainer, most: int, what: str) -> float:
+    """Train for a moment: `most` steps, or as many as `ENOUGH_S` begin; returns the seconds of one."""
+    began_s = time.perf_counter()
+    steps = 0
+    for _ in progress(range(most), what, most):
+        trainer.step()
+        steps += 1
+        if trainer.agreed(here=time.perf_counter() - began_s > ENOUGH_S):  # of several processes none goes on alone
+            break
+    trainer.check_finite()  # waits for the device, too
+    return (time.perf_counter() - began_s) / steps
+
+
+def _fit(trainer: Trainer, run: Path, say: Say) -> None:
+    try:
+        _fit_and_tell(trainer, run, say)
+    except (CollapseError, DivergenceError, Interrupted):  # on which all processes agree
+        trainer.leave(together=True)  # none ends, and has its launcher end the others, before the checkpoint is written
+        raise
+    except BaseException:
+        trainer.leave(together=False)
+        raise
+    trainer.leave(together=True)
+
+
+def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> None:
+    if not trainer.is_main_process:
+        fit(trainer, run, None)
+        return
+    pace = trainer.config.trainer
+    with exclusive(run / LOCK_NAME) as holder:
+        if holder is not None:
+            raise CheckpointError(
+                f"another process, number {holder}, is training {run}; wait for it, end it, or choose another folder. "
+                "Processes that are to train one run together are started together: "
+                "`torchrun --nproc_per_node N -m training train …`"
+            )
+        _introduce(trainer, say)
+        try:
+            write_atomically(run / checkpoint.CONFIG_NAME, configuration.dumps(trainer.config).encode())
+            monitor = Monitor(trainer.config, trainer.data, trainer.task, trainer.device)
+            with RunLogger(
+                run,
+                total_samples=pace.total_samples,
+                samples_seen=trainer.samples_seen,
+                batch_size=pace.batch_size,
+                rollbacks=trainer.rollbacks,
+            ) as recorder:
+                monitor.replay(history.rows(run))
+                fit(trainer, run, Observers(recorder, monitor))
+        except OSError as error:
+            raise CheckpointError(f"cannot write into {run}: {error.strerror}; its checkpoints are complete") from error
+        except (CollapseError, DivergenceError):
+            _report(run, say)
+            raise
+    _report(run, say)
+    say(f"{run} is complete at {trainer.samples_seen:,} samples")
+
+
+def _report(run: Path, say: Say) -> None:
+    page, findings = report.write(run)
+    say(f"{page}: {', '.join(finding.name for finding in findings)}")
+
+
+def _load(config: Config) -> Data:
+    """The data of a run that begins; refused where no package could hold what it is to become."""
+    loaded = data.load(config.data)
+    limits.check(config, loaded)
+    return loaded
+
+
+def _introduce(trainer: Trainer, say: Say) -> None:
+    """Say what is trained on what, how the data was read, and what may be regretted."""
+    say(_summary(trainer))
+    for note in trainer.data.notes if isinstance(trainer.data, ImageData) else ():
+        say(f"  {note}")
+    for doubt in configuration.doubts(trainer.config):
+        say(f"warning: {doubt}")
+
+
+def _summary(trainer: Trainer) -> str:
+    data = trainer.data
+    shape = "x".join(map(str, data.sample_shape)) or "items"
+    return (
+        f"{data.name}: {len(data.train):,} samples ({shape}), {len(data.held_out):,} more held out; "
+        f"generator side {parameter_count(trainer.players.generator_side):,} parameters, "
+        f"critic side {parameter_count(trainer.players.critic_side):,}; "
+        f"{trainer.config.trainer.precision} on {trainer.device.type}"
+        + (f", {trainer.processes} processes" if trainer.processes > 1 else "")
+    )

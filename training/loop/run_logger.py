@@ -1,0 +1,197 @@
+"""What a person sees of a run while it goes: a progress bar, curves, rows of numbers and grids of samples.
+
+    RUN/metrics.jsonl            one row a log interval: means over it, and measurements; nothing depends on the clock
+    RUN/events.jsonl             what happened to the run, in words
+    RUN/tensorboard/             the same curves, and the speed
+    RUN/grids/000064000.png      the same latents through the averaged generator
+
+A resumed run's rows and events are those of an uninterrupted one: what was recorded after the checkpoint is dropped
+first. The recorder knows numbers, events and images by name; what they mean is not its business.
+"""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from training.evaluation.pictures import picture
+from training.files import write_atomically
+from training.progress import is_terminal, refresh_s
+from training.state.history import EVENTS_NAME, METRICS_NAME, Event, complete_lines, events
+
+SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
+
+FIRST_LOOK_S: Final = 5.0  # after so long people look how fast it goes
+
+
+class RunLogger:
+    """Writes down a run. Use as a context manager.
+
+    Args:
+        run: the run's folder.
+        total_samples: length of the run.
+        samples_seen: where the run begins or goes on.
+        batch_size: samples a step, to show what one costs.
+        rollbacks: so far, as the checkpoint knows them.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        *,
+        total_samples: int,
+        samples_seen: int,
+        batch_size: int,
+        rollbacks: Sequence[Event] = (),
+    ) -> None:
+        self._run = run
+        self._batch_size = batch_size
+        (run / "grids").mkdir(exist_ok=True)
+        self._last_means = (samples_seen, time.monotonic())
+        self._open(samples_seen, rollbacks)
+        self._refresh_s = refresh_s()
+        self._bar = tqdm(
+            total=total_samples,
+            initial=samples_seen,
+            unit="sample",
+            unit_scale=True,
+            dynamic_ncols=is_terminal(),
+            mininterval=self._refresh_s,
+            maxinterval=self._refresh_s,
+            miniters=1,
+        )
+        self._opened_s = time.monotonic()
+        self._has_shown_a_pace = False
+        self._last_refresh_s = -math.inf
+
+    def __enter__(self) -> Self:
+        """The recorder itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files; whatever was recorded stays."""
+        self._bar.close()
+        self._close()
+
+    def advance(self, samples_seen: int, readings: dict[str, Tensor]) -> None:
+        """Move the bar on.
+
+        Args:
+            samples_seen: training time.
+            readings: scalars of the step; read off the device only when the bar is redrawn.
+        """
+        now_s = time.monotonic()
+        if now_s - self._last_refresh_s >= self._refresh_s:
+            self._last_refresh_s = now_s
+            live = {
+                name.removesuffix("/total"): f"{float(value):.3f}"
+                for name, value in readings.items()
+                if name.endswith("/total")
+            }
+            rate = self._bar.format_dict["rate"]
+            cost = {"step": f"{1000 * self._batch_size / rate:.0f}ms"} if rate else {}
+            self._bar.set_postfix({**live, **cost}, refresh=False)
+        self._bar.update(samples_seen - self._bar.n)
+        if not self._has_shown_a_pace and now_s - self._opened_s > FIRST_LOOK_S:
+            self._has_shown_a_pace = True
+            self._bar.refresh()  # a log file would say for half a minute that nothing has been done
+
+    def means(self, samples_seen: int, means: dict[str, float]) -> None:
+        """Write one row of the log.
+
+        Args:
+            samples_seen: training time at the end of the interval.
+            means: by name.
+        """
+        self._rows.write(json.dumps({"samples": samples_seen, **means}) + "\n")
+        self._rows.flush()
+        for name, value in means.items():
+            self._board.add_scalar(name, value, samples_seen)
+        before, before_s = self._last_means
+        self._last_means = (samples_seen, time.monotonic())
+        self._board.add_scalar(
+            "samples_per_second", (samples_seen - before) / (time.monotonic() - before_s), samples_seen
+        )
+
+    def event(self, event: Event) -> None:
+        """Write down what happened, and show it.
+
+        Args:
+            event: what.
+        """
+        self._events.write(event.line())
+        self._events.flush()
+        self._show(event)
+
+    def rewind(self, samples_seen: int, rollbacks: Sequence[Event]) -> None:
+        """Forget what came after a checkpoint, as if the run had been resumed from it.
+
+        Args:
+            samples_seen: training time of the checkpoint.
+            rollbacks: so far, the one that is happening last.
+        """
+        self._close()
+        self._open(samples_seen, rollbacks)
+        self._last_means = (samples_seen, time.monotonic())
+        self._bar.n = samples_seen
+        self._bar.refresh()
+        self._show(rollbacks[-1])
+
+    def grid(self, samples_seen: int, samples: Tensor, real: NDArray[np.generic]) -> None:
+        """Write a picture of samples, if their kind can be drawn.
+
+        Args:
+            samples_seen: training time.
+            samples: [B, ...], images in [-1, 1].
+            real: [N, ...] of the data.
+        """
+        drawn = picture(samples, real)
+        if drawn is not None:
+            drawn.save(self._run / "grids" / f"{samples_seen:0{SAMPLES_DIGITS}d}.png")
+
+    def flush(self) -> None:
+        """Make sure that rows and events so far outlive a power failure, as the checkpoint that follows will."""
+        os.fsync(self._rows.fileno())
+        os.fsync(self._events.fileno())
+
+    def _open(self, samples_seen: int, rollbacks: Sequence[Event]) -> None:
+        _drop_rows_after(self._run / METRICS_NAME, samples_seen)
+        _drop_events_after(self._run, samples_seen, rollbacks)
+        self._rows = (self._run / METRICS_NAME).open("a", encoding="utf-8")
+        self._events = (self._run / EVENTS_NAME).open("a", encoding="utf-8")
+        self._board = SummaryWriter(self._run / "tensorboard", purge_step=samples_seen + 1)
+
+    def _show(self, event: Event) -> None:
+        self._board.add_text(event.event, event.text, event.samples)
+        tqdm.write(f"sample {event.samples:,}: {event.text}", file=sys.stderr)
+
+    def _close(self) -> None:
+        self._board.close()
+        self._rows.close()
+        self._events.close()
+
+
+def _drop_rows_after(path: Path, samples_seen: int) -> None:
+    if path.exists():
+        kept = [line for line in complete_lines(path) if json.loads(line)["samples"] <= samples_seen]
+        write_atomically(path, "".join(kept).encode())
+
+
+def _drop_events_after(run: Path, samples_seen: int, rollbacks: Sequence[Event]) -> None:
+    """Keep what the rows led to, and the rollbacks that the checkpoint knows, which are the ones that count."""
+    led_to = [event for event in events(run) if event.samples <= samples_seen and event.event != "rollback"]
+    kept = sorted([*led_to, *rollbacks], key=lambda event: event.samples)
+    write_atomically(run / EVENTS_NAME, "".join(event.line() for event in kept).encode())

@@ -1,0 +1,402 @@
+"""The one loop: critic steps, a generator step, the moving average, and what is due in between.
+
+    step   critic_steps x [real, latents -> critic loss -> Adam]   fresh latents -> generator loss -> Adam -> average
+
+A side's other players (an encoder, a code head) are trained and averaged with it. A run is a function of its
+configuration, its data and the number of samples seen, so a resumed run computes what an uninterrupted one does (bit
+for bit on a CPU with the same number of threads). Each process computes its part of the same global batch; Accelerate
+averages the gradients.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Final, cast
+
+import torch
+from torch import Tensor
+
+from training import augmentation
+from training import config as configuration
+from training.augmentation import Numbers, warped
+from training.config import Config
+from training.data.image_data import Dataset
+from training.errors import DivergenceError
+from training.evaluation.pictures import classes_shown, samples_wanted
+from training.loop.setup import (
+    build_accelerator,
+    build_optimizer,
+    global_generators,
+    part_of_batch,
+    restore_global_generators,
+    seed_global_generators,
+)
+from training.networks.batch_statistics import shared_statistics
+from training.objectives.base import Batch, LossTerms, Objective
+from training.schedule import cosine, ema_decay, lazy_correction
+from training.state import checkpoint, players
+from training.state.batches import (
+    AUGMENTATION,
+    CODES,
+    GRID,
+    GRID_CODES,
+    WARPS,
+    BatchStream,
+    codes,
+    latents,
+    random_stream,
+)
+from training.state.checkpoint import Checkpoint, TrainerState
+from training.state.history import Event
+from training.state.players import Players, Side
+
+DIVERGED_ADVICE: Final = "earlier checkpoints are kept; try lower learning rates, or higher gamma_r1 and gamma_r2"
+ROLLBACK_RATE_FACTOR: Final = 0.5  # of both learning rates: enough to leave what diverged, and seldom too much to learn
+
+Augment = Callable[[Tensor], Tensor]
+
+
+class Trainer:
+    """The state of a run and the step that advances it.
+
+    Args:
+        config: of the run.
+        data: to train on.
+
+    Raises:
+        ConfigError: if the precision does not exist on this machine, or the batch does not divide by the processes.
+    """
+
+    def __init__(self, config: Config, data: Dataset) -> None:
+        self.config = config
+        self.data = data
+        self.samples_seen = 0
+        self._accelerator = build_accelerator(config)
+        seed_global_generators(config.seed)
+        self.task = players.task(config, data)
+        self.players: Players = players.build(config, self.task)
+        players.start_from(self.players, data)
+        sides = self.players
+        # Measured on a CPU: its convolutions run 15 % faster so, the discriminator's no faster.
+        sides.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+        pace, lazy = config.trainer, lazy_correction(config.objective.penalty_every_steps)
+        # What `prepare` returns may wrap a side to keep processes in step; the sides themselves stay what they are.
+        (
+            self._parallel_generator_side,
+            self._parallel_critic_side,
+            self._generator_optimizer,
+            self._critic_optimizer,
+        ) = self._accelerator.prepare(
+            sides.generator_side,
+            sides.critic_side,
+            build_optimizer(sides.generator_side, pace.learning_rate_generator, pace.weight_decay_generator, pace),
+            build_optimizer(
+                sides.critic_side, pace.learning_rate_discriminator * lazy, pace.weight_decay_discriminator, pace, lazy
+            ),
+        )
+        self._lazy = lazy
+        self.ema: Side = copy.deepcopy(sides.generator_side).eval().requires_grad_(False)
+        self._part = part_of_batch(pace.batch_size, self._accelerator.process_index, self._accelerator.num_processes)
+        self._stream = BatchStream(
+            data,
+            self.device,
+            seed=config.seed,
+            batch_size=pace.batch_size,
+            generator=config.generator,
+            horizontal_flips=pace.horizontal_flips,
+            part=self._part,
+        )
+        self._augmentation = None if config.augmentation is None else augmentation.build(config.augmentation)
+        self._unlogged: dict[str, list[Tensor]] = {}
+        self.rollbacks: tuple[Event, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return cast("torch.device", self._accelerator.device)
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return bool(self._accelerator.is_main_process)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has reached its length."""
+        return self.samples_seen >= self.config.trainer.total_samples
+
+    def passed(self, every_samples: int) -> bool:
+        """Whether the last step reached or crossed a multiple of a distance.
+
+        Args:
+            every_samples: the distance.
+
+        Returns:
+            True once for each multiple (or for several that one step covers), and at the end of the run.
+        """
+        before = self.samples_seen - self.config.trainer.batch_size
+        return self.finished or self.samples_seen // every_samples > before // every_samples
+
+    @property
+    def processes(self) -> int:
+        """How many processes share each batch."""
+        return int(self._accelerator.num_processes)
+
+    def step(self) -> dict[str, Tensor]:
+        """Train the critic `critic_steps` times and the generator once.
+
+        Returns:
+            The readings of the last critic step and of the generator's, scalars on the device.
+        """
+        sides = self.players.generator_side, self.players.critic_side
+        with shared_statistics(*sides) if self.processes > 1 else nullcontext():
+            return self._step()
+
+    def _step(self) -> dict[str, Tensor]:
+        pace = self.config.trainer
+        iteration = self.samples_seen // pace.batch_size
+        progress = min(self.samples_seen / pace.total_samples, 1.0)
+        objective: Objective = self.config.objective.at(progress, iteration)
+        self._set_learning_rates(progress)
+
+        first_latents = iteration * (pace.critic_steps + 1)
+        for turn in range(pace.critic_steps):
+            batch = self._batch(iteration * pace.critic_steps + turn, first_latents + turn)
+            critic = self._critic_step(objective, batch, first_latents + turn)
+        fresh = first_latents + pace.critic_steps
+        batch = replace(batch, latents=self._stream.latents(fresh), codes=self._codes(fresh))
+        generator = self._generator_step(objective, batch, self._augment(fresh))
+
+        self.samples_seen += pace.batch_size
+        self._average()
+        readings = {**_named("critic", critic), **_named("generator", generator)}
+        for name, reading in readings.items():
+            self._unlogged.setdefault(name, []).append(reading)
+        return readings
+
+    def check_finite(self) -> None:
+        """Make sure that every reading since the last row of the log, and every weight, is a number in every process.
+
+        Raises:
+            DivergenceError: naming the first reading that is not, and when.
+        """
+        reason = self._divergence()
+        if self.agreed(here=reason is not None):
+            raise DivergenceError(reason or f"another process, at sample {self.samples_seen:,}", DIVERGED_ADVICE)
+
+    def take_means(self) -> dict[str, float]:
+        """Average the readings since the last call, over steps and processes, and forget them.
+
+        Returns:
+            Means by name, such as `critic/r1`.
+        """
+        means = {}
+        for name, readings in self._unlogged.items():
+            mean = torch.stack(readings).double().mean()
+            means[name] = float(cast("Tensor", self._accelerator.reduce(mean, "mean")))
+        self._unlogged.clear()
+        return means
+
+    def fixed_samples(self) -> Tensor:
+        """Generate from the same latents as ever.
+
+        Returns:
+            [B, ...] of the averaged generator, on the CPU, as many as a picture of them takes.
+        """
+        generator = self.config.generator
+        seed, count = self.config.seed, samples_wanted(self.task.sample_shape, self.task.classes)
+        fixed = [latents(seed, GRID, 0, count, generator.latent_size, generator.prior)]
+        if self.task.classes:
+            fixed.append(torch.from_numpy(classes_shown(self.task.sample_shape, self.task.classes)))
+        if self.config.codes is not None:
+            fixed.append(codes(seed, GRID_CODES, 0, count, self.config.codes))
+        with torch.no_grad():
+            samples: Tensor = self.ema[players.GENERATOR](*(values.to(self.device) for values in fixed))
+        return samples.cpu()
+
+    def checkpoint(self) -> Checkpoint:
+        """Take everything that the future of the run depends on.
+
+        Returns:
+            A checkpoint ready to be written.
+        """
+        scaler = self._accelerator.scaler
+        state = TrainerState(
+            samples_seen=self.samples_seen,
+            generator_side=self.players.generator_side.state_dict(),
+            critic_side=self.players.critic_side.state_dict(),
+            ema=self.ema.state_dict(),
+            generator_optimizer=self._generator_optimizer.state_dict(),
+            critic_optimizer=self._critic_optimizer.state_dict(),
+            scaler=scaler.state_dict() if scaler is not None else {},
+            unlogged={name: torch.stack(readings) for name, readings in self._unlogged.items()},
+            augmentation={} if self._augmentation is None else self._augmentation.state(),
+            rollbacks=[dataclasses.asdict(event) for event in self.rollbacks],
+            random=global_generators(),
+        )
+        return Checkpoint(
+            format=checkpoint.FORMAT,
+            config_sha256=configuration.sha256(self.config),
+            config=configuration.dumps(self.config),
+            data_sha256=self.data.sha256,
+            task=dataclasses.asdict(self.task),
+            state=state,
+        )
+
+    def restore(self, state: TrainerState) -> None:
+        """Go on from a checkpoint of the same configuration and data.
+
+        Args:
+            state: as `checkpoint` took it.
+        """
+        self.samples_seen = state["samples_seen"]
+        self.players.generator_side.load_state_dict(state["generator_side"])
+        self.players.critic_side.load_state_dict(state["critic_side"])
+        self.ema.load_state_dict(state["ema"])
+        self._generator_optimizer.load_state_dict(state["generator_optimizer"])
+        self._critic_optimizer.load_state_dict(state["critic_optimizer"])
+        if self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+        self._unlogged = {name: list(readings.to(self.device)) for name, readings in state["unlogged"].items()}
+        if self._augmentation is not None:
+            self._augmentation.restore(state["augmentation"])
+        self.rollbacks = tuple(Event(**event) for event in state["rollbacks"])
+        restore_global_generators(state["random"])
+
+    def roll_back(self, state: TrainerState, reason: str) -> None:
+        """Go on from a checkpoint after a divergence, with lower learning rates.
+
+        Args:
+            state: of the newest checkpoint.
+            reason: what diverged.
+        """
+        self.restore(state)
+        self._accelerator.wait_for_everyone()  # the main process is about to replace the file that all of them read
+        rates = ROLLBACK_RATE_FACTOR ** (len(self.rollbacks) + 1)
+        text = f"{reason}; back to sample {self.samples_seen:,} with {rates:g} times the learning rates"
+        self.rollbacks = (*self.rollbacks, Event(self.samples_seen, "rollback", text))
+
+    def leave(self, *, together: bool) -> None:
+        """End what ties the processes to each other; a process that ended without would be aborted by its threads.
+
+        Args:
+            together: whether to wait until every process is here, since all have done what they had to.
+        """
+        if self.processes > 1:
+            if together:
+                self._accelerator.wait_for_everyone()
+            torch.distributed.destroy_process_group()
+
+    def agreed(self, *, here: bool) -> bool:
+        """Whether something holds in any of the processes; each of them must ask.
+
+        Args:
+            here: whether it holds in this one.
+        """
+        if self.processes == 1:
+            return here  # at no cost: on a device, the reduction would wait for it
+        anywhere = self._accelerator.reduce(torch.tensor(float(here), device=self.device), "sum")
+        return bool(cast("Tensor", anywhere) > 0)
+
+    def _divergence(self) -> str | None:
+        """What is no number any more."""
+        stacked = {name: torch.stack(readings) for name, readings in self._unlogged.items()}
+        bad = {
+            name: int((~values.isfinite()).int().argmax())
+            for name, values in stacked.items()
+            if not values.isfinite().all()
+        }
+        if bad:
+            name = min(bad, key=lambda key: bad[key])
+            steps_ago = len(stacked[name]) - 1 - bad[name]
+            sample = self.samples_seen - steps_ago * self.config.trainer.batch_size
+            return f"{name} became {float(stacked[name][bad[name]])} at sample {sample:,}"
+        for name, network in (
+            ("generator", self.players.generator_side),
+            ("discriminator", self.players.critic_side),
+        ):
+            if not all(parameter.isfinite().all() for parameter in network.parameters()):
+                return f"a weight of the {name} is infinite at sample {self.samples_seen:,}"
+        return None
+
+    def _batch(self, real_draw: int, latents_draw: int) -> Batch:
+        real, real_labels = self._stream.real(real_draw)
+        told = real_labels if self.task.classes else None
+        return Batch(real, self._stream.latents(latents_draw), told, self._codes(latents_draw))
+
+    def _codes(self, draw: int) -> Tensor | None:
+        if self.config.codes is None:
+            return None
+        whole = codes(self.config.seed, CODES, draw, self.config.trainer.batch_size, self.config.codes)
+        return whole[self._part].to(self.device)
+
+    def _augment(self, draw: int) -> Augment | None:
+        """What the discriminator is shown in one step of an optimizer, which has a draw of its own."""
+        if self._augmentation is None:
+            return None
+        return partial(self._augmentation, numbers=self._numbers(AUGMENTATION, draw))
+
+    def _warp(self, draw: int) -> Augment | None:
+        """What categories are to overlook, in one step of the critic."""
+        if self.config.warps is None:
+            return None
+        return partial(warped, config=self.config.warps, numbers=self._numbers(WARPS, draw))
+
+    def _numbers(self, stream: int, draw: int) -> Numbers:
+        chance = random_stream(self.config.seed, stream, draw)
+        return Numbers(chance, self.config.trainer.batch_size, self._part, self.device)
+
+    def _critic_step(self, objective: Objective, batch: Batch, draw: int) -> LossTerms:
+        nets = players.seen_by_objectives(
+            self.players.generator_side, self._parallel_critic_side, self._augment(draw), self._warp(draw)
+        )
+        terms = objective.critic_loss(nets, batch)
+        self._descend(terms.total, self._critic_optimizer)
+        if objective.weight_bound is not None:
+            with torch.no_grad():
+                for weight in self.players.critic_side.parameters():
+                    weight.clamp_(-objective.weight_bound, objective.weight_bound)
+        if self._augmentation is not None:
+            sign = self._accelerator.reduce(terms.parts["real_sign"], "mean")
+            self._augmentation.observe(cast("Tensor", sign), self.config.trainer.batch_size)
+        return terms
+
+    def _generator_step(self, objective: Objective, batch: Batch, augment: Augment | None) -> LossTerms:
+        # Not the parallel critic: what keeps processes in step expects gradients from each use; here it gets none.
+        with players.frozen(self.players.critic_side):
+            nets = players.seen_by_objectives(self._parallel_generator_side, self.players.critic_side, augment)
+            terms = objective.generator_loss(nets, batch)
+            self._descend(terms.total, self._generator_optimizer)
+        return terms
+
+    def _descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        self._accelerator.backward(loss)
+        optimizer.step()
+
+    def _set_learning_rates(self, progress: float) -> None:
+        pace = self.config.trainer
+        left = cosine(1.0, pace.learning_rate_final_fraction, progress) * ROLLBACK_RATE_FACTOR ** len(self.rollbacks)
+        for optimizer, rate in (
+            (self._generator_optimizer, pace.learning_rate_generator),
+            (self._critic_optimizer, pace.learning_rate_discriminator * self._lazy),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * left
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the average towards the weights; buffers, such as batch statistics, are copied."""
+        pace = self.config.trainer
+        decay = ema_decay(pace.batch_size, pace.ema_half_life_samples, self.samples_seen)
+        for parameter, weight in zip(self.ema.parameters(), self.players.generator_side.parameters(), strict=True):
+            parameter.lerp_(weight, 1 - decay)
+        for copied, buffer in zip(self.ema.buffers(), self.players.generator_side.buffers(), strict=True):
+            copied.copy_(buffer)
+
+
+def _named(player: str, terms: LossTerms) -> dict[str, Tensor]:
+    return {f"{player}/total": terms.total.detach(), **{f"{player}/{name}": part for name, part in terms.parts.items()}}

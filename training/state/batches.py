@@ -1,0 +1,191 @@
+"""Where each step's batch comes from: real samples in shuffled order, their labels, and latents.
+
+A draw is a function of (seed, number of the draw) and of nothing that happened before: every stream of random numbers
+is a part of one counter-based generator (Philox), addressed directly. So the position in the data is a plain integer,
+resuming needs no replay, and several processes draw the same global batch and each keep their own part of it.
+
+Shapes: B batch, Z latent, ... one sample ([C, H, W] of an image).
+
+References:
+    Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (2011).
+"""
+
+from typing import Final, assert_never
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from training.codes import Codes
+from training.data.image_data import Dataset
+from training.data.pixels import to_floats
+from training.networks.base import GeneratorKeys, Prior
+
+# Streams of one seed; a new one goes to the end.
+ORDER, FLIPS, LATENTS, GRID, EXPORT, EXPORT_LABELS, AUGMENTATION, CODES, GRID_CODES, EXPORT_CODES = range(10)
+PROBE, WARPS = 10, 11
+DEVICE_SHARE: Final = 0.25  # of the free memory: at most this goes to the data, the rest is the networks'
+
+
+def random_stream(seed: int, stream: int, draw: int) -> np.random.Generator:
+    """The random numbers of one draw.
+
+    Args:
+        seed: of the run.
+        stream: what for.
+        draw: which one.
+
+    Returns:
+        A generator that shares no number with any other draw, stream or seed (for 2^66 words each).
+    """
+    return np.random.Generator(np.random.Philox(key=seed, counter=(draw << 64) + (stream << 128)))
+
+
+def latents(
+    seed: int, stream: int, draw: int, count: int, latent_size: int, prior: Prior = "standard_normal"
+) -> Tensor:
+    """Draw latents from a prior.
+
+    Args:
+        seed: of the run.
+        stream: what for.
+        draw: which one.
+        count: how many.
+        latent_size: Z.
+        prior: standard normal, uniform on (-1, 1), or standard Gumbel.
+
+    Returns:
+        [count, Z] float32, on the CPU.
+    """
+    numbers, shape = random_stream(seed, stream, draw), (count, latent_size)
+    match prior:
+        case "standard_normal":
+            values = numbers.standard_normal(shape, dtype=np.float32)
+        case "uniform":
+            values = 2 * numbers.random(shape, dtype=np.float32) - 1
+        case "gumbel":
+            # Minus the logarithm of an exponential number: three times as fast as NumPy's own, in single precision.
+            waits = numbers.standard_exponential(shape, dtype=np.float32)
+            values = -np.log(np.maximum(waits, np.finfo(np.float32).tiny))
+        case _:
+            assert_never(prior)
+    return torch.from_numpy(values)
+
+
+def labels(seed: int, stream: int, draw: int, count: int, classes: int) -> Tensor:
+    """Draw labels, every class as likely.
+
+    Args:
+        seed: of the run.
+        stream: what for.
+        draw: which one.
+        count: how many.
+        classes: K.
+
+    Returns:
+        [count] int64 below K, on the CPU.
+    """
+    return torch.from_numpy(random_stream(seed, stream, draw).integers(classes, size=count))
+
+
+def codes(seed: int, stream: int, draw: int, count: int, which: Codes) -> Tensor:
+    """Draw codes from their prior.
+
+    Every category is dealt equally often, but for a remainder, whose categories are random: each single code is
+    uniform, and no batch lacks one of them.
+
+    Args:
+        seed: of the run.
+        stream: what for.
+        draw: which one.
+        count: how many.
+        which: the codes, K of them by their width.
+
+    Returns:
+        [count, K] float32, on the CPU.
+    """
+    numbers = random_stream(seed, stream, draw)
+    parts = []
+    for size in which.sizes:
+        dealt = (np.arange(count) + numbers.integers(size)) % size
+        parts.append(one_hot(torch.from_numpy(numbers.permutation(dealt)), size).float())
+    for low, high in which.intervals:
+        parts.append(torch.from_numpy(numbers.uniform(low, high, (count, 1)).astype(np.float32)))
+    return torch.cat(parts, dim=1)
+
+
+class BatchStream:
+    """The batches of a run.
+
+    Args:
+        data: the samples; the whole training part goes to the device as bytes where there is room.
+        device: where batches are wanted.
+        seed: of the run.
+        batch_size: B, of all processes together.
+        generator: whose latents are drawn.
+        horizontal_flips: mirror each real image with probability 1/2.
+        part: which samples of each batch this process works on.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        device: torch.device,
+        *,
+        seed: int,
+        batch_size: int,
+        generator: GeneratorKeys,
+        horizontal_flips: bool = False,
+        part: slice = slice(None),
+    ) -> None:
+        fits = device.type != "cuda" or data.train.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+        self._samples = torch.from_numpy(data.train.copy()).to(device if fits else "cpu")
+        self._labels = None if data.train_labels is None else torch.from_numpy(data.train_labels.copy())
+        self._device = device
+        self._seed = seed
+        self._batch_size = batch_size
+        self._generator = generator
+        self._horizontal_flips = horizontal_flips
+        self._part = part
+        self._epoch_order = (-1, np.empty(0, np.int64))
+
+    def real(self, draw: int) -> tuple[Tensor, Tensor | None]:
+        """Real samples; each is drawn once an epoch, and a batch may end one epoch and begin the next.
+
+        Args:
+            draw: number of the batch, from 0.
+
+        Returns:
+            This process's part of the samples [B, ...], images in [-1, 1], and of their labels [B] or None.
+        """
+        positions = np.arange(draw * self._batch_size, (draw + 1) * self._batch_size)[self._part]
+        chosen = torch.from_numpy(np.array([self._row(int(position)) for position in positions]))
+        samples = self._samples[chosen.to(self._samples.device)].to(self._device)
+        if samples.dtype == torch.uint8:
+            samples = to_floats(samples)
+        if self._horizontal_flips:
+            mirrored = torch.from_numpy(random_stream(self._seed, FLIPS, draw).random(self._batch_size) < 1 / 2)
+            mirrored = mirrored[self._part].to(self._device)
+            samples = torch.where(mirrored[:, None, None, None], samples.flip(3), samples)
+        return samples, None if self._labels is None else self._labels[chosen].to(self._device)
+
+    def latents(self, draw: int) -> Tensor:
+        """Latents from the prior.
+
+        Args:
+            draw: number of the batch, from 0.
+
+        Returns:
+            This process's part of the latents [B, Z].
+        """
+        keys = self._generator
+        drawn = latents(self._seed, LATENTS, draw, self._batch_size, keys.latent_size, keys.prior)
+        return drawn[self._part].to(self._device)
+
+    def _row(self, position: int) -> int:
+        """Which sample is drawn at a position of the endless shuffled sequence."""
+        epoch, place = divmod(position, len(self._samples))
+        if self._epoch_order[0] != epoch:
+            self._epoch_order = (epoch, random_stream(self._seed, ORDER, epoch).permutation(len(self._samples)))
+        return int(self._epoch_order[1][place])

@@ -1,0 +1,234 @@
+"""Checkpoints: what a run needs to go on exactly, and what others need to read from it.
+
+    RUN/config.toml                 the configuration, every default filled in
+    RUN/checkpoints/000064000.pt    after so many samples; the two newest are kept
+
+A checkpoint holds tensors and plain values only, so reading one never runs code from it. It is written whole or not at
+all: a full disk or a killed process leaves the former ones as they were.
+"""
+
+import io
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypedDict, cast
+
+import torch
+from torch import Tensor, nn
+
+from training import config as configuration
+from training.config import Config
+from training.errors import CheckpointError
+from training.files import write_atomically
+from training.networks.base import Task
+from training.state import players
+from training.state.players import Players, Side
+
+FORMAT: Final = 3
+KEPT: Final = 2  # the newest, and the one before in case the newest turns out to be unreadable
+CONFIG_NAME: Final = "config.toml"
+FOLDER: Final = "checkpoints"
+SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
+
+
+class TrainerState(TypedDict):
+    """Everything that the future of a run depends on, as tensors and plain values.
+
+    Attributes:
+        samples_seen: training time; the position in the data and in every random stream follows from it.
+        generator_side: weights and buffers of the generator and of an encoder.
+        critic_side: weights and buffers of the discriminator and of a code head.
+        ema: weights and buffers of the averaged generator side.
+        generator_optimizer: its moments and steps.
+        critic_optimizer: likewise.
+        scaler: the loss scale of fp16; empty otherwise.
+        augmentation: its probability and what it is adjusted by; empty where it has no state.
+        unlogged: readings since the last row of the log, [steps] each, by name.
+        rollbacks: the events of those so far; each halves the learning rates.
+        random: states of Python's, NumPy's, torch's and CUDA's global generators, for layers and objectives using them.
+    """
+
+    samples_seen: int
+    generator_side: dict[str, Tensor]
+    critic_side: dict[str, Tensor]
+    ema: dict[str, Tensor]
+    generator_optimizer: dict[str, object]
+    critic_optimizer: dict[str, object]
+    scaler: dict[str, object]
+    augmentation: dict[str, float]
+    unlogged: dict[str, Tensor]
+    rollbacks: list[dict[str, Any]]
+    random: dict[str, object]
+
+
+class Checkpoint(TypedDict):
+    """A state and what it belongs to.
+
+    Attributes:
+        format: of this file.
+        config_sha256: of the run's configuration.
+        config: the configuration as TOML, to name a difference.
+        data_sha256: of the data's content.
+        task: what the networks were built to fit.
+        state: the trainer's.
+    """
+
+    format: int
+    config_sha256: str
+    config: str
+    data_sha256: str
+    task: dict[str, Any]
+    state: TrainerState
+
+
+@dataclass(frozen=True)
+class Run:
+    """Trained networks, on the CPU and in evaluation mode.
+
+    Attributes:
+        config: of the run.
+        config_sha256: its hash.
+        data_sha256: hash of the data it was trained on.
+        samples_seen: training time of the checkpoint.
+        task: what the networks fit.
+        players: with the weights of the last step.
+        ema: the generator's side with the moving average of its weights, the one to use.
+    """
+
+    config: Config
+    config_sha256: str
+    data_sha256: str
+    samples_seen: int
+    task: Task
+    players: Players
+    ema: Side
+
+    @property
+    def generator(self) -> nn.Module:
+        """The averaged generator."""
+        return self.ema[players.GENERATOR]
+
+    @property
+    def discriminator(self) -> nn.Module:
+        """The discriminator."""
+        return self.players.discriminator
+
+
+def save(run: Path, checkpoint: Checkpoint) -> Path:
+    """Add a checkpoint to a run and drop the oldest ones.
+
+    Args:
+        run: the run's folder.
+        checkpoint: what to keep.
+
+    Returns:
+        The new file.
+
+    Raises:
+        CheckpointError: if it cannot be written; the former checkpoints are untouched.
+    """
+    folder = run / FOLDER
+    path = folder / f"{checkpoint['state']['samples_seen']:0{SAMPLES_DIGITS}d}.pt"
+    content = io.BytesIO()  # through memory, because torch reports a full disk as a fault of its own
+    torch.save(checkpoint, content)
+    try:
+        folder.mkdir(exist_ok=True)
+        write_atomically(path, content.getvalue())
+    except OSError as error:
+        kept = _paths(run)
+        rest = f"; {kept[-1]} is complete" if kept else ""
+        raise CheckpointError(f"cannot write the checkpoint {path}: {os.strerror(error.errno or 0)}{rest}") from error
+    for old in _paths(run)[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def latest(run: Path) -> Path | None:
+    """Find the newest checkpoint of a run.
+
+    Args:
+        run: the run's folder.
+
+    Returns:
+        Its path, or None where there is none yet.
+    """
+    paths = _paths(run)
+    return paths[-1] if paths else None
+
+
+def read(run: Path) -> Checkpoint:
+    """Read the newest checkpoint of a run.
+
+    Args:
+        run: the run's folder.
+
+    Returns:
+        The checkpoint, on the CPU.
+
+    Raises:
+        CheckpointError: if there is none, it is damaged, or the run's configuration is no longer the one it was
+            written under.
+    """
+    path = latest(run)
+    if path is None:
+        raise CheckpointError(f"{run} has no checkpoint; a run starts with `python -m training train`")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        former = _paths(run)[:-1]
+        way_on = f"delete it to go on from {former[-1].name}" if former else "it is the only one"
+        raise CheckpointError(f"{path} is damaged; {way_on}") from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
+    _check_config(run, cast("Checkpoint", checkpoint))
+    return cast("Checkpoint", checkpoint)
+
+
+def load_run(run: Path) -> Run:
+    """Load the networks of a run's newest checkpoint.
+
+    Args:
+        run: the run's folder.
+
+    Returns:
+        The networks and where they come from.
+
+    Raises:
+        CheckpointError: as `read`.
+        ConfigError: if the run's configuration cannot be read.
+    """
+    checkpoint = read(run)
+    config = configuration.load(run / CONFIG_NAME)
+    state, task = checkpoint["state"], Task(**checkpoint["task"])
+    trained, averaged = players.build(config, task), players.build(config, task).generator_side
+    for side, weights in (
+        (trained.generator_side, state["generator_side"]),
+        (trained.critic_side, state["critic_side"]),
+        (averaged, state["ema"]),
+    ):
+        side.load_state_dict(weights)
+        side.eval().requires_grad_(False)
+    return Run(
+        config=config,
+        config_sha256=configuration.sha256(config),
+        data_sha256=checkpoint["data_sha256"],
+        samples_seen=state["samples_seen"],
+        task=task,
+        players=trained,
+        ema=averaged,
+    )
+
+
+def _paths(run: Path) -> list[Path]:
+    return sorted((run / FOLDER).glob("*.pt"))
+
+
+def _check_config(run: Path, checkpoint: Checkpoint) -> None:
+    path = run / CONFIG_NAME
+    config = configuration.load(path)
+    former = configuration.loads(checkpoint["config"])  # with today's defaults for keys that are younger than the run
+    difference = configuration.first_difference(config, former)
+    if difference is not None:
+        raise CheckpointError(f"{path}: {difference} when the run began; put it back, or train anew with another --out")

@@ -4,9 +4,9 @@
     critic     -F
     generator  F, that is -E_q f*(T); or, non-saturating, -E_q T
 
-v is the discriminator's raw output, the logit. A row of the table holds the convex f with its slope f' and its conjugate
-f*(t) = sup_u (u t - f(u)); and the output activation g, an increasing map from any logit v into the domain of f*, with
-f*(g(v)) written so that it neither overflows nor cancels. Sample x counts as real where T(x) > f'(1), the threshold.
+v is the discriminator's logit. A row of the table holds the convex f, its slope f', its conjugate f*(t) = sup_u (u t -
+f(u)), and the output activation g, an increasing map from any logit v into the domain of f*, with f*(g(v)) written so
+that it neither overflows nor cancels. Sample x counts as real where T(x) > f'(1), the threshold.
 
 Where T or f*(T) grows like exp|v|, v is tempered: beyond a limit it grows as a logarithm. That is still an increasing
 map onto the same T, so every bound stays a bound and the optimum does not move. Common errors: g must increase (the

@@ -12,11 +12,7 @@ from training.cli import main
 
 
 class _Lasting:
-    """A stream that what is written to is no reason to fail: `train … | head` trains to its end.
-
-    Args:
-        stream: of the process.
-    """
+    """A stream that what is written to is no reason to fail: `train … | head` trains to its end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -39,9 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: of the command line; None takes the process's own.
-
-    Returns:
-        The exit code.
     """
     parser = argparse.ArgumentParser(
         prog="python -m training",

@@ -89,7 +89,6 @@ class Header:
 
     Attributes:
         name: of the experiment, for people; a package is called so unless `export --name` says otherwise.
-        seed: of all randomness.
     """
 
     name: str
@@ -101,8 +100,6 @@ class Config:
     """Everything that decides what a run computes.
 
     Attributes:
-        name: of the experiment, for people.
-        seed: of all randomness.
         data: which images.
         generator: the generator's size.
         discriminator: the discriminator's size.
@@ -157,9 +154,6 @@ def load(path: Path) -> Config:
 def loads(text: str) -> Config:
     """Assemble a configuration from TOML.
 
-    Args:
-        text: of a configuration file.
-
     Returns:
         The configuration, defaults filled in.
 
@@ -208,9 +202,6 @@ def from_tables(tables: Mapping[str, object]) -> Config:
 def for_folder(path: str) -> Config:
     """Choose a configuration for a folder of images that nobody has written one for.
 
-    Args:
-        path: the folder.
-
     Returns:
         The shipped one for folders, with size, channels and the share held out by what the folder holds.
 
@@ -225,10 +216,6 @@ def for_folder(path: str) -> Config:
 def with_data_path(config: Config, path: str) -> Config:
     """Point a configuration at another place of its data.
 
-    Args:
-        config: any.
-        path: a folder.
-
     Returns:
         The same configuration, with the same hash.
 
@@ -242,9 +229,6 @@ def with_data_path(config: Config, path: str) -> Config:
 
 def doubts(config: Config) -> list[str]:
     """Say what a configuration may well regret, though it can be trained.
-
-    Args:
-        config: any.
 
     Returns:
         A sentence for each doubt.
@@ -267,9 +251,6 @@ def doubts(config: Config) -> list[str]:
 
 def to_tables(config: Config) -> dict[str, Table]:
     """Write a configuration as tables, every default filled in.
-
-    Args:
-        config: any.
 
     Returns:
         The tables by name; the keys outside any table under the empty name.
@@ -302,9 +283,6 @@ def dumps(config: Config) -> str:
 def sha256(config: Config) -> str:
     """Identify what the result of a run depends on.
 
-    Args:
-        config: any.
-
     Returns:
         Hexadecimal SHA-256 of the canonical JSON of all keys but the data's place.
     """
@@ -314,10 +292,6 @@ def sha256(config: Config) -> str:
 
 def first_difference(config: Config, other: Config) -> str | None:
     """Name a key in which two configurations differ.
-
-    Args:
-        config: one.
-        other: the other.
 
     Returns:
         Such as `[trainer] batch_size is 32 and was 64`, or None if both have the same hash.

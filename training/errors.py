@@ -45,7 +45,6 @@ class DivergenceError(TrainingError):
 
     Args:
         reason: what did, and when.
-        advice: what to do.
     """
 
     exit_code = DIVERGED_EXIT_CODE

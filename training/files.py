@@ -15,7 +15,6 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Args:
         path: the file; its folder exists.
-        content: all of it.
 
     Raises:
         OSError: as from the system; then the former file, if any, is untouched and nothing else is left behind.

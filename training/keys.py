@@ -85,9 +85,6 @@ def find(name_or_path: str) -> Path:
     Args:
         name_or_path: such as `my/run.toml` or `r3gan-mnist`.
 
-    Returns:
-        The file's path.
-
     Raises:
         ConfigError: if there is neither.
     """

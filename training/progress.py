@@ -31,10 +31,7 @@ def progress(steps: Iterable[T], what: str, total: int, unit: str = "step") -> I
     """Go through steps, and show how far it is once they take longer than a moment.
 
     Args:
-        steps: of the work.
         what: the work, in a word or two.
-        total: how many steps there are.
-        unit: what one of them is.
 
     Yields:
         The steps, unchanged.

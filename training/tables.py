@@ -59,7 +59,6 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """Suggest what may have been meant.
 
     Args:
-        word: what was written.
         choices: what would have been valid.
 
     Returns:
@@ -78,7 +77,6 @@ class Key:
 
     Attributes:
         hint: the type of its value.
-        required: whether it must be there.
     """
 
     hint: object
@@ -108,7 +106,6 @@ def check_keys(table: Mapping[str, object], keys: Mapping[str, Key], where: str)
 
     Args:
         table: keys and values as `tomllib` reads them.
-        keys: what they may be.
         where: the table's name for messages, such as `[trainer]`.
 
     Returns:
@@ -131,11 +128,6 @@ def known_kind(kind: object, kinds: Collection[str], where: str) -> str:
 
     Args:
         kind: as the table has it; None if it has none.
-        kinds: that there are.
-        where: the table's name for messages.
-
-    Returns:
-        The kind.
 
     Raises:
         ConfigError: for none, or an unknown one.
@@ -172,9 +164,6 @@ def bind(table: Mapping[str, object], part: type[P], where: str) -> P:
 def unbind(part: Part) -> Table:
     """Write a frozen dataclass as a table, defaults included.
 
-    Args:
-        part: what `bind` returned.
-
     Returns:
         Plain values under the field names; tuples as lists.
     """
@@ -183,9 +172,6 @@ def unbind(part: Part) -> Table:
 
 def to_toml(table: Table) -> str:
     """Write the `key = value` lines of one table.
-
-    Args:
-        table: plain values.
 
     Returns:
         TOML; JSON's spelling of strings, numbers, booleans and flat lists is also TOML's. A table of names is inline.

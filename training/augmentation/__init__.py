@@ -25,9 +25,6 @@ def build(config: AugmentationConfig) -> Augmentation:
 
     Args:
         config: the `[augmentation]` table.
-
-    Returns:
-        It, at the start of a run.
     """
     match config:
         case DiffAugmentConfig():

@@ -50,11 +50,7 @@ class AdaptiveConfig:
 
 
 class Adaptive:
-    """The augmentation and its probability.
-
-    Args:
-        config: its table.
-    """
+    """The augmentation and its probability."""
 
     def __init__(self, config: AdaptiveConfig) -> None:
         self._config = config
@@ -72,7 +68,6 @@ class Adaptive:
 
         Args:
             real_sign: mean sign of the logits of real samples, over all processes.
-            batch_size: samples of the step.
         """
         self._signs += float(real_sign)
         self._steps += 1
@@ -96,7 +91,6 @@ def geometry(probability: float, numbers: Numbers, size: torch.Size) -> Tensor:
 
     Args:
         probability: p.
-        numbers: of the step.
         size: H, W.
 
     Returns:
@@ -133,7 +127,6 @@ def colour(images: Tensor, probability: float, numbers: Numbers) -> Tensor:
     Args:
         images: [B, C, H, W].
         probability: p.
-        numbers: of the step.
 
     Returns:
         [B, C, H, W].

@@ -34,11 +34,7 @@ class DiffAugmentConfig:
 
 
 class DiffAugment:
-    """The augmentation; it has no state.
-
-    Args:
-        config: its table.
-    """
+    """The augmentation; it has no state."""
 
     def __init__(self, config: DiffAugmentConfig) -> None:
         self._steps = [{"color": color, "translation": translation, "cutout": cutout}[name] for name in config.policies]

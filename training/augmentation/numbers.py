@@ -14,10 +14,7 @@ class Numbers:
     """The numbers of one step, drawn one after the other.
 
     Args:
-        generator: of the step.
-        batch_size: B.
         part: which samples of the batch this process works on.
-        device: where they are wanted.
     """
 
     def __init__(self, generator: np.random.Generator, batch_size: int, part: slice, device: torch.device) -> None:

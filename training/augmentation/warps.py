@@ -112,7 +112,6 @@ def warped(images: Tensor, config: WarpsConfig, numbers: Numbers) -> Tensor:
 
     Args:
         images: [B, C, H, W].
-        config: how far.
         numbers: six a sample.
 
     Returns:

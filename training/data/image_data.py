@@ -19,7 +19,6 @@ class Dataset(Protocol):
     """Data to train on, split once and for all; the trainer asks for no more than this.
 
     Attributes:
-        name: of the data set, for people.
         train: [N, ...] samples: bytes are images, decoded to the range of `training.data.pixels`; other numbers are
             taken as they are.
         train_labels: [N] class numbers (or ids that samples belong to), or None where there are none.
@@ -73,7 +72,6 @@ class ImageData:
     """Images split once and for all into those to train on and those held out.
 
     Attributes:
-        name: of the data set, for people.
         train: [N, C, H, W].
         held_out: [M, C, H, W]; no network ever sees these in training.
         train_labels: [N] class numbers, or None where there are none.

@@ -40,7 +40,6 @@ class InteractionData:
     """Pairs split once and for all.
 
     Attributes:
-        name: of the data set, for people.
         pairs: [N, 2] (user, item), to train on.
         validation: [V, 2], to choose by; empty where nothing is put aside.
         test: [M, 2]; nothing is trained on these or chosen by them.

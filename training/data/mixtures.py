@@ -69,7 +69,6 @@ class Mixture:
         """Draw from the mixture.
 
         Args:
-            chance: random numbers.
             count: N.
 
         Returns:
@@ -144,9 +143,6 @@ def mixture(config: MixtureConfig) -> Mixture:
 
     Args:
         config: the `[data]` table.
-
-    Returns:
-        Its exact law.
 
     Raises:
         ConfigError: if the lists differ in length or the weights do not sum to 1.

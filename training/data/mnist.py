@@ -36,7 +36,6 @@ def parse_idx(content: bytes, name: str) -> Bytes:
 
     Args:
         content: the whole file, decompressed.
-        name: of the file, for messages.
 
     Returns:
         A read-only array over `content`.
@@ -104,9 +103,6 @@ def folder(path: str = "") -> Path:
 
 def load(config: MnistConfig) -> ImageData:
     """Read and check the four files.
-
-    Args:
-        config: where they are.
 
     Returns:
         60,000 images to train on and the 10,000 test images held out, [N, 1, 28, 28], with labels.

@@ -18,7 +18,6 @@ class VectorData:
     """Vectors split once and for all into those to train on and those held out.
 
     Attributes:
-        name: of the data set, for people.
         train: [N, D].
         held_out: [M, D]; no network ever sees these in training.
         sha256: of what the vectors follow from, hexadecimal: the same hash means the same data.

@@ -89,10 +89,6 @@ Remedy = Callable[[Config], Advice | None]
 def against(name: Name, config: Config) -> tuple[Advice, ...]:
     """What to try against a finding.
 
-    Args:
-        name: of the finding.
-        config: of the run.
-
     Returns:
         The likeliest first; none where nothing is to be done, or everything is done.
     """

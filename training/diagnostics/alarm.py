@@ -54,7 +54,6 @@ def watch(alarm: Alarm, row: Mapping[str, float], total_samples: int) -> tuple[A
     Args:
         alarm: what is remembered of the rows before.
         row: of `metrics.jsonl`; one without measurements changes nothing.
-        total_samples: length of the run.
 
     Returns:
         What is to be remembered, and the change if there is one.

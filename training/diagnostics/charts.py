@@ -28,7 +28,6 @@ class Series:
     """A curve.
 
     Attributes:
-        name: for the legend.
         points: (samples seen, value), in order.
         band: (samples seen, low, high) around it; none by default.
     """
@@ -40,12 +39,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Reference:
-    """A value to compare with, drawn as a dashed line.
-
-    Attributes:
-        name: what it is.
-        value: where.
-    """
+    """A value to compare with, drawn as a dashed line."""
 
     name: str
     value: float
@@ -57,7 +51,6 @@ class Mark:
 
     Attributes:
         samples: when.
-        name: what happened.
     """
 
     samples: float
@@ -70,7 +63,6 @@ class Chart:
 
     Attributes:
         name: of the chart, an identifier within its page.
-        title: for people.
         caption: how to read it, a sentence.
         series: at least one curve with a point.
         references: values to compare with.
@@ -89,9 +81,7 @@ def draw(chart: Chart, total_samples: int, marks: Sequence[Mark] = ()) -> str:
     """Draw a chart.
 
     Args:
-        chart: what to draw.
         total_samples: the right end of the horizontal axis.
-        marks: moments to mark.
 
     Returns:
         An `<svg>` element.
@@ -118,9 +108,6 @@ def draw(chart: Chart, total_samples: int, marks: Sequence[Mark] = ()) -> str:
 
 def number(value: float) -> str:
     """A number as people read it.
-
-    Args:
-        value: any finite one.
 
     Returns:
         Such as `0.53`, `2e-05`, `6,400`, `1.2M`.

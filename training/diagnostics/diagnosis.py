@@ -41,9 +41,6 @@ Rule = Callable[[Record], Iterator[Finding]]
 def diagnose(record: Record) -> list[Finding]:
     """Say what a run suffers from.
 
-    Args:
-        record: what it remembers.
-
     Returns:
         Findings, the gravest first; never none.
     """

@@ -24,9 +24,6 @@ class Record:
     """What a run remembers.
 
     Attributes:
-        config: of the run.
-        rows: of its log.
-        events: that happened.
         samples_seen: training time of its newest checkpoint.
         inspection: of the networks of that checkpoint; None where they could not be compared with the data.
     """
@@ -61,7 +58,6 @@ class Finding:
     """One thing to know about a run.
 
     Attributes:
-        name: what it is.
         words: what was seen and what it means.
         advice: what to do about it, the likeliest first.
         chart: the name of the chart in the report that shows it; empty if none does.
@@ -81,10 +77,6 @@ class Finding:
 def as_text(report: Path, findings: Sequence[Finding]) -> str:
     """Write findings for people.
 
-    Args:
-        report: the page that shows the charts.
-        findings: the diagnosis.
-
     Returns:
         Lines: each finding, what to try, and where to look.
     """
@@ -101,10 +93,6 @@ def as_text(report: Path, findings: Sequence[Finding]) -> str:
 
 def as_json(report: Path, findings: Sequence[Finding]) -> str:
     """Write findings for programs.
-
-    Args:
-        report: the page that shows the charts.
-        findings: the diagnosis.
 
     Returns:
         An object with `report` and `findings`.

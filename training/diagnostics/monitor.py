@@ -19,14 +19,7 @@ from training.state.players import Players, Side
 
 
 class Monitor:
-    """The diagnostics of one run.
-
-    Args:
-        config: of the run.
-        data: to train on.
-        task: what the networks fit.
-        device: where the networks are.
-    """
+    """The diagnostics of one run."""
 
     def __init__(self, config: Config, data: Dataset, task: Task, device: torch.device) -> None:
         measuring = config.diagnostics.every_samples > 0 and can_probe(data)
@@ -46,10 +39,6 @@ class Monitor:
 
     def measure(self, trained: Players, averaged: Side) -> Row:
         """Look at the networks.
-
-        Args:
-            trained: both sides as they are trained.
-            averaged: the generator's side with averaged weights.
 
         Returns:
             Readings under the names of the log; none for data that cannot be measured so.

@@ -39,9 +39,6 @@ BOUNDS: Final[dict[str, tuple[str, tuple[Reference, ...]]]] = {
 def charts_of(record: Record) -> list[Chart]:
     """The charts that a run's rows can fill.
 
-    Args:
-        record: what the run remembers.
-
     Returns:
         Charts in the order of a page.
     """

@@ -30,7 +30,6 @@ def examine(run: Path, data_path: str | None = None) -> tuple[Record, str | None
     """Read what a run remembers.
 
     Args:
-        run: the run's folder.
         data_path: where the data lies now, if it has moved.
 
     Returns:
@@ -107,7 +106,6 @@ def write(run: Path, data_path: str | None = None) -> tuple[Path, list[Finding]]
     """Examine a run and write its report.
 
     Args:
-        run: the run's folder.
         data_path: where the data lies now, if it has moved.
 
     Returns:
@@ -131,12 +129,7 @@ def page(run: Path, record: Record, findings: list[Finding], unread: str | None)
 
     Args:
         run: the run's folder, for its grids.
-        record: what the run remembers.
-        findings: the diagnosis.
         unread: why samples were not compared with the data, if they were not.
-
-    Returns:
-        HTML.
     """
     config, total = record.config, record.config.trainer.total_samples
     charts, marks = charts_of(record), marks_of(record)

@@ -105,7 +105,6 @@ class Classifier:
 
     Attributes:
         network: maps samples to features and logits.
-        recipe: how it was trained.
         accuracy: on the held-out images.
         sha256: of its weights, hexadecimal.
     """
@@ -143,7 +142,6 @@ def obtain(data: ImageData, cache: Path | None = None, recipe: Recipe = RECIPE) 
     Args:
         data: with labels and label names.
         cache: folder; None is `$XDG_CACHE_HOME/ganymede/classifiers`, by default under `~/.cache`.
-        recipe: how to train.
 
     Returns:
         The classifier, in evaluation mode, on the CPU.

@@ -68,7 +68,6 @@ class Evaluation:
         samples: N, generated images, and as many training images for the floor where there are as many.
         held_out: held-out images on the other side.
         judge: who turned images into features.
-        generated: figures of the generated images.
         real: figures of training images in their place.
         blobs: figures of blobs in their place, without intervals.
     """
@@ -128,9 +127,6 @@ class Evaluation:
 def reference_rows(data: Dataset) -> NDArray[np.int64]:
     """Which held-out samples to compare with.
 
-    Args:
-        data: any.
-
     Returns:
         [M] rows of `held_out`: all of them, or 10,000 evenly spread over them.
     """
@@ -147,9 +143,6 @@ def evaluate(generated: Bytes, data: ImageData, judge: Judge, asked_labels: Labe
         data: what they imitate; with labels, if the judge knows classes.
         judge: whose features are compared.
         asked_labels: [N] classes that the images were asked to be; None of an unconditional generator.
-
-    Returns:
-        The figures.
     """
     real = data.held_out[reference_rows(data)]
     held_out, _ = judge.judge(real)

@@ -115,11 +115,7 @@ def try_out(judge: Judge, data: ImageData) -> Trial:
     """Try a judge on blobs.
 
     Args:
-        judge: whom.
         data: that the images to be judged imitate.
-
-    Returns:
-        What it makes of them.
     """
     chance = np.random.default_rng(TRIAL_SEED)
     count = min(TRIAL_IMAGES, len(data.train), len(data.held_out))

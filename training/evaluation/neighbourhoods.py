@@ -46,9 +46,6 @@ def compare(generated: Features, real: Features, neighbours: int = NEIGHBOURS) -
         generated: [N, F], N above `neighbours`.
         real: [M, F], M above `neighbours`.
         neighbours: k, which sets the balls' radii.
-
-    Returns:
-        The four figures.
     """
     real_radii, generated_radii = _radii(real, neighbours), _radii(generated, neighbours)
     balls_entered = 0

@@ -44,7 +44,6 @@ def samples_wanted(sample_shape: tuple[int, ...], classes: int = 0) -> int:
     """How many samples a picture of them takes.
 
     Args:
-        sample_shape: of one.
         classes: that the generator is asked for; 0 where it is asked for none.
 
     Returns:
@@ -59,7 +58,6 @@ def classes_shown(sample_shape: tuple[int, ...], classes: int) -> NDArray[np.int
     """Which class each sample of a picture is to be of.
 
     Args:
-        sample_shape: of one.
         classes: that the generator is asked for, at least 1.
 
     Returns:

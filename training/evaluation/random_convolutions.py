@@ -46,7 +46,6 @@ class Recipe:
 
     Attributes:
         revision: raised when this file's code changes what a recipe means.
-        seed: of the filters.
         width: filters of a layer.
         coarsest_pixels: an image is halved while its larger side is at least as long.
         energy_grid: rows and columns of the places at which a filter's energy is taken.
@@ -77,7 +76,6 @@ class RandomConvolutions:
     """The extractor, fitted to a data set.
 
     Attributes:
-        recipe: what it was made by.
         filters: of each layer, [width, C or width, 3, 3].
         directions: [F, D], the layers' weights included.
         sha256: of recipe and data, hexadecimal: the same hash means the same features.
@@ -120,7 +118,6 @@ def fit(data: ImageData, held_out: int, recipe: Recipe = RECIPE) -> RandomConvol
     Args:
         data: labels are not looked at.
         held_out: held-out images that will be compared with.
-        recipe: how.
 
     Returns:
         The extractor, the same for the same data.

@@ -22,9 +22,6 @@ DIVERGENCE_DECIMALS: Final = 5
 def metrics_table(evaluation: Evaluation) -> list[str]:
     """Write the figures of generated images beside those of real ones and of blobs.
 
-    Args:
-        evaluation: what was found.
-
     Returns:
         The lines of a Markdown table, columns aligned, and one with the samples of each class where there are any.
     """
@@ -42,7 +39,6 @@ def coverage_table(generated: Coverage, real: Coverage) -> list[str]:
     """Write what generated samples cover of a mixture beside what real ones do.
 
     Args:
-        generated: of the generator.
         real: of as many samples of the mixture itself.
 
     Returns:
@@ -67,7 +63,6 @@ def stacked_table(generated: StackedModes, real: StackedModes) -> list[str]:
     """Write which stacked digits are generated beside those of real triples.
 
     Args:
-        generated: of the generator.
         real: of as many held-out triples.
 
     Returns:

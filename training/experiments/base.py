@@ -20,7 +20,6 @@ class Setting:
     """What one seed is run with.
 
     Attributes:
-        seed: of all randomness.
         folder: this seed's own; it exists, and may hold what an interrupted attempt left there.
         data_path: where the data lies, if it is not where the configuration says.
         say: is given what a person should read, line by line.
@@ -72,7 +71,6 @@ class Experiment:
         protocol: what is measured and on how many samples, one or two sentences.
         paper: the paper's numbers with the citation, one sentence.
         seeds: of the published row, from 0.
-        targets: what it must show.
         run: trains and measures one seed.
         shown: metrics beside those of the targets that the table shows, such as a baseline.
     """

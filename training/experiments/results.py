@@ -67,10 +67,8 @@ class SeedResult:
     """What one seed came to.
 
     Attributes:
-        seed: of all its randomness.
         metrics: by name.
         seconds: wall clock of the attempt that finished it, on a machine that may have had other work.
-        origin: the machine and the program.
     """
 
     seed: int
@@ -95,11 +93,8 @@ class Row:
     """A row of the table, with its seeds.
 
     Attributes:
-        name: of the experiment.
-        system: what was trained.
         protocol: what was measured and on how many samples.
         paper: the paper's numbers.
-        targets: what was asked of it.
         shown: metrics that the table shows beside those of the targets.
         seeds: one or more.
     """
@@ -134,12 +129,7 @@ class Row:
 
 
 def write_row(path: Path, row: Row) -> None:
-    """Write a row, with everything that follows from its seeds.
-
-    Args:
-        path: of the file.
-        row: what to keep.
-    """
+    """Write a row, with everything that follows from its seeds."""
     entry = dataclasses.asdict(row)
     entry["targets"] = [{**dataclasses.asdict(target), "met": row.meets(target)} for target in row.targets]
     entry["summary"] = {metric: dataclasses.asdict(row.summary(metric)) for metric in row.seeds[0].metrics}
@@ -151,9 +141,6 @@ def read_row(path: Path) -> Row:
 
     Args:
         path: of a file that `write_row` wrote.
-
-    Returns:
-        The row.
 
     Raises:
         DataError: if the file is no such row.
@@ -176,9 +163,6 @@ def read_row(path: Path) -> Row:
 
 def published(folder: Path = PUBLISHED) -> dict[str, Row]:
     """Read the rows of the published table.
-
-    Args:
-        folder: of their files.
 
     Returns:
         Rows by the experiment's name.

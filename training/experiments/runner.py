@@ -26,9 +26,6 @@ def find(name: str, experiments: dict[str, Experiment]) -> Experiment:
         name: such as `ring`.
         experiments: all there are, by name.
 
-    Returns:
-        The experiment.
-
     Raises:
         ConfigError: if there is none of that name.
     """
@@ -41,11 +38,8 @@ def reproduce(experiment: Experiment, seeds: Iterable[int], out: Path, data_path
     """Run the seeds that have not been run, and put the row together.
 
     Args:
-        experiment: which.
         seeds: at least one.
-        out: folder of results.
         data_path: where the data lies, if it is not where the configurations say.
-        say: told of every stage.
 
     Returns:
         The row of all seeds that are finished in this folder.

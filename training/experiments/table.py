@@ -16,9 +16,6 @@ HEAD: Final = ("row", "system", "median (least to most) over the seeds", "asked"
 def markdown(rows: Sequence[Row]) -> str:
     """Write the whole table, and below it how each row was measured.
 
-    Args:
-        rows: in their order.
-
     Returns:
         Lines of Markdown.
     """
@@ -32,9 +29,6 @@ def printed(row: Row) -> list[str]:
 
     Args:
         row: finished seeds, and what was asked.
-
-    Returns:
-        Lines.
     """
     targets = [
         f"  {_asked(target)}: {'met' if row.meets(target) else 'NOT met'} by {_measured(row, target.metric)}"

@@ -24,7 +24,6 @@ def trained(name: str, setting: Setting) -> Path:
 
     Args:
         name: stem of a shipped configuration.
-        setting: of one seed.
 
     Returns:
         The run's folder, `run` within the setting's.
@@ -40,10 +39,6 @@ def configured(name: str, setting: Setting) -> Config:
 
     Args:
         name: stem of the configuration.
-        setting: of one seed.
-
-    Returns:
-        The configuration.
 
     Raises:
         ConfigError: if there is none of that name, or its data lies in no folder and the setting names one.
@@ -54,14 +49,6 @@ def configured(name: str, setting: Setting) -> Config:
 
 def completed(config: Config, folder: Path, setting: Setting) -> Path:
     """Train a configuration to its end, wherever an earlier attempt has left it.
-
-    Args:
-        config: of the run.
-        folder: of the run.
-        setting: of one seed.
-
-    Returns:
-        The run's folder.
 
     Raises:
         TrainingError: as the data and the training raise it.
@@ -75,10 +62,6 @@ def completed(config: Config, folder: Path, setting: Setting) -> Path:
 
 def exported(folder: Path, setting: Setting) -> tuple[Pair, Run, Data]:
     """The graphs of a run, as its package would have them.
-
-    Args:
-        folder: of the run.
-        setting: of one seed.
 
     Returns:
         The graphs, proven to be the networks; the networks; the data.

@@ -85,7 +85,6 @@ class Calibration:
     """The chosen map, and how it does on samples that fitted nothing.
 
     Attributes:
-        curve: the map.
         fit_samples: real and generated together, that it was fitted on.
         evaluation_samples: likewise, that the figures below come from.
         expected_calibration_error: mean gap between predicted and true share of real, over 15 bins of equal mass.
@@ -184,9 +183,6 @@ def fit_platt(logits: Numbers, truth: NDArray[np.bool_]) -> Platt:
     Args:
         logits: [N].
         truth: [N], whether real.
-
-    Returns:
-        The line.
     """
     centre, scale = float(logits.mean()), float(logits.std()) or 1.0  # any shift and scale must fit as well
     standard = (logits - centre) / scale

@@ -37,7 +37,6 @@ class Findings:
 
     Attributes:
         parity: of the graphs and the networks.
-        calibration: of the discriminator.
         noise_probability: mean P(real) that it gives to uniform noise.
         noise_samples: how much noise that was.
         quality: of the samples; None where there is nothing to measure with.
@@ -74,11 +73,6 @@ def card(
     """Write the card.
 
     Args:
-        name: of the package.
-        version: of the package.
-        run: the trained pair.
-        data: that it was trained on.
-        findings: what was measured.
         license_text: of the weights, if stated.
         drawn: whether there is a picture beside it.
 

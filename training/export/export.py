@@ -90,16 +90,10 @@ def export_run(
     """Make a package of a run's newest checkpoint and publish it.
 
     Args:
-        run: the run's folder.
-        models_dir: folder of packages.
         name: of the package; None takes the configuration's.
         version: of the package; None takes the next free one.
-        say: told of every stage.
         data_path: where the data lies now, if it has moved.
         license_text: of the weights, for manifest and card.
-
-    Returns:
-        The package's folder.
 
     Raises:
         TrainingError: if the run or its data cannot be read, a graph would not be faithful, or the package cannot be
@@ -148,11 +142,7 @@ def load(run: Path, data_path: str | None = None) -> tuple[Run, Data]:
     """Read a run and the data it was trained on.
 
     Args:
-        run: the run's folder.
         data_path: where the data lies now, if it has moved.
-
-    Returns:
-        The trained pair and its data.
 
     Raises:
         TrainingError: if either cannot be read, or the data is not the run's or does not suit a package.

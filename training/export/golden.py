@@ -44,7 +44,6 @@ class Tolerance:
         pixels: largest absolute difference, in steps of 1/255.
         logit: largest absolute difference.
         latent: likewise, of a latent that an encoder reads; None where none does.
-        code: likewise, of codes.
     """
 
     provider: str

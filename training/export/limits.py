@@ -30,10 +30,6 @@ LONGEST_LICENSE = 200  # characters
 def check(config: Config, data: Data) -> None:
     """Refuse a run whose networks or data no package could hold.
 
-    Args:
-        config: of the run.
-        data: to train it on.
-
     Raises:
         ExportError: with everything that is in the way.
     """

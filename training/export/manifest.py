@@ -44,7 +44,6 @@ class DiscriminatorFacts:
 
     Attributes:
         opset: that its graph uses.
-        loss_family: of the objective.
         batch_coupled: whether a score depends on its batch-mates.
         calibration: from logits to log-odds.
         real_quantiles: of held-out real samples' logits.
@@ -66,19 +65,14 @@ class Manifest:
     """What a package says of itself.
 
     Attributes:
-        name: of the package.
         version: a positive integer.
         created: a moment, with its time zone.
         summary: one sentence for people.
-        license: of the weights; None says nothing.
         files: content by bare name, `GENERATOR`, `DISCRIMINATOR` and `GOLDEN` among them.
-        interface: what the graphs take and give.
         generator_opset: that the generator's graph uses.
         encoder_opset: likewise; None without an encoder.
-        discriminator: what is known of the discriminator.
         golden_count: rows of the golden file.
         tolerances: of a replay, one a provider and precision.
-        provenance: where the package comes from.
     """
 
     name: str

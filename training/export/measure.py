@@ -25,12 +25,8 @@ def measure(place: Path, say: Say, data_path: str | None = None, features: Given
 
     Args:
         place: a run's folder, or a package's.
-        say: told of every stage.
         data_path: where the data lies now, if it has moved.
         features: of the user's own, to judge images by.
-
-    Returns:
-        The figures.
 
     Raises:
         TrainingError: if the run, the package, the data or the features cannot be read, or there is nothing to measure

@@ -24,16 +24,7 @@ GIT_TIMEOUT_S = 10.0
 
 
 def provenance(run: Run, data: Dataset, metrics: dict[str, object]) -> dict[str, object]:
-    """Describe a package's origin.
-
-    Args:
-        run: the trained pair.
-        data: that it was trained on.
-        metrics: what was measured of it.
-
-    Returns:
-        The manifest's entry.
-    """
+    """Describe a package's origin."""
     tables = configuration.to_tables(portable(run.config))
     return {
         "objective": run.config.objective.kind,
@@ -55,9 +46,6 @@ def provenance(run: Run, data: Dataset, metrics: dict[str, object]) -> dict[str,
 
 def portable(config: Config) -> Config:
     """The same configuration without the place of the data on this machine.
-
-    Args:
-        config: of the run.
 
     Returns:
         A configuration with the same hash.

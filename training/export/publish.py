@@ -27,8 +27,6 @@ def choose_version(models_dir: Path, name: str, version: int | None) -> int:
     """Decide which version an export will be, before any work is done for it.
 
     Args:
-        models_dir: folder of packages.
-        name: of the package.
         version: the wanted one; None takes the one after the newest.
 
     Returns:
@@ -58,9 +56,7 @@ def publish(files: Mapping[str, bytes], models_dir: Path, name: str, version: in
     """Write a package.
 
     Args:
-        files: content by bare name.
         models_dir: folder of packages; made if it is not there.
-        name: of the package.
         version: that `choose_version` chose.
 
     Returns:

@@ -73,11 +73,6 @@ def measure(
     """Measure the samples of a generator's graph.
 
     Args:
-        generator: the graph.
-        face: of the package.
-        config: of the run.
-        data: that it was trained on.
-        say: told of the stage.
         given: judge of images, instead of those that are chosen here.
 
     Returns:

@@ -41,13 +41,8 @@ Json = Any  # a manifest as it was read: the schema gives it its types
 class _Package:
     """A package that was published, as far as this needs it.
 
-    Args:
-        folder: of the version.
-
     Attributes:
-        manifest: what it says of itself.
         files: content by bare name, the manifest left out.
-        face: what its graphs take and give.
 
     Raises:
         ExportError: if it cannot be read, or is not of the kind that can be calibrated here.
@@ -130,8 +125,6 @@ def calibrate_package(package: Path, say: Say, *, config_name: str | None = None
     """Publish a package again, with the calibration of scores without a label.
 
     Args:
-        package: folder of the version, `models/NAME/VERSION`.
-        say: told of every stage.
         config_name: a configuration whose `[data]` holds the samples out; None takes the package's own.
         data_path: where the data lies, instead of where the configuration says.
 

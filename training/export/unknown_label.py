@@ -55,7 +55,6 @@ class UnknownLabel:
     """How a discriminator is read where no class is named.
 
     Attributes:
-        posterior: names the class.
         calibration: from the mean's log-odds to log-odds.
         real_quantiles: of held-out real samples' mean's log-odds.
         generated_quantiles: of generated samples' likewise.
@@ -109,9 +108,6 @@ def calibrate_unknown_label(
         generated_labels: [N], which they were generated as.
         labelled: from a logit under a sample's own class to the log-odds of P(real|x, y).
 
-    Returns:
-        The reading.
-
     Raises:
         ValueError: if the counts differ.
     """
@@ -164,7 +160,6 @@ def mean_log_odds(posterior: ClassPosterior, labelled: Curve, logits: Numbers) -
     """The statistic: the log-odds of Σ_y P(y|x)·P(real|x, y).
 
     Args:
-        posterior: of the class.
         labelled: from a logit under a sample's own class to the log-odds of P(real|x, y).
         logits: [N, K] of every class.
 

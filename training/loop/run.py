@@ -1,6 +1,8 @@
 """A run from its first sample to its last: a folder, started once and resumed as often as needed.
 
-    RUN/config.toml · checkpoints/ · metrics.jsonl · events.jsonl · tensorboard/ · grids/ · report.html · lock
+RUN/config.toml · checkpoints/ · metrics.jsonl · events.jsonl · tensorboard/ · grids/ · report.html · lock
+
+`train` and `resume` of the command line, as plain calls.
 """
 
 import signal
@@ -68,12 +70,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 @dataclass(frozen=True)
 class Observers:
-    """What the main process has and the others do not.
-
-    Attributes:
-        recorder: writes down what is seen.
-        monitor: looks at the networks.
-    """
+    """What the main process has and the others do not."""
 
     recorder: RunLogger
     monitor: Monitor
@@ -82,8 +79,6 @@ class Observers:
         """Show and write down one step, if there is something to write.
 
         Args:
-            trainer: after the step.
-            readings: of the step.
             means: a row of the log, or nothing.
             measuring: whether to look at the networks, too.
 
@@ -106,7 +101,6 @@ def fit(trainer: Trainer, run: Path, observers: Observers | None) -> None:
 
     Args:
         trainer: at its start, or restored.
-        run: the run's folder.
         observers: of the main process; None in the others.
 
     Raises:
@@ -185,7 +179,6 @@ def start(config: Config, run: Path, say: Say) -> None:
     """Train from nothing.
 
     Args:
-        config: of the run.
         run: the run's folder; made, and refused if a run with a checkpoint is in it.
         say: is given what a person should read, line by line.
 
@@ -209,7 +202,6 @@ def resume(run: Path, say: Say, data_path: str | None = None) -> None:
     """Go on from the newest checkpoint, to the same end.
 
     Args:
-        run: the run's folder.
         say: is given what a person should read, line by line.
         data_path: where the data lies now, if it has moved.
 
@@ -234,7 +226,6 @@ def rehearse(config: Config, say: Say) -> None:
     """Show what would be trained and how fast, from a few steps that are thrown away.
 
     Args:
-        config: of the run.
         say: is given what a person should read, line by line.
 
     Raises:

@@ -39,8 +39,6 @@ class RunLogger:
     """Writes down a run. Use as a context manager.
 
     Args:
-        run: the run's folder.
-        total_samples: length of the run.
         samples_seen: where the run begins or goes on.
         batch_size: samples a step, to show what one costs.
         rollbacks: so far, as the checkpoint knows them.
@@ -114,7 +112,6 @@ class RunLogger:
 
         Args:
             samples_seen: training time at the end of the interval.
-            means: by name.
         """
         self._rows.write(json.dumps({"samples": samples_seen, **means}) + "\n")
         self._rows.flush()
@@ -127,11 +124,7 @@ class RunLogger:
         )
 
     def event(self, event: Event) -> None:
-        """Write down what happened, and show it.
-
-        Args:
-            event: what.
-        """
+        """Write down what happened, and show it."""
         self._events.write(event.line())
         self._events.flush()
         self._show(event)

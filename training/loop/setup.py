@@ -59,8 +59,6 @@ def build_optimizer(
     """Make the optimizer of a side.
 
     Args:
-        side: the networks to train.
-        learning_rate: at the start of the run.
         weight_decay: decoupled; 0 for RMSProp.
         pace: the `[trainer]` table.
         lazy: exponent of the moments' decay, from `lazy_correction`.

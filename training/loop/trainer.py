@@ -62,10 +62,6 @@ Augment = Callable[[Tensor], Tensor]
 class Trainer:
     """The state of a run and the step that advances it.
 
-    Args:
-        config: of the run.
-        data: to train on.
-
     Raises:
         ConfigError: if the precision does not exist on this machine, or the batch does not divide by the processes.
     """
@@ -130,9 +126,6 @@ class Trainer:
 
     def passed(self, every_samples: int) -> bool:
         """Whether the last step reached or crossed a multiple of a distance.
-
-        Args:
-            every_samples: the distance.
 
         Returns:
             True once for each multiple (or for several that one step covers), and at the end of the run.
@@ -218,11 +211,7 @@ class Trainer:
         return samples.cpu()
 
     def checkpoint(self) -> Checkpoint:
-        """Take everything that the future of the run depends on.
-
-        Returns:
-            A checkpoint ready to be written.
-        """
+        """Take everything that the future of the run depends on."""
         scaler = self._accelerator.scaler
         state = TrainerState(
             samples_seen=self.samples_seen,
@@ -247,11 +236,7 @@ class Trainer:
         )
 
     def restore(self, state: TrainerState) -> None:
-        """Go on from a checkpoint of the same configuration and data.
-
-        Args:
-            state: as `checkpoint` took it.
-        """
+        """Go on from a checkpoint of the same configuration and data."""
         self.samples_seen = state["samples_seen"]
         self.players.generator_side.load_state_dict(state["generator_side"])
         self.players.critic_side.load_state_dict(state["critic_side"])
@@ -267,12 +252,7 @@ class Trainer:
         restore_global_generators(state["random"])
 
     def roll_back(self, state: TrainerState, reason: str) -> None:
-        """Go on from a checkpoint after a divergence, with lower learning rates.
-
-        Args:
-            state: of the newest checkpoint.
-            reason: what diverged.
-        """
+        """Go on from a checkpoint after a divergence, with lower learning rates."""
         self.restore(state)
         self._accelerator.wait_for_everyone()  # the main process is about to replace the file that all of them read
         rates = ROLLBACK_RATE_FACTOR ** (len(self.rollbacks) + 1)

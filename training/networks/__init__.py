@@ -36,7 +36,6 @@ def generator(config: GeneratorConfig, task: Task) -> nn.Module:
 
     Args:
         config: the `[generator]` table.
-        task: what it must fit.
 
     Returns:
         A `GeneratorNetwork`.
@@ -59,7 +58,6 @@ def discriminator(config: DiscriminatorConfig, task: Task) -> nn.Module:
 
     Args:
         config: the `[discriminator]` table.
-        task: what it must fit.
 
     Returns:
         A `DiscriminatorNetwork`.

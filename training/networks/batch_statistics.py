@@ -28,9 +28,6 @@ class _Shared(nn.modules.batchnorm._BatchNorm):
 
         Args:
             inputs: [B, C] or [B, C, H, W], this process's part.
-
-        Returns:
-            The same shape.
         """
         if not self.training:
             return super().forward(inputs)

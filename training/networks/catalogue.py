@@ -88,7 +88,6 @@ def check_task(task: Task, table: str) -> None:
     """Make sure that a task is about users and items.
 
     Args:
-        task: any.
         table: whose network needs it, for the message.
 
     Raises:

@@ -45,7 +45,6 @@ class CodeHead(nn.Module):
     Args:
         config: the `[code_head]` table.
         feature_size: F.
-        codes: which codes there are.
     """
 
     def __init__(self, config: CodeHeadConfig, feature_size: int, codes: Codes) -> None:

@@ -113,7 +113,6 @@ def halvings(size: Size, stages: int) -> list[Size]:
     """The sizes an image takes, from full resolution down.
 
     Args:
-        size: height and width.
         stages: how often to halve, rounding up.
 
     Returns:
@@ -127,9 +126,6 @@ def halvings(size: Size, stages: int) -> list[Size]:
 
 def automatic_widths(size: Size) -> tuple[int, ...]:
     """Channels for "auto", from full resolution to the coarsest map.
-
-    Args:
-        size: height and width of the image.
 
     Returns:
         One width for each size; at least two, so that there is something to halve.

@@ -28,8 +28,6 @@ def draw(layer: Layer, how: InitialWeights, leaky_slope: float | None) -> None:
     """Draw a layer's weight, in place, and set its bias to zero.
 
     Args:
-        layer: whose.
-        how: from which distribution.
         leaky_slope: of the leaky ReLU behind the layer; None where nothing rectifies its output.
     """
     weight = _learnt(layer)

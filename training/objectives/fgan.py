@@ -116,9 +116,6 @@ class Divergence:
 def tempered(logits: Tensor) -> Tensor:
     """Let logits beyond +-10 go on as a logarithm, with the same slope there.
 
-    Args:
-        logits: any.
-
     Returns:
         The same within the limit; increasing and smooth, 19.2 at a logit of 10,000.
     """
@@ -131,12 +128,8 @@ def divergence_named(name: Name, *, pi: float = 1 / 2, alpha: float = 1 / 2) -> 
     """Look up a row.
 
     Args:
-        name: of the row.
         pi: share of P in the mixture of the weighted Jensen-Shannon divergence, in (0, 1).
         alpha: order of the alpha-divergence, in (0, LARGEST_ALPHA]; it goes from reverse KL at 0 to KL at 1.
-
-    Returns:
-        The row.
     """
     if name == "weighted_jensen_shannon":
         return weighted_jensen_shannon(pi)
@@ -300,7 +293,6 @@ class FGan(GradientPenalties):
         """E_q f*(T) - E_p T plus the penalties; the part `adversarial` is the negative of the bound.
 
         Args:
-            nets: the players.
             batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
@@ -315,11 +307,7 @@ class FGan(GradientPenalties):
         """-E_q f*(T) or -E_q T.
 
         Args:
-            nets: the players.
             batch: latents [B, Z]; the real samples are not used.
-
-        Returns:
-            The loss.
         """
         logits = nets.judge(nets.generate(batch), batch)
         reward = self.row.conjugate_of_activation if self.generator == "saddle" else self.row.activation

@@ -33,7 +33,6 @@ class Hinge(GradientPenalties):
         """E relu(1 - D(x)) + E relu(1 + D(G(z))) plus the penalties.
 
         Args:
-            nets: the players.
             batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
@@ -46,7 +45,6 @@ class Hinge(GradientPenalties):
         """-E D(G(z)), whose slope by the logit is -1.
 
         Args:
-            nets: the players.
             batch: latents [B, Z]; the real samples are not used.
 
         Returns:

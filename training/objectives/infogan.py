@@ -54,7 +54,6 @@ def information_bounds(codes: Codes, parameters: Tensor, drawn: Tensor) -> tuple
     """What samples are known to tell of their codes: E log Q(c|x) + H(c), for both kinds of code.
 
     Args:
-        codes: which codes there are.
         parameters: [B, K] of Q: logits of the categorical codes, then means of the continuous ones.
         drawn: [B, K], the codes that the samples were generated from.
 
@@ -113,7 +112,6 @@ class InfoGan(NonSaturating):
         """The discriminator's loss less the bound, and what warps change; trains D and Q.
 
         Args:
-            nets: the players, with a code head.
             batch: real samples [B, ...], latents [B, Z] and codes [B, K].
 
         Returns:
@@ -133,7 +131,6 @@ class InfoGan(NonSaturating):
         """The non-saturating loss less the bound; trains G through D and Q.
 
         Args:
-            nets: the players, with a code head.
             batch: latents [B, Z] and codes [B, K]; the real samples are not used.
 
         Returns:

@@ -55,7 +55,6 @@ class LeastSquares(GradientPenalties):
         """1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2 plus the penalties.
 
         Args:
-            nets: the players.
             batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
@@ -71,7 +70,6 @@ class LeastSquares(GradientPenalties):
         """1/2 E (D(G(z)) - c)^2.
 
         Args:
-            nets: the players.
             batch: latents [B, Z]; the real samples are not used.
 
         Returns:

@@ -39,7 +39,6 @@ class _ValueFunctionCritic(GradientPenalties):
         """Cross-entropy of the critic's answers with `real_target` and 0, plus the penalties.
 
         Args:
-            nets: the players.
             batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
@@ -63,7 +62,6 @@ class Minimax(_ValueFunctionCritic):
         """E log(1 - D(G(z))), saturating: its slope by the logit is -D.
 
         Args:
-            nets: the players.
             batch: latents [B, Z]; the real samples are not used.
 
         Returns:
@@ -84,7 +82,6 @@ class NonSaturating(_ValueFunctionCritic):
         """-E log D(G(z)); its slope by the logit is -(1 - D).
 
         Args:
-            nets: the players.
             batch: latents [B, Z]; the real samples are not used.
 
         Returns:

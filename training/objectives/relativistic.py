@@ -35,7 +35,6 @@ class Relativistic(GradientPenalties):
         """E softplus(D(G(z)) - D(x)) plus the penalties.
 
         Args:
-            nets: the players.
             batch: real samples [B, ...] and latents [B, Z]; row i is a pair.
 
         Returns:
@@ -49,7 +48,6 @@ class Relativistic(GradientPenalties):
         """E softplus(D(x) - D(G(z))), the critic's loss with the roles exchanged.
 
         Args:
-            nets: the players.
             batch: real samples [B, ...] and latents [B, Z]; row i is a pair.
 
         Returns:

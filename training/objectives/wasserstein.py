@@ -39,7 +39,6 @@ class _HeightDifference(GradientPenalties):
         """E D(G(z)) - E D(x) plus the penalties.
 
         Args:
-            nets: the players.
             batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
@@ -56,7 +55,6 @@ class _HeightDifference(GradientPenalties):
         """-E D(G(z)).
 
         Args:
-            nets: the players.
             batch: latents [B, Z]; the real samples are not used.
 
         Returns:
@@ -107,7 +105,6 @@ class WassersteinGradientPenalty(_HeightDifference):
         """E D(G(z)) - E D(x) plus lambda E (||grad D(x^)|| - 1)^2 and the penalties.
 
         Args:
-            nets: the players.
             batch: real samples [B, ...] and latents [B, Z]; row i is a pair, the ends of a line.
 
         Returns:

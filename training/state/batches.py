@@ -31,11 +31,6 @@ DEVICE_SHARE: Final = 0.25  # of the free memory: at most this goes to the data,
 def random_stream(seed: int, stream: int, draw: int) -> np.random.Generator:
     """The random numbers of one draw.
 
-    Args:
-        seed: of the run.
-        stream: what for.
-        draw: which one.
-
     Returns:
         A generator that shares no number with any other draw, stream or seed (for 2^66 words each).
     """
@@ -48,10 +43,6 @@ def latents(
     """Draw latents from a prior.
 
     Args:
-        seed: of the run.
-        stream: what for.
-        draw: which one.
-        count: how many.
         latent_size: Z.
         prior: standard normal, uniform on (-1, 1), or standard Gumbel.
 
@@ -77,10 +68,6 @@ def labels(seed: int, stream: int, draw: int, count: int, classes: int) -> Tenso
     """Draw labels, every class as likely.
 
     Args:
-        seed: of the run.
-        stream: what for.
-        draw: which one.
-        count: how many.
         classes: K.
 
     Returns:
@@ -96,10 +83,6 @@ def codes(seed: int, stream: int, draw: int, count: int, which: Codes) -> Tensor
     uniform, and no batch lacks one of them.
 
     Args:
-        seed: of the run.
-        stream: what for.
-        draw: which one.
-        count: how many.
         which: the codes, K of them by their width.
 
     Returns:
@@ -120,8 +103,6 @@ class BatchStream:
 
     Args:
         data: the samples; the whole training part goes to the device as bytes where there is room.
-        device: where batches are wanted.
-        seed: of the run.
         batch_size: B, of all processes together.
         generator: whose latents are drawn.
         horizontal_flips: mirror each real image with probability 1/2.

@@ -42,7 +42,6 @@ class TrainerState(TypedDict):
         critic_side: weights and buffers of the discriminator and of a code head.
         ema: weights and buffers of the averaged generator side.
         generator_optimizer: its moments and steps.
-        critic_optimizer: likewise.
         scaler: the loss scale of fp16; empty otherwise.
         augmentation: its probability and what it is adjusted by; empty where it has no state.
         unlogged: readings since the last row of the log, [steps] each, by name.
@@ -68,11 +67,8 @@ class Checkpoint(TypedDict):
 
     Attributes:
         format: of this file.
-        config_sha256: of the run's configuration.
         config: the configuration as TOML, to name a difference.
-        data_sha256: of the data's content.
         task: what the networks were built to fit.
-        state: the trainer's.
     """
 
     format: int
@@ -88,11 +84,8 @@ class Run:
     """Trained networks, on the CPU and in evaluation mode.
 
     Attributes:
-        config: of the run.
-        config_sha256: its hash.
         data_sha256: hash of the data it was trained on.
         samples_seen: training time of the checkpoint.
-        task: what the networks fit.
         players: with the weights of the last step.
         ema: the generator's side with the moving average of its weights, the one to use.
     """
@@ -119,13 +112,6 @@ class Run:
 def save(run: Path, checkpoint: Checkpoint) -> Path:
     """Add a checkpoint to a run and drop the oldest ones.
 
-    Args:
-        run: the run's folder.
-        checkpoint: what to keep.
-
-    Returns:
-        The new file.
-
     Raises:
         CheckpointError: if it cannot be written; the former checkpoints are untouched.
     """
@@ -148,9 +134,6 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
 def latest(run: Path) -> Path | None:
     """Find the newest checkpoint of a run.
 
-    Args:
-        run: the run's folder.
-
     Returns:
         Its path, or None where there is none yet.
     """
@@ -160,9 +143,6 @@ def latest(run: Path) -> Path | None:
 
 def read(run: Path) -> Checkpoint:
     """Read the newest checkpoint of a run.
-
-    Args:
-        run: the run's folder.
 
     Returns:
         The checkpoint, on the CPU.
@@ -188,9 +168,6 @@ def read(run: Path) -> Checkpoint:
 
 def load_run(run: Path) -> Run:
     """Load the networks of a run's newest checkpoint.
-
-    Args:
-        run: the run's folder.
 
     Returns:
         The networks and where they come from.

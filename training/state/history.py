@@ -25,7 +25,6 @@ class Event:
 
     Attributes:
         samples: training time; of a rollback, that of the checkpoint from which the run went on.
-        event: what kind of thing.
         text: in words, one sentence.
     """
 
@@ -41,9 +40,6 @@ class Event:
 def rows(run: Path) -> list[Row]:
     """The rows of a run's log.
 
-    Args:
-        run: the run's folder.
-
     Returns:
         The complete rows in order; none if there is no log.
     """
@@ -53,9 +49,6 @@ def rows(run: Path) -> list[Row]:
 
 def events(run: Path) -> list[Event]:
     """What happened to a run.
-
-    Args:
-        run: the run's folder.
 
     Returns:
         The events in order.

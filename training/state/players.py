@@ -43,11 +43,7 @@ CODE_HEAD: Final = "code_head"
 
 
 class Side(nn.Module):
-    """Players that one optimizer trains.
-
-    Args:
-        players: by name.
-    """
+    """Players that one optimizer trains."""
 
     def __init__(self, **players: nn.Module) -> None:
         super().__init__()
@@ -95,13 +91,6 @@ class Players:
 def task(config: "Config", data: "Dataset") -> Task:
     """What the networks of a run must fit.
 
-    Args:
-        config: of the run.
-        data: to train on.
-
-    Returns:
-        The task.
-
     Raises:
         ConfigError: if the players are to be told labels that the data does not have, or something is made for images
             and the data has none.
@@ -138,10 +127,6 @@ def _refuse_what_needs_images(config: "Config", name: str) -> None:
 def build(config: "Config", fit: Task) -> Players:
     """Make the players of a configuration, with random weights.
 
-    Args:
-        config: of the run.
-        fit: the task.
-
     Returns:
         The players, on the CPU and in training mode.
     """
@@ -162,7 +147,6 @@ def start_from(players: Players, data: "Dataset") -> None:
 
     Args:
         players: with random weights.
-        data: to train on.
     """
     if isinstance(players.generator, ItemGenerator) and isinstance(data, InteractionData):
         players.generator.start_from(torch.from_numpy(data.relevance(data.pairs)))
@@ -178,9 +162,7 @@ def seen_by_objectives(
 
     Args:
         generator_side: a `Side`, or what wraps one.
-        critic_side: likewise.
         augment: what the discriminator is shown, instead of the samples.
-        warp: what categories are to overlook.
 
     Returns:
         The players as functions; one that this game lacks is missed when it is called.

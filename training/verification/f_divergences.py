@@ -89,7 +89,6 @@ def best_logits(row: Divergence, ratios: Tensor) -> Tensor:
     """The logits v with g(v) = f'(p/q), by bisection.
 
     Args:
-        row: of the table.
         ratios: [K] p/q.
 
     Returns:

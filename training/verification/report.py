@@ -16,9 +16,6 @@ HEADER = ("", "identity", "source", "measured", "", "expected", "tolerance")
 def table(findings: Sequence[Finding]) -> list[str]:
     """Lay findings out in columns.
 
-    Args:
-        findings: in order.
-
     Returns:
         Lines: a header, one for each finding, and the count.
     """
@@ -36,9 +33,6 @@ def to_json(findings: Sequence[Finding]) -> str:
 
 def failure(findings: Sequence[Finding]) -> str | None:
     """Say what failed.
-
-    Args:
-        findings: all of them.
 
     Returns:
         One sentence, or None where everything holds.

@@ -96,9 +96,6 @@ class _Read:
 def load(config: FolderConfig) -> ImageData:
     """Read all images of a folder.
 
-    Args:
-        config: which, and how.
-
     Returns:
         Images in the order of their relative names, with labels if asked for.
 
@@ -149,9 +146,6 @@ def load(config: FolderConfig) -> ImageData:
 
 def suggested(path: str) -> FolderConfig:
     """Choose how to read a folder that nobody has written a configuration for.
-
-    Args:
-        path: the folder.
 
     Returns:
         Grey only if every image is; a size that most images fill; the smallest share held out that a package can be

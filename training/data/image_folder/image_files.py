@@ -88,8 +88,6 @@ class Wanted:
 
     Attributes:
         channels: 1 or 3.
-        size: height and width.
-        background: of what is transparent.
     """
 
     channels: int
@@ -103,7 +101,6 @@ class Decoded:
 
     Attributes:
         pixels: [C, H, W].
-        steps: what was done to it.
         brightest: of the file's own values, where they had 16 bits; else 0.
     """
 
@@ -114,9 +111,6 @@ class Decoded:
 
 def look(path: Path) -> Header:
     """Read an image's header.
-
-    Args:
-        path: of the file.
 
     Returns:
         What it says of its pixels.
@@ -135,10 +129,6 @@ def look(path: Path) -> Header:
 
 def decode(content: bytes, wanted: Wanted) -> Decoded:
     """Read an image and make it what is wanted.
-
-    Args:
-        content: of the file.
-        wanted: channels, size and background.
 
     Returns:
         The image and what was done to it.

@@ -69,9 +69,6 @@ class Listing:
 def walk(root: Path) -> Listing:
     """List a folder and everything below it.
 
-    Args:
-        root: the folder.
-
     Returns:
         The files to read and what is left out.
 
@@ -117,10 +114,6 @@ def walk(root: Path) -> Listing:
 
 def named(names: Collection[str], most: int = MOST_NAMED) -> str:
     """Name the first of some files or folders.
-
-    Args:
-        names: any number of them.
-        most: how many to name.
 
     Returns:
         Such as `a.png, b.png and 3 more`.

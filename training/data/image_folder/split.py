@@ -50,13 +50,9 @@ def split_of(where: str, names: Sequence[str], held_out: str, fraction: float) -
     """Hold out what the folders say, else a fraction.
 
     Args:
-        where: the folder, for messages.
         names: [N] of the images, relative to it.
         held_out: "auto", "fraction", or the folder of the images to hold out.
         fraction: share to hold out where no folder decides.
-
-    Returns:
-        The split.
 
     Raises:
         DataError: if the folder to hold out is not there, or it is in doubt which are.
@@ -106,11 +102,6 @@ def _below(name: str, parts: Collection[str]) -> str:
 
 def classes_of(where: str, listing: Listing, split: Split) -> tuple[tuple[str, ...], Labels]:
     """Take the first folder of each name, below the folders of the split, for a class.
-
-    Args:
-        where: the folder, for messages.
-        listing: what it holds.
-        split: of its images.
 
     Returns:
         The names of the classes, ascending if all are integers, else in alphabetical order; and [N] numbers of them.

@@ -80,9 +80,6 @@ def calibrate(real: Tensor) -> Ruler:
 
     Args:
         real: [s, ...], as many as will be generated.
-
-    Returns:
-        The ruler.
     """
     apart = distances(real, real)
     nearest = apart.fill_diagonal_(torch.inf).min(dim=1).values
@@ -97,9 +94,6 @@ def estimate(generated: Tensor, ruler: Ruler, apart: Tensor | None = None) -> Bi
         generated: [s, ...].
         ruler: of as many real samples.
         apart: distances of all pairs of them, where they are known already.
-
-    Returns:
-        The estimate.
     """
     drawn = len(generated)
     possible = drawn * (drawn - 1) / 2

@@ -89,9 +89,6 @@ def inspect(trained: Run, data: Data) -> Inspection:
     Args:
         trained: the networks, on the CPU.
         data: that they were trained on, of samples that have distances, some of them held out.
-
-    Returns:
-        What was found.
     """
     most = max(PART, min(TRAINED_ON + TESTED, NUMBERS // max(1, int(np.prod(data.sample_shape)))))
     tested_on, trained_on = _real(trained, data, most)

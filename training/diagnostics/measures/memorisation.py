@@ -52,9 +52,6 @@ def measure(generated: Tensor, held_out: NDArray[np.generic], train: NDArray[np.
         generated: [N, ...] in the data's float range.
         held_out: [M, ...] as the data has them.
         train: [L, ...] likewise.
-
-    Returns:
-        What was found.
     """
     drawn, new = _nearest_of(generated, train), _nearest_of(_floats(held_out), train)
     return Memorisation(

@@ -33,7 +33,6 @@ class ModeJudge:
     """Who knows the modes.
 
     Attributes:
-        count: how many there are.
         assign: samples [N, ...] to the number of each one's mode, below `count`, or -1 for none: [N] int64.
         shares: [count] of the data, sum 1; the reference of the divergence.
     """
@@ -47,7 +46,6 @@ def readings(judge: ModeJudge, samples: Tensor, near: Tensor | None = None) -> d
     """Describe samples by their modes.
 
     Args:
-        judge: who knows the modes.
         samples: [N, ...].
         near: [N] bool, which samples are near the data; the others are in no mode. None counts all.
 
@@ -82,10 +80,6 @@ QUICK_RECIPE: Final = replace(classifier.RECIPE, samples=60_000)
 def judge_of(config: Config, data: Dataset) -> ModeJudge | None:
     """Find who knows the modes.
 
-    Args:
-        config: of the run.
-        data: to train on.
-
     Returns:
         The judge, or None where the modes of the data are unknown or not to be counted.
     """
@@ -102,9 +96,6 @@ def judge_of(config: Config, data: Dataset) -> ModeJudge | None:
 
 def of_mixture(law: Mixture) -> ModeJudge:
     """The components of a mixture.
-
-    Args:
-        law: the mixture.
 
     Returns:
         A judge who puts a sample into the mode whose centre is nearest in standard deviations, if that is within 3.
@@ -147,7 +138,6 @@ def of_channels(single: ModeJudge, channels: int) -> ModeJudge:
 
     Args:
         single: judge of images of one channel, who puts each into a mode.
-        channels: how many there are.
 
     Returns:
         A judge of the combinations, which are as likely as the product of their parts.

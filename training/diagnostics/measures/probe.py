@@ -53,10 +53,7 @@ class Probe:
     """The fixed samples of a run's measurements, and what is known of the real ones.
 
     Args:
-        config: of the run.
         data: that can be probed.
-        task: what the networks fit.
-        device: where the networks are.
     """
 
     def __init__(self, config: Config, data: Dataset, task: Task, device: torch.device) -> None:
@@ -79,10 +76,6 @@ class Probe:
 
     def measure(self, trained: Players, averaged: Side) -> Readings:
         """Look at a pair.
-
-        Args:
-            trained: both sides as they are trained.
-            averaged: the generator's side with averaged weights.
 
         Returns:
             Readings by name, without those that would not be numbers.

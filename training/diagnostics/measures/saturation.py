@@ -40,7 +40,6 @@ def gradient_norms(logits: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[
 
     Args:
         logits: [B] of generated samples, a function of `parameters`.
-        parameters: the generator's.
 
     Returns:
         Norms under E log(1 - D), minimax, and under -E log D, non-saturating.
@@ -53,7 +52,6 @@ def gradient_norm(loss: Tensor, parameters: Sequence[nn.Parameter], *, keep_grap
     """The Euclidean norm of a gradient.
 
     Args:
-        loss: scalar.
         parameters: by which to differentiate; those that the loss does not depend on add nothing.
         keep_graph: whether another loss needs the same graph.
 

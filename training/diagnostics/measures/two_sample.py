@@ -65,7 +65,6 @@ def measure(real: tuple[Tensor, Tensor], generated: tuple[Tensor, Tensor], seed:
 
     Args:
         real: [N, ...] to train on and [M, ...] to test with.
-        generated: likewise.
         seed: of the classifier's weights and batches.
 
     Returns:

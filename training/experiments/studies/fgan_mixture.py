@@ -49,7 +49,6 @@ def divergence_from(law: Mixture, name: Name, mean: float, deviation: float) -> 
 
     Args:
         law: P.
-        name: of the divergence.
         mean: of Q.
         deviation: of Q, positive.
 
@@ -68,7 +67,6 @@ def optimum(law: Mixture, name: Name) -> tuple[float, float]:
 
     Args:
         law: on the line.
-        name: of the divergence.
 
     Returns:
         (mu*, sigma*), to about six digits.
@@ -86,7 +84,6 @@ def learned(name: Name, setting: Setting) -> tuple[float, float]:
     """Train with one divergence and read off the exported generator what it draws.
 
     Args:
-        name: of the divergence.
         setting: of one seed; its folder gets a run for each divergence.
 
     Returns:
@@ -101,9 +98,6 @@ def learned(name: Name, setting: Setting) -> tuple[float, float]:
 
 def measure(setting: Setting) -> Metrics:
     """Train with all five divergences and hold what was learned against the optima and against each other.
-
-    Args:
-        setting: of one seed.
 
     Returns:
         For each divergence the learned law, its distance from the optimum in the plane of (mu, sigma), and the paper's

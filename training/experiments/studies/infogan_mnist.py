@@ -82,9 +82,6 @@ def code_sheet(generator: Graph, codes: Codes, latents: NDArray[np.float32]) -> 
         generator: exported, of grey images.
         codes: its codes, one of them categorical.
         latents: [N, Z], one for each column of the first block.
-
-    Returns:
-        One image.
     """
 
     def row(category: int) -> list[Pixels]:

@@ -31,9 +31,6 @@ REGRESSION: Final = dict(zip(METRICS, (0.4576, 0.4162, 0.3559, 0.4832, 0.4557, 0
 def run(setting: Setting) -> Metrics:
     """Choose the start, then train and rank under one seed.
 
-    Args:
-        setting: of one seed.
-
     Returns:
         The metrics of `stopped_ranking.measure`, those of the regression without drops at its own best ridge
         (`regression_…`), and what was chosen.

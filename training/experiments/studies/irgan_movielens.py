@@ -20,9 +20,6 @@ SLACK = 0.01
 def run(setting: Setting) -> Metrics:
     """Train and rank under one seed.
 
-    Args:
-        setting: of one seed.
-
     Returns:
         As `training.experiments.studies.stopped_ranking.measure`.
     """

@@ -28,9 +28,6 @@ LIKED_SHARE = 0.1  # of a user's items, the first by the planted tastes, are cal
 def measure(setting: Setting) -> Metrics:
     """Train, export, and hold what the graphs answer against the truth.
 
-    Args:
-        setting: of one seed.
-
     Returns:
         `map` of the test pairs by the served scores, by the truth and by popularity; the mean correlation over users of
         served scores with planted tastes; the share of draws that are liked items, and what chance would give; the

@@ -28,9 +28,6 @@ LARGEST_REVERSE_KL = 0.01  # the mixture's own samples show about half of it on 
 def targets(modes: int) -> tuple[Target, ...]:
     """Better than every row of PacGAN's table at once, and in every seed.
 
-    Args:
-        modes: of the mixture.
-
     Returns:
         All modes, evenly, by samples that lie in them.
     """
@@ -46,7 +43,6 @@ def measure(config_name: str, setting: Setting) -> Metrics:
 
     Args:
         config_name: stem of a configuration whose data is a mixture.
-        setting: of one seed.
 
     Returns:
         Captured modes, reverse KL in nats, share of high quality.

@@ -63,7 +63,6 @@ def measure(setting: Setting, epochs: Sequence[int] = EPOCHS, steps: int = CRITI
     Args:
         setting: of one seed; its folder gets a run for each generator, and the figure.
         epochs: for how many passes over the data each generator is trained.
-        steps: of each discriminator.
 
     Returns:
         By how many orders of magnitude each norm has fallen, by the least favourable generator (`minimax_fall` the
@@ -93,8 +92,6 @@ def follow(run: Run, data: Data, steps: int) -> Norms:
 
     Args:
         run: whose averaged generator it is, and whose configuration the discriminator's.
-        data: that the run was trained on.
-        steps: of the discriminator.
 
     Returns:
         Norms by loss, from before the first step to after the last.

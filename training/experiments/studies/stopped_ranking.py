@@ -46,10 +46,6 @@ def validating(config: Config, seed: int) -> Config:
 
     Args:
         config: on interactions.
-        seed: which pairs.
-
-    Returns:
-        The configuration.
 
     Raises:
         TypeError: if its data is of another kind.

@@ -62,7 +62,6 @@ class Game:
     Attributes:
         config: stem of the shipped configuration.
         generator_rate: learning rate of the generator.
-        title: of the estimate, in the figure.
         estimate: what the readings since the last look say of the distance.
     """
 
@@ -122,10 +121,6 @@ def follow(config: Config, estimate: Callable[[Mapping[str, float]], float], set
     Args:
         config: of a run on labelled images.
         estimate: what the readings say of the distance.
-        setting: of one seed.
-
-    Returns:
-        What was seen.
     """
     data = cast("ImageData", sources.load(config.data))
     judge = classifier.obtain(data)
@@ -149,7 +144,6 @@ def draw(curves: Mapping[str, Curve], path: Path) -> None:
     """Draw a panel for each game: the estimate, and the distance on an axis of its own.
 
     Args:
-        curves: by name of the game.
         path: of the figure, in the format that its suffix names.
     """
     figure = Figure(figsize=FIGURE_INCHES, layout="constrained")

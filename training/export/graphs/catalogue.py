@@ -27,7 +27,6 @@ def scores(model: bytes, users: int, items: int) -> NDArray[np.float32]:
     """Read the scores of all items for all users from a generator's graph.
 
     Args:
-        model: serialized, as it is served.
         users: U.
         items: I.
 

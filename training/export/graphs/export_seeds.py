@@ -29,11 +29,6 @@ class Purpose(IntEnum):
 def draw(purpose: Purpose, count: int, interface: Interface) -> Arrays:
     """What a generator is given.
 
-    Args:
-        purpose: what for.
-        count: how many.
-        interface: of the package.
-
     Returns:
         [count, ...] by the names of the generator's inputs, always the same.
     """

@@ -47,7 +47,6 @@ def before_last_layer(graph: bytes, name: str) -> bytes:
 
     Args:
         graph: serialized, with one output, which a linear layer computes.
-        name: what to call the features.
 
     Returns:
         A serialized graph of the same inputs whose one output are the features, [B, F].
@@ -77,7 +76,6 @@ class Given:
     """A feature extractor that the user brings.
 
     Attributes:
-        path: of the ONNX file.
         value_range: what the pixels 0 … 255 become; None where the graph takes bytes.
         size: height and width of its images in pixels, where the graph leaves them open; None keeps the images' own.
     """

@@ -42,7 +42,6 @@ def reestimate(generator: nn.Module, *inputs: Tensor) -> None:
     """Replace the running statistics of every batch normalisation, in place; the network ends in evaluation mode.
 
     Args:
-        generator: maps its inputs to samples.
         inputs: [N, ...] each: latents, and what else it is told; a last batch of one is not enough to have a variance
             and is left out.
     """
@@ -129,7 +128,6 @@ class CodeReader(nn.Module):
     Args:
         discriminator: whose features the code head reads.
         code_head: features [B, F] to the codes' parameters [B, K].
-        codes: which codes there are.
     """
 
     def __init__(self, discriminator: nn.Module, code_head: nn.Module, codes: Codes) -> None:
@@ -161,9 +159,6 @@ def generator(run: Run) -> nn.Module:
 def discriminator(run: Run) -> nn.Module:
     """The discriminator of a run's package.
 
-    Args:
-        run: the trained networks.
-
     Returns:
         Samples (and what else it is told) to logits, one each.
     """
@@ -191,9 +186,6 @@ def encoder(run: Run) -> nn.Module | None:
 
 def plain(network: nn.Module) -> nn.Module:
     """Copy a network as it is served: in evaluation mode, every parametrized weight replaced by its value.
-
-    Args:
-        network: left as it is.
 
     Returns:
         A network that computes the same.

@@ -32,7 +32,6 @@ class Port:
     Attributes:
         name: which is also its role.
         datatype: in the words of the Open Inference Protocol.
-        shape: of one row.
     """
 
     name: str
@@ -56,7 +55,6 @@ class Interface:
         sample_shape: C, H, W of an image, D of a vector, nothing of an item.
         items: how many items there are, where a sample is one's number; 0 elsewhere.
         latent_size: Z.
-        prior: of the latents.
         labels: names of the classes that both graphs are told; empty for an unconditional package.
         conditions: how many ids there are, of which both graphs are told one; 0 for none.
         codes: that the generator is given, and an encoder's graph reads back; None for none.
@@ -156,15 +154,7 @@ class Interface:
 
 
 def interface(config: Config, data: Data) -> Interface:
-    """The tensors of a run's package.
-
-    Args:
-        config: of the run.
-        data: that it was trained on.
-
-    Returns:
-        The interface.
-    """
+    """The tensors of a run's package."""
     generator = config.generator
     if isinstance(data, InteractionData):
         return Interface(

@@ -70,9 +70,6 @@ class Pair:
     """The two graphs of a package, loaded.
 
     Attributes:
-        interface: what they take and give.
-        generator_bytes: serialized.
-        discriminator_bytes: serialized.
         generator: latents (and labels) to samples, and pixels where they are images.
         discriminator: samples (and labels) to logits.
         parity: how far they are from the networks.
@@ -123,11 +120,6 @@ def build(run: Run, data: Data, say: Say) -> Pair:
 
     Args:
         run: the trained networks; the batch statistics of the averaged generator and encoder are replaced.
-        data: that they were trained on.
-        say: told of every stage.
-
-    Returns:
-        The graphs.
 
     Raises:
         ExportError: if a graph would not be faithful.
@@ -167,9 +159,6 @@ def draw_samples(generator: Graph, face: Interface, purpose: Purpose, count: int
 
     Args:
         generator: its inputs to samples, and to pixels [N, H, W, C] where they are images.
-        face: of the package.
-        purpose: what for.
-        count: how many.
 
     Returns:
         The samples, with the labels that were asked for.
@@ -196,13 +185,6 @@ def floats(samples: Samples) -> Floats:
 
 def half_real(generated: Shown, data: Data) -> Shown:
     """Samples of which every second is a held-out one, so that logits of both kinds occur.
-
-    Args:
-        generated: by the pair.
-        data: that it was trained on.
-
-    Returns:
-        As many.
 
     Raises:
         ExportError: if classes are told and the held-out samples have none.

@@ -61,7 +61,6 @@ def check_generator(network: nn.Module, graph: Graph, inputs: Arrays) -> tuple[f
 
     Args:
         network: as it is served, but for the quantisation: inputs to samples.
-        graph: what was exported from it.
         inputs: [INPUTS_NEEDED, ...] by name, in the order of the network's arguments.
 
     Returns:
@@ -87,8 +86,6 @@ def check_discriminator(network: nn.Module, graph: Graph, inputs: Arrays) -> flo
     """Compare a discriminator with its graph.
 
     Args:
-        network: as it is served.
-        graph: what was exported from it.
         inputs: [INPUTS_NEEDED, ...] by name, in the order of the network's arguments.
 
     Returns:
@@ -104,10 +101,7 @@ def check_encoder(network: nn.Module, graph: Graph, inputs: Arrays, read: str) -
     """Compare an encoder with its graph.
 
     Args:
-        network: as it is served.
-        graph: what was exported from it.
         inputs: [INPUTS_NEEDED, ...] by name, in the order of the network's arguments.
-        read: the name of its output.
 
     Returns:
         Largest difference of a latent or code, as `Parity` counts it.

@@ -22,12 +22,8 @@ Arrays = dict[str, NDArray[np.generic]]
 class Graph:
     """A graph.
 
-    Args:
-        model: the serialized graph.
-
     Attributes:
         inputs: name, type and shape of each, in ONNX Runtime's words.
-        outputs: likewise.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -42,9 +38,6 @@ class Graph:
 
         Args:
             inputs: [B, ...] by name.
-
-        Returns:
-            Every output by name.
         """
         return dict(zip((output.name for output in self.outputs), self._session.run(None, inputs), strict=True))
 
@@ -52,7 +45,6 @@ class Graph:
         """Compute one output of many rows, batch by batch.
 
         Args:
-            name: which output.
             inputs: [N, ...] by name.
 
         Returns:

@@ -2,12 +2,13 @@
 
     config (TOML) -> data -> networks -> objective -> trainer -> package
 
-Nothing here knows of HTTP or imports the service; the two meet in the package format, `models/manifest.schema.json`.
+In: a configuration and data. Out: a run's folder, and packages in the format of `models/manifest.schema.json`, which is
+all that training shares with the service. May import no HTTP library.
 
-Training and exporting contact nobody: ONNX Runtime's reports to its vendor are off, as in the service.
+ONNX Runtime's telemetry is off, as in the service.
 """
 
 import os
 
-if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # an empty variable would turn the reports on
+if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # an empty variable would turn it on
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

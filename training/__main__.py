@@ -1,7 +1,6 @@
-"""`python -m training`: the command line, for as long as it has something to do and not for as long as somebody reads.
+"""`python -m training`: runs the command line to its end, even if the reader of its output has gone.
 
-It stands alone so that `training.cli` can be imported without running anything, and without changing the streams of
-the process that imports it.
+Separate from `training.cli`, so that importing that module changes no streams.
 """
 
 import os
@@ -11,37 +10,37 @@ from typing import TextIO
 from training.cli import main
 
 
-class _Lasting:
-    """A stream that what is written to is no reason to fail: `train … | head` trains to its end."""
+class _PipeSafeStream:
+    """A stream that ignores a closed pipe: `train … | head` trains to its end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or drop what nobody reads any more."""
+        """Write; drop the text if the pipe is closed."""
         try:
             return self._stream.write(text)
         except BrokenPipeError:
-            self._let_go()
+            self._discard()
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop likewise."""
+        """Flush; do nothing if the pipe is closed."""
         try:
             self._stream.flush()
         except BrokenPipeError:
-            self._let_go()
+            self._discard()
 
     def __getattr__(self, name: str) -> object:
-        """Everything else is the stream's own."""
+        """Forward everything else to the stream."""
         return getattr(self._stream, name)
 
-    def _let_go(self) -> None:
-        """Have the interpreter, too, flush what is left into nothing when it ends."""
+    def _discard(self) -> None:
+        """Send the rest, and what the interpreter flushes at its end, to the null device."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
 
 
-sys.stdout, sys.stderr = _Lasting(sys.stdout), _Lasting(sys.stderr)
+sys.stdout, sys.stderr = _PipeSafeStream(sys.stdout), _PipeSafeStream(sys.stderr)
 sys.exit(main())

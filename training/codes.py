@@ -1,4 +1,4 @@
-"""The codes of InfoGAN: what a generator is asked for beside its latents, with names and a prior.
+"""The codes of InfoGAN: inputs of a generator beside its latents, with names and a prior.
 
     code [B, K]   one-hot categorical codes, then continuous ones, each kind in alphabetical order of its names
 
@@ -42,7 +42,7 @@ class Codes:
     continuous: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what the types cannot."""
+        """Check names and intervals."""
         for name in (*self.categorical, *self.continuous):
             if not NAME.fullmatch(name):
                 raise ConfigError(f'"{name}" cannot name a code; names are of a-z, 0-9 and _, a letter first')
@@ -73,7 +73,7 @@ class Codes:
         return sum(map(math.log, self.sizes)), sum(math.log(high - low) for low, high in self.intervals)
 
     def entry(self) -> dict[str, object]:
-        """The manifest's words, in the order of the layout."""
+        """The manifest's entry, in the order of the layout."""
         return {
             "categorical": [{"name": name, "size": size} for name, size in sorted(self.categorical.items())],
             "continuous": [
@@ -82,7 +82,7 @@ class Codes:
         }
 
     def split(self, values: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Take codes, or what a code head says of them, apart.
+        """Split codes, or a code head's output, by code.
 
         Args:
             values: [B, K].

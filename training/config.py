@@ -1,11 +1,11 @@
-"""A whole training run as one frozen value, assembled from the tables that its parts declare.
+"""The configuration of a run as one frozen value, assembled from the tables that its parts declare.
 
     name, seed   [data] kind   [generator] kind   [discriminator] kind   [objective] kind   [trainer]   [diagnostics]
                  [encoder] kind, with the objective "bigan"   [code_head], with the objective "infogan"
                  [warps], with InfoGAN's weight_steady
 
-The file that a run keeps has every default filled in and reads back as the equal value. The hash identifies what the
-result depends on; where the data happens to lie is not among that (its content has a hash of its own).
+The file that a run keeps has every default filled in and reads back as the equal value. The hash covers what the result
+depends on, so not the data's path (its content has a hash of its own).
 """
 
 import hashlib
@@ -104,12 +104,12 @@ class Config:
         generator: the generator's size.
         discriminator: the discriminator's size.
         encoder: the encoder's size; None in games without one.
-        code_head: the code head's size; of no account in games without codes.
+        code_head: the code head's size; unused in games without codes.
         objective: the game, with its hyper-parameters.
-        warps: what categories are to overlook; None in games that do not ask for it.
+        warps: warps that categories must be invariant to; None in games without them.
         trainer: length, batch and pace.
         augmentation: what the discriminator is shown instead of the samples; None shows them as they are.
-        diagnostics: what the run is watched for.
+        diagnostics: what is measured during the run.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Config:
 
     @property
     def codes(self) -> Codes | None:
-        """What the generator is asked for beside its latents; None in games without codes."""
+        """The codes of the objective; None in games without codes."""
         return self.objective.codes if isinstance(self.objective, InfoGan) else None
 
 
@@ -200,7 +200,7 @@ def from_tables(tables: Mapping[str, object]) -> Config:
 
 
 def for_folder(path: str) -> Config:
-    """Choose a configuration for a folder of images that nobody has written one for.
+    """Choose a configuration for a folder of images.
 
     Returns:
         The shipped one for folders, with size, channels and the share held out by what the folder holds.
@@ -214,13 +214,13 @@ def for_folder(path: str) -> Config:
 
 
 def with_data_path(config: Config, path: str) -> Config:
-    """Point a configuration at another place of its data.
+    """Change the path of a configuration's data.
 
     Returns:
         The same configuration, with the same hash.
 
     Raises:
-        ConfigError: if its kind of data lies in no folder.
+        ConfigError: if its kind of data has no path.
     """
     if isinstance(config.data, SelfContained):
         raise ConfigError(f'[data] of kind "{config.data.kind}" is bundled; it takes no path')
@@ -228,7 +228,7 @@ def with_data_path(config: Config, path: str) -> Config:
 
 
 def doubts(config: Config) -> list[str]:
-    """Say what a configuration may well regret, though it can be trained.
+    """Warn of settings that are valid but probably not intended.
 
     Returns:
         A sentence for each doubt.
@@ -337,7 +337,7 @@ def _check_pack(config: Config) -> None:
 
 
 def _check_players(config: Config, tables: Mapping[str, object]) -> None:
-    """Refuse players that the game does not know, or lacks."""
+    """Refuse players that the game does not use, or needs and lacks."""
     kind = config.objective.kind
     joint, coded = isinstance(config.objective, BiGan), isinstance(config.objective, InfoGan)
     if joint and config.encoder is None:

@@ -13,8 +13,8 @@ Anything else that is raised is a fault of the program and keeps its traceback.
 """
 
 USAGE_EXIT_CODE = 2  # what argparse uses for a wrong command line: "the caller must change something"
-DIVERGED_EXIT_CODE = 3  # tells a script apart: the command was right, the training failed
-COLLAPSED_EXIT_CODE = 4  # likewise: the numbers were sound, the generator was not
+DIVERGED_EXIT_CODE = 3  # lets a script tell: the command was right, the training failed
+COLLAPSED_EXIT_CODE = 4  # the losses were finite, but the generator collapsed
 SIGNAL_EXIT_BASE = 128  # the shell's convention: 128 + the signal's number
 
 

@@ -1,6 +1,6 @@
-"""Files that survive what happens to the process: whole or not there, and in the hands of one process only.
+"""Atomic replacement of files, and locks between processes.
 
-A file written here is the old one or the new one, never half of each, whatever stops the process in between.
+After a write the file is the old one or the new one, never a part, wherever the process stops.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[str | None]:
-    """Hold a lock that ends with the process, however that ends.
+    """Hold a lock that is released when the process ends, even by a signal.
 
     Args:
         path: of the lock's file, which is made, names the process that holds it, and stays.

@@ -4,7 +4,7 @@
                                           ├─▶ reference: the page for people
                                           └─▶ check: a mistake is found before torch, which takes seconds, is imported
 
-The dataclasses are the truth: `training.config` reads a configuration by them, and a test holds the file to them.
+`training.config` reads a configuration by the same dataclasses, and a test compares the file with them.
 """
 
 import dataclasses
@@ -115,7 +115,7 @@ def check_file(path: Path) -> None:
 
 
 def check(source: str) -> None:
-    """Find what is wrong with the keys of a configuration; what keys say together is left to `training.config`.
+    """Find what is wrong with the keys of a configuration; constraints between keys are checked by `training.config`.
 
     Args:
         source: TOML.
@@ -210,7 +210,7 @@ def _table_schema(part: type[Part]) -> Json:
 
 
 def _told(part: type[Part]) -> dict[str, str]:
-    """What the docstrings of a dataclass and its bases say of their attributes."""
+    """Descriptions of attributes in the docstrings of a dataclass and its bases."""
     told: dict[str, str] = {}
     for base in reversed(part.__mro__):
         if "__dataclass_fields__" not in vars(base):
@@ -222,7 +222,7 @@ def _told(part: type[Part]) -> dict[str, str]:
 
 
 def _hint_schema(hint: object) -> Json:  # noqa: PLR0911 - one for each form that a type has
-    """A type as JSON Schema says it; `_hint` is the way back."""
+    """A type in JSON Schema; `_hint` is the inverse."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return {"anyOf": [_hint_schema(option) for option in arguments if option is not type(None)]}
@@ -302,7 +302,7 @@ def _literal(value: object) -> str:
 
 
 def _value(made: Json) -> str:
-    """What a key takes, in words."""
+    """The values of a key, in words."""
     if "anyOf" in made:
         return " or ".join(_value(option) for option in made["anyOf"])
     if "enum" in made:

@@ -1,7 +1,7 @@
-"""Progress bars for work that may be long: on stderr, at the pace that the place they are written to can take.
+"""Progress bars on stderr for work that may be long.
 
 A terminal's bar is redrawn twice a second; in a log file, where nothing is redrawn, a line is written every 30 seconds.
-Work that is done before anybody would wonder shows none.
+Work of less than two seconds shows none.
 """
 
 import sys
@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 TERMINAL_REFRESH_S: Final = 0.5
 LOG_FILE_REFRESH_S: Final = 30.0
-UNREMARKABLE_S: Final = 2.0  # about the time after which people look for a sign of life
+UNREMARKABLE_S: Final = 2.0  # shorter work needs no bar
 
 T = TypeVar("T")
 
 
 def refresh_s() -> float:
-    """Seconds between two looks of a bar on stderr."""
+    """Seconds between two updates of a bar on stderr."""
     return TERMINAL_REFRESH_S if is_terminal() else LOG_FILE_REFRESH_S
 
 
@@ -28,7 +28,7 @@ def is_terminal() -> bool:
 
 
 def progress(steps: Iterable[T], what: str, total: int, unit: str = "step") -> Iterator[T]:
-    """Go through steps, and show how far it is once they take longer than a moment.
+    """Iterate over steps, with a bar once they take longer than two seconds.
 
     Args:
         what: the work, in a word or two.

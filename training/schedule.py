@@ -1,8 +1,8 @@
-"""How a run is paced: everything that depends on training time, as pure functions of it.
+"""Schedules of a run, as pure functions of training time.
 
 Time is counted in samples, the generated samples that have trained the generator (one batch an iteration, however
-many critic steps it takes), so that a schedule means the same at every batch size. Nothing here holds state: a resumed
-run is at the same point of every schedule because it has seen the same number of samples.
+many critic steps it takes), so that a schedule means the same at every batch size. A resumed run is at the same point
+of every schedule because it has seen the same number of samples.
 """
 
 import math
@@ -34,7 +34,7 @@ class TrainerConfig:
         beta2: Adam's decay of the second moment, and RMSprop's.
         optimizer: Adam, or the RMSprop that WGAN's clipping asks for (momentum unsettles a bounded critic).
         weight_decay_generator: Adam's, decoupled: each step shrinks every weight by this times the learning rate.
-        weight_decay_discriminator: likewise.
+        weight_decay_discriminator: Adam's, decoupled, of the discriminator.
         ema_half_life_samples: after so many samples half of the generator's moving average is new; 0 copies.
         horizontal_flips: show real images mirrored half of the time.
         precision: `bf16` and `fp16` compute in half precision where it is safe; weights stay in fp32.
@@ -80,7 +80,7 @@ def cosine(start: float, end: float, progress: float) -> float:
 
 
 def lazy_correction(every_steps: int) -> float:
-    """How an optimizer is told of terms that are due in every k-th step only.
+    """Correct an optimizer's settings for terms that are computed in every k-th step only.
 
     Args:
         every_steps: k; 1 is due always.

@@ -2,8 +2,7 @@
 
 Each part of the training declares the keys it understands as a frozen dataclass of plain values; a range is stated
 with the type, `Annotated[int, Range(at_least=1)]`. This module fills such a class from a table, words every mistake as
-one sentence that names the key and, where there is one, the nearest valid one, and writes the table back. It knows
-types and text; what the keys mean is none of its business.
+one sentence that names the key and, where there is one, the nearest valid one, and writes the table back.
 """
 
 import dataclasses
@@ -87,7 +86,7 @@ def parse(text: str) -> dict[str, object]:
     """Read TOML.
 
     Args:
-        text: of a configuration file; a byte order mark before it is overlooked, as editors on Windows leave one.
+        text: of a configuration file; a leading byte order mark is ignored, as editors on Windows write one.
 
     Returns:
         Its keys and tables.
@@ -102,7 +101,7 @@ def parse(text: str) -> dict[str, object]:
 
 
 def check_keys(table: Mapping[str, object], keys: Mapping[str, Key], where: str) -> dict[str, object]:
-    """Hold a table against the keys that it may have.
+    """Check a table against the keys that it may have.
 
     Args:
         table: keys and values as `tomllib` reads them.
@@ -124,7 +123,7 @@ def check_keys(table: Mapping[str, object], keys: Mapping[str, Key], where: str)
 
 
 def known_kind(kind: object, kinds: Collection[str], where: str) -> str:
-    """Hold a table's kind against those that there are.
+    """Check a table's kind against the known ones.
 
     Args:
         kind: as the table has it; None if it has none.

@@ -3,7 +3,7 @@
 `nn.BatchNorm` normalises with the mean and variance of what one process holds: with N processes, of a Nth of the batch.
 While `shared_statistics` is in force, each process adds its sums to those of the others, forwards and backwards, and
 all of them normalise with the statistics of the whole batch. torch has such a layer for GPUs alone (`SyncBatchNorm`);
-this one also runs on a CPU, can be differentiated twice, as gradient penalties need, and changes no layer for good:
+this one also runs on a CPU, can be differentiated twice, as gradient penalties need, and changes no layer permanently:
 outside the context, and in evaluation mode, a layer is what it was.
 
 References:
@@ -86,7 +86,7 @@ def shared_statistics(*networks: nn.Module) -> Iterator[None]:
     """Have batch normalisation use the batch of all processes.
 
     Every process of the default group must call these networks in training mode equally often and in the same order;
-    a call that only one of them makes would wait for the others for ever.
+    a call that only one of them makes would wait for the others forever.
 
     Args:
         *networks: whose layers.

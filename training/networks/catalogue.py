@@ -1,9 +1,9 @@
-"""What all players over a catalogue of items share: a generator that draws by noise, and what users have taken.
+"""Base of generators over a catalogue of items: draws by Gumbel noise, and the items that users have taken.
 
 A generator has a score for every item and returns argmax(scores + Gumbel noise), which is a draw from their softmax: so
 "an item for user u" is a deterministic function of the user and the latents, one latent an item. The argmax has no
-gradient; an objective that trains such a generator asks for its scores instead, and for the items that a user is known
-to have taken, which the generator is told once before training.
+gradient; an objective uses the generator's scores instead, and the items that a user is known to have taken, which are
+set once before training.
 
 Shapes: B batch, U users, I items.
 
@@ -65,7 +65,7 @@ class ItemGenerator(nn.Module):
         raise NotImplementedError
 
     def choices(self, users: Tensor) -> Tensor:
-        """What users are known to have taken.
+        """Items that users are known to have taken.
 
         Args:
             users: [B].
@@ -76,7 +76,7 @@ class ItemGenerator(nn.Module):
         return self.taken[users]
 
     def start_from(self, taken: Tensor) -> None:
-        """Begin from what users have taken.
+        """Store the items that users have taken.
 
         Args:
             taken: [U, I] bool, of the training pairs.
@@ -88,7 +88,7 @@ def check_task(task: Task, table: str) -> None:
     """Make sure that a task is about users and items.
 
     Args:
-        table: whose network needs it, for the message.
+        table: of the network that needs it, for the message.
 
     Raises:
         ConfigError: if it is not.

@@ -1,8 +1,8 @@
-"""Q(c|x), the code head: reads the codes of a sample from what the discriminator sees in it.
+"""Q(c|x), the code head: reads the codes of a sample from the discriminator's features.
 
-It shares the discriminator's layers up to the last one, so reading codes adds one small layer or two to the game. Its
-output are the parameters of a factorised distribution: logits of each categorical code, and the mean of each continuous
-one, whose standard deviation is one.
+It shares the discriminator's layers up to the last one, so it adds one or two small layers. Its output holds the
+parameters of a factorised distribution: logits of each categorical code, and the mean of each continuous one, whose
+standard deviation is one.
 
 Shapes: B batch, F features, K width of all codes together.
 
@@ -56,7 +56,7 @@ class CodeHead(nn.Module):
             weights.draw(first, config.initial_weights, config.leaky_slope)
             norm = [nn.BatchNorm1d(config.width)] if config.norm == "batch" else []
             self.layers = nn.Sequential(first, *norm, nn.LeakyReLU(config.leaky_slope), last)
-        # Not zero: a generator that ignores a continuous code would be told nothing of it (a saddle, slow to leave).
+        # Not zero: a generator that ignores a continuous code would have no gradient by it (a saddle point).
         weights.draw(last, config.initial_weights, None)
 
     def forward(self, features: Tensor) -> Tensor:

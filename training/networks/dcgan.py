@@ -3,16 +3,15 @@
     generator      z -> linear -> coarsest map -> [nearest x2, crop, 3x3 convolution, norm, activation] ... -> tanh
     discriminator  x -> [4x4 convolution of stride 2, leaky ReLU] ... -> features -> linear -> logit
 
-Both walk the same list of sizes, each the half of the one before rounded up, so odd and oblong images need no padding
-of the data. The generator resizes and convolves, so that no pixel gets more than another and no checkerboard appears;
-the two are computed as one (`UpsampledConv`). DCGAN's own transposed convolutions can be had instead. The discriminator
-mixes the samples of a batch nowhere, unless asked for batch normalisation, and then in training only: what is exported
-has fixed statistics, and the score of an image is its own. `depth` adds residual blocks at every size, `dense` a fully
-connected layer on the other side of the coarsest map, where one decision is made for the whole image.
+Both use the same list of sizes, each half of the one before rounded up, so odd and oblong images need no padding. The
+generator resizes and convolves, so that every pixel gets equally many contributions and no checkerboard appears; the
+two are computed as one (`UpsampledConv`). DCGAN's own transposed convolutions are available too. The discriminator
+mixes the samples of a batch only in batch normalisation, and only in training: the exported one has fixed statistics,
+so the score of an image does not depend on its batch. `depth` adds residual blocks at every size, `dense` a fully
+connected layer on the other side of the coarsest map.
 
-A class, given to the generator, moves its coarsest map, and the discriminator projects its features on what it has
-learnt of that class. A latent that belongs to a sample, where pairs are judged, meets its features before a hidden
-layer.
+The embedding of a class is added to the generator's coarsest map, and the discriminator projects its features on an
+embedding of the class. Where pairs are judged, a hidden layer follows the sample's features and the latent.
 
 Shapes: B batch, Z latent, C H W channels, height and width, K classes or codes, F features, m samples a logit.
 
@@ -45,7 +44,7 @@ COARSEST_PIXELS = 7  # where "auto" stops halving: one 4x4 window still sees mor
 FINEST_WIDTH = 32  # of "auto", at full resolution
 WIDEST = 256  # of "auto", however often it halves
 CONV_KERNEL = 3
-JOINT_WIDTH = 256  # of the one hidden layer in which a sample and its latent meet
+JOINT_WIDTH = 256  # of the hidden layer over a sample's features and its latent
 
 Size = tuple[int, int]
 Width = Annotated[int, Range(at_least=1)]
@@ -110,7 +109,7 @@ class DiscriminatorConfig(DiscriminatorKeys):
 
 
 def halvings(size: Size, stages: int) -> list[Size]:
-    """The sizes an image takes, from full resolution down.
+    """List the sizes of an image's maps, from full resolution down.
 
     Args:
         stages: how often to halve, rounding up.
@@ -166,7 +165,7 @@ class SumOfShifts(nn.Module):
         return (rows[..., 1:] + rows[..., :-1]).flip(2, 3).transpose(0, 1)
 
     def right_inverse(self, kernel: Tensor) -> Tensor:
-        """A weight of the kernel's channels at zero: its values are `_initialise`'s to draw."""
+        """A weight of zeros with the kernel's channels; `_initialise` draws its values."""
         coarse, fine = kernel.shape[:2]
         return kernel.new_zeros(fine, coarse, CONV_KERNEL, CONV_KERNEL)
 
@@ -194,7 +193,7 @@ class UpsampledConv(TransposedConv):
     """A 3x3 convolution of the doubled map; what is learnt is its 3x3 weight.
 
     Computed as the transposed convolution that it equals, it takes 4/9 of the multiplications and needs no large map in
-    between: it trains twice as fast, and its graph runs 1.4 times as fast.
+    between.
     """
 
     def __init__(self, coarse: int, fine: int, target: Size, *, bias: bool) -> None:
@@ -326,7 +325,7 @@ class Discriminator(Projecting):
                     spectral_norm(module)
 
     def features(self, samples: Tensor) -> Tensor:
-        """See each pack of samples.
+        """Compute the features of each pack of samples.
 
         Args:
             samples: [B, C, H, W].

@@ -1,10 +1,10 @@
-"""E(x), the encoder: samples to latents, the generator run backwards.
+"""E(x), the encoder: samples to latents.
 
     convolutional   x -> [4x4 convolution of stride 2, norm, leaky ReLU] ... -> linear -> z
     mlp             x -> flattened -> [linear, norm, leaky ReLU] ... -> linear -> z
 
-The convolutional one walks the sizes that the discriminator of `training.networks.dcgan` walks. An encoder is served,
-never judged, so batch normalisation does no harm: what it serves with is gathered anew when a package is made.
+The convolutional one uses the sizes of `training.networks.dcgan`'s discriminator. Batch normalisation is allowed,
+because its statistics are estimated again when a package is made.
 
 Shapes: B batch, Z latent, C H W channels, height and width, D numbers of a sample, F features.
 
@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         _initialise(self)
 
     def features(self, samples: Tensor) -> Tensor:
-        """What the last layer sees.
+        """Compute the input of the last layer.
 
         Args:
             samples: [B, ...].
@@ -99,7 +99,7 @@ class Encoder(nn.Module):
             samples: [B, ...].
 
         Returns:
-            [B, Z], in no bounded range whatever the prior.
+            [B, Z], unbounded for every prior.
         """
         latents: Tensor = self.last(self.features(samples))
         return latents

@@ -1,9 +1,9 @@
-"""Matrix factorisation: a user and an item match as their two vectors do, and some items are liked by everybody.
+"""Matrix factorisation: a score is the product of a user's and an item's vector plus the item's bias.
 
     score(u, i) = <user u, item i> + bias i
 
-Both players of IRGAN's recommendation experiments are of this kind. As a generator the scores are unnormalised
-log-probabilities, as a discriminator the logits of relevance.
+Both players of IRGAN's recommendation experiments are of this kind. In a generator the scores are unnormalised
+log-probabilities, in a discriminator the logits of relevance.
 
 Shapes: B batch, U users, I items, D dimensions, F features.
 

@@ -1,16 +1,16 @@
-"""A generator over a linear item-item score: what a user has taken votes for what the user will take.
+"""A generator over a linear item-item score: every item that a user has taken adds to the scores of the others.
 
     score(u, i) = sum over j != i that u has taken of weight[j, i], + bias i
 
-There are no users in it but for what they took, and no item votes for itself, so the score of an item that a user has
-taken is what it would have been had the user not. That makes the ridge regression of every item on all others a
-starting point in closed form: with G = X^T X + ridge + p / (1 - p) diag(X^T X), P = G^-1,
+Users enter only by the items they took, and no item adds to its own score, so a taken item has the score that it would
+have if it had not been taken. The ridge regression of every item on all others is therefore a starting point in closed
+form: with G = X^T X + ridge + p / (1 - p) diag(X^T X), P = G^-1,
 
     weight[j, i] = -P[j, i] / P[i, i]   (0 for j = i)
 
 where p is the share of a user's items that is dropped at random from what should predict the others: on average over
-the drops it only adds to the diagonal. The regression predicts 0 or 1 and not log-probabilities, so `sharpness` says
-how many nats a whole vote is worth.
+the drops it only adds to the diagonal. The regression predicts 0 or 1 and not log-probabilities, so `sharpness` scales
+it: the nats of a predicted 1.
 
 Shapes: B batch, U users, I items; X [U, I] what users have taken.
 
@@ -69,12 +69,12 @@ class Generator(ItemGenerator):
 
     def scores(self, users: Tensor) -> Tensor:
         """Unnormalised log-probabilities [B, I] of all items for users [B]."""
-        # The diagonal starts at zero and, so, gets no gradient; once trained there is nothing to keep out.
+        # The diagonal is zero at the start and masked in training, so it stays zero.
         weights = self.weights * self.off_diagonal if self.training else self.weights
         return self.taken[users].to(weights.dtype) @ weights + self.bias
 
     def start_from(self, taken: Tensor) -> None:
-        """Begin from the ridge regression of what users have taken.
+        """Start from the ridge regression of what users have taken.
 
         Args:
             taken: [U, I] bool, of the training pairs.

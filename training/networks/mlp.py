@@ -3,12 +3,13 @@
     generator      z -> [linear, norm, activation] ... -> linear            -> x, through tanh where x is an image
     discriminator  x [, sin 2^k x, cos 2^k x] -> [linear, activation] ... -> features -> linear -> logit
 
-Without hidden layers the generator is affine and the discriminator linear: the smallest players there are, whose games
-can be solved on paper. Nothing in the discriminator mixes the samples of a batch, so a score is a sample's own. Sines
-and cosines of its input let it see detail that is fine beside the data's range, which a plain network learns last.
+Without hidden layers the generator is affine and the discriminator linear: the smallest players, whose games have
+closed solutions. Nothing in the discriminator mixes the samples of a batch, so a score depends on its own sample only.
+Sines and cosines of its input resolve detail that is fine compared with the data's range, which a plain network learns
+last.
 
-Classes, codes and latents that belong to samples enter as in the convolutional pair, but for one difference: here a
-sample and its latent meet at the input.
+Classes, codes and latents that belong to samples enter as in the convolutional pair, except that a sample and its
+latent are joined at the input.
 
 Shapes: B batch, Z latent, D numbers of a vector, C H W of an image, K classes or codes, F features, m samples a logit.
 
@@ -184,7 +185,7 @@ class Discriminator(Projecting):
                     spectral_norm(module)
 
     def features(self, samples: Tensor, *latents: Tensor) -> Tensor:
-        """See each pack of samples.
+        """Compute the features of each pack of samples.
 
         Args:
             samples: [B, ...].

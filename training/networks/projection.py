@@ -1,4 +1,4 @@
-"""The last step of a discriminator, the same for all: features to a logit, and a class's say in it.
+"""The last layer of every discriminator: features, and their projection on a class, to a logit.
 
     logit = last(seen) + <class, seen>
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Projecting(nn.Module):
-    """A discriminator by its last step; what it sees is its own.
+    """Base of discriminators: what follows the features.
 
     Attributes:
         last: features [B / m, F] to one number.
@@ -23,7 +23,7 @@ class Projecting(nn.Module):
     classes: nn.Embedding | None
 
     def verdict(self, seen: Tensor) -> Tensor:
-        """What the last layer makes of what it sees.
+        """Compute logits without classes.
 
         Args:
             seen: [B / m, F].
@@ -35,7 +35,7 @@ class Projecting(nn.Module):
         return logits
 
     def verdict_for(self, seen: Tensor, labels: Tensor | None) -> Tensor:
-        """The same, asked for classes.
+        """Compute logits for classes.
 
         Args:
             seen: [B / m, F].

@@ -2,10 +2,9 @@
 
     he      normal, of variance gain^2 / fan-in: a rectifier's output has its input's scale, however deep the network
     dcgan   normal, of deviation 0.02, as DCGAN's and InfoGAN's authors did: small where few values come in, so that
-            what is learnt soon outweighs what was drawn; it wants batch normalisation, which restores the scale
+            what is learnt soon outweighs what was drawn; it needs batch normalisation, which restores the scale
 
-Biases start at zero. It stands alone because every network of images draws so, and what a layer's weight is computed
-from (`torch.nn.utils.parametrize`) is nobody else's business.
+Biases start at zero. Where a weight is computed from another tensor (`torch.nn.utils.parametrize`), that one is drawn.
 
 References:
     He et al., Delving Deep into Rectifiers (2015), equation 14.
@@ -48,7 +47,7 @@ def _learnt(layer: Layer) -> Tensor:
 
 
 def _fan_in(layer: Layer, learnt: Tensor) -> float:
-    """How many values come into one; of a transposed convolution, on average over the places its stride makes."""
+    """Number of inputs to one output; of a transposed convolution, the mean over the positions of its stride."""
     if learnt is layer.weight and isinstance(layer, nn.ConvTranspose2d):
         return learnt[:, 0].numel() / math.prod(layer.stride)
     return learnt[0].numel()

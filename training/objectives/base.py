@@ -4,9 +4,9 @@ An objective takes networks, not logits, so that penalties on gradients, paired 
 signature. Objectives are frozen dataclasses of hyper-parameters: mathematics without optimizers, devices, logging or
 state. All losses are minimised and in nats.
 
-Whether the players are conditional, packed or shown augmented samples is not an objective's business: it asks
-`nets.generate(batch)` for samples and `nets.judge(samples, batch)` for logits, and every objective plays every such
-game. Only those that are an idea about more players (an encoder, a code head) name them.
+An objective calls `nets.generate(batch)` for samples and `nets.judge(samples, batch)` for logits, so it works unchanged
+with conditional and packed players and with augmented samples. Only objectives that need an encoder or a code head name
+them.
 
 Shapes: B batch, Z latent, K width of the codes, ... one sample ([C, H, W] for images, [D] for vectors), m samples that
 one logit judges together (1 unless the discriminator is packed).
@@ -38,7 +38,7 @@ class Batch:
 
     @property
     def conditions(self) -> tuple[Tensor, ...]:
-        """What both players are told beside their input."""
+        """Conditions that both players receive beside their input."""
         return () if self.labels is None else (self.labels,)
 
 
@@ -51,13 +51,15 @@ class Networks:
         discriminator: samples [B, ...], then labels [B] where the players are conditional, or latents [B, Z] where
             pairs are judged, to logits [B / m]; a logit depends on its own m samples alone.
         features: samples [B, ...] to what the discriminator's last layer sees, [B / m, F].
-        verdict: these features to logits [B / m], where nothing else is told: `discriminator` by its two halves.
+        verdict: features [B / m, F] to logits [B / m] of an unconditional discriminator: `verdict(features(x))` is
+            `discriminator(x)`.
         encoder: E(x), samples [B, ...] to latents [B, Z]; of games that have one.
         code_head: Q(c|x), features [B, F] to the codes' parameters [B, K]: logits of the categorical codes, then means
             of the continuous ones; of games that have one.
         scores: users [B] to unnormalised log-probabilities of all items [B, I]; of generators of items.
-        choices: users [B] to what they are known to have taken, [B, I] bool; likewise.
-        warp: images [B, C, H, W] to the same ones slightly warped; of games whose categories are to overlook that.
+        choices: users [B] to the items they are known to have taken, [B, I] bool; of generators of items.
+        warp: images [B, C, H, W] to the same ones slightly warped; of games whose categories must be invariant to
+            warps.
         augment: samples [B, ...] to samples as the discriminator is shown them, real and generated alike and
             differentiable; None shows them as they are.
     """
@@ -79,7 +81,7 @@ class Networks:
         return self.generator(batch.latents, *batch.conditions, *codes)
 
     def judge(self, samples: Tensor, batch: Batch) -> Tensor:
-        """Logits [B / m] of samples [B, ...], asked for the batch's labels where the players are conditional."""
+        """Logits [B / m] of samples [B, ...], given the batch's labels where the players are conditional."""
         return self.discriminator(self.shown(samples), *batch.conditions)
 
     def shown(self, samples: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ class Objective(Protocol):
         kind: its name.
         loss_family: how its logits may be read, in the words of the package's format.
         weight_bound: after each critic step every weight of the critic is clamped to plus or minus this; None leaves
-            them free. (A constraint on the weights is part of WGAN's idea; carrying it out is the trainer's work.)
+            them free. (The objective states the constraint, the trainer applies it.)
     """
 
     kind: ClassVar[str]
@@ -119,7 +121,7 @@ class Objective(Protocol):
         ...
 
     def at(self, progress: float, step: int) -> Self:
-        """The objective at a point of the run, hyper-parameters that follow time settled.
+        """Return the objective at a point of the run, with time-dependent hyper-parameters fixed.
 
         Args:
             progress: share of the run that is over, in [0, 1].

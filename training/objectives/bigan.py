@@ -1,4 +1,4 @@
-"""BiGAN: the critic judges pairs, and an encoder learns to invert the generator without ever being told to.
+"""BiGAN: the critic judges pairs of sample and latent, which makes an encoder invert the generator.
 
     min_{G,E} max_D  E_x log D(x, E(x)) + E_z log(1 - D(G(z), z))
 
@@ -89,12 +89,12 @@ def _judge(nets: Networks, pair: Pair, batch: Batch) -> Tensor:
 
 
 def _leaves(pair: Pair, differentiable: bool) -> Pair:
-    """The pair as constants, or as what the critic's gradient is taken by."""
+    """The pair detached from its networks; requires gradients where a penalty needs them."""
     sample, latent = pair
     return sample.detach().requires_grad_(differentiable), latent.detach().requires_grad_(differentiable)
 
 
 def _squared_gradient(logits: Tensor, pair: Pair) -> Tensor:
-    """By both members: the squared norm of a joint gradient is the sum of its parts'."""
+    """Take the gradient by both members: the squared norm of a joint gradient is the sum of its parts'."""
     sample, latent = pair
     return squared_gradient(logits, sample) + squared_gradient(logits, latent)

@@ -1,12 +1,11 @@
-"""Feature matching: the generator is to match the mean of the discriminator's features, not to fool it.
+"""Feature matching: the generator matches the mean of the discriminator's features instead of fooling it.
 
     critic     the cross-entropy of the original game
     generator  ||E f(x) - E f(G(z))||^2
 
-f is what the discriminator's last layer sees. The critic looks for features in which real and generated samples
-differ; the generator makes their means agree instead of chasing the critic's current answer, a fixed point for it as
-soon as the statistics are the data's. That is a weaker demand than the original game's: a generator that satisfies it
-need not draw the data.
+f is what the discriminator's last layer sees. The critic learns features in which real and generated samples differ;
+the generator makes their means agree instead of following the critic's current logit, and is at a fixed point once
+these statistics equal the data's. This is weaker than the original game: equal means do not imply equal distributions.
 
 References:
     Salimans et al., Improved Techniques for Training GANs (2016), section 3.1.

@@ -101,7 +101,7 @@ class Divergence:
         activation: g, from logits into the domain.
         conjugate_of_activation: f*(g(v)).
         domain: the interval on which f* is finite; its ends may belong to it or not.
-        threshold: f'(1), what T answers where p = q.
+        threshold: f'(1), the value of T where p = q.
     """
 
     f: Elementwise
@@ -114,7 +114,7 @@ class Divergence:
 
 
 def tempered(logits: Tensor) -> Tensor:
-    """Let logits beyond +-10 go on as a logarithm, with the same slope there.
+    """Replace logits beyond +-10 by a logarithm that has the same value and slope there.
 
     Returns:
         The same within the limit; increasing and smooth, 19.2 at a logit of 10,000.
@@ -137,7 +137,7 @@ def divergence_named(name: Name, *, pi: float = 1 / 2, alpha: float = 1 / 2) -> 
 
 
 def weighted_jensen_shannon(pi: float) -> Divergence:
-    """KL of P and Q from M = pi P + (1 - pi) Q, weighed by pi and 1 - pi: JSD itself at pi = 1/2."""
+    """KL of P and Q from M = pi P + (1 - pi) Q, weighted by pi and 1 - pi: JSD itself at pi = 1/2."""
     top = -pi * math.log(pi)
     rest = 1 - pi
 

@@ -1,12 +1,12 @@
-"""The hinge game: a critic that stops caring about samples beyond its margin.
+"""The hinge game: samples beyond the critic's margin have no gradient.
 
     critic     E relu(1 - D(x)) + E relu(1 + D(G(z)))
     generator  -E D(G(z))
 
-The critic's best answer is the sign of p - q, where its loss is 2 (1 - TV(p, q)); against it the generator descends the
-total variation TV. A sample on the right side of the margin teaches the critic nothing, so its logits stay moderate,
-and the generator's slope by the logit is -1 everywhere: it cannot saturate. Spectral normalisation is its usual
-company, because the game itself bounds no slope of the critic.
+The optimal critic is the sign of p - q, where its loss is 2 (1 - TV(p, q)); against it the generator descends the total
+variation TV. A sample on the right side of the margin has no gradient, so logits stay moderate; the generator's slope
+by the logit is -1 everywhere, so it cannot saturate. Spectral normalisation is usually added, because the loss does not
+bound the critic's slope.
 
 References:
     Lim and Ye, Geometric GAN (2017): the hinge loss of support vector machines as a game.

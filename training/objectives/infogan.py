@@ -1,33 +1,31 @@
-"""InfoGAN: a game in which the generator must not waste what it is asked for.
+"""InfoGAN: samples keep information about the codes they were generated from.
 
     min_{G,Q} max_D  V(D, G) - lambda L_I(G, Q)        L_I = E_{c, x ~ G(z, c)} log Q(c|x) + H(c)  <=  I(c; G(z, c))
 
-A code head Q reads the codes back from the generated sample; how well it does bounds from below what the sample tells
-of its codes, so maximising the bound makes the codes matter, and what they come to mean is found without labels. The
-bound of a categorical code is at most its entropy, log 10 for ten categories. A continuous code is read by a normal
-distribution of standard deviation one, as in the authors' code: maximising the bound minimises the squared error, but
-at no error it is still log(high - low) - log(2 pi)/2, a modest claim and for short intervals a negative one.
+A code head Q predicts the codes of a generated sample; its log-likelihood bounds their mutual information from below,
+and maximising the bound gives the codes a meaning without labels. The bound of a categorical code is at most its
+entropy, log 10 for ten categories. A continuous code is modelled by a normal distribution of standard deviation one, as
+in the authors' code: maximising the bound minimises the squared error, and at zero error it is log(high - low) - log(2
+pi)/2, which is negative for short intervals.
 
 Both sides maximise the bound: D and Q in the critic's step, on samples that count as constant there, and G in its own,
 through Q. The adversarial game is the non-saturating one.
 
-The bound does not say what categories mean: ten slants of a digit satisfy it as well as ten digits. Where slight warps
-T keep what an image shows, `weight_steady` asks Q to say the same of a real image and of the warped one,
+The bound does not determine what categories mean: ten slants of a digit satisfy it as well as ten digits. With
+`weight_steady`, Q has to agree on a real image x and on a slightly warped one, T(x),
 
     S(Q) = -E_{x ~ p, T} sum_c Q(c|x) log Q(c|T(x))        with Q(c|x) as a constant,
 
-so that nothing T changes can be a category. The bound keeps S from being satisfied by one category for all. Steadiness
-sharpens whatever boundaries there are, so it must not come before them: from the first step on it kept two digits that
-fell into one category there. That is not in the InfoGAN paper; it is the self-augmentation of Hu et al., at the price
-of one more walk over the real images.
+so that nothing T changes can be a category; the bound keeps S from being satisfied by a single category. S sharpens
+existing boundaries, so its weight grows from zero: applied from the first step, it keeps two digits in one category.
+This is not in the InfoGAN paper but the self-augmentation of Hu et al.; it costs one more pass over the real images.
 
 References:
     Chen et al., InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets
     (2016), equations 3 to 6, section 6. Authors' code: github.com/openai/InfoGAN, `infogan_trainer.py`.
     Barber and Agakov, The IM Algorithm (2003): the bound.
     Hu et al., Learning Discrete Representations via Information Maximizing Self-Augmented Training (2017).
-    Ojha et al., Elastic-InfoGAN (2020): warped real images tell InfoGAN's categories what to overlook, there by a
-    contrastive loss.
+    Ojha et al., Elastic-InfoGAN (2020): warped real images make InfoGAN's categories invariant, by a contrastive loss.
 """
 
 import math
@@ -51,7 +49,7 @@ HALF_LOG_TWO_PI: Final = math.log(2 * math.pi) / 2  # of the normal density of s
 
 
 def information_bounds(codes: Codes, parameters: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-    """What samples are known to tell of their codes: E log Q(c|x) + H(c), for both kinds of code.
+    """Bound the mutual information of samples and codes from below: E log Q(c|x) + H(c), for both kinds of code.
 
     Args:
         parameters: [B, K] of Q: logits of the categorical codes, then means of the continuous ones.
@@ -109,7 +107,7 @@ class InfoGan(NonSaturating):
         return replace(super().at(progress, step), weight_steady=self.weight_steady * grown, steady_ramp=0.0)
 
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
-        """The discriminator's loss less the bound, and what warps change; trains D and Q.
+        """The discriminator's loss minus the weighted bounds plus the weighted S(Q); trains D and Q.
 
         Args:
             batch: real samples [B, ...], latents [B, Z] and codes [B, K].
@@ -128,7 +126,7 @@ class InfoGan(NonSaturating):
         return LossTerms(total, {**terms.parts, "unsteadiness": unsteadiness.detach()})
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:
-        """The non-saturating loss less the bound; trains G through D and Q.
+        """The non-saturating loss minus the weighted bounds; trains G through D and Q.
 
         Args:
             batch: latents [B, Z] and codes [B, K]; the real samples are not used.
@@ -162,7 +160,7 @@ class InfoGan(NonSaturating):
 
 
 def _watched(nets: Networks) -> tuple[Networks, list[Tensor]]:
-    """The players, and the features [B, F] of every batch that the discriminator judges: one walk serves D and Q."""
+    """The players, and the features [B, F] of every batch that the discriminator judges: one pass serves D and Q."""
     seen: list[Tensor] = []
 
     def discriminator(samples: Tensor) -> Tensor:

@@ -8,13 +8,14 @@ An item has no gradient by the scores that it was drawn from, so the generator f
 
     grad E_{p_theta} r(i) = E_{p_theta} [r(i) grad log p_theta(i|u)]
 
-with a reward r that grows with f. Few draws of a young generator earn any, so IRGAN draws from a mixture of it and of
-what the user took, p_n = (1 - s) p_theta + s uniform(taken), and weighs each draw by p_theta / p_n. Here every row of a
-batch gives one draw of either part (its generated item and its real one), weighted 1 - s and s: the same expectation,
-without the chance of which part is drawn.
+with a reward r that grows with f. Few draws of an untrained generator have any, so IRGAN draws from a mixture of it and
+of what the user took, p_n = (1 - s) p_theta + s uniform(taken), and weighs each draw by p_theta / p_n. Here every row
+of a batch gives one draw of either part (its generated item and its real one), weighted 1 - s and s: the same
+expectation, without the variance of choosing a part at random.
 
-The critic's negatives come from the generator at a temperature: below 1 they are its favourites, the hard ones. Before
-the game the generator learns by maximum likelihood of each item among those that the user has not taken.
+The critic's negatives come from the generator at a temperature: below 1 they concentrate on its highest scores, the
+hard negatives. Before the game the generator learns by maximum likelihood of each item among those that the user has
+not taken.
 
 Shapes: B batch, I items.
 
@@ -52,7 +53,7 @@ class Irgan:
 
     kind: ClassVar[str] = "irgan"
     loss_family: ClassVar[str] = "minimax"
-    penalty_every_steps: ClassVar[int] = 1  # there is no penalty: an item's number has no neighbourhood to be flat in
+    penalty_every_steps: ClassVar[int] = 1  # there is no penalty: a discrete item has no gradient
 
     pretraining_steps: Annotated[int, Range(at_least=0)] = 0
     temperature: Annotated[float, Range(above=0)] = 1.0
@@ -78,7 +79,7 @@ class Irgan:
         return replace(self, pretraining_steps=max(0, self.pretraining_steps - step))
 
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
-        """Cross-entropy of the critic's answers on taken items with 1, and on drawn ones with 0.
+        """Cross-entropy of the critic with target 1 on taken items and 0 on drawn ones.
 
         Args:
             nets: the players; the generator draws from a catalogue.
@@ -105,7 +106,7 @@ class Irgan:
             batch: items [B], users [B] as labels, and Gumbel latents [B, I].
 
         Returns:
-            The loss; its value means nothing while its gradient does, so look at the part `reward`.
+            The loss; only its gradient is meaningful, and the part `reward` is the figure to watch.
 
         References:
             Wang et al. (2017), equation 5.
@@ -169,7 +170,7 @@ def negative_log_likelihood(scores: Tensor, taken: Tensor, items: Tensor) -> Ten
         Scalar, nats.
 
     References:
-        Plackett (1975): the last of a user's choices, whatever the order of the others.
+        Plackett (1975): the last of a user's choices, for any order of the others.
     """
     others = scores.masked_fill(taken, -torch.inf).logsumexp(1)
     return softplus(others - scores.gather(1, items[:, None]).squeeze(1)).mean()

@@ -1,13 +1,13 @@
-"""Least squares (LSGAN): the critic regresses a on generated and b on real samples, the generator is drawn to c.
+"""Least squares (LSGAN): the critic's targets are a on generated and b on real samples, the generator's is c.
 
     critic     1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2
     generator  1/2 E (D(G(z)) - c)^2
 
 A generated sample that the critic takes for real but that lies far from the decision boundary still has a gradient,
-where the logistic loss has none left. The critic's best answer is (b p + a q)/(p + q). The paper offers two codings:
+where the logistic loss has none left. The optimal critic is (b p + a q)/(p + q). The paper offers two codings:
 
     pearson   a = -1, b = 1, c = 0   the generator then descends Pearson's chi^2 between p + q and 2 q
-    binary    a =  0, b = 1, c = 1   the answers of a classifier, the generator drawn to what is real
+    binary    a =  0, b = 1, c = 1   the targets of a classifier; the generator's is that of real samples
 
 References:
     Mao et al., Least Squares Generative Adversarial Networks (2017), equation 2; section 3.2 for the optimum and the

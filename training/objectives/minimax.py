@@ -1,12 +1,12 @@
 """The original game, with both losses of its generator and one-sided label smoothing.
 
-With D = sigmoid(o) the critic maximises E log D(x) + E log(1 - D(G(z))). Its best answer is D* = p/(p + q), where
-the value is 2 JSD(p, q) - log 4. The saturating generator minimises E log(1 - D(G(z))), whose slope by the logit is
--D: it vanishes exactly when the critic wins. The non-saturating one minimises -E log D(G(z)), slope -(1 - D), and has
-the same fixed point.
+With D = sigmoid(o) the critic maximises E log D(x) + E log(1 - D(G(z))). The optimal critic is D* = p/(p + q), where
+the value is 2 JSD(p, q) - log 4. The saturating generator minimises E log(1 - D(G(z))), whose slope by the logit is -D:
+it vanishes exactly when the critic wins. The non-saturating one minimises -E log D(G(z)), slope -(1 - D), and has the
+same fixed point.
 
-With the real target alpha < 1 (one-sided smoothing) D* = alpha p/(p + q): the critic stops growing confident, and no
-generated sample gains anything from where the generator already is.
+With the real target alpha < 1 (one-sided smoothing) D* = alpha p/(p + q): the critic's confidence is bounded, and
+regions where the generator already is are not reinforced.
 
 References:
     Goodfellow et al., Generative Adversarial Nets (2014), equation 1, proposition 1, theorem 1, section 3.
@@ -36,13 +36,13 @@ class _ValueFunctionCritic(GradientPenalties):
     real_target: Annotated[float, Range(above=0, at_most=1)] = 1.0
 
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
-        """Cross-entropy of the critic's answers with `real_target` and 0, plus the penalties.
+        """Cross-entropy of the critic with targets `real_target` and 0, plus the penalties.
 
         Args:
             batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
-            2 log 2 where every logit is 0, whatever the target.
+            2 log 2 where every logit is 0, for any target.
         """
         judgement = self.judge(nets, batch)
         real, fake, alpha = judgement.real_logits, judgement.fake_logits, self.real_target
@@ -73,7 +73,7 @@ class Minimax(_ValueFunctionCritic):
 
 @dataclass(frozen=True, kw_only=True)
 class NonSaturating(_ValueFunctionCritic):
-    """The game that trains: the generator maximises the probability that the critic takes it for real."""
+    """The non-saturating game: the generator maximises the probability that the critic takes its samples for real."""
 
     kind: ClassVar[str] = "non_saturating"
     loss_family: ClassVar[str] = "non_saturating"

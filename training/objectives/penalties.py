@@ -3,9 +3,9 @@
     R1 = gamma/2 * E_{x ~ data}      ||grad_x D(x)||^2
     R2 = gamma/2 * E_{x ~ generator} ||grad_x D(x)||^2
 
-They pull the critic flat where the samples are, which makes training converge locally where the bare game circles
-the equilibrium. D is the logit; the square is summed over pixels and averaged over the batch. The penalties change
-more slowly than the game, so they may be computed in every k-th step only, k times as strong (lazy regularisation).
+They flatten the critic at the samples, which makes training converge locally where the game without them circles the
+equilibrium. D is the logit; the square is summed over pixels and averaged over the batch. The penalties change more
+slowly than the game, so they may be computed in every k-th step only, k times as strong (lazy regularisation).
 
 References:
     Mescheder, Geiger and Nowozin, Which Training Methods for GANs do actually Converge? (2018), equations 9 and 10.
@@ -42,7 +42,7 @@ def squared_gradient(logits: Tensor, samples: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a critic says of a real and a generated batch.
+    """A critic's logits and penalties on a real and a generated batch.
 
     Attributes:
         real_logits: [B / m].
@@ -97,7 +97,7 @@ class GradientPenalties:
         )
 
     def judge(self, nets: Networks, batch: Batch) -> Judgement:
-        """Let the critic see a real and a generated batch, and weigh its gradients there.
+        """Evaluate the critic and its penalties on a real and a generated batch.
 
         Args:
             nets: the players; the generator's output counts as constant.
@@ -127,8 +127,8 @@ def critic_terms(adversarial: Tensor, judgement: Judgement, overfitting: Tensor 
     Args:
         adversarial: scalar, the objective's own term.
         judgement: what `GradientPenalties.judge` returned.
-        overfitting: [B / m] numbers that are positive where a real sample is taken for real; None takes its logit. A
-            game that fixes no zero must say.
+        overfitting: [B / m] numbers that are positive where a real sample is taken for real; None takes its logit,
+            which is right only where the objective fixes the zero.
 
     Returns:
         Their sum, with every term, the mean logits and `real_sign` as parts: the share of real samples that are taken

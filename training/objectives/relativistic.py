@@ -6,7 +6,7 @@
 over pairs of one real and one generated sample. Every generated sample is judged against a real one, so the decision
 boundary runs near each mode, and its landscape has no bad local minima where the unpaired game has many. Only
 differences of logits mean anything: adding a constant to D changes neither loss. With R1 *and* R2 it converges (with
-R1 alone it may not), and the pair of them needs no other trick: this is R3GAN's objective.
+R1 alone it may not), and with both no further regularisation is needed: this is R3GAN's objective.
 
 References:
     Jolicoeur-Martineau, The relativistic discriminator (2018), section 4.1.

@@ -1,4 +1,4 @@
-"""Wasserstein GANs: the critic estimates how far apart the distributions lie, and the generator walks towards the data.
+"""Wasserstein GANs: the critic estimates the distance of the distributions, and the generator reduces it.
 
     W1(p, q) = sup { E_p D - E_q D : D is 1-Lipschitz }
 
@@ -7,10 +7,10 @@
 
 Where the supports do not meet, the Jensen-Shannon divergence is log 2 and flat; W1 still falls with the distance. What
 keeps the critic Lipschitz is the difference between the two classes here: every weight is clamped after each step, or
-the norm of the critic's gradient is drawn to 1 on lines between real and generated samples, where the best critic has
-exactly that slope. A logit is a height and has no fixed zero: adding a constant to D changes neither loss.
+the norm of the critic's gradient is penalised for differing from 1 on lines between real and generated samples, where
+the best critic has exactly that slope. A logit has no fixed zero: adding a constant to D changes neither loss.
 
-The places on those lines are the one thing random in an objective. They come from torch's global generator, whose
+The points on those lines are the only random numbers in an objective. They come from torch's global generator, whose
 state every checkpoint holds, so a resumed run draws them as an uninterrupted one does.
 
 References:
@@ -30,7 +30,7 @@ from training.tables import Range
 
 
 @dataclass(frozen=True, kw_only=True)
-class _HeightDifference(GradientPenalties):
+class _CriticDifference(GradientPenalties):
     """The losses that both games share."""
 
     loss_family: ClassVar[str] = "wasserstein"
@@ -65,7 +65,7 @@ class _HeightDifference(GradientPenalties):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wasserstein(_HeightDifference):
+class Wasserstein(_CriticDifference):
     """WGAN as first published: clamped weights make the critic Lipschitz, by some unknown constant.
 
     Attributes:
@@ -83,8 +83,8 @@ class Wasserstein(_HeightDifference):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WassersteinGradientPenalty(_HeightDifference):
-    """WGAN-GP: the slope of the critic is drawn to 1 between the samples.
+class WassersteinGradientPenalty(_CriticDifference):
+    """WGAN-GP: the critic's slope is penalised for differing from 1 between the samples.
 
     Attributes:
         gamma_slope: lambda, the weight of E (||grad D(x^)|| - 1)^2; 10 is the paper's. `gamma_final_fraction` and
@@ -121,7 +121,7 @@ class WassersteinGradientPenalty(_HeightDifference):
 
 
 def interpolates(real: Tensor, fake: Tensor) -> Tensor:
-    """Draw one place on the line between each pair of samples, uniformly.
+    """Draw one point on the line between each pair of samples, uniformly.
 
     Args:
         real: [B, ...].
@@ -142,7 +142,7 @@ def slope_error(logits: Tensor, samples: Tensor) -> Tensor:
         samples: [B, ...] that require a gradient; those of one logit are neighbours.
 
     Returns:
-        Scalar, differentiable once more; where a gradient is exactly 0 it counts 1 and teaches nothing.
+        Scalar, differentiable once more; where a gradient is exactly 0, its term is 1 and has no gradient.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), samples, create_graph=True)
     norms: Tensor = torch.linalg.vector_norm(gradient.reshape(len(logits), -1), dim=1)

@@ -1,11 +1,11 @@
 """ADA: invertible augmentations, each with a probability that follows how far the discriminator overfits.
 
-    r = E sign D(x)       1: it knows every training image; 0: it cannot tell them
+    r = E sign D(x)       1: it recognises every training image; 0: it recognises none
     p += sign(r - target) samples / adjustment_samples       within [0, 1]
 
-Pixel blitting, geometry and colour, as the authors recommend ("bgc"): every one is invertible as a mixture with doing
-nothing, as long as p stays below 1, so that the generator cannot learn to imitate them. Where the objective knows only
-differences of logits, r is taken of D(x) - D(G(z)). The authors resample with wavelet filters; here it is bilinear.
+Pixel blitting, geometry and colour, as the authors recommend ("bgc"): each is invertible as a mixture with the identity
+while p stays below 1, so that the generator cannot learn to imitate it. Where only differences of logits are
+meaningful, r is taken of D(x) - D(G(z)). The authors resample with wavelet filters; here it is bilinear.
 
 Shapes: B batch, C H W channels, height and width.
 
@@ -64,7 +64,7 @@ class Adaptive:
         return colour(moved, self.probability, numbers)
 
     def observe(self, real_sign: Tensor, batch_size: int) -> None:
-        """Take note of one critic step, and adjust the probability when it is time.
+        """Record one critic step, and adjust the probability when it is due.
 
         Args:
             real_sign: mean sign of the logits of real samples, over all processes.
@@ -78,11 +78,11 @@ class Adaptive:
             self._signs, self._steps = 0.0, 0
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         return {"probability": self.probability, "signs": self._signs, "steps": self._steps}
 
     def restore(self, state: dict[str, float]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.probability, self._signs, self._steps = state["probability"], state["signs"], int(state["steps"])
 
 
@@ -99,13 +99,13 @@ def geometry(probability: float, numbers: Numbers, size: torch.Size) -> Tensor:
     height, width = size
     flip = _sometimes(2 * (numbers.uniform() < 1 / 2).float() - 1, 1.0, probability, numbers)
     turns = _sometimes((numbers.uniform() * 4).floor() * (math.pi / 2), 0.0, probability, numbers)
-    if height != width:  # a quarter turn would squeeze an oblong image
+    if height != width:  # a quarter turn would distort an oblong image
         turns = torch.zeros_like(turns)
     sides = torch.tensor([width, height], device=flip.device)
     whole = _sometimes((2 * numbers.uniform(2) - 1) * TRANSLATION_STD, 0.0, probability, numbers)
     whole = (whole * sides).round() / sides
     scale = _sometimes(2 ** (SCALE_STD * numbers.normal()), 1.0, probability, numbers)
-    turning = 1 - math.sqrt(1 - probability)  # twice, so that together they happen with p
+    turning = 1 - math.sqrt(1 - probability)  # applied twice, together with probability p
     before = _sometimes((2 * numbers.uniform() - 1) * math.pi, 0.0, turning, numbers)
     stretch = _sometimes(2 ** (SCALE_STD * numbers.normal()), 1.0, probability, numbers)
     after = _sometimes((2 * numbers.uniform() - 1) * math.pi, 0.0, turning, numbers)
@@ -152,5 +152,5 @@ def colour(images: Tensor, probability: float, numbers: Numbers) -> Tensor:
 
 
 def _sometimes(values: Tensor, neutral: float, probability: float, numbers: Numbers) -> Tensor:
-    """Values [B, K] where a coin of probability p says so, and the neutral one elsewhere."""
+    """Values [B, K] with probability p, and the neutral one otherwise."""
     return torch.where(numbers.uniform() < probability, values, neutral)

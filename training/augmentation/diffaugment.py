@@ -46,14 +46,14 @@ class DiffAugment:
         return images
 
     def observe(self, _real_sign: Tensor, _batch_size: int) -> None:
-        """Nothing depends on how the game goes."""
+        """No-op: the augmentation does not adapt."""
 
     def state(self) -> dict[str, float]:
-        """Nothing to remember."""
+        """No state."""
         return {}
 
     def restore(self, _state: dict[str, float]) -> None:
-        """Nothing to remember."""
+        """No state."""
 
 
 def color(images: Tensor, numbers: Numbers) -> Tensor:
@@ -75,7 +75,7 @@ def color(images: Tensor, numbers: Numbers) -> Tensor:
 
 
 def translation(images: Tensor, numbers: Numbers) -> Tensor:
-    """Move by up to an eighth of each side; what comes in is the middle of the range.
+    """Move by up to an eighth of each side; uncovered pixels get the middle of the range.
 
     Args:
         images: [B, C, H, W].
@@ -112,7 +112,7 @@ def cutout(images: Tensor, numbers: Numbers) -> Tensor:
 
 
 def _steps(uniform: Tensor, size: int) -> Tensor:
-    """Whole pixels from -size/8 to size/8, each as likely, [B]."""
+    """Whole pixels from -size/8 to size/8, equally likely, [B]."""
     most = int(size * TRANSLATION_RATIO + 1 / 2)
     return (uniform * (2 * most + 1)).long() - most
 
@@ -122,7 +122,7 @@ def _within(index: Tensor, size: int) -> Tensor:
 
 
 def _window(uniform: Tensor, size: int, window: int) -> Tensor:
-    """Which of the pixels lie in a window whose middle is anywhere, [B, size]."""
+    """Mask of the pixels in a window whose centre is uniform, [B, size]."""
     start = (uniform * (size + (1 - window % 2))).long() - window // 2
     places = torch.arange(size, device=uniform.device)
     return (places >= start[:, None]) & (places < start[:, None] + window)

@@ -1,6 +1,7 @@
-"""Random numbers for one step's augmentations, the same whichever process computes which part of the batch.
+"""Random numbers for one step's augmentations, independent of how processes share the batch.
 
-Every draw is made for the whole batch and cut to this process's part, so that several processes augment as one does.
+Every draw is made for the whole batch and cut to this process's part, so that several processes augment as a single one
+would.
 
 Shapes: B batch of all processes together, b this process's part of it, K numbers a sample.
 """

@@ -1,7 +1,7 @@
-"""Images seen through an affine map, differentiable twice, and the slight warps made with it.
+"""Affine resampling of images, differentiable twice, and the slight warps made with it.
 
 torch's own `grid_sample` has no second derivative, which gradient penalties need. Bilinear interpolation is linear in
-the image, so it is four gathers with fixed weights, and gathers can be derived as often as one likes.
+the image, so it is four gathers with fixed weights, and gathers have derivatives of every order.
 
 Shapes: B batch, C H W channels, height and width.
 """
@@ -18,12 +18,12 @@ from training.tables import Range
 
 
 def resample(images: Tensor, maps: Tensor) -> Tensor:
-    """Draw each image as its map sees it; what lies outside is the image mirrored at its edge.
+    """Resample each image by its map; outside, the image is mirrored at its edge.
 
     Args:
         images: [B, C, H, W].
-        maps: [B, 2, 3] from a place (x, y, 1) of the result to the place of the image, in units of half the image's
-            side, the middle at 0.
+        maps: [B, 2, 3] from a point (x, y, 1) of the result to a point of the image, in units of half the image's side,
+            the middle at 0.
 
     Returns:
         [B, C, H, W].
@@ -49,7 +49,7 @@ def resample(images: Tensor, maps: Tensor) -> Tensor:
 
 
 def rotation(angles: Tensor) -> Tensor:
-    """Turn about the middle.
+    """Matrices of rotations about the centre.
 
     Args:
         angles: [B, 1], radians.
@@ -62,7 +62,7 @@ def rotation(angles: Tensor) -> Tensor:
 
 
 def scaling(x: Tensor, y: Tensor) -> Tensor:
-    """Stretch about the middle.
+    """Matrices of scalings about the centre.
 
     Args:
         x: [B, 1] factors across.
@@ -75,12 +75,12 @@ def scaling(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _centres(size: int, like: Tensor) -> Tensor:
-    """Where the pixels' centres lie, in units of half the side."""
+    """Coordinates of the pixels' centres, in units of half the side."""
     return (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
 
 
 def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two pixels around each place, and the share of the second."""
+    """The two pixels around each point, and the weight of the second."""
     position = ((place + 1) * size - 1) / 2
     period = 2 * size
     mirrored = torch.remainder(position + 1 / 2, period)  # mirrored at the outer edges of the pixels
@@ -108,14 +108,14 @@ class WarpsConfig:
 
 
 def warped(images: Tensor, config: WarpsConfig, numbers: Numbers) -> Tensor:
-    """Warp each image in a way of its own.
+    """Warp each image by its own random map.
 
     Args:
         images: [B, C, H, W].
         numbers: six a sample.
 
     Returns:
-        [B, C, H, W]; what comes in is the image mirrored at its edge.
+        [B, C, H, W]; uncovered pixels show the image mirrored at its edge.
     """
     chance = (2 * numbers.uniform(6) - 1).unsqueeze(2)
     turn, slant, across, down = chance[:, :4].unbind(1)

@@ -19,7 +19,7 @@ from training.data.rating_files import InteractionsConfig
 from training.data.stacked_mnist import StackedMnistConfig
 from training.data.vector_data import VectorData
 
-SelfContained = DigitsConfig | MixtureConfig | PlantedConfig  # lie in no folder: every machine has them
+SelfContained = DigitsConfig | MixtureConfig | PlantedConfig  # need no files
 DataConfig = MnistConfig | StackedMnistConfig | FolderConfig | InteractionsConfig | SelfContained
 Data = ImageData | VectorData | InteractionData
 

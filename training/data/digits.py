@@ -14,7 +14,7 @@ from training.data.image_data import ImageData
 from training.data.pixels import LARGEST_BYTE
 
 DARKEST = 16  # the set's values are 0 … 16
-# Every seventh image is held out: no chance involved, and 7 shares no factor with the set's frequent runs 0, 1, … 9.
+# Every seventh image is held out: deterministic, and 7 shares no factor with the set's frequent runs 0, 1, … 9.
 HELD_OUT_STRIDE = 7
 
 

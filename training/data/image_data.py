@@ -1,6 +1,6 @@
-"""A set of images in memory, and what every set of data, of images or not, tells the trainer.
+"""Images in memory, and the protocol that every data set fulfils for the trainer.
 
-Bytes, not floats: a quarter of the memory, and what is hashed, shown and scored is exactly what was stored.
+Bytes, not floats: a quarter of the memory, and the stored values themselves are hashed, shown and scored.
 """
 
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST_HELD_OUT = 64  # samples that every package is calibrated and measured on: with fewer, its figures say nothing
+FEWEST_HELD_OUT = 64  # for calibration and measurement: with fewer, the figures are meaningless
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
 class Dataset(Protocol):
-    """Data to train on, split once and for all; the trainer asks for no more than this.
+    """Data with a fixed split, as the trainer uses it.
 
     Attributes:
         train: [N, ...] samples: bytes are images, decoded to the range of `training.data.pixels`; other numbers are
             taken as they are.
         train_labels: [N] class numbers (or ids that samples belong to), or None where there are none.
         sha256: of the source's bytes, hexadecimal.
-        attribution: whose data it is and under which terms, one line.
+        attribution: source and license, one line.
     """
 
     @property
@@ -38,7 +38,7 @@ class Dataset(Protocol):
 
     @property
     def held_out(self) -> NDArray[np.generic]:
-        """[M, ...] samples that no network ever sees in training."""
+        """[M, ...] samples that are not trained on."""
         ...
 
     @property
@@ -58,28 +58,28 @@ class Dataset(Protocol):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """Shape of one sample."""
         ...
 
     @property
     def classes(self) -> int:
-        """How many classes (or ids) the labels tell apart; 0 where there are none."""
+        """Number of classes (or ids); 0 without labels."""
         ...
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """Images split once and for all into those to train on and those held out.
+    """Images with a fixed split into those to train on and those held out.
 
     Attributes:
         train: [N, C, H, W].
-        held_out: [M, C, H, W]; no network ever sees these in training.
+        held_out: [M, C, H, W], not trained on.
         train_labels: [N] class numbers, or None where there are none.
-        held_out_labels: [M], likewise.
-        label_names: what class k is called, or None.
+        held_out_labels: [M] class numbers, or None.
+        label_names: names of the classes, or None.
         sha256: of the source's bytes, hexadecimal: the same hash means the same data.
-        attribution: whose data it is and under which terms, one line.
-        notes: how the source was read, for people, a line each.
+        attribution: source and license, one line.
+        notes: how the source was read, one line each.
     """
 
     name: str
@@ -100,10 +100,10 @@ class ImageData:
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
-        """The same, in the words of every kind of data."""
+        """Shape of one sample, as `Dataset` has it."""
         return self.image_shape
 
     @property
     def classes(self) -> int:
-        """How many classes the labels tell apart; 0 where there are none."""
+        """Number of classes; 0 without labels."""
         return 0 if self.label_names is None else len(self.label_names)

@@ -1,7 +1,7 @@
-"""Who took what, in memory: what `ImageData` is for images, for samples that are numbers of items.
+"""Interactions of users and items in memory, where a sample is an item's number.
 
-A pair (user, item) says that the item is relevant to the user. Training sees some pairs, validation decides with others
-when to stop, and the test pairs decide nothing. To the trainer an item's number is the sample and the user's the label.
+A pair (user, item) says that the item is relevant to the user. Some pairs are trained on, validation pairs decide when
+to stop, and test pairs are only measured. To the trainer an item's number is the sample and the user's the label.
 
 Shapes: N, V, M pairs; U users, I items.
 """
@@ -22,7 +22,7 @@ Relevance = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationKeys:
-    """The keys of a `[data]` table that put training pairs aside to choose by.
+    """The keys of a `[data]` table that set training pairs aside for validation.
 
     Attributes:
         validation_users: how many users give up pairs; 0 trains on all pairs.
@@ -37,16 +37,16 @@ class ValidationKeys:
 
 @dataclass(frozen=True)
 class InteractionData:
-    """Pairs split once and for all.
+    """Pairs with a fixed split.
 
     Attributes:
         pairs: [N, 2] (user, item), to train on.
-        validation: [V, 2], to choose by; empty where nothing is put aside.
-        test: [M, 2]; nothing is trained on these or chosen by them.
+        validation: [V, 2], for model selection; may be empty.
+        test: [M, 2]; used neither for training nor for selection.
         users: U.
         items: I.
         sha256: of the source, hexadecimal: the same hash means the same data.
-        attribution: whose data it is and under which terms, one line.
+        attribution: source and license, one line.
     """
 
     name: str
@@ -60,7 +60,7 @@ class InteractionData:
 
     @property
     def train(self) -> Labels:
-        """[N] items, in the words of every kind of data."""
+        """[N] items, as `Dataset` has them."""
         return self.pairs[:, 1]
 
     @property
@@ -80,16 +80,16 @@ class InteractionData:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Nothing: a sample is one number."""
+        """Empty: a sample is one number."""
         return ()
 
     @property
     def classes(self) -> int:
-        """U: both players are told the user."""
+        """U: users are the classes."""
         return self.users
 
     def relevance(self, pairs: Pairs) -> Relevance:
-        """Pairs as a table.
+        """Convert pairs to a table.
 
         Args:
             pairs: [N, 2].
@@ -103,7 +103,7 @@ class InteractionData:
 
 
 def put_aside(pairs: Pairs, keys: ValidationKeys) -> tuple[Pairs, Pairs]:
-    """Split training pairs as a test split by users does: some users give up a share of theirs, the rest none.
+    """Split off validation pairs: some users give up a share of theirs, the rest none.
 
     Args:
         pairs: [N, 2], no pair twice.

@@ -1,11 +1,11 @@
-"""Mixtures of Gaussians: data whose density, modes and optimum are known, so that a game can be held against theory.
+"""Mixtures of Gaussians: data whose density, modes and optimum are known, so that a game can be compared with theory.
 
     ring               8 modes on a circle of radius 1, deviation 0.01
     grid               25 modes at {-4, -2, 0, 2, 4}^2, deviation 0.05
     gaussian_mixture   any number of modes on the line, with weights, means and deviations of their own
 
-Every one is the same thing, a `Mixture`: a sum of round Gaussians. A set drawn from it is finite (what the players see
-again and again), but whatever is measured is measured against the mixture itself.
+Each is a `Mixture`, a sum of round Gaussians. Training uses a finite set drawn from it, measurements the mixture
+itself.
 
 Shapes: N samples, D numbers of a vector, M modes.
 
@@ -30,7 +30,7 @@ RING_MODES, RING_RADIUS, RING_DEVIATION = 8, 1.0, 0.01
 GRID_TICKS: Final = (-4.0, -2.0, 0.0, 2.0, 4.0)
 GRID_DEVIATION = 0.05
 TRAIN, HELD_OUT = range(2)  # draws of the data's own seed
-WEIGHT_TOLERANCE = 1e-6  # of their sum from 1: weights are written in decimals
+WEIGHT_TOLERANCE = 1e-6  # of their sum from 1: weights are written as decimals
 
 Count = Annotated[int, Range(at_least=1)]
 Numbers = NDArray[np.float64]
@@ -51,7 +51,7 @@ class Mixture:
     deviations: Numbers
 
     def log_density(self, samples: NDArray[np.floating]) -> Numbers:
-        """Exact logarithm of the density.
+        """Compute the exact logarithm of the density.
 
         Args:
             samples: [N, D].
@@ -139,7 +139,7 @@ def grid() -> Mixture:
 
 
 def mixture(config: MixtureConfig) -> Mixture:
-    """The mixture that a configuration names.
+    """Make the mixture of a configuration.
 
     Args:
         config: the `[data]` table.

@@ -1,8 +1,9 @@
-"""MNIST: 70,000 handwritten digits of 28x28 pixels, read from the four files that everybody has.
+"""MNIST: 70,000 handwritten digits of 28x28 pixels, read from its four IDX files.
 
-The files count as MNIST if the SHA-256 of their decompressed content is right, wherever they came from; packed or
-unpacked makes no difference. They are looked for in the configured folder, else in `$GANYMEDE_DATA_DIR/mnist`, else
-in `~/.cache/ganymede/mnist`, and fetched only when somebody asks for it.
+An IDX file: 2 bytes 0 · 1 byte type (8 = unsigned byte) · 1 byte number of axes · a big-endian uint32 for each axis ·
+the values. The SHA-256 of the decompressed content is checked; files may be packed or not. They are looked for in the
+configured folder, else in `$GANYMEDE_DATA_DIR/mnist`, else in `~/.cache/ganymede/mnist`, and downloaded only by
+`python -m training data mnist`.
 
 References:
     LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998).
@@ -59,7 +60,7 @@ def parse_idx(content: bytes, name: str) -> Bytes:
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
-# Of the decompressed files; packed ones differ from mirror to mirror by their time stamps.
+# Of the decompressed files; packed ones differ between mirrors by their time stamps.
 SHA256: Final = {
     TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -70,7 +71,7 @@ MIRRORS: Final = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
     "https://storage.googleapis.com/cvdf-datasets/mnist",
 )
-DOWNLOAD_TIMEOUT_S = 30  # without a byte; the largest file has 10 MB
+DOWNLOAD_TIMEOUT_S = 30  # without a byte
 LARGEST_DOWNLOAD = 16 << 20  # bytes; the largest real file is 9.9 MB packed
 
 
@@ -87,7 +88,7 @@ class MnistConfig:
 
 
 def folder(path: str = "") -> Path:
-    """Where the files are, or should be put.
+    """Folder of the files.
 
     Args:
         path: the configured folder, or empty.
@@ -125,7 +126,7 @@ def load(config: MnistConfig) -> ImageData:
 
 
 def download(mirrors: Sequence[str] = MIRRORS) -> Path:
-    """Fetch the files that are not there yet into the standard place.
+    """Download the missing files into the standard folder.
 
     Args:
         mirrors: base addresses, tried in order for each file.
@@ -134,7 +135,7 @@ def download(mirrors: Sequence[str] = MIRRORS) -> Path:
         The folder, complete and checked.
 
     Raises:
-        DataError: if no mirror has a good copy of a file, with what each of them answered.
+        DataError: if no mirror has a valid copy of a file, with the answer of each.
     """
     where = folder()
     where.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""What a pixel is: bytes 0 … 255 on one side, floats in [-1, 1] on the other.
+"""Conversion of pixels between bytes 0 … 255 and floats in [-1, 1].
 
-The data, the grids and the package's graph must agree to the bit, so the two formulas stand here alone:
+The data, the grids and the package's graph must agree to the bit, so the two formulas are defined only here:
 
     x = LOW + (HIGH - LOW) * u / 255         u = round-half-even(255 * clip((x - LOW) / (HIGH - LOW), 0, 1))
 """
@@ -13,7 +13,7 @@ LARGEST_BYTE = 255
 
 
 def to_floats(pixels: Tensor) -> Tensor:
-    """Bytes to floats.
+    """Convert bytes to floats.
 
     Args:
         pixels: uint8, any shape.
@@ -25,7 +25,7 @@ def to_floats(pixels: Tensor) -> Tensor:
 
 
 def to_bytes(samples: Tensor) -> Tensor:
-    """Floats to bytes, the nearest one each (even at ties).
+    """Convert floats to the nearest bytes (even at ties).
 
     Args:
         samples: floats, any shape; values outside [-1, 1] are clipped.

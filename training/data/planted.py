@@ -1,15 +1,15 @@
-"""Interactions that are planted: users whose tastes are known, so that a served ranking can be held against the truth.
+"""Synthetic interactions of users with known preferences, so that a served ranking can be compared with the truth.
 
-Users and items are points of a low-rank space, and an item is as likely for a user as the softmax of their inner
-product says. Each user takes a few items, one after the other and none twice, by that law: which is what ranking by
-score plus Gumbel noise does. Some of what a user took is held out.
+Users and items are points of a low-rank space, and the probability of an item for a user is the softmax of their inner
+products. Each user takes a few items by that law, one after the other without replacement, which ranking by score plus
+Gumbel noise does. Some of what a user took is held out.
 
 Shapes: U users, I items, R rank.
 
 References:
     Plackett, The Analysis of Permutations (1975): choices one after the other, without replacement.
     Yellott, The Relationship between Luce's Choice Axiom, Thurstone's Theory of Comparative Judgment, and the Double
-    Exponential Distribution (1977): Gumbel noise makes them.
+    Exponential Distribution (1977): they follow from Gumbel noise.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class PlantedConfig(ValidationKeys):
 
 
 def tastes(config: PlantedConfig) -> Numbers:
-    """The truth: how much each user cares for each item.
+    """Compute the true scores of each user and item.
 
     Args:
         config: the `[data]` table.
@@ -70,7 +70,7 @@ def tastes(config: PlantedConfig) -> Numbers:
 
 
 def load(config: PlantedConfig) -> InteractionData:
-    """Let every user choose.
+    """Draw the choices of every user.
 
     Args:
         config: the `[data]` table.
@@ -80,14 +80,14 @@ def load(config: PlantedConfig) -> InteractionData:
 
     Raises:
         ConfigError: if a user would have to take every item.
-        DataError: if more is to be put aside than there is.
+        DataError: if more is to be set aside than there is.
     """
     taken = config.positives + config.test_positives
     if taken >= config.items:
         raise ConfigError(f"[data] each user takes {taken} of {config.items} items; leave some that nobody must take")
     noise = np.random.default_rng((config.data_seed, CHOICES)).gumbel(size=(config.users, config.items))
     choices = np.argsort(-(tastes(config) + noise), axis=1)[:, :taken]
-    # Which of a user's choices are held out must not depend on their order, or the test would be of lesser tastes.
+    # Which choices are held out must not depend on their order, or the test items would have lower scores.
     choices = np.random.default_rng((config.data_seed, CHOICES, 1)).permuted(choices, axis=1)
     everything = _pairs(choices)
     pairs, validation = put_aside(_pairs(choices[:, : config.positives]), config)

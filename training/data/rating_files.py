@@ -1,10 +1,10 @@
-"""Ratings from a pair of text files, one line a rating: user, item and stars, parted by tabs; numbers count from 0.
+"""Ratings from a pair of text files, one line a rating: user, item and stars, separated by tabs; numbers start at 0.
 
     STEM-train.txt   STEM-test.txt
 
-A rating of four stars or more makes the item relevant to the user, as in IRGAN's experiments; lower ones say nothing.
+A rating of four stars or more makes the item relevant to the user, as in IRGAN's experiments; lower ones are ignored.
 The split of MovieLens-100k that IRGAN's authors published has this form, and is checked where the stem names it. Its
-terms forbid to hand it on, so it is read from a user's copy: in the configured folder, else in
+license forbids redistribution, so it is read from a user's copy: in the configured folder, else in
 `$GANYMEDE_DATA_DIR/ml-100k`, else in `~/.cache/ganymede/ml-100k`.
 
 References:
@@ -50,7 +50,7 @@ class InteractionsConfig(ValidationKeys):
 
 
 def folder(path: str = "") -> Path:
-    """Where the files are.
+    """Folder of the files.
 
     Args:
         path: the configured folder, or empty.
@@ -68,13 +68,13 @@ def load(config: InteractionsConfig) -> InteractionData:
     """Read and check both files.
 
     Args:
-        config: where they are, and what to put aside.
+        config: their folder, and what to set aside.
 
     Returns:
-        The relevant pairs of both files; users and items are as many as the highest numbers of any rating say.
+        The relevant pairs of both files; the numbers of users and items follow from the highest ids of any rating.
 
     Raises:
-        DataError: if a file is missing, is no list of ratings, or is not the one that its name promises.
+        DataError: if a file is missing, is no list of ratings, or has another content than its name says.
     """
     where = folder(config.path)
     contents = [_read(where / f"{config.stem}-{part}.txt") for part in ("train", "test")]

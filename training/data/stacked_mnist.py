@@ -1,7 +1,7 @@
-"""Stacked MNIST: three random digits as the red, green and blue of one image, a thousand classes that nobody drew.
+"""Stacked MNIST: three random digits as the red, green and blue of one image, which makes a thousand classes.
 
-Its classes are known, even and many, so that it shows at once how many of them a generator has lost. Triples of
-training digits train, triples of test digits are held out. All are composed beforehand: 300 MB, as bytes.
+The classes are known, equally frequent and many, so it shows how many of them a generator has lost. Triples of training
+digits are trained on, triples of test digits are held out. All are composed in memory, 300 MB as bytes.
 
 References:
     Metz et al., Unrolled Generative Adversarial Networks (2017), section 3.3.1.

@@ -1,7 +1,4 @@
-"""A set of vectors in memory: what `ImageData` is for images, for samples that are plain numbers.
-
-Vectors are kept as they are given: floats, without a range, because there is none to map to bytes.
-"""
+"""Vectors in memory, as floats of any range."""
 
 from dataclasses import dataclass
 
@@ -15,16 +12,16 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class VectorData:
-    """Vectors split once and for all into those to train on and those held out.
+    """Vectors with a fixed split into those to train on and those held out.
 
     Attributes:
         train: [N, D].
-        held_out: [M, D]; no network ever sees these in training.
+        held_out: [M, D], not trained on.
         sha256: of what the vectors follow from, hexadecimal: the same hash means the same data.
-        attribution: whose data it is and under which terms, one line.
+        attribution: source and license, one line.
         train_labels: [N] class numbers, or None where there are none.
-        held_out_labels: [M], likewise.
-        label_names: what class k is called, or None.
+        held_out_labels: [M] class numbers, or None.
+        label_names: names of the classes, or None.
     """
 
     name: str
@@ -38,10 +35,10 @@ class VectorData:
 
     @property
     def sample_shape(self) -> tuple[int]:
-        """D of every vector, alone."""
+        """(D,)."""
         return (self.train.shape[1],)
 
     @property
     def classes(self) -> int:
-        """How many classes the labels tell apart; 0 where there are none."""
+        """Number of classes; 0 without labels."""
         return 0 if self.label_names is None else len(self.label_names)

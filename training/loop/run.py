@@ -1,4 +1,4 @@
-"""A run from its first sample to its last: a folder, started once and resumed as often as needed.
+"""A run: a folder, started once and resumed any number of times.
 
 RUN/config.toml · checkpoints/ · metrics.jsonl · events.jsonl · tensorboard/ · grids/ · report.html · lock
 
@@ -37,7 +37,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass
 class StopRequest:
-    """Whether somebody asked for a stop; `signal_number` is None until then."""
+    """A request to stop; `signal_number` is None until one arrives."""
 
     signal_number: int | None = None
 
@@ -47,7 +47,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
     """Watch for a request to stop.
 
     Yields:
-        The request, to be looked at between steps.
+        The request, to be polled between steps.
     """
     request = StopRequest()
     former = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -70,20 +70,20 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 @dataclass(frozen=True)
 class Observers:
-    """What the main process has and the others do not."""
+    """The logger and the monitor, which only the main process has."""
 
     recorder: RunLogger
     monitor: Monitor
 
     def observe(self, trainer: Trainer, readings: dict[str, Tensor], means: Row, *, measuring: bool) -> Event | None:
-        """Show and write down one step, if there is something to write.
+        """Show one step, and log it if there is something to log.
 
         Args:
             means: a row of the log, or nothing.
-            measuring: whether to look at the networks, too.
+            measuring: whether to measure the networks, too.
 
         Returns:
-            What happened, if anything did.
+            The event that the row causes, if any.
         """
         self.recorder.advance(trainer.samples_seen, readings)
         row = means | (self.monitor.measure(trainer.players, trainer.ema) if measuring else {})
@@ -97,7 +97,7 @@ class Observers:
 
 
 def fit(trainer: Trainer, run: Path, observers: Observers | None) -> None:
-    """Train to the end, recording and writing checkpoints as the configuration says.
+    """Train to the end, logging and writing checkpoints at the configured intervals.
 
     Args:
         trainer: at its start, or restored.
@@ -105,7 +105,7 @@ def fit(trainer: Trainer, run: Path, observers: Observers | None) -> None:
 
     Raises:
         Interrupted: after SIGINT or SIGTERM and a checkpoint.
-        DivergenceError: if a loss is no longer a number and going back did not help; the checkpoints are kept.
+        DivergenceError: if a loss is not finite and rolling back did not help; the checkpoints are kept.
         CollapseError: if the generator collapsed and the run is to stop then; after a checkpoint.
         CheckpointError: if a checkpoint cannot be written.
     """
@@ -144,17 +144,17 @@ def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: Sto
     if stopping:
         raise Interrupted(
             f"stopped at sample {trainer.samples_seen:,}; go on with `python -m training resume {run}`",
-            stop.signal_number or signal.SIGTERM,  # where another process was told
+            stop.signal_number or signal.SIGTERM,  # where another process received it
         )
 
 
 def _collapsed(trainer: Trainer, event: Event | None) -> bool:
-    """Whether the main process has just seen a collapse."""
+    """Whether the main process has just raised the collapse alarm."""
     return trainer.agreed(here=event is not None and event.event == "collapse")
 
 
 def _roll_back(trainer: Trainer, run: Path, observers: Observers | None, error: DivergenceError) -> None:
-    """Go on from the newest checkpoint with lower learning rates, or give up."""
+    """Continue from the newest checkpoint with lower learning rates, or give up."""
     if len(trainer.rollbacks) >= trainer.config.diagnostics.rollback or checkpoint.latest(run) is None:
         if observers is not None:
             observers.recorder.event(Event(trainer.samples_seen, "divergence", error.reason))
@@ -170,7 +170,7 @@ def _roll_back(trainer: Trainer, run: Path, observers: Observers | None, error: 
 LOCK_NAME: Final = "lock"
 WARM_UP_STEPS: Final = 3  # the first steps allocate memory and choose kernels
 TIMED_STEPS: Final = 10
-ENOUGH_S: Final = 10.0  # of either: a step of large networks takes so long that the first tell enough
+ENOUGH_S: Final = 10.0  # limit of either: with large networks the first steps suffice
 
 Say = Callable[[str], None]
 
@@ -180,7 +180,7 @@ def start(config: Config, run: Path, say: Say) -> None:
 
     Args:
         run: the run's folder; made, and refused if a run with a checkpoint is in it.
-        say: is given what a person should read, line by line.
+        say: called with each line for the user.
 
     Raises:
         TrainingError: as the data, the configuration and the training raise it.
@@ -199,11 +199,11 @@ def start(config: Config, run: Path, say: Say) -> None:
 
 
 def resume(run: Path, say: Say, data_path: str | None = None) -> None:
-    """Go on from the newest checkpoint, to the same end.
+    """Continue from the newest checkpoint to the end of the run.
 
     Args:
-        say: is given what a person should read, line by line.
-        data_path: where the data lies now, if it has moved.
+        say: called with each line for the user.
+        data_path: the data's path, if it has moved.
 
     Raises:
         TrainingError: as the checkpoint, the data and the training raise it.
@@ -223,10 +223,10 @@ def resume(run: Path, say: Say, data_path: str | None = None) -> None:
 
 
 def rehearse(config: Config, say: Say) -> None:
-    """Show what would be trained and how fast, from a few steps that are thrown away.
+    """Show what would be trained and how fast, from a few discarded steps.
 
     Args:
-        say: is given what a person should read, line by line.
+        say: called with each line for the user.
 
     Raises:
         TrainingError: as the data, the configuration and the training raise it.
@@ -248,13 +248,13 @@ def rehearse(config: Config, say: Say) -> None:
 
 
 def _time_steps(trainer: Trainer, most: int, what: str) -> float:
-    """Train for a moment: `most` steps, or as many as `ENOUGH_S` begin; returns the seconds of one."""
+    """Train for `most` steps or `ENOUGH_S`, and return the seconds of one step."""
     began_s = time.perf_counter()
     steps = 0
     for _ in progress(range(most), what, most):
         trainer.step()
         steps += 1
-        if trainer.agreed(here=time.perf_counter() - began_s > ENOUGH_S):  # of several processes none goes on alone
+        if trainer.agreed(here=time.perf_counter() - began_s > ENOUGH_S):  # all processes stop together
             break
     trainer.check_finite()  # waits for the device, too
     return (time.perf_counter() - began_s) / steps
@@ -264,7 +264,7 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> None:
     try:
         _fit_and_tell(trainer, run, say)
     except (CollapseError, DivergenceError, Interrupted):  # on which all processes agree
-        trainer.leave(together=True)  # none ends, and has its launcher end the others, before the checkpoint is written
+        trainer.leave(together=True)  # a process that ends makes the launcher end the others, which may still write
         raise
     except BaseException:
         trainer.leave(together=False)
@@ -312,14 +312,14 @@ def _report(run: Path, say: Say) -> None:
 
 
 def _load(config: Config) -> Data:
-    """The data of a run that begins; refused where no package could hold what it is to become."""
+    """Load the data of a new run; refuse data that no package could hold."""
     loaded = data.load(config.data)
     limits.check(config, loaded)
     return loaded
 
 
 def _introduce(trainer: Trainer, say: Say) -> None:
-    """Say what is trained on what, how the data was read, and what may be regretted."""
+    """Print what is trained on what, how the data was read, and warnings."""
     say(_summary(trainer))
     for note in trainer.data.notes if isinstance(trainer.data, ImageData) else ():
         say(f"  {note}")

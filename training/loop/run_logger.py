@@ -1,12 +1,12 @@
-"""What a person sees of a run while it goes: a progress bar, curves, rows of numbers and grids of samples.
+"""Logs a run: a progress bar, curves, rows of numbers, events and grids of samples.
 
     RUN/metrics.jsonl            one row a log interval: means over it, and measurements; nothing depends on the clock
-    RUN/events.jsonl             what happened to the run, in words
+    RUN/events.jsonl             what happened to the run, as text
     RUN/tensorboard/             the same curves, and the speed
     RUN/grids/000064000.png      the same latents through the averaged generator
 
-A resumed run's rows and events are those of an uninterrupted one: what was recorded after the checkpoint is dropped
-first. The recorder knows numbers, events and images by name; what they mean is not its business.
+A resumed run's rows and events are those of an uninterrupted one: what was logged after the checkpoint is dropped
+first.
 """
 
 import json
@@ -32,16 +32,16 @@ from training.state.history import EVENTS_NAME, METRICS_NAME, Event, complete_li
 
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
 
-FIRST_LOOK_S: Final = 5.0  # after so long people look how fast it goes
+FIRST_LOOK_S: Final = 5.0  # the first speed is shown after this time
 
 
 class RunLogger:
-    """Writes down a run. Use as a context manager.
+    """Logs a run. Use as a context manager.
 
     Args:
-        samples_seen: where the run begins or goes on.
-        batch_size: samples a step, to show what one costs.
-        rollbacks: so far, as the checkpoint knows them.
+        samples_seen: where the run starts or resumes.
+        batch_size: samples a step, to show a step's time.
+        rollbacks: so far, from the checkpoint.
     """
 
     def __init__(
@@ -74,18 +74,18 @@ class RunLogger:
         self._last_refresh_s = -math.inf
 
     def __enter__(self) -> Self:
-        """The recorder itself."""
+        """Return the logger."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the files; whatever was recorded stays."""
+        """Close the files; what was logged stays."""
         self._bar.close()
         self._close()
 
     def advance(self, samples_seen: int, readings: dict[str, Tensor]) -> None:
-        """Move the bar on.
+        """Advance the progress bar.
 
         Args:
             samples_seen: training time.
@@ -124,17 +124,17 @@ class RunLogger:
         )
 
     def event(self, event: Event) -> None:
-        """Write down what happened, and show it."""
+        """Log an event, and show it."""
         self._events.write(event.line())
         self._events.flush()
         self._show(event)
 
     def rewind(self, samples_seen: int, rollbacks: Sequence[Event]) -> None:
-        """Forget what came after a checkpoint, as if the run had been resumed from it.
+        """Drop what was logged after a checkpoint, as if the run had been resumed from it.
 
         Args:
             samples_seen: training time of the checkpoint.
-            rollbacks: so far, the one that is happening last.
+            rollbacks: so far, the current one last.
         """
         self._close()
         self._open(samples_seen, rollbacks)
@@ -156,7 +156,7 @@ class RunLogger:
             drawn.save(self._run / "grids" / f"{samples_seen:0{SAMPLES_DIGITS}d}.png")
 
     def flush(self) -> None:
-        """Make sure that rows and events so far outlive a power failure, as the checkpoint that follows will."""
+        """Flush rows and events to disk, so that they survive a power failure as the following checkpoint does."""
         os.fsync(self._rows.fileno())
         os.fsync(self._events.fileno())
 
@@ -184,7 +184,7 @@ def _drop_rows_after(path: Path, samples_seen: int) -> None:
 
 
 def _drop_events_after(run: Path, samples_seen: int, rollbacks: Sequence[Event]) -> None:
-    """Keep what the rows led to, and the rollbacks that the checkpoint knows, which are the ones that count."""
+    """Keep the events of the remaining rows, and the rollbacks in the checkpoint."""
     led_to = [event for event in events(run) if event.samples <= samples_seen and event.event != "rollback"]
     kept = sorted([*led_to, *rollbacks], key=lambda event: event.samples)
     write_atomically(run / EVENTS_NAME, "".join(event.line() for event in kept).encode())

@@ -27,7 +27,7 @@ def build_accelerator(config: Config) -> Accelerator:
     """
     precision = config.trainer.precision
     launched = int(os.environ.get("WORLD_SIZE", "1"))
-    # Accelerate joins processes on a CPU only where it is told that the CPU is meant; each would train by itself.
+    # Accelerate joins processes on a CPU only if `cpu` is set; otherwise each would train by itself.
     joined_on_cpu = launched > 1 and not torch.accelerator.is_available()
     try:
         shared = Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=joined_on_cpu)
@@ -59,12 +59,12 @@ def build_optimizer(
     """Make the optimizer of a side.
 
     Args:
-        weight_decay: decoupled; 0 for RMSProp.
+        weight_decay: decoupled; 0 for RMSprop.
         pace: the `[trainer]` table.
         lazy: exponent of the moments' decay, from `lazy_correction`.
 
     Raises:
-        ConfigError: if weight decay is asked of RMSProp.
+        ConfigError: for weight decay with RMSprop.
     """
     if pace.optimizer == "rmsprop":
         if weight_decay:
@@ -91,7 +91,7 @@ def seed_global_generators(seed: int) -> None:
 def global_generators() -> dict[str, object]:
     """Return the states of the global generators as plain values and tensors."""
     numpy = np.random.get_state(legacy=False)  # noqa: NPY002 - see above
-    words = numpy["state"]["key"]  # unsigned, which torch's files hardly know
+    words = numpy["state"]["key"]  # unsigned integers are not supported in torch's files
     return {
         "python": random.getstate(),
         "numpy": {**numpy, "state": {**numpy["state"], "key": torch.from_numpy(words.astype(np.int64))}},

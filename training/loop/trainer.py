@@ -1,4 +1,4 @@
-"""The one loop: critic steps, a generator step, the moving average, and what is due in between.
+"""The training step: critic steps, a generator step, the moving average; and the state that a checkpoint keeps.
 
     step   critic_steps x [real, latents -> critic loss -> Adam]   fresh latents -> generator loss -> Adam -> average
 
@@ -54,7 +54,7 @@ from training.state.history import Event
 from training.state.players import Players, Side
 
 DIVERGED_ADVICE: Final = "earlier checkpoints are kept; try lower learning rates, or higher gamma_r1 and gamma_r2"
-ROLLBACK_RATE_FACTOR: Final = 0.5  # of both learning rates: enough to leave what diverged, and seldom too much to learn
+ROLLBACK_RATE_FACTOR: Final = 0.5  # of both learning rates
 
 Augment = Callable[[Tensor], Tensor]
 
@@ -76,10 +76,10 @@ class Trainer:
         self.players: Players = players.build(config, self.task)
         players.start_from(self.players, data)
         sides = self.players
-        # Measured on a CPU: its convolutions run 15 % faster so, the discriminator's no faster.
+        # On a CPU this memory format makes the generator's convolutions faster, but not the discriminator's.
         sides.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
         pace, lazy = config.trainer, lazy_correction(config.objective.penalty_every_steps)
-        # What `prepare` returns may wrap a side to keep processes in step; the sides themselves stay what they are.
+        # What `prepare` returns may wrap a side to synchronise processes; the sides themselves are unchanged.
         (
             self._parallel_generator_side,
             self._parallel_critic_side,
@@ -111,7 +111,7 @@ class Trainer:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Device of the networks."""
         return cast("torch.device", self._accelerator.device)
 
     @property
@@ -125,7 +125,7 @@ class Trainer:
         return self.samples_seen >= self.config.trainer.total_samples
 
     def passed(self, every_samples: int) -> bool:
-        """Whether the last step reached or crossed a multiple of a distance.
+        """Whether the last step reached or crossed a multiple of `every_samples`.
 
         Returns:
             True once for each multiple (or for several that one step covers), and at the end of the run.
@@ -171,17 +171,17 @@ class Trainer:
         return readings
 
     def check_finite(self) -> None:
-        """Make sure that every reading since the last row of the log, and every weight, is a number in every process.
+        """Check that every reading since the last row of the log, and every weight, is finite in every process.
 
         Raises:
-            DivergenceError: naming the first reading that is not, and when.
+            DivergenceError: with the first value that is not, and when.
         """
         reason = self._divergence()
         if self.agreed(here=reason is not None):
             raise DivergenceError(reason or f"another process, at sample {self.samples_seen:,}", DIVERGED_ADVICE)
 
     def take_means(self) -> dict[str, float]:
-        """Average the readings since the last call, over steps and processes, and forget them.
+        """Average the readings since the last call, over steps and processes, and clear them.
 
         Returns:
             Means by name, such as `critic/r1`.
@@ -194,10 +194,10 @@ class Trainer:
         return means
 
     def fixed_samples(self) -> Tensor:
-        """Generate from the same latents as ever.
+        """Generate from latents that are the same during the whole run.
 
         Returns:
-            [B, ...] of the averaged generator, on the CPU, as many as a picture of them takes.
+            [B, ...] of the averaged generator, on the CPU, as many as a sample grid shows.
         """
         generator = self.config.generator
         seed, count = self.config.seed, samples_wanted(self.task.sample_shape, self.task.classes)
@@ -211,7 +211,7 @@ class Trainer:
         return samples.cpu()
 
     def checkpoint(self) -> Checkpoint:
-        """Take everything that the future of the run depends on."""
+        """Collect everything that the rest of the run depends on."""
         scaler = self._accelerator.scaler
         state = TrainerState(
             samples_seen=self.samples_seen,
@@ -236,7 +236,7 @@ class Trainer:
         )
 
     def restore(self, state: TrainerState) -> None:
-        """Go on from a checkpoint of the same configuration and data."""
+        """Continue from a checkpoint of the same configuration and data."""
         self.samples_seen = state["samples_seen"]
         self.players.generator_side.load_state_dict(state["generator_side"])
         self.players.critic_side.load_state_dict(state["critic_side"])
@@ -252,7 +252,7 @@ class Trainer:
         restore_global_generators(state["random"])
 
     def roll_back(self, state: TrainerState, reason: str) -> None:
-        """Go on from a checkpoint after a divergence, with lower learning rates."""
+        """Continue from a checkpoint after a divergence, with lower learning rates."""
         self.restore(state)
         self._accelerator.wait_for_everyone()  # the main process is about to replace the file that all of them read
         rates = ROLLBACK_RATE_FACTOR ** (len(self.rollbacks) + 1)
@@ -260,10 +260,10 @@ class Trainer:
         self.rollbacks = (*self.rollbacks, Event(self.samples_seen, "rollback", text))
 
     def leave(self, *, together: bool) -> None:
-        """End what ties the processes to each other; a process that ended without would be aborted by its threads.
+        """Destroy the process group; without this, a process that ends is aborted by the group's threads.
 
         Args:
-            together: whether to wait until every process is here, since all have done what they had to.
+            together: whether to wait for all processes first.
         """
         if self.processes > 1:
             if together:
@@ -271,18 +271,18 @@ class Trainer:
             torch.distributed.destroy_process_group()
 
     def agreed(self, *, here: bool) -> bool:
-        """Whether something holds in any of the processes; each of them must ask.
+        """Whether something holds in any process; every process must call this.
 
         Args:
             here: whether it holds in this one.
         """
         if self.processes == 1:
-            return here  # at no cost: on a device, the reduction would wait for it
+            return here  # without a reduction, which would synchronise with the device
         anywhere = self._accelerator.reduce(torch.tensor(float(here), device=self.device), "sum")
         return bool(cast("Tensor", anywhere) > 0)
 
     def _divergence(self) -> str | None:
-        """What is no number any more."""
+        """Describe the first value that is not finite."""
         stacked = {name: torch.stack(readings) for name, readings in self._unlogged.items()}
         bad = {
             name: int((~values.isfinite()).int().argmax())
@@ -314,13 +314,13 @@ class Trainer:
         return whole[self._part].to(self.device)
 
     def _augment(self, draw: int) -> Augment | None:
-        """What the discriminator is shown in one step of an optimizer, which has a draw of its own."""
+        """The augmentation of one optimizer step, with its own random draw."""
         if self._augmentation is None:
             return None
         return partial(self._augmentation, numbers=self._numbers(AUGMENTATION, draw))
 
     def _warp(self, draw: int) -> Augment | None:
-        """What categories are to overlook, in one step of the critic."""
+        """The warp of one critic step."""
         if self.config.warps is None:
             return None
         return partial(warped, config=self.config.warps, numbers=self._numbers(WARPS, draw))
@@ -345,7 +345,7 @@ class Trainer:
         return terms
 
     def _generator_step(self, objective: Objective, batch: Batch, augment: Augment | None) -> LossTerms:
-        # Not the parallel critic: what keeps processes in step expects gradients from each use; here it gets none.
+        # Not the parallel critic: its wrapper expects gradients from each use, and here there are none.
         with players.frozen(self.players.critic_side):
             nets = players.seen_by_objectives(self._parallel_generator_side, self.players.critic_side, augment)
             terms = objective.generator_loss(nets, batch)

@@ -1,8 +1,8 @@
-"""Where each step's batch comes from: real samples in shuffled order, their labels, and latents.
+"""The batches of a run: real samples in shuffled order, their labels, latents and codes.
 
-A draw is a function of (seed, number of the draw) and of nothing that happened before: every stream of random numbers
-is a part of one counter-based generator (Philox), addressed directly. So the position in the data is a plain integer,
-resuming needs no replay, and several processes draw the same global batch and each keep their own part of it.
+A draw is a function of (seed, number of the draw) and of nothing before it: every stream of random numbers is a part of
+one counter-based generator (Philox), addressed directly. So the position in the data is a plain integer, resuming needs
+no replay, and several processes draw the same global batch and each keep their own part of it.
 
 Shapes: B batch, Z latent, ... one sample ([C, H, W] of an image).
 
@@ -25,11 +25,11 @@ from training.networks.base import GeneratorKeys, Prior
 # Streams of one seed; a new one goes to the end.
 ORDER, FLIPS, LATENTS, GRID, EXPORT, EXPORT_LABELS, AUGMENTATION, CODES, GRID_CODES, EXPORT_CODES = range(10)
 PROBE, WARPS = 10, 11
-DEVICE_SHARE: Final = 0.25  # of the free memory: at most this goes to the data, the rest is the networks'
+DEVICE_SHARE: Final = 0.25  # of the free memory: at most this is used for the data, the rest for the networks
 
 
 def random_stream(seed: int, stream: int, draw: int) -> np.random.Generator:
-    """The random numbers of one draw.
+    """Return the generator of one draw.
 
     Returns:
         A generator that shares no number with any other draw, stream or seed (for 2^66 words each).
@@ -56,7 +56,7 @@ def latents(
         case "uniform":
             values = 2 * numbers.random(shape, dtype=np.float32) - 1
         case "gumbel":
-            # Minus the logarithm of an exponential number: three times as fast as NumPy's own, in single precision.
+            # Minus the logarithm of an exponential number: faster than NumPy's `gumbel`, in single precision.
             waits = numbers.standard_exponential(shape, dtype=np.float32)
             values = -np.log(np.maximum(waits, np.finfo(np.float32).tiny))
         case _:
@@ -65,7 +65,7 @@ def latents(
 
 
 def labels(seed: int, stream: int, draw: int, count: int, classes: int) -> Tensor:
-    """Draw labels, every class as likely.
+    """Draw labels, all classes equally likely.
 
     Args:
         classes: K.
@@ -79,8 +79,8 @@ def labels(seed: int, stream: int, draw: int, count: int, classes: int) -> Tenso
 def codes(seed: int, stream: int, draw: int, count: int, which: Codes) -> Tensor:
     """Draw codes from their prior.
 
-    Every category is dealt equally often, but for a remainder, whose categories are random: each single code is
-    uniform, and no batch lacks one of them.
+    Every category occurs equally often, except for a remainder with random categories: each single code is uniform, and
+    no batch lacks a category.
 
     Args:
         which: the codes, K of them by their width.
@@ -104,7 +104,7 @@ class BatchStream:
     Args:
         data: the samples; the whole training part goes to the device as bytes where there is room.
         batch_size: B, of all processes together.
-        generator: whose latents are drawn.
+        generator: its latent size and prior.
         horizontal_flips: mirror each real image with probability 1/2.
         part: which samples of each batch this process works on.
     """
@@ -165,7 +165,7 @@ class BatchStream:
         return drawn[self._part].to(self._device)
 
     def _row(self, position: int) -> int:
-        """Which sample is drawn at a position of the endless shuffled sequence."""
+        """Index of the sample at a position of the endless shuffled sequence."""
         epoch, place = divmod(position, len(self._samples))
         if self._epoch_order[0] != epoch:
             self._epoch_order = (epoch, random_stream(self._seed, ORDER, epoch).permutation(len(self._samples)))

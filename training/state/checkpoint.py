@@ -1,4 +1,4 @@
-"""Checkpoints: what a run needs to go on exactly, and what others need to read from it.
+"""Checkpoints: the state from which a run resumes exactly, and the networks that export and diagnosis load.
 
     RUN/config.toml                 the configuration, every default filled in
     RUN/checkpoints/000064000.pt    after so many samples; the two newest are kept
@@ -27,7 +27,7 @@ from training.state import players
 from training.state.players import Players, Side
 
 FORMAT: Final = 3
-KEPT: Final = 2  # the newest, and the one before in case the newest turns out to be unreadable
+KEPT: Final = 2  # the newest, and the one before in case the newest is unreadable
 CONFIG_NAME: Final = "config.toml"
 FOLDER: Final = "checkpoints"
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
@@ -43,7 +43,7 @@ class TrainerState(TypedDict):
         ema: weights and buffers of the averaged generator side.
         generator_optimizer: its moments and steps.
         scaler: the loss scale of fp16; empty otherwise.
-        augmentation: its probability and what it is adjusted by; empty where it has no state.
+        augmentation: its probability and accumulated signs; empty where it has no state.
         unlogged: readings since the last row of the log, [steps] each, by name.
         rollbacks: the events of those so far; each halves the learning rates.
         random: states of Python's, NumPy's, torch's and CUDA's global generators, for layers and objectives using them.
@@ -117,7 +117,7 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
     """
     folder = run / FOLDER
     path = folder / f"{checkpoint['state']['samples_seen']:0{SAMPLES_DIGITS}d}.pt"
-    content = io.BytesIO()  # through memory, because torch reports a full disk as a fault of its own
+    content = io.BytesIO()  # through memory, because torch reports a full disk as an internal error
     torch.save(checkpoint, content)
     try:
         folder.mkdir(exist_ok=True)
@@ -170,7 +170,7 @@ def load_run(run: Path) -> Run:
     """Load the networks of a run's newest checkpoint.
 
     Returns:
-        The networks and where they come from.
+        The networks with the run's metadata.
 
     Raises:
         CheckpointError: as `read`.
@@ -205,7 +205,7 @@ def _paths(run: Path) -> list[Path]:
 def _check_config(run: Path, checkpoint: Checkpoint) -> None:
     path = run / CONFIG_NAME
     config = configuration.load(path)
-    former = configuration.loads(checkpoint["config"])  # with today's defaults for keys that are younger than the run
+    former = configuration.loads(checkpoint["config"])  # with current defaults for keys added after the run
     difference = configuration.first_difference(config, former)
     if difference is not None:
         raise CheckpointError(f"{path}: {difference} when the run began; put it back, or train anew with another --out")

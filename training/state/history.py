@@ -1,10 +1,10 @@
-"""What a run's folder remembers: the rows of its log and what happened to it, in order.
+"""The log of a run: its rows and its events, in order.
 
     RUN/metrics.jsonl   {"samples": 6400, "critic/total": …, "theory/diversity": …}
     RUN/events.jsonl    {"samples": 12800, "event": "collapse", "text": "…"}
 
-An event is something that a person should know and that a number does not say. Those of the alarm follow from the rows;
-those of a rollback are part of the checkpoint. So both files are the same whether or not a run was interrupted.
+Events of the alarm follow from the rows, those of rollbacks are part of the checkpoint, so both files are the same
+whether or not a run was interrupted.
 """
 
 import json
@@ -33,12 +33,12 @@ class Event:
     text: str
 
     def line(self) -> str:
-        """As a line of the file."""
+        """Format as a line of the file."""
         return json.dumps(asdict(self)) + "\n"
 
 
 def rows(run: Path) -> list[Row]:
-    """The rows of a run's log.
+    """Read the rows of a run's log.
 
     Returns:
         The complete rows in order; none if there is no log.
@@ -48,7 +48,7 @@ def rows(run: Path) -> list[Row]:
 
 
 def events(run: Path) -> list[Event]:
-    """What happened to a run.
+    """Read the events of a run.
 
     Returns:
         The events in order.
@@ -57,7 +57,7 @@ def events(run: Path) -> list[Event]:
 
 
 def complete_lines(path: Path) -> list[str]:
-    """The lines of a file that were written to their end; none if there is no file."""
+    """Read the complete lines of a file; none if there is no file."""
     if not path.exists():
         return []
     return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

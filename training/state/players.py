@@ -1,10 +1,10 @@
-"""The players of one game: who is trained together, and how an objective sees them.
+"""The players of one game: which are trained together, and how an objective calls them.
 
     generator side   generator [, encoder]       one optimizer, averaged
     critic side      discriminator [, code head]  one optimizer
 
-A side is called by its player's name, so that whatever wraps it (to keep several processes in step) sees every call.
-Which players there are follows from the configuration; building them needs no data, only the task.
+A side is called with its player's name, so that a wrapper (which synchronises several processes) sees every call. Which
+players there are follows from the configuration; building them needs no data, only the task.
 
 Shapes: see `training.objectives.base`.
 """
@@ -89,11 +89,11 @@ class Players:
 
 
 def task(config: "Config", data: "Dataset") -> Task:
-    """What the networks of a run must fit.
+    """Describe what the networks of a run must fit.
 
     Raises:
-        ConfigError: if the players are to be told labels that the data does not have, or something is made for images
-            and the data has none.
+        ConfigError: if the players need labels that the data does not have, or a part needs images and the data has
+            none.
     """
     if len(data.sample_shape) != IMAGE_AXES:
         _refuse_what_needs_images(config, data.name)
@@ -143,7 +143,7 @@ def build(config: "Config", fit: Task) -> Players:
 
 
 def start_from(players: Players, data: "Dataset") -> None:
-    """Tell a generator of items what users have taken, before the first step.
+    """Store the items that users have taken in a generator of items, before the first step.
 
     Args:
         players: with random weights.
@@ -158,14 +158,14 @@ def seen_by_objectives(
     augment: Callable[[Tensor], Tensor] | None = None,
     warp: Callable[[Tensor], Tensor] | None = None,
 ) -> Networks:
-    """The players as an objective sees them.
+    """Make the functions through which an objective calls the players.
 
     Args:
         generator_side: a `Side`, or what wraps one.
-        augment: what the discriminator is shown, instead of the samples.
+        augment: applied to samples before the discriminator.
 
     Returns:
-        The players as functions; one that this game lacks is missed when it is called.
+        The players as functions; calling one that this game lacks fails.
     """
     return Networks(
         generator=partial(generator_side, GENERATOR),
@@ -183,7 +183,7 @@ def seen_by_objectives(
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Keep a network's weights out of the gradient, which also saves computing it."""
+    """Exclude a network's weights from the gradient, which also saves computing it."""
     network.requires_grad_(False)
     try:
         yield

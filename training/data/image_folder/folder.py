@@ -5,8 +5,8 @@
 Images keep their size and their grey or colour if all agree; otherwise the configuration says what they become, and
 they are scaled by Lanczos' filter until they cover the wanted size and cropped at the centre. Folders called train and
 test (or val) are the split. Without them, whether an image is held out depends on its relative name alone, so adding
-images moves none from one side to the other. What is left out or converted is said in the data's notes, and what
-cannot be read is refused, all of it at once.
+images moves none to the other side. The data's notes say what is left out or converted; files that cannot be read are
+refused, all in one message.
 
 References:
     Parmar, Zhang and Zhu, On Aliased Resizing and Surprising Subtleties in GAN Evaluation (2022), on the filter.
@@ -31,16 +31,16 @@ from training.data.image_folder.split import AUTO, Split, classes_of, position, 
 from training.errors import DataError
 from training.tables import Range
 
-FEWEST = 64  # images: fewer do not fill one usual batch, and their held-out part measures nothing
+FEWEST = 64  # images: fewer do not fill a usual batch, and the held-out part would be too small
 # Mixed into the hash of a folder that versions before 0.7 read otherwise: they clipped 16-bit grey, dropped
 # transparency, knew no split by folders and sorted numbers as text.
 READ_ANEW: Final = b"read anew: split, numbers as classes, 16-bit grey, transparency"
 MOST_SIZES = 4  # named where sizes differ
-# To choose from for images of several sizes: powers of two halve without a remainder, and more is slow without a GPU.
+# Candidates for images of several sizes: powers of two halve without a remainder; larger ones are slow without a GPU.
 SIDES: Final = (8, 16, 32)
 LARGEST_KEPT = 64  # pixels a side of images that all agree, and then stay as they are
 FRACTION_STEP = 0.05  # of a suggested share
-LARGEST_FRACTION = 0.5  # that is suggested: holding out more than is trained on would be odd
+LARGEST_FRACTION = 0.5  # that is suggested
 COPIES_IN_MEMORY = 2  # of all images: as they are read, and the two sides of the split
 GIGABYTE: Final = 10**9
 
@@ -81,7 +81,7 @@ class _Read:
     Attributes:
         pixels: [N, C, H, W].
         digest: of names and contents.
-        steps: how many images each was done to.
+        steps: number of images for each step.
         brightest: of the values of 16-bit images.
         copies: how many images have the content of an earlier one.
     """
@@ -145,7 +145,7 @@ def load(config: FolderConfig) -> ImageData:
 
 
 def suggested(path: str) -> FolderConfig:
-    """Choose how to read a folder that nobody has written a configuration for.
+    """Choose how to read a folder without a configuration.
 
     Returns:
         Grey only if every image is; a size that most images fill; the smallest share held out that a package can be
@@ -181,7 +181,7 @@ def _listing(path: str) -> tuple[Path, Listing]:
 
 
 def _headers(root: Path, names: Sequence[str]) -> tuple[dict[str, Header], dict[str, str]]:
-    """What the images say of themselves by name, and why the others do not."""
+    """Headers of the images by name, and why the others cannot be read."""
     headers, unreadable = {}, {}
     for name in names:
         try:
@@ -192,7 +192,7 @@ def _headers(root: Path, names: Sequence[str]) -> tuple[dict[str, Header], dict[
 
 
 def _wanted(where: str, config: FolderConfig, headers: list[Header]) -> Wanted:
-    """What all images become, or everything in which they differ without a word about it."""
+    """The format of all images; refused where they differ and the configuration does not decide."""
     of_channels, of_sizes = Counter(header.channels for header in headers), Counter(header.size for header in headers)
     differences = []
     if config.channels == "as_is" and len(of_channels) > 1:
@@ -214,7 +214,7 @@ def _wanted(where: str, config: FolderConfig, headers: list[Header]) -> Wanted:
 
 
 def _check_memory(where: str, count: int, wanted: Wanted) -> None:
-    """Refuse what this machine cannot hold, before it is read for an hour."""
+    """Refuse images that do not fit into memory, before reading them."""
     needed = COPIES_IN_MEMORY * count * wanted.channels * math.prod(wanted.size)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
@@ -225,7 +225,7 @@ def _check_memory(where: str, count: int, wanted: Wanted) -> None:
 
 
 def _read(root: Path, listing: Listing, wanted: Wanted, unreadable: dict[str, str]) -> _Read:
-    """Decode all images, and refuse all at once that cannot be."""
+    """Decode all images; one error names all that cannot be decoded."""
     names, failed = listing.names, dict(unreadable)
     pixels = np.empty((len(names), wanted.channels, *wanted.size), np.uint8)
     digest, steps, brightest, contents = hashlib.sha256(), Counter[Step](), 0, set()
@@ -296,7 +296,7 @@ def _told_sizes(headers: list[Header], wanted: Wanted) -> str:
 
 
 def _suggested_size(headers: list[Header]) -> tuple[int, int]:
-    """Their own size, if it is one and small enough; else a square that half of the images fill."""
+    """The common size, if there is one and it is small enough; else a square that half of the images fill."""
     sizes = {header.size for header in headers}
     if len(sizes) == 1 and max(next(iter(sizes))) <= LARGEST_KEPT and min(next(iter(sizes))) >= SIDES[0]:
         return next(iter(sizes))

@@ -1,9 +1,9 @@
-"""One image file as 8-bit grey or colour, upright and opaque, with word of everything that was done to it.
+"""Reads one image file as 8-bit grey or colour, upright and opaque, and reports the conversions.
 
     file ─▶ first frame ─▶ upright (EXIF) ─▶ 8 bits ─▶ on the background ─▶ grey or RGB ─▶ wanted size
 
-Transparency goes before the image is scaled: what an editor left under transparent pixels would else bleed into the
-edges. Colour profiles and gamma are not looked at.
+Transparency is removed before scaling, because the colours of transparent pixels would bleed into the edges. Colour
+profiles and gamma are ignored.
 """
 
 import io
@@ -24,8 +24,8 @@ from training.data.image_data import Bytes
 GREY, COLOUR = 1, 3  # channels
 MODES: Final = {GREY: "L", COLOUR: "RGB"}
 DEEP_GREY: Final = frozenset({"I;16", "I;16B", "I;16L"})  # 16 bits a pixel, or 12 in TIFF
-# What Pillow calls an image's pixels, and how many channels they are worth. Everything else is refused: it has no
-# stated range (I, F), or no conversion without a colour profile (LAB).
+# Pillow's modes and their channels. Others are refused: they have no defined range (I, F), or no conversion without a
+# colour profile (LAB).
 CHANNELS: Final = {
     **dict.fromkeys(("1", "L", "LA", *DEEP_GREY), GREY),
     **dict.fromkeys(("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"), COLOUR),
@@ -34,8 +34,8 @@ OPAQUE = 255
 DEEP_STEP = 257  # 65,535 / 255: white stays white
 TWELVE_BITS, LARGEST_TWELVE = 12, 4_095
 INVERTED_PHOTOMETRIC = 0  # TIFF's "white is zero", which Pillow undoes for up to 8 bits only
-UPRIGHT, FIRST_SIDEWAYS, LAST_ORIENTATION = 1, 5, 8  # of EXIF; from 5 on, height and width change places
-# What Pillow and its codecs raise on damaged files.
+UPRIGHT, FIRST_SIDEWAYS, LAST_ORIENTATION = 1, 5, 8  # of EXIF; from 5 on, height and width are exchanged
+# Errors of Pillow and its codecs on damaged files.
 DECODER_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -54,11 +54,11 @@ Background = Literal["white", "black"]
 
 
 class UnreadableError(Exception):
-    """A file that cannot be taken; its text is the reason, as the end of a sentence."""
+    """A file that cannot be read; its text is the reason, as the end of a sentence."""
 
 
 class Step(StrEnum):
-    """What was done to an image, in words for many of them."""
+    """A conversion of images, in words for several of them."""
 
     FIRST_FRAME = "have several frames, of which the first is taken"
     TURNED = "are turned upright (EXIF orientation)"
@@ -71,7 +71,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Header:
-    """What an image says of itself before it is decoded.
+    """An image's header.
 
     Attributes:
         size: height and width, upright.
@@ -84,7 +84,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What every image becomes.
+    """The format of all images.
 
     Attributes:
         channels: 1 or 3.
@@ -101,7 +101,7 @@ class Decoded:
 
     Attributes:
         pixels: [C, H, W].
-        brightest: of the file's own values, where they had 16 bits; else 0.
+        brightest: largest value of a 16-bit file; else 0.
     """
 
     pixels: Bytes
@@ -121,17 +121,17 @@ def look(path: Path) -> Header:
     with _decoder_errors(), Image.open(path) as image:
         _check_mode(image)
         width, height = image.size
-        # A TIFF's size is upright already. A PNG may have its EXIF behind its pixels; to look there would decode them.
+        # A TIFF's size is upright already. A PNG may have its EXIF after its pixels; reading it would decode them.
         as_stored = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
         sideways = not as_stored and _orientation(image) >= FIRST_SIDEWAYS
         return Header((width, height) if sideways else (height, width), CHANNELS[image.mode])
 
 
 def decode(content: bytes, wanted: Wanted) -> Decoded:
-    """Read an image and make it what is wanted.
+    """Read an image and convert it.
 
     Returns:
-        The image and what was done to it.
+        The image and its conversions.
 
     Raises:
         UnreadableError: if it is damaged, or has values without a stated range.
@@ -140,7 +140,7 @@ def decode(content: bytes, wanted: Wanted) -> Decoded:
     brightest = 0
     with _decoder_errors(), Image.open(io.BytesIO(content)) as file:
         _check_mode(file)
-        # A phone's MPO is one photograph with previews and depth behind it.
+        # An MPO is one photograph, followed by previews and depth.
         if getattr(file, "is_animated", False) and file.format != "MPO":
             steps.add(Step.FIRST_FRAME)
         deepest = _deepest(file)
@@ -200,7 +200,7 @@ def _shallow(image: Image.Image, white: int) -> tuple[Image.Image, int]:
 def _opaque(image: Image.Image, background: Background) -> tuple[Image.Image, bool]:
     """RGB, and whether the background is seen anywhere."""
     colour = image.info.get("transparency")
-    if isinstance(colour, tuple) and max(colour) > OPAQUE:  # Pillow compares it with pixels that it has cut to 8 bits
+    if isinstance(colour, tuple) and max(colour) > OPAQUE:  # Pillow compares it with pixels cut to 8 bits
         raise UnreadableError("has 16-bit colour, one of them transparent; convert to 8 bits first")
     layer = image.convert("RGBA")
     lowest, _ = layer.getchannel("A").getextrema()

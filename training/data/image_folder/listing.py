@@ -1,7 +1,7 @@
-"""What a folder of images holds: the files to read, in order, and what is left out and why.
+"""Lists a folder of images: the files to read, in order, and what is left out and why.
 
-Hidden files and folders are left out at any depth, as are the folders that operating systems and archives add of their
-own accord. Links are followed, those that lead back to a folder above them excepted.
+Hidden files and folders are left out at any depth, as are folders that operating systems and archives add. Links are
+followed, except those to a folder above them.
 """
 
 import os
@@ -17,21 +17,21 @@ from training.errors import DataError
 SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 )  # each by a decoder that comes with Pillow
-# Not hidden by name, yet nobody's data: archives made by macOS, thumbnails of a network drive, and waste bins.
+# Not hidden by name, but no data: archive metadata of macOS, thumbnails of network drives, and waste bins.
 SYSTEM_FOLDERS: Final = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN"})
-MOST_NAMED: Final = 20  # in one sentence: a screenful
+MOST_NAMED: Final = 20  # in one sentence
 
 Identity = tuple[int, int]  # of a folder on this machine: device and inode
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies below a folder.
+    """The content of a folder.
 
     Attributes:
         names: of the image files, relative to the folder, with `/` between the parts, sorted.
-        folders: the same of the folders that were read, without the first.
-        hidden: of files and folders that were left out for their name.
+        folders: names of the folders that were read, without the first.
+        hidden: files and folders that were left out for their name.
         other: how many files of each suffix that is not read.
         dangling: links to nothing.
         cycles: links to a folder above them.
@@ -73,7 +73,7 @@ def walk(root: Path) -> Listing:
         The files to read and what is left out.
 
     Raises:
-        DataError: if a folder or file cannot be looked at.
+        DataError: if a folder or file cannot be accessed.
     """
     names: list[str] = []
     folders: list[str] = []
@@ -123,13 +123,13 @@ def named(names: Collection[str], most: int = MOST_NAMED) -> str:
 
 
 def shown(name: str) -> str:
-    r"""A file's name as text that any terminal prints on one line.
+    r"""Escape a file's name, so that any terminal prints it on one line.
 
     Args:
-        name: as the system gives it; what is no UTF-8 in it are lone surrogates.
+        name: from the system; bytes that are not UTF-8 are lone surrogates.
 
     Returns:
-        The name, with `\xff` for a byte that is no UTF-8 and an escape for a character that does not print.
+        The name, with `\xff` for a byte that is not UTF-8 and an escape for a character that is not printable.
     """
     text = os.fsencode(name).decode(errors="backslashreplace")
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
@@ -142,7 +142,7 @@ def is_text(name: str) -> bool:
         name: as the system gives it.
 
     Returns:
-        False where a byte of it is none of UTF-8.
+        False if any byte is not UTF-8.
     """
     try:
         name.encode()
@@ -159,7 +159,7 @@ def _entries(folder: Path) -> list[str]:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """Of what a path leads to; None where it is a link to nothing, or to itself."""
+    """Status of a path's target; None for a dangling or circular link."""
     try:
         return path.stat()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which images of a folder are held out and which class each is of, told by their names alone.
+"""Decides by an image's name whether it is held out and which class it has.
 
     train/cats/1.png     trained on, of the class cats        cats/1.png    held out or not by a hash of this name
     test/cats/2.png      held out
@@ -22,7 +22,7 @@ from training.data.image_folder.listing import Listing, is_text, named, shown
 from training.errors import DataError
 
 HASH_RANGE = 1 << 64
-# Names of folders that others keep their split in, in any case.
+# Usual names of the folders of a split, in any case.
 TRAINED_ON: Final = frozenset({"train", "training"})
 HELD_OUT: Final = frozenset({"test", "testing", "val", "valid", "validation"})
 AUTO, FRACTION = "auto", "fraction"  # of `held_out`; anything else is a folder's name
@@ -37,7 +37,7 @@ class Split:
         held_out: [N] whether an image is.
         below: the images' names without the folders of the split.
         parts: the folders of the split; none where a fraction decides.
-        told: how it was decided, in words.
+        told: how the split was decided, as text.
     """
 
     held_out: NDArray[np.bool_]
@@ -47,7 +47,7 @@ class Split:
 
 
 def split_of(where: str, names: Sequence[str], held_out: str, fraction: float) -> Split:
-    """Hold out what the folders say, else a fraction.
+    """Hold out the folders of the split, else a fraction.
 
     Args:
         names: [N] of the images, relative to it.
@@ -55,7 +55,7 @@ def split_of(where: str, names: Sequence[str], held_out: str, fraction: float) -
         fraction: share to hold out where no folder decides.
 
     Raises:
-        DataError: if the folder to hold out is not there, or it is in doubt which are.
+        DataError: if the folder to hold out is missing, or the split is ambiguous.
     """
     folders = [name.split("/", 1)[0] if "/" in name else "" for name in names]
     first = sorted(set(folders) - {""})
@@ -144,7 +144,7 @@ def classes_of(where: str, listing: Listing, split: Split) -> tuple[tuple[str, .
 
 
 def position(name: str) -> float:
-    """Where a name falls in [0, 1), evenly and for ever.
+    """Map a name to a fixed number in [0, 1), uniformly.
 
     Args:
         name: of an image, relative to the folder.

@@ -1,8 +1,7 @@
-"""What to change in a configuration against a finding: a function of both, so nothing is advised that is set already.
+"""Advice on what to change in a configuration after a finding, without what is set already.
 
-Each remedy looks at the configuration and answers with the keys to set, with their present values beside them, or with
-nothing where it is taken already or does not fit (a pack with labels, an augmentation of vectors). What it answers is a
-valid configuration of its own when set.
+Each remedy maps the configuration to the keys to set, with their present values, or to nothing where they are set
+already or do not fit (a pack with labels, an augmentation of vectors). The changed configuration is valid.
 
 References:
     Goodfellow et al. (2014), section 3: the non-saturating loss. Salimans et al. (2016), section 3.4: smoothing.
@@ -45,17 +44,17 @@ Name = Literal[
     "healthy",
 ]
 
-MOST: Final = 4  # pieces of advice for a finding: the likeliest, not all
+MOST: Final = 4  # pieces of advice for a finding, the likeliest first
 PLAIN_GAMES: Final = frozenset({"minimax", "non_saturating", "hinge", "least_squares", "wasserstein", "wasserstein_gp"})
 USUAL_GAMMA: Final = 0.5  # of the shipped configurations, for images in [-1, 1] of 8 to 28 pixels
 STEPS_OF_A_CLIPPED_CRITIC: Final = 5  # WGAN's
-TENFOLD: Final = 10.0  # a penalty that is off is off by orders of magnitude
+TENFOLD: Final = 10.0  # wrong penalties are usually wrong by orders of magnitude
 USUAL_RATE: Final = 2e-4  # DCGAN's
-SIDES_APART: Final = 10.0  # one learning rate so many times the other is more than two-time-scale training asks for
-LONGER: Final = 4  # times as long: a run that is half as long as needed is rare, one of a tenth is usual
-LARGEST_BATCH: Final = 512  # on a CPU, no larger batch pays
+SIDES_APART: Final = 10.0  # larger ratios of learning rates exceed those of two-time-scale training
+LONGER: Final = 4  # times as long: too short runs are usually much too short
+LARGEST_BATCH: Final = 512  # larger batches are no faster on a CPU
 PACKS: Final = (2, 4)
-OCTAVES: Final = 5  # of a critic that is to see details of a thirtieth of the data's range
+OCTAVES: Final = 5  # resolves details of a thirtieth of the data's range
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,10 @@ class Advice:
     """One thing to try.
 
     Attributes:
-        section: the configuration's table; empty for what is no key.
+        section: the configuration's table; empty if the advice is no key.
         keys: what to set there.
         reason: why, or the whole advice where there are no keys.
-        before: what the keys are set to now; those that another `kind` brings are missing.
+        before: present values of the keys; missing for keys of another `kind`.
     """
 
     section: str
@@ -87,17 +86,17 @@ Remedy = Callable[[Config], Advice | None]
 
 
 def against(name: Name, config: Config) -> tuple[Advice, ...]:
-    """What to try against a finding.
+    """List what to try after a finding.
 
     Returns:
-        The likeliest first; none where nothing is to be done, or everything is done.
+        The likeliest first; may be empty.
     """
     found = (remedy(config) for remedy in REMEDIES.get(name, ()))
     return tuple(advice for advice in found if advice is not None)[:MOST]
 
 
 def said(text: str) -> Remedy:
-    """Advice that is no key of the configuration."""
+    """Make advice that is no key of the configuration."""
     return lambda _config: Advice("", {}, text)
 
 
@@ -106,7 +105,7 @@ def _text(value: Value) -> str:
 
 
 def _set(config: Config, section: str, reason: str, **keys: Value) -> Advice | None:
-    """Advice to set keys, less those that are set so; nothing if all are, or the table does not know one."""
+    """Advice to set keys that differ; None if none does, or the table lacks one."""
     table = configuration.to_tables(config)[section]
     if not table.keys() >= keys.keys():
         return None

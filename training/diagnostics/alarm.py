@@ -1,10 +1,9 @@
-"""The collapse alarm: a pure machine from the rows of a run to the moments when it collapsed and recovered.
+"""The collapse alarm: a state machine from the rows of a run to the moments when it collapsed and recovered.
 
     quiet ──▶ PATIENCE bad rows in a row ──▶ raised ──▶ PATIENCE good rows in a row ──▶ quiet
 
-A row is bad if it shows any of the signs of `signs`. Folding the same rows gives the same alarms, so a resumed run
-needs to remember nothing of it: the rows that it kept say it all. Early rows do not count: an untrained generator has
-no variety yet, and nothing to lose.
+A row is bad if it shows any of the signs of `signs`. The same rows give the same alarms, so a resumed run restores it
+from its rows. Early rows are ignored, because an untrained generator has no variety yet.
 """
 
 import math
@@ -12,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-PATIENCE: Final = 2  # rows: one bad measurement is chance, two are not
-GRACE: Final = 0.1  # share of the run in which a generator may still be looking for the data
+PATIENCE: Final = 2  # rows: a single bad measurement may be chance
+GRACE: Final = 0.1  # share of the run whose rows are ignored
 LEAST_DIVERSITY: Final = 0.35  # of the data's
 LEAST_MODES: Final = 0.5  # of those among as many real samples
-LEAST_IN_MODES: Final = 0.5  # share of samples that are in any mode; with fewer, it is too early to count modes
+LEAST_IN_MODES: Final = 0.5  # share of samples that are in any mode; with fewer, modes are not counted
 PREFIX: Final = "theory/"
 
 
@@ -37,11 +36,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Alarm:
-    """What the machine remembers.
+    """State of the alarm.
 
     Attributes:
         raised: whether it is on.
-        streak: rows in a row that speak for a change.
+        streak: consecutive rows that indicate a change.
     """
 
     raised: bool = False
@@ -49,14 +48,14 @@ class Alarm:
 
 
 def watch(alarm: Alarm, row: Mapping[str, float], total_samples: int) -> tuple[Alarm, Change | None]:
-    """See one more row.
+    """Process one more row.
 
     Args:
-        alarm: what is remembered of the rows before.
+        alarm: the state after the rows before.
         row: of `metrics.jsonl`; one without measurements changes nothing.
 
     Returns:
-        What is to be remembered, and the change if there is one.
+        The new state, and the change if there is one.
     """
     measured = readings_of(row)
     samples = int(row["samples"])
@@ -71,10 +70,10 @@ def watch(alarm: Alarm, row: Mapping[str, float], total_samples: int) -> tuple[A
 
 
 def signs(measured: Mapping[str, float]) -> list[str]:
-    """What speaks for a collapse.
+    """List the signs of a collapse.
 
     Args:
-        measured: readings of one row; a sign whose figures are missing is not looked for.
+        measured: readings of one row; signs whose figures are missing are skipped.
 
     Returns:
         One clause a sign; none for a healthy generator.
@@ -91,5 +90,5 @@ def signs(measured: Mapping[str, float]) -> list[str]:
 
 
 def readings_of(row: Mapping[str, float]) -> dict[str, float]:
-    """The measurements in a row of the log, without their prefix."""
+    """Extract the measurements of a row of the log, without their prefix."""
     return {name.removeprefix(PREFIX): figure for name, figure in row.items() if name.startswith(PREFIX)}

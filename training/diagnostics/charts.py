@@ -1,8 +1,7 @@
-"""Line charts as SVG text: small, self-contained, and coloured by the page they stand in.
+"""Line charts as SVG text, coloured by the style sheet of the page.
 
-No plotting library: a chart is a few polylines, and as text it follows the reader's light or dark mode, stays sharp,
-and costs a run no second at its end. Colours are the classes `series-0` … of the page's style sheet; every point shows
-its numbers when pointed at.
+No plotting library: a chart is a few polylines, which as SVG follow the reader's light or dark mode. Colours are the
+classes `series-0` … of the page's style sheet; every point shows its numbers on hover.
 """
 
 import math
@@ -107,7 +106,7 @@ def draw(chart: Chart, total_samples: int, marks: Sequence[Mark] = ()) -> str:
 
 
 def number(value: float) -> str:
-    """A number as people read it.
+    """Format a number for people.
 
     Returns:
         Such as `0.53`, `2e-05`, `6,400`, `1.2M`.
@@ -123,7 +122,7 @@ def number(value: float) -> str:
 
 
 def _range(chart: Chart) -> tuple[float, float]:
-    """What the vertical axis must show, with some room."""
+    """Range of the vertical axis, with padding."""
     values = [value for series in chart.series for _, value in series.points]
     values += [end for series in chart.series for _, *ends in series.band for end in ends]
     values += [reference.value for reference in chart.references]
@@ -139,7 +138,7 @@ def _linear(start: float, end: float, first: float, last: float) -> Callable[[fl
 
 
 def _scale(low: float, high: float, *, logarithmic: bool) -> Callable[[float], float]:
-    """Values to heights; the drawing's vertical axis points down."""
+    """Map values to vertical positions; the drawing's axis points down."""
     if logarithmic:
         decades = _linear(math.log10(low), math.log10(high), HEIGHT - BOTTOM, TOP)
         return lambda value: decades(math.log10(value))

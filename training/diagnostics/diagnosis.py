@@ -1,27 +1,27 @@
-"""What a run suffers from, in words: findings, each with what was seen, what to try, and the chart that shows it.
+"""Diagnoses a run: findings, each with what was seen, what to try, and the chart that shows it.
 
-    diverged         numbers grew beyond all measure, or the run had to go back to a checkpoint
-    saturation       the critic is sure, and the minimax loss leaves the generator next to no gradient
-    stalled          the generator learns nothing, whatever its critic says
-    constrained      penalties or a clip hold the critic so flat that nothing can be learnt from it
-    weak             the critic does not see what a small classifier sees
-    collapse         the generator draws next to nothing but the same
+    diverged         values grew without bound, or the run was rolled back to a checkpoint
+    saturation       the critic is sure, and the minimax loss leaves the generator almost no gradient
+    stalled          the generator does not learn, independent of its critic
+    constrained      penalties or a clip keep the critic too flat to learn from
+    weak             the critic misses what a small classifier detects
+    collapse         the generator draws almost identical samples
     memorised        the generator repeats its training set
-    overfitting      the critic knows its training set by heart
-    oscillation      the generator circles instead of coming to rest
-    young            there was not yet time: few steps, or samples that are still getting nearer to the data
-    outplayed        the critic tells real from generated without effort, whatever the loss
+    overfitting      the critic has memorised its training set
+    oscillation      the generator circles instead of converging
+    young            too few steps, or samples that are still getting nearer to the data
+    outplayed        the critic separates real from generated samples, with any loss
     missing          some modes of the data are never drawn
     unlike           a fresh classifier tells samples from real ones almost always, and they are not near the data
     distinguishable  a fresh classifier tells them apart almost always, though they are near the data
     unfinished       the run has not reached its end
-    unmeasured       there are no measurements to go by
+    unmeasured       there are no measurements
     inconclusive     nothing bad was seen, but nothing shows that samples are like the data
     healthy          samples are like the data, as far as a fresh classifier can tell, and none of the above but,
                      perhaps, unfinished
 
-Causes stand before what follows from them. A diagnosis is a pure function of what a run remembers; what was advised
-against one finding is neither repeated nor contradicted by the next.
+Causes come before their consequences. A diagnosis is a pure function of a run's record; advice for one finding is
+neither repeated nor contradicted by the next.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,18 +33,19 @@ from training.diagnostics.advice import against
 from training.diagnostics.alarm import readings_of
 from training.diagnostics.findings import Finding, Record
 
-NO_MATTER_OF_TIME: Final = frozenset({"diverged", "stalled", "constrained", "weak"})  # more steps would not mend these
+# More steps would not help against these.
+NO_MATTER_OF_TIME: Final = frozenset({"diverged", "stalled", "constrained", "weak"})
 
 Rule = Callable[[Record], Iterator[Finding]]
 
 
 def diagnose(record: Record) -> list[Finding]:
-    """Say what a run suffers from.
+    """Find the problems of a run.
 
     Returns:
-        Findings, the gravest first; never none.
+        Findings, the most serious first; at least one.
     """
-    # After the first thousand steps it is the critic's victory that keeps a generator back, before them the time.
+    # In the first thousand steps, time is the likelier reason than the critic.
     late = record.steps >= symptoms.FEW_STEPS
     rules: tuple[Rule, ...] = (
         symptoms.diverged,
@@ -95,7 +96,7 @@ def _unfinished(record: Record) -> Iterator[Finding]:
 
 
 def _clauses(record: Record) -> str:
-    """What speaks for a run, each clause behind a colon or a comma; nothing if nothing was measured."""
+    """Figures in favour of a run, each clause after a colon or a comma; empty if nothing was measured."""
     clauses = []
     diversity, drawn, real = record.last("diversity"), record.last("modes"), record.last("modes_of_real")
     told_apart, unrest = record.last("paired_accuracy"), record.last("unrest")

@@ -16,12 +16,12 @@ from training.diagnostics.alarm import readings_of
 from training.diagnostics.measures.inspection import Inspection
 from training.state.history import Event, Row
 
-LAST_PART: Final = 3  # the last third of the measurements is what a run has come to
+LAST_PART: Final = 3  # findings rest on the last third of the measurements
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run remembers.
+    """A run's record.
 
     Attributes:
         samples_seen: training time of its newest checkpoint.
@@ -40,7 +40,7 @@ class Record:
         return self.samples_seen // self.config.trainer.batch_size
 
     def last(self, name: str) -> float | None:
-        """The mean of a reading over the last third of the measurements; None if it was never taken."""
+        """Mean of a reading over the last third of the measurements; None without any."""
         values = self.readings(name)
         return fmean(values[-max(1, len(values) // LAST_PART) :]) if values else None
 
@@ -55,12 +55,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a run.
+    """One finding about a run.
 
     Attributes:
         words: what was seen and what it means.
         advice: what to do about it, the likeliest first.
-        chart: the name of the chart in the report that shows it; empty if none does.
+        chart: name of the chart that shows it; may be empty.
     """
 
     name: Name

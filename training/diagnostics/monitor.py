@@ -1,7 +1,6 @@
-"""What the main process of a run does at each measurement: look, write a row, watch the alarm.
+"""Measures a run in its main process: one row a measurement, checked by the collapse alarm.
 
-It holds no state that the rows do not hold, too: after a resume or a rollback the alarm is where replaying the rows
-that were kept puts it.
+All state follows from the rows: after a resume or a rollback, replaying the kept rows restores the alarm.
 """
 
 from collections.abc import Iterable
@@ -28,7 +27,7 @@ class Monitor:
         self._alarm = Alarm()
 
     def replay(self, rows: Iterable[Row]) -> None:
-        """Put the alarm where these rows lead.
+        """Restore the alarm from rows.
 
         Args:
             rows: all rows of the run so far.
@@ -38,19 +37,19 @@ class Monitor:
             self.watch(row)
 
     def measure(self, trained: Players, averaged: Side) -> Row:
-        """Look at the networks.
+        """Measure the networks.
 
         Returns:
-            Readings under the names of the log; none for data that cannot be measured so.
+            Readings under the names of the log; empty for data that cannot be probed.
         """
         found = {} if self._probe is None else self._probe.measure(trained, averaged)
         return {f"{PREFIX}{name}": figure for name, figure in found.items()}
 
     def watch(self, row: Row) -> Event | None:
-        """Let the alarm see one more row.
+        """Update the alarm with one more row.
 
         Args:
-            row: as it is written to the log, with its `samples`.
+            row: of the log, with its `samples`.
 
         Returns:
             The event if the alarm went on or off.

@@ -1,6 +1,6 @@
-"""The charts of a run: its measurements beside the values that theory gives them.
+"""The charts of a run: its measurements with the values of theory for comparison.
 
-Each chart is drawn only if the run measured what it shows; which objective has which bound is `divergence`'s business.
+Each chart is drawn only if the run measured what it shows.
 """
 
 import math
@@ -37,10 +37,10 @@ BOUNDS: Final[dict[str, tuple[str, tuple[Reference, ...]]]] = {
 
 
 def charts_of(record: Record) -> list[Chart]:
-    """The charts that a run's rows can fill.
+    """Make the charts for which a run has measurements.
 
     Returns:
-        Charts in the order of a page.
+        Charts in the order of the page.
     """
     return [
         chart
@@ -61,7 +61,7 @@ def charts_of(record: Record) -> list[Chart]:
 
 
 def marks_of(record: Record) -> list[Mark]:
-    """What happened, for every chart to mark."""
+    """Make the marks of a run's events."""
     return [Mark(event.samples, f"{event.event} at {event.samples:,}: {event.text}") for event in record.events]
 
 
@@ -77,7 +77,7 @@ def _logged(record: Record, name: str) -> Points:
 
 
 def _series(record: Record, **names: str) -> list[Series]:
-    """The readings that were taken, as curves under the names given."""
+    """The available readings as curves with the given names."""
     found = ((name, _points(record, reading)) for reading, name in names.items())
     return [Series(name, points) for name, points in found if points]
 

@@ -1,9 +1,8 @@
-"""One page that says how a run went: RUN/report.html, complete in itself.
+"""Writes a run's report, RUN/report.html, one self-contained page.
 
     diagnosis in words · what happened · charts with their reference lines · samples over time · the configuration
 
-Pictures are in the page, charts are text, and nothing is fetched: the file can be mailed, kept beside a paper, or
-opened where there is no network. It follows the reader's light or dark mode.
+Pictures are embedded, charts are SVG, and nothing is fetched. The page follows the reader's light or dark mode.
 """
 
 import base64
@@ -27,10 +26,10 @@ from training.state.checkpoint import Run
 
 
 def examine(run: Path, data_path: str | None = None) -> tuple[Record, str | None]:
-    """Read what a run remembers.
+    """Read a run's record.
 
     Args:
-        data_path: where the data lies now, if it has moved.
+        data_path: the data's path, if it has moved.
 
     Returns:
         The record, and why its networks could not be compared with the data, if they could not.
@@ -67,7 +66,7 @@ def _compare(trained: Run, data_path: str | None) -> tuple[Inspection | None, st
 
 
 FILE_NAME: Final = "report.html"
-MOST_GRIDS: Final = 6  # evenly over the run, the last among them: enough to see it learn
+MOST_GRIDS: Final = 6  # evenly over the run, with the last one
 BAD: Final = frozenset({"diverged", "stalled", "saturation", "collapse", "memorised", "unlike"})
 
 STYLE: Final = """
@@ -106,7 +105,7 @@ def write(run: Path, data_path: str | None = None) -> tuple[Path, list[Finding]]
     """Examine a run and write its report.
 
     Args:
-        data_path: where the data lies now, if it has moved.
+        data_path: the data's path, if it has moved.
 
     Returns:
         The page, and the findings on it.
@@ -125,7 +124,7 @@ def write(run: Path, data_path: str | None = None) -> tuple[Path, list[Finding]]
 
 
 def page(run: Path, record: Record, findings: list[Finding], unread: str | None) -> str:
-    """Lay the report out.
+    """Format the report as HTML.
 
     Args:
         run: the run's folder, for its grids.

@@ -1,14 +1,13 @@
-"""The ways in which a generator or a game fails, and how each shows in a run's record.
+"""Symptoms of failing generators and games in a run's record.
 
-One function a symptom: it yields a finding, with what to change in the configuration of this run, or nothing.
-Thresholds are coarse on purpose, and each says why it is where it is: the figures in their comments are of the runs
-of known cause that the tests keep.
+One function a symptom: it yields a finding with advice for the configuration of this run, or nothing. Thresholds are
+deliberately coarse; `tests/training/diagnostics/known_runs.py` has runs of known cause on both sides of each.
 
 References:
     Goodfellow et al. (2014), section 3 (saturation). Lin et al., PacGAN (2018) (packing against missing modes).
     Mescheder, Geiger and Nowozin (2018) (gradient penalties against circling). Karras et al., Training Generative
-    Adversarial Networks with Limited Data (2020) (critics that learn the training set by heart).
-    Lopez-Paz and Oquab (2017) (two-sample tests).
+    Adversarial Networks with Limited Data (2020) (critics that memorise the training set). Lopez-Paz and Oquab (2017)
+    (two-sample tests).
 """
 
 from collections.abc import Iterator
@@ -23,30 +22,28 @@ from training.diagnostics.measures.divergence import LOG_ODDS
 
 VARIETY: Final = ("diversity", "support", "support_high", "probe_samples")
 VANISHED: Final = 0.01  # of the non-saturating gradient: the minimax loss would need a hundred times as many steps
-NO_EFFORT: Final = 0.99  # of pairs told apart: hardly a generated sample is taken for real
+NO_EFFORT: Final = 0.99  # of pairs told apart: almost no generated sample is taken for real
 MISSED: Final = 0.9  # of the modes that as many real samples show
 ENOUGH_A_MODE: Final = 5  # samples in modes for each mode of the data: then an even generator misses 0.7 % of them
-RESTLESS: Final = 0.25  # of the mean distance of two real samples: a latent's sample changes like its neighbours differ
-COPIED: Final = 0.25  # of the samples nearer to the training set than 99 of 100 new ones
-TOLD_APART: Final = 0.95  # of pairs, by a fresh classifier: healthy runs 0.5 to 0.9, bad ones 0.96 to 1
-NEAR: Final = 0.5  # of the samples as near to the data as real ones are: healthy runs 0.8 and more, noise 0
-BLIND: Final = 0.75  # of pairs that the critic tells apart, where a small classifier tells 0.95
-FLAT: Final = 0.05  # standard deviation of logits: losses of a critic that says nothing differ from it by a hundredth
+RESTLESS: Final = 0.25  # of the mean distance of two real samples
+COPIED: Final = 0.25  # of the samples: nearer to the training set than 99 of 100 new ones
+TOLD_APART: Final = 0.95  # of pairs, by a fresh classifier
+NEAR: Final = 0.5  # of the samples as near to the data as real ones are
+BLIND: Final = 0.75  # of pairs that the critic tells apart, where a small classifier reaches 0.95
+FLAT: Final = 0.05  # standard deviation of logits
 FLAT_CLIPPED: Final = 1e-4  # of a Wasserstein critic, whose unit is free: Adam's and RMSprop's epsilon is 1e-8
-BY_HEART: Final = (
-    0.75  # of pairs in which the critic prefers the training sample to the new one: healthy runs 0.5 to 0.65
-)
+BY_HEART: Final = 0.75  # of pairs in which the critic prefers the training sample to the new one
 STILL: Final = 0.01  # of the mean distance of two real samples that the generator has moved since its first step
 RUNAWAY: Final = 1_000.0  # of logits: sigmoids saturate at 20, and a critic of slope 1 spans the distances of the data
-SCATTERED: Final = 3.0  # times the data's own distances between samples: they are strewn far outside of it
+SCATTERED: Final = 3.0  # times the data's own distances between samples: they lie far outside of it
 OF_A_FEW: Final = 0.25  # of the modes that real samples show: a generator that draws more of them misses some
-CRITIC_STEPS: Final = 200  # before which a critic has not had the time to be called weak
-FEW_STEPS: Final = 1_000  # of the generator: the shipped configurations take 1,500 to 16,000
-STILL_NEARING: Final = 0.95  # of the distance to the data a third of the run before: it falls by 5 % or more
+CRITIC_STEPS: Final = 200  # fewer are too few to call a critic weak
+FEW_STEPS: Final = 1_000  # of the generator
+STILL_NEARING: Final = 0.95  # of the distance to the data a third of the run before
 
 
 def diverged(record: Record) -> Iterator[Finding]:
-    """Whether numbers grew beyond all measure."""
+    """Whether values grew without bound."""
     ends = [event for event in record.events if event.event in ("rollback", "divergence")]
     if ends:
         rollbacks = sum(event.event == "rollback" for event in ends)
@@ -63,7 +60,7 @@ def diverged(record: Record) -> Iterator[Finding]:
 
 
 def stalled(record: Record) -> Iterator[Finding]:
-    """Whether the generator learns nothing, whatever its critic says."""
+    """Whether the generator does not learn, independent of its critic."""
     found, gradients = record.inspection, record.readings("gradient")
     if found is not None and found.silent_layers:
         layers = "A layer" if found.silent_layers == 1 else f"{found.silent_layers} layers"
@@ -83,13 +80,13 @@ def stalled(record: Record) -> Iterator[Finding]:
 
 
 def weak(record: Record) -> Iterator[Finding]:
-    """Whether the critic does not see what a small classifier sees, or says it too softly to be heard."""
+    """Whether the critic misses what a small classifier detects, or its logits are too small."""
     found = record.inspection
     if found is None or found.critic is None or found.two_sample.auc < TOLD_APART:
         return
     critic, flat = found.critic, _is_flat(record)
     lately = record.last("paired_accuracy")
-    blind = critic.told_apart < BLIND and (lately is None or lately < BLIND)  # not for a moment only
+    blind = critic.told_apart < BLIND and (lately is None or lately < BLIND)  # not only at the last measurement
     if not (flat or blind) or record.steps * record.config.trainer.critic_steps < CRITIC_STEPS:
         return
     seen = (
@@ -108,7 +105,7 @@ def weak(record: Record) -> Iterator[Finding]:
 
 
 def collapse(record: Record) -> Iterator[Finding]:
-    """Whether the collapse alarm is on, for more than modes that are missing."""
+    """Whether the collapse alarm is on for more than missing modes."""
     alarms = [event for event in record.events if event.event in ("collapse", "recovery")]
     if alarms and alarms[-1].event == "collapse" and not _only_misses_modes(record):
         seen = f"At sample {alarms[-1].samples:,} {alarms[-1].text}. Different latents lead to the same few samples."
@@ -142,7 +139,7 @@ def outplayed(record: Record) -> Iterator[Finding]:
 
 
 def overfitting(record: Record) -> Iterator[Finding]:
-    """Whether the critic knows its training set by heart."""
+    """Whether the critic has memorised its training set."""
     critic = None if record.inspection is None else record.inspection.critic
     if critic is not None and critic.known > BY_HEART:
         seen = (
@@ -154,7 +151,7 @@ def overfitting(record: Record) -> Iterator[Finding]:
 
 
 def young(record: Record) -> Iterator[Finding]:
-    """Whether samples are unlike the data because there was not yet time."""
+    """Whether samples are unlike the data because the run is too short."""
     if record.inspection is None:
         unlike = (record.last("paired_accuracy") or 0.0) > NO_EFFORT
     else:
@@ -164,7 +161,7 @@ def young(record: Record) -> Iterator[Finding]:
     nearing = len(distances) >= LAST_PART and (
         fmean(distances[-part:]) < STILL_NEARING * fmean(distances[-2 * part : -part])
     )
-    nearing = nearing and (record.last("unrest") or 0.0) <= RESTLESS  # one that hops is near for a moment only
+    nearing = nearing and (record.last("unrest") or 0.0) <= RESTLESS  # one that oscillates is near only at times
     if not unlike or not (nearing or record.steps < FEW_STEPS):
         return
     seen = f"The generator has taken {record.steps:,} steps and seen {record.samples_seen:,} samples"
@@ -243,7 +240,7 @@ def _found(record: Record, name: Name, words: str, chart: str) -> Finding:
 
 
 def _last(count: int) -> int:
-    """How many of so many are the last part."""
+    """Number of measurements in the last third."""
     return max(1, count // LAST_PART)
 
 
@@ -256,7 +253,7 @@ def _critic_chart(record: Record) -> str:
 
 
 def _spread(record: Record) -> float | None:
-    """How far the critic's logits are apart: at the checkpoint, or by the log's means."""
+    """Spread of the critic's logits: at the checkpoint, or from the log's means."""
     if record.inspection is not None and record.inspection.critic is not None:
         return record.inspection.critic.spread
     real, fake = record.logged("critic/logit_real"), record.logged("critic/logit_fake")
@@ -271,7 +268,7 @@ def _is_flat(record: Record) -> bool:
 
 
 def _only_misses_modes(record: Record) -> bool:
-    """Whether samples are as varied as ever, of some modes: what the alarm saw is then said of the modes."""
+    """Whether samples are varied but miss modes; the finding is then about the modes."""
     drawn, real = record.last("modes"), record.last("modes_of_real")
     if drawn is None or real is None or not drawn < MISSED * real:
         return False
@@ -280,7 +277,7 @@ def _only_misses_modes(record: Record) -> bool:
 
 
 def _is_held(record: Record) -> bool:
-    """Whether a clip, or penalties that outweighed the game while the critic was pressed flat, hold the critic."""
+    """Whether a clip, or penalties larger than the game's loss, keep the critic flat."""
     if record.config.objective.kind == "wasserstein":
         return True
     penalties = [sum(row.get(f"critic/{name}", 0.0) for name in ("r1", "r2", "slope")) for row in record.rows]
@@ -292,7 +289,7 @@ def _is_held(record: Record) -> bool:
 
 
 def _sure(record: Record) -> str | None:
-    """What shows that the critic is sure of its answers, if it is."""
+    """Evidence that the critic is sure of its outputs, if it is."""
     minimax, other = record.last("gradient_minimax"), record.last("gradient_non_saturating")
     if minimax is None or other is None or minimax >= VANISHED * other:
         return None

@@ -1,19 +1,18 @@
-"""The classifier through whose eyes samples are judged, trained here on the very data that the generator imitates.
+"""The classifier that judges samples, trained on the data that the generator imitates.
 
-Features of a network trained on photographs say little about digits, and their weights are not ours to ship; so the
-judge is a small convolutional network with a published recipe, a stated accuracy on held-out data and a hash of its
-weights. Figures are comparable between generators judged by the same hash, and with nothing else.
+Features of a network trained on photographs are little suited to digits, and their weights cannot be shipped; so this
+is a small convolutional network with a published recipe, a stated accuracy on held-out data and a hash of its weights.
+Only figures with the same hash are comparable.
 
     x -> [3x3 convolution, ReLU, 2x2 max-pooling] ... -> linear -> ReLU = features -> linear -> class
 
-Training takes about two minutes on one core for MNIST, so the weights are kept in the user's cache under a hash of
-recipe and data.
+The weights are kept in the user's cache under a hash of recipe and data.
 
 Shapes: N samples, C H W channels, height and width, F features, K classes.
 
 References:
-    LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998): the architecture's ancestor.
-    Smith and Topin, Super-Convergence (2018): the one-cycle learning rate.
+    LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998): the architecture. Smith and Topin,
+    Super-Convergence (2018): the one-cycle learning rate.
 """
 
 import dataclasses
@@ -43,7 +42,7 @@ from training.progress import progress
 KIND = "classifier"
 MINIMUM_STAGES = 2  # one more convolution than 8x8 digits would need, so that features see the whole image
 INFERENCE_BATCH = 1_000
-MOST_POSITIONS = 1 << 20  # pixels of a batch: larger images come in smaller ones, or activations take gigabytes
+MOST_POSITIONS = 1 << 20  # pixels of a batch: larger images are judged in smaller batches, which bounds memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +55,8 @@ class Recipe:
         first_width: channels after the first convolution, doubled with each halving of the image.
         coarsest_pixels: the image is halved until it is at most as large.
         features: F, width of the layer whose output is compared.
-        samples: length of the training: six epochs of MNIST reach 99.3 %.
-        most_epochs: a smaller data set is shown no more often; beyond it, it is only learnt by heart.
+        samples: length of the training.
+        most_epochs: upper limit for small data sets, against overfitting.
         batch_size: samples a step.
         learning_rate: peak of the one-cycle schedule, for Adam.
         pixels_per_shift: images are shifted by up to side / this many pixels, one shift a batch: 1 on MNIST, 0 on 8x8.
@@ -124,7 +123,7 @@ class Classifier:
         return {"kind": KIND, "dimensions": self.dimensions, "sha256": self.sha256}
 
     def judge(self, pixels: Bytes) -> tuple[Features, NDArray[np.float64]]:
-        """Look at images.
+        """Compute features and class probabilities.
 
         Args:
             pixels: [N, C, H, W].
@@ -137,7 +136,7 @@ class Classifier:
 
 
 def obtain(data: ImageData, cache: Path | None = None, recipe: Recipe = RECIPE) -> Classifier:
-    """Read the classifier for a data set from the cache, or train it and put it there.
+    """Read the classifier for a data set from the cache, or train and cache it.
 
     Args:
         data: with labels and label names.
@@ -164,7 +163,7 @@ def obtain(data: ImageData, cache: Path | None = None, recipe: Recipe = RECIPE) 
 
 
 def labels_of(data: ImageData) -> tuple[Labels, Labels, tuple[str, ...]]:
-    """The labels of both parts and the names of the classes.
+    """Get the labels of both parts and the names of the classes.
 
     Args:
         data: with labels.
@@ -173,7 +172,7 @@ def labels_of(data: ImageData) -> tuple[Labels, Labels, tuple[str, ...]]:
         [N] of the training part, [M] of the held-out part, and K names.
 
     Raises:
-        ValueError: if the data has none; whether it has is the caller's to ask first.
+        ValueError: if the data has no labels.
     """
     if data.train_labels is None or data.held_out_labels is None or data.label_names is None:
         raise ValueError(f"{data.name} has no labels to train a classifier with")
@@ -181,7 +180,7 @@ def labels_of(data: ImageData) -> tuple[Labels, Labels, tuple[str, ...]]:
 
 
 def _fresh(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> _Network:
-    """A network with the recipe's initial weights; the process's own random state is left as it was."""
+    """A network with the recipe's initial weights; the process's random state is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return _Network(recipe, image_shape, classes)
@@ -189,7 +188,7 @@ def _fresh(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> _
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums over threads round by how many there are: one thread, and the weights' hash does not depend on the cores."""
+    """Use one thread: rounding of sums depends on the number of threads, and so would the weights' hash."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -238,7 +237,7 @@ def _infer(network: _Network, pixels: Bytes) -> tuple[Tensor, Tensor]:
 
 
 def _hash(network: _Network) -> str:
-    """SHA-256 of the weights alone, in the order of their names' definition, little-endian float32."""
+    """SHA-256 of the weights as little-endian float32, in the order of definition."""
     digest = hashlib.sha256()
     for weight in network.state_dict().values():
         digest.update(weight.numpy().astype("<f4").tobytes())
@@ -251,7 +250,7 @@ def _cache_folder() -> Path:
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
-    """The cached weights; None where there are none, or none that can be read (they are then made again)."""
+    """The cached weights; None if they are missing or unreadable."""
     try:
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
@@ -262,6 +261,6 @@ def _read(path: Path) -> dict[str, Tensor] | None:
 def _write(path: Path, network: _Network) -> None:
     content = io.BytesIO()
     torch.save(network.state_dict(), content)
-    with suppress(OSError):  # a cache that cannot be written costs time and no result
+    with suppress(OSError):  # a cache that cannot be written only costs time
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content.getvalue())

@@ -1,7 +1,6 @@
-"""Two distances between sets of features: Fréchet's and the kernel one.
+"""Fréchet and kernel distance between sets of features.
 
-Both compare a cloud of generated features with a cloud of real ones and know nothing of images or networks. Neither
-means anything without the number of samples, the features and the value for real against real beside it.
+Neither is meaningful without the number of samples, the features and the value for real against real.
 
 Shapes: N, M samples, F features.
 
@@ -23,7 +22,7 @@ def frechet_distance(first: Features, second: Features) -> float:
 
     |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^1/2, where the last trace is the sum of the singular values of
     S1^1/2 S2^1/2. Roots of symmetric matrices and singular values are real whatever the rank; the usual root of S1 S2,
-    which is not symmetric, turns complex with fewer samples than features.
+    which is not symmetric, becomes complex with fewer samples than features.
 
     Args:
         first: [N, F], N at least 2.
@@ -41,7 +40,7 @@ def frechet_distance(first: Features, second: Features) -> float:
 def kernel_distance(first: Features, second: Features) -> float:
     """Unbiased estimate of the squared maximum mean discrepancy under the kernel (x.y/F + 1)^3.
 
-    The whole sets are used at once, so the figure has no subsets and no chance in it.
+    The whole sets are used, without random subsets.
 
     Args:
         first: [N, F], N at least 2.
@@ -83,4 +82,4 @@ def _mean_within(features: Features) -> float:
 
 
 def _cube(values: Features) -> Features:
-    return values * values * values  # NumPy's power is twenty times slower
+    return values * values * values  # NumPy's power is much slower

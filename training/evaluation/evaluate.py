@@ -1,9 +1,8 @@
-"""One table of figures for a set of generated images, with the floor that real images set.
+"""Evaluates generated images: all figures, with the same figures of real images and of blobs.
 
-The real side is always the held-out part. The floor puts as many random *training* images in the generator's place:
-what it shows is not zero because both sets are finite, and no generator should be believed to do better. The other end
-puts blobs there, which have the data's mean and nothing else of it: a figure that does not tell them from real images
-says nothing of generated ones either.
+The real side is always the held-out part. The floor has as many random *training* images in the generator's place: it
+is not zero because both sets are finite, and no generator should be below it. The other end has blobs with the data's
+mean: a figure that does not separate them from real images is meaningless for generated ones.
 
 Shapes: N images, C H W channels, height and width, F features, K classes.
 """
@@ -24,21 +23,21 @@ from training.evaluation.judges import LARGEST_BLOB_SHARE, Judge, blobs
 from training.evaluation.modes import Modes, count_modes
 from training.evaluation.neighbourhoods import Neighbourhoods, compare
 
-FLOOR_SEED = 0  # which training images stand in for the generator
-MOST_SAMPLES = 10_000  # what most published figures of small images rest on; MNIST has as many held-out images
-SAMPLES_PER_FEATURE: Final = 10  # below it, a covariance's error is a good part of the Fréchet distance
+FLOOR_SEED = 0  # of the training images in the generator's place
+MOST_SAMPLES = 10_000  # as for most published figures of small images; MNIST has as many held-out images
+SAMPLES_PER_FEATURE: Final = 10  # below it, the covariances' error is a large part of the Fréchet distance
 NOT_NEGATIVE: Final = frozenset({"frechet_distance", "density", "kl_to_uniform", "kl_to_data"})
 SHARES: Final = frozenset({"precision", "recall", "coverage", "confident_share", "label_accuracy"})
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One set of images against the held-out ones; the modules beside this one say what each figure means.
+    """One set of images against the held-out ones; each figure is defined in its module.
 
     Attributes:
         modes: None where the judge knows no classes.
-        label_accuracy: share of the images that the classifier takes for what they were asked to be; None where
-            nothing was asked. In the real column, of held-out images.
+        label_accuracy: share of the images that the classifier gives the requested class; None if none was requested.
+            In the real column, of held-out images.
         intervals: the central 90 % by name of figure; counts of classes have none.
     """
 
@@ -62,12 +61,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found, and what it was found with.
+    """The figures, and the judge and samples that they rest on.
 
     Attributes:
         samples: N, generated images, and as many training images for the floor where there are as many.
         held_out: held-out images on the other side.
-        judge: who turned images into features.
+        judge: extractor of the features.
         real: figures of training images in their place.
         blobs: figures of blobs in their place, without intervals.
     """
@@ -80,7 +79,7 @@ class Evaluation:
     blobs: Figures
 
     def summary(self) -> dict[str, object]:
-        """The whole as plain values, for a manifest."""
+        """Convert to plain values, for a manifest."""
         judge = self.judge
         of_classifier = {}
         if isinstance(judge, Classifier):
@@ -103,7 +102,7 @@ class Evaluation:
         }
 
     def warnings(self) -> list[str]:
-        """What the figures cannot carry, sentences."""
+        """Limits of the figures, as sentences."""
         fewest, dimensions = min(self.samples, self.held_out), self.judge.dimensions
         found = []
         if fewest < SAMPLES_PER_FEATURE * dimensions:
@@ -125,7 +124,7 @@ class Evaluation:
 
 
 def reference_rows(data: Dataset) -> NDArray[np.int64]:
-    """Which held-out samples to compare with.
+    """Select the held-out samples to compare with.
 
     Returns:
         [M] rows of `held_out`: all of them, or 10,000 evenly spread over them.
@@ -142,7 +141,7 @@ def evaluate(generated: Bytes, data: ImageData, judge: Judge, asked_labels: Labe
         generated: [N, C, H, W].
         data: what they imitate; with labels, if the judge knows classes.
         judge: whose features are compared.
-        asked_labels: [N] classes that the images were asked to be; None of an unconditional generator.
+        asked_labels: [N] requested classes; None for an unconditional generator.
     """
     real = data.held_out[reference_rows(data)]
     held_out, _ = judge.judge(real)
@@ -177,7 +176,7 @@ class _Compared:
         held_out: [M, F] of the held-out images.
         probabilities: [N, K] of the images' classes, where they are known.
         data: what the images imitate.
-        asked: [N] classes that the images were asked to be, if any.
+        asked: [N] requested classes, if any.
     """
 
     features: Features
@@ -208,7 +207,7 @@ class _Compared:
         return self.figures(np.arange(len(self.features)), np.arange(len(self.held_out)))
 
     def with_intervals(self) -> Figures:
-        """The same, and where each figure may lie."""
+        """Compare all of both sets, with intervals."""
         found = self.whole()
         spread = intervals(
             lambda rows, held_out_rows: _varying(self.figures(rows, held_out_rows)),

@@ -1,13 +1,13 @@
-"""How sure a figure is: its spread over random parts of both sets, as an interval.
+"""Intervals of figures, from their spread over random parts of both sets.
 
 A figure that compares two sets is computed again for parts of them, drawn at random without replacement, and the
-deviations from their mean are scaled from the part's size to the whole's. Drawing with replacement, the usual
-bootstrap, would not do: an image that is drawn twice is its own nearest neighbour, and no two draws of it are
-independent, so neighbourhoods and the kernel distance would be wrong in every resample.
+deviations from their mean are scaled from the part's size to the whole's. The usual bootstrap with replacement is
+unsuitable: an image drawn twice is its own nearest neighbour, so neighbourhoods and the kernel distance would be wrong
+in every resample.
 
 With a share r of each set in a part, a figure's variance over parts is (1 - r) / r times its variance over sets, which
-gives the scale. The figure itself is of the whole sets: how it depends on their size is no part of the interval. Near
-zero the distances' deviations shrink faster than this scale says, and the interval is wider than it need be.
+gives the scale. The interval does not include how the figure depends on the sets' size. Near zero the distances'
+deviations shrink faster than this scale, so the interval is wider than necessary.
 
 References:
     Politis and Romano, Large Sample Confidence Regions Based on Subsamples under Minimal Assumptions (1994).
@@ -27,15 +27,15 @@ Rows = NDArray[np.int64]
 Measure = Callable[[Rows, Rows], Mapping[str, float]]
 Interval = tuple[float, float]
 
-LEVEL: Final = 0.9  # 100 parts put five beyond each end: enough for the ends to be steady
+LEVEL: Final = 0.9  # of 100 parts, five lie beyond each end
 PARTS: Final = 100
 LARGEST_SHARE: Final = 0.5  # parts of half the size vary as the whole does: the scale is 1
-MOST_ROWS: Final = 500  # in a part: bounds the time to seconds, whatever the sets' sizes
+MOST_ROWS: Final = 500  # in a part: bounds the time to seconds for any size of the sets
 SEED: Final = 0
 
 
 def intervals(measure: Measure, first: int, second: int) -> dict[str, Interval]:
-    """Spread of every figure.
+    """Compute the spread of every figure.
 
     Args:
         measure: figures by name, of rows of the first set and rows of the second.
@@ -43,13 +43,13 @@ def intervals(measure: Measure, first: int, second: int) -> dict[str, Interval]:
         second: size of the second set, at least 2.
 
     Returns:
-        By name, the lower and the upper end of the central 90 % of the scaled deviations. They are to be added to the
-        figure of the whole sets.
+        By name, the lower and the upper end of the central 90 % of the scaled deviations. Add them to the figure of the
+        whole sets.
     """
     share = min(LARGEST_SHARE, MOST_ROWS / max(first, second))
     chance = np.random.default_rng(SEED)
     found: dict[str, list[float]] = {}
-    with threadpool_limits(1):  # matrices this small take threads longer to share than to multiply
+    with threadpool_limits(1):  # for matrices this small, threads cost more than they save
         for _ in progress(range(PARTS), "how sure the figures are", PARTS, "part"):
             parts = (chance.choice(size, max(1, round(share * size)), replace=False) for size in (first, second))
             for name, value in measure(*parts).items():

@@ -1,9 +1,8 @@
-"""Who looks at images: a classifier of their classes, random convolutions, or a network that the user brings.
+"""Chooses the feature extractors of an evaluation: a classifier of the data's classes, random convolutions, or both.
 
-A classifier's features hold what tells its classes apart and may lose the rest. How many held-out images it gets right
-does not tell which: one that was right of 99.9 % of photographs, in two classes, took blobs of their mean colours for
-as good as photographs. So a classifier is tried first, on images that nobody would take for real, and is used where it
-passes and is right of 95 %. Random convolutions judge with it or, where it may not or there are no labels, alone.
+A classifier's features separate its classes and may lose the rest, which its accuracy does not show. So a classifier is
+first tried on obviously unreal images (blobs), and used if it rejects them and has an accuracy of 95 %. Random
+convolutions judge in addition or, without labels or a suitable classifier, alone.
 
 Shapes: N images, C H W channels, height and width, D features, K classes.
 """
@@ -19,20 +18,19 @@ from training.evaluation import classifier, random_convolutions
 from training.evaluation.distances import Features
 from training.evaluation.neighbourhoods import compare
 
-# Of 16 classifiers of three data sets that were right of 93 % or less, 15 gave blobs a precision above 0.92.
+# Less accurate classifiers mostly accept blobs.
 LEAST_ACCURACY: Final = 0.95
 TRIAL_IMAGES: Final = 1_000
 TRIAL_SEED: Final = 0
-# Of real images' density. Classifiers right of 99 % of digits gave blobs none of it (8x8) or 0.34 (MNIST); those of
-# photographs in two classes, right of 95 to 100 %, gave them 0.36 to 1.07. Beyond it a classifier's every figure of
-# quality is in doubt; below it, the random convolutions beside it are still the better judge of looks.
+# Of real images' density. Above it, a classifier's figures of quality are not usable; below it, the random convolutions
+# beside it are still the better judge of appearance.
 LARGEST_BLOB_SHARE: Final = 0.5
 BLOB_WIDTHS: Final = (0.1, 0.3)  # of the image's side
 BLOB_STRENGTH: Final = 20.0  # standard deviation of the blob's brightness, in steps of a byte
 
 
 class Judge(Protocol):
-    """Turns images into features, and perhaps into the probabilities of their classes."""
+    """Maps images to features, and optionally to class probabilities."""
 
     @property
     def dimensions(self) -> int:
@@ -44,15 +42,15 @@ class Judge(Protocol):
         ...
 
     def judge(self, pixels: Bytes) -> tuple[Features, NDArray[np.float64] | None]:
-        """Features [N, D] of images [N, C, H, W], and class probabilities [N, K] where the judge knows classes."""
+        """Features [N, D] of images [N, C, H, W], and class probabilities [N, K] if the judge has classes."""
         ...
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a judge makes of images that nobody would take for real, by their density among held-out images.
+    """A judge's density of blobs among held-out images, against that of real images.
 
-    Density and not precision: a few outlying real images have balls so large that anything may lie in one.
+    Density and not precision, because the balls of a few outlying real images are so large that anything lies inside.
 
     Attributes:
         blobs: of blobs on the training images' mean.
@@ -64,17 +62,17 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """Whether the judge tells the one from the other."""
+        """Whether the judge separates blobs from real images."""
         return self.blobs <= LARGEST_BLOB_SHARE * self.real
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Who judges.
+    """The judges of an evaluation.
 
     Attributes:
         judges: one or two; a classifier, if there is one, comes first.
-        rejected: why there is no classifier among them though there are labels; empty otherwise.
+        rejected: why the classifier is not used, if there are labels; else empty.
     """
 
     judges: tuple[Judge, ...]
@@ -82,14 +80,14 @@ class Panel:
 
 
 def choose(data: ImageData, held_out: int) -> Panel:
-    """Find who may judge images like those of a data set.
+    """Choose the judges for a data set.
 
     Args:
         data: with labels or without.
         held_out: held-out images that will be compared with.
 
     Returns:
-        Random convolutions, after a classifier where there is one that may.
+        A classifier, if there are labels and it passes, and random convolutions.
     """
     fitted = random_convolutions.fit(data, held_out)
     if data.train_labels is None:
@@ -112,7 +110,7 @@ def choose(data: ImageData, held_out: int) -> Panel:
 
 
 def try_out(judge: Judge, data: ImageData) -> Trial:
-    """Try a judge on blobs.
+    """Test a judge on blobs.
 
     Args:
         data: that the images to be judged imitate.
@@ -126,11 +124,11 @@ def try_out(judge: Judge, data: ImageData) -> Trial:
 
 
 def blobs(images: Bytes, chance: np.random.Generator) -> Bytes:
-    """Images that have the data's mean and nothing else of it: a faint soft blob on the mean image.
+    """Make images that share only the data's mean: a faint soft blob on the mean image.
 
     Args:
         images: [N, C, H, W] of the data.
-        chance: where the blobs are, how wide, and how bright in each channel.
+        chance: of the blobs' positions, widths and brightness.
 
     Returns:
         [N, C, H, W].

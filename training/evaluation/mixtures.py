@@ -1,12 +1,12 @@
-"""How well samples cover a mixture whose modes are known, by the rule that the literature's tables share.
+"""Coverage of a mixture with known modes, by the rule of the literature's tables.
 
     high quality     a sample within three standard deviations of its nearest mode
     captured         a mode that is the nearest one of at least one high-quality sample
     reverse KL       KL(high-quality samples over modes || the modes' weights), nats
 
-Nothing is estimated: the modes are given. Samples of the mixture itself are no flawless ones: of two-dimensional modes
-only 1 - exp(-9/2) = 98.89 % lie within three deviations, and 2,500 samples leave a reverse KL of about
-(M - 1) / 5,000 by chance (0.0014 with 8 modes, 0.0048 with 25). No generator should be believed to do better.
+Samples of the mixture itself are not perfect either: of two-dimensional modes only 1 - exp(-9/2) = 98.89 % lie within
+three deviations, and 2,500 samples leave a reverse KL of about (M - 1) / 5,000 by chance (0.0014 with 8 modes, 0.0048
+with 25). No generator should be better.
 
 Shapes: N samples, D numbers of a vector, M modes.
 
@@ -29,7 +29,7 @@ DEVIATIONS = 3.0  # of both papers
 
 @dataclass(frozen=True)
 class Coverage:
-    """What samples cover of a mixture.
+    """Samples of a mixture, counted by mode.
 
     Attributes:
         histogram: [M] high-quality samples nearest to each mode.
@@ -52,7 +52,7 @@ def cover(samples: NDArray[np.floating], law: Mixture) -> Coverage:
         law: what they imitate.
 
     Returns:
-        The counts and what follows from them.
+        The counts and the figures made from them.
     """
     offsets = (samples[:, np.newaxis] - law.means) / law.deviations[:, np.newaxis]
     distances = np.sqrt(np.square(offsets).sum(axis=2))

@@ -1,7 +1,6 @@
-"""Which classes a generator draws, how evenly, and how clean a classifier finds the samples.
+"""Histogram of a generator's classes: which it draws, how evenly, and how confident a classifier is.
 
-Counts and Kullback-Leibler divergences in nats; a generated class that the reference never shows is impossible here,
-since both references give every class a share.
+Counts and Kullback-Leibler divergences in nats; every class has a positive share in both references.
 
 References:
     Srivastava et al., VEEGAN (2017), section 4.1: modes captured, and KL of the generated histogram from the data's.
@@ -16,12 +15,12 @@ from training.data.image_data import Bytes
 from training.data.stacked_mnist import CLASSES, DIGITS
 from training.evaluation.classifier import Classifier
 
-CONFIDENT = 0.9  # probability from which a sample counts as a clear specimen of its class
+CONFIDENT = 0.9  # probability from which a sample counts as confident
 
 
 @dataclass(frozen=True)
 class Modes:
-    """What a classifier sees in a set of samples.
+    """A classifier's histogram of a set of samples.
 
     Attributes:
         histogram: samples of each class, by the classifier's first choice.
@@ -39,14 +38,14 @@ class Modes:
 
 
 def count_modes(probabilities: NDArray[np.float64], training_labels: NDArray[np.int64]) -> Modes:
-    """Describe samples by what a classifier makes of them.
+    """Count samples by a classifier's first choice.
 
     Args:
         probabilities: [N, K] of the classifier, rows sum to 1.
         training_labels: [M] classes of the training data, each of the K at least once.
 
     Returns:
-        The histogram and what follows from it.
+        The histogram and the figures made from it.
     """
     classes = probabilities.shape[1]
     histogram = np.bincount(probabilities.argmax(axis=1), minlength=classes)
@@ -72,7 +71,7 @@ SAMPLES = 26_000  # of PacGAN's tables; the divergence depends on it
 
 @dataclass(frozen=True)
 class StackedModes:
-    """What a classifier of digits sees in stacked ones.
+    """Histogram figures of stacked digits.
 
     Attributes:
         captured: classes of the thousand with at least one sample.

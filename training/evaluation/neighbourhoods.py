@@ -1,7 +1,7 @@
 """Precision, recall, density and coverage: are the samples good, and are they all there?
 
-Around every sample of a set lies a ball that reaches to its k-th nearest neighbour within the set; together the balls
-stand for the set's support.
+Every sample of a set has a ball that reaches to its k-th nearest neighbour within the set; their union estimates the
+set's support.
 
     precision   share of generated samples inside a real ball            samples look real
     density     how many real balls a generated sample is in, over k     the same, robust to outlying real samples
@@ -31,7 +31,7 @@ BLOCK_ROWS = 1_000  # 80 MB of distances against 10,000 samples
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """What the balls say; all but `density` lie in [0, 1], density has expectation 1 for equal distributions."""
+    """The four figures; all but `density` lie in [0, 1], density has expectation 1 for equal distributions."""
 
     precision: float
     recall: float

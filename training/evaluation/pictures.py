@@ -1,12 +1,11 @@
-"""Pictures of samples: what a person looks at while a run goes, and on a package's card.
+"""Pictures of samples, for a run's grids and a package's card.
 
-    images                    a sheet of rows of eight; where classes are asked for, each row is one class
-    vectors of two numbers    where they lie, over where real ones lie
+    images                    a sheet of rows of eight; of a conditional generator, each row is one class
+    vectors of two numbers    a scatter plot, over that of real ones
     single numbers            their histogram, over that of real ones
-    anything else             nothing worth a look
+    anything else             no picture
 
-A picture of numbers keeps the frame of the real samples, so that those of one run can be leafed through; what falls
-outside the frame is not shown.
+Plots keep the frame of the real samples, so that those of one run are comparable; samples outside are not shown.
 
 Shapes: B samples, C H W channels, height and width, N real samples.
 """
@@ -26,11 +25,11 @@ Colour = tuple[int, int, int]
 
 IMAGE_AXES: Final = 3
 SHEET_COLUMNS: Final = 8
-SHEET_ROWS: Final = 8  # with the columns a screenful
-CLASS_ROWS: Final = 16  # most classes shown: a sheet of more is no longer looked at as a whole
-DOT_SAMPLES: Final = 2_000  # modes of a few pixels stand out, and what lies between them is still seen
-SHEET_ZOOM: Final = 2  # digits of 28 pixels are small on today's screens
-GAP_SHADE: Final = 96  # of the line between samples: neither the black nor the white of most images
+SHEET_ROWS: Final = 8  # fits a screen
+CLASS_ROWS: Final = 16  # most classes shown
+DOT_SAMPLES: Final = 2_000  # enough to show modes and samples between them
+SHEET_ZOOM: Final = 2  # small images are enlarged
+GAP_SHADE: Final = 96  # of the line between samples
 MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
 SIDE: Final = 400  # pixels: a hundredth of the frame, a usual mode's width, is four
 MARGIN: Final = 0.1  # of the real samples' range, on either side
@@ -41,10 +40,10 @@ GENERATED_COLOUR: Final[Colour] = (30, 80, 160)
 
 
 def samples_wanted(sample_shape: tuple[int, ...], classes: int = 0) -> int:
-    """How many samples a picture of them takes.
+    """Number of samples that a picture shows.
 
     Args:
-        classes: that the generator is asked for; 0 where it is asked for none.
+        classes: of a conditional generator; else 0.
 
     Returns:
         Whole rows of a sheet for images.
@@ -55,10 +54,10 @@ def samples_wanted(sample_shape: tuple[int, ...], classes: int = 0) -> int:
 
 
 def classes_shown(sample_shape: tuple[int, ...], classes: int) -> NDArray[np.int64]:
-    """Which class each sample of a picture is to be of.
+    """Choose the class of each sample of a picture.
 
     Args:
-        classes: that the generator is asked for, at least 1.
+        classes: of the generator, at least 1.
 
     Returns:
         [B]: of images one class a row, the first classes where there are more than rows; else each class in turn.
@@ -68,7 +67,7 @@ def classes_shown(sample_shape: tuple[int, ...], classes: int) -> NDArray[np.int
 
 
 def picture(samples: Tensor, real: NDArray[np.generic]) -> Image.Image | None:
-    """Draw samples as their kind is best seen.
+    """Draw samples by their kind.
 
     Args:
         samples: [B, ...], images in [-1, 1].
@@ -88,7 +87,7 @@ def picture(samples: Tensor, real: NDArray[np.generic]) -> Image.Image | None:
 
 
 def contact_sheet(samples: Tensor) -> Image.Image:
-    """Lay images out row by row.
+    """Arrange images in rows.
 
     Args:
         samples: [B, C, H, W] floats in [-1, 1] with 1, 3 or 4 channels, B a multiple of the columns or less than them.
@@ -106,7 +105,7 @@ def contact_sheet(samples: Tensor) -> Image.Image:
 
 
 def _dots(samples: Values, real: Values) -> Image.Image:
-    """Every sample a dot; the second number points upwards. As many real ones lie below."""
+    """A scatter plot of samples over as many real ones; the second number points upwards."""
     low, high = _frame(real)
     canvas = np.full((SIDE, SIDE, 3), WHITE, np.uint8)
     for points, colour in ((real[:: max(1, len(real) // len(samples))], REAL_COLOUR), (samples, GENERATED_COLOUR)):
@@ -133,7 +132,7 @@ def _bars(samples: Values, real: Values) -> Image.Image:
 
 
 def _frame(real: Values) -> tuple[Values, Values]:
-    """Lowest and highest place shown, [D] each, as wide in every direction."""
+    """Lowest and highest point shown, [D] each, equally wide in every direction."""
     low, high = real.min(axis=0), real.max(axis=0)
     reach = (high - low).max() * (1 / 2 + MARGIN)
     centre = (low + high) / 2

@@ -3,14 +3,13 @@
     x -> [3x3 convolution with random zero-mean filters -> log energy on a 2x2 grid
                   └─ ReLU -> halve ] ...  and colours on a 4x4 grid -> an equal weight each -> D directions
 
-A layer's energy is the mean square of a filter's response, and its logarithm tells a texture that is missing from one
-that is faint: an image without detail lies outside everything real instead of in the middle of it, where a network
-that was trained to tell classes, or images, apart puts it. Only the weights of the layers and the D directions of
-greatest variance are fitted, on training images, so the features are a function of recipe and data.
+A layer's energy is the mean square of a filter's response, and its logarithm separates a missing texture from a faint
+one: an image without detail lies outside the real ones, whereas a trained network may put it in their middle. Only the
+weights of the layers and the D directions of greatest variance are fitted, on training images, so the features are a
+function of recipe and data.
 
-What they see: colours and where they are, contrast, sharpness, texture, strokes and how they meet within a few pixels,
-and by the deeper layers coarse shape. What they do not see: what a picture shows. Two kinds of object of the same
-texture and layout are one kind to them.
+They measure colours and their positions, contrast, sharpness, texture, local strokes and, in deeper layers, coarse
+shape. They do not distinguish objects of the same texture and layout.
 
 Shapes: N images, C H W channels, height and width, F statistics, D features.
 
@@ -48,12 +47,13 @@ class Recipe:
         revision: raised when this file's code changes what a recipe means.
         width: filters of a layer.
         coarsest_pixels: an image is halved while its larger side is at least as long.
-        energy_grid: rows and columns of the places at which a filter's energy is taken.
-        colour_grid: likewise of the mean colours.
-        least_energy: added before the logarithm, ten times what rounding to bytes puts into a response.
+        energy_grid: rows and columns of the grid on which a filter's energy is averaged.
+        colour_grid: rows and columns of the grid of mean colours.
+        least_energy: added before the logarithm; ten times the effect of rounding to bytes.
         fitted_images: training images, evenly spread, that weights and directions are fitted on.
         most_features: D at most.
-        samples_per_feature: D is at most the number of held-out images over this, so that covariances are known.
+        samples_per_feature: D is at most the number of held-out images over this, so that covariances are well
+            estimated.
     """
 
     revision: int = 1
@@ -101,7 +101,7 @@ class RandomConvolutions:
         }
 
     def judge(self, pixels: Bytes) -> tuple[Features, None]:
-        """Look at images.
+        """Compute features.
 
         Args:
             pixels: [N, C, H, W].
@@ -113,10 +113,10 @@ class RandomConvolutions:
 
 
 def fit(data: ImageData, held_out: int, recipe: Recipe = RECIPE) -> RandomConvolutions:
-    """Make the extractor for a data set: seconds.
+    """Fit the extractor to a data set.
 
     Args:
-        data: labels are not looked at.
+        data: labels are ignored.
         held_out: held-out images that will be compared with.
 
     Returns:
@@ -143,12 +143,12 @@ def fit(data: ImageData, held_out: int, recipe: Recipe = RECIPE) -> RandomConvol
 
 
 def _filters(channels: int, side: int, recipe: Recipe) -> tuple[Tensor, ...]:
-    """One bank a resolution, and one more for what is left when the image is not halved any further."""
+    """One bank a resolution, and one for the smallest image."""
     chance = np.random.default_rng(recipe.seed)
     banks = []
     while True:
         bank = chance.standard_normal((recipe.width, channels, 3, 3))
-        bank -= bank.mean(axis=(1, 2, 3), keepdims=True)  # blind to brightness, which has its own statistics
+        bank -= bank.mean(axis=(1, 2, 3), keepdims=True)  # zero response to brightness, which has its own statistics
         banks.append(torch.from_numpy((bank * np.sqrt(2 / (9 * channels))).astype(np.float32)))  # He: energy is kept
         if side < recipe.coarsest_pixels:
             return tuple(banks)
@@ -177,10 +177,10 @@ def _of_batch(samples: Tensor, filters: tuple[Tensor, ...], recipe: Recipe) -> l
 
 
 def _on_grid(values: Tensor, most: int) -> Tensor:
-    """Means over a grid of places, no finer than the image itself, [N, ...]."""
+    """Means over a grid, no finer than the image itself, [N, ...]."""
     height, width = values.shape[2:]
     return adaptive_avg_pool2d(values, (min(most, height), min(most, width))).flatten(1)
 
 
 def _tensor(pixels: Bytes) -> Tensor:
-    return torch.from_numpy(np.array(pixels, copy=True))  # torch warns of arrays that it could not write to
+    return torch.from_numpy(np.array(pixels, copy=True))  # torch warns of read-only arrays

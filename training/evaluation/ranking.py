@@ -1,4 +1,4 @@
-"""How well a ranking of items finds what users took later: precision, discounted gain, average precision, first hit.
+"""Ranking metrics of items that users took later: precision, discounted gain, average precision, reciprocal rank.
 
     candidates of a user   all items but those known to be relevant (the training pairs)
     counted users          those with a test pair; a figure is the mean over them
@@ -8,8 +8,8 @@
     MAP    mean over relevant items of the precision at their ranks
     MRR    1 / rank of the first relevant item
 
-The candidates include items that a user rated low, which nobody could have taken later: this is the protocol of IRGAN's
-published code, so that figures compare.
+The candidates include items that a user rated low and so could not take later: this is the protocol of IRGAN's
+published code, so figures are comparable.
 
 Shapes: U users, I items, S counted users.
 
@@ -30,18 +30,18 @@ METRICS: Final = (*(f"precision_at_{k}" for k in CUTOFFS), *(f"ndcg_at_{k}" for 
 
 
 def rank(scores: NDArray[np.floating], known: Relevance, sought: Relevance) -> dict[str, float]:
-    """Rank every user's candidates by score and look where the sought items are.
+    """Rank every user's candidates by score and evaluate the ranks of the sought items.
 
     Args:
         scores: [U, I]; among equal ones the lower number comes first.
-        known: [U, I], what is no candidate.
-        sought: [U, I], what should be found; none of it known.
+        known: [U, I], excluded from the candidates.
+        sought: [U, I], to be found; disjoint from `known`.
 
     Returns:
         All of `METRICS`, each in [0, 1].
 
     Raises:
-        ValueError: if there is nothing to find, or something known is sought.
+        ValueError: if nothing is sought, or a known item is.
     """
     if not sought.any() or (sought & known).any():
         raise ValueError("something must be sought, and nothing that is known")
@@ -51,7 +51,7 @@ def rank(scores: NDArray[np.floating], known: Relevance, sought: Relevance) -> d
     places = np.arange(1, hits.shape[1] + 1)
     totals = hits.sum(axis=1)
     discounts = 1 / np.log2(1 + places)
-    best = np.concatenate([[0.0], np.cumsum(discounts)])  # of so many hits in the first places
+    best = np.concatenate([[0.0], np.cumsum(discounts)])  # largest gain for each number of hits
     precision = np.cumsum(hits, axis=1) / places
     return {
         **{f"precision_at_{k}": float((hits[:, :k].sum(axis=1) / k).mean()) for k in CUTOFFS},
@@ -65,7 +65,7 @@ def rank(scores: NDArray[np.floating], known: Relevance, sought: Relevance) -> d
 
 
 def popularity(known: Relevance) -> NDArray[np.float64]:
-    """The scores that ask nobody: how many users took an item.
+    """Score items by the number of users who took them.
 
     Args:
         known: [U, I].

@@ -1,7 +1,6 @@
-"""An evaluation as a table for people.
+"""Formats evaluations as Markdown tables.
 
-Markdown with aligned columns, which is good to read in a terminal and on a package's card alike. Which figures there
-are, and what they mean, is said where they are computed.
+Columns are aligned, for a terminal and a package's card.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,20 +13,20 @@ from training.evaluation.modes import StackedModes
 from training.evaluation.neighbourhoods import NEIGHBOURS
 from training.evaluation.ranking import METRICS
 
-DISTANCE_DECIMALS: Final = 4  # in features of unit variance, a floor is a few hundredths
+DISTANCE_DECIMALS: Final = 4  # in features of unit variance, the floor is a few hundredths
 SHARE_DECIMALS: Final = 4
 DIVERGENCE_DECIMALS: Final = 5
 
 
 def metrics_table(evaluation: Evaluation) -> list[str]:
-    """Write the figures of generated images beside those of real ones and of blobs.
+    """Format the figures of generated images beside those of real ones and of blobs.
 
     Returns:
         The lines of a Markdown table, columns aligned, and one with the samples of each class where there are any.
     """
     columns = {"generated": evaluation.generated, "real": evaluation.real, "blobs": evaluation.blobs}
     rows = {name: _rows(figures) for name, figures in columns.items()}
-    asked = set(rows["generated"]) - set(rows["blobs"])  # nobody asked blobs to be of a class
+    asked = set(rows["generated"]) - set(rows["blobs"])  # blobs have no requested class
     table = _table({**rows, "blobs": rows["blobs"] | dict.fromkeys(asked, "")})
     modes = evaluation.generated.modes
     if modes is None:
@@ -36,7 +35,7 @@ def metrics_table(evaluation: Evaluation) -> list[str]:
 
 
 def coverage_table(generated: Coverage, real: Coverage) -> list[str]:
-    """Write what generated samples cover of a mixture beside what real ones do.
+    """Format the coverage of generated samples beside that of real ones.
 
     Args:
         real: of as many samples of the mixture itself.
@@ -48,7 +47,7 @@ def coverage_table(generated: Coverage, real: Coverage) -> list[str]:
 
 
 def ranking_table(figures: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Write where rankings find what is sought.
+    """Format ranking metrics.
 
     Args:
         figures: of each ranking by name, as `training.evaluation.ranking.rank` gives them.
@@ -60,7 +59,7 @@ def ranking_table(figures: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def stacked_table(generated: StackedModes, real: StackedModes) -> list[str]:
-    """Write which stacked digits are generated beside those of real triples.
+    """Format the modes of generated stacked digits beside those of real triples.
 
     Args:
         real: of as many held-out triples.

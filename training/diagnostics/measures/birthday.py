@@ -1,4 +1,4 @@
-"""How many different samples a generator can draw, from how often two of a few coincide: the birthday estimate.
+"""Estimates how many different samples a generator can draw from how often two samples coincide (birthday paradox).
 
 Among s draws from N equally likely values, s (s - 1) / 2N pairs coincide on average; so a batch of s with an even
 chance of a coincidence means that N is about s^2. Turned around, c coinciding pairs estimate N = s (s - 1) / 2c; where
@@ -6,8 +6,8 @@ values are not equally likely this is the effective number 1 / sum of p^2, which
 
 Continuous samples never coincide exactly. Two of them count as duplicates if they are nearer than nearly all real
 samples come to each other: under the 1 % quantile of the distance to the nearest neighbour among as many real
-samples. The real ones have duplicates by that measure, too; their number is subtracted, so that what is estimated is
-the poverty of the generator, not that of the data. Without an excess over real data there is no estimate but a floor.
+samples. The number of duplicates of real samples is subtracted, so that only the generator's excess counts. Without an
+excess there is no estimate but a lower bound.
 
 References:
     Arora and Zhang, Do GANs actually learn the distribution? An empirical study (2017), section 3 and theorem 1.
@@ -24,12 +24,12 @@ from torch import Tensor
 from training.diagnostics.measures.distances import distances, pair_distances
 
 NEAREST_QUANTILE: Final = 0.01  # nearer than 99 of 100 real samples have their nearest neighbour
-TAIL: Final = 0.025  # probability beyond each end of the interval, which holds 95 %
+TAIL: Final = 0.025  # probability beyond each end of the interval, which covers 95 %
 
 
 @dataclass(frozen=True)
 class Ruler:
-    """What counts as a duplicate.
+    """The threshold for duplicates.
 
     Attributes:
         threshold: largest distance of two duplicates, in the samples' units.
@@ -49,8 +49,8 @@ class Birthday:
         pairs: duplicates among them.
         real_pairs: duplicates among as many real samples.
         support: the estimate of N; None where the generator shows no more duplicates than the data.
-        low: lower end of its 95 % interval, which stands in any case.
-        high: upper end; None like the estimate.
+        low: lower end of its 95 % interval, given in any case.
+        high: upper end; None if there is no estimate.
     """
 
     samples: int
@@ -69,14 +69,14 @@ class Birthday:
         return f"{counted}: about {self.support:,.0f} different samples ({interval})"
 
     def readings(self) -> dict[str, float]:
-        """The figures that exist, by name."""
+        """The available figures, by name."""
         figures = {"birthday_pairs": float(self.pairs), "support_low": self.low}
         optional = {"support": self.support, "support_high": self.high}
         return figures | {name: figure for name, figure in optional.items() if figure is not None}
 
 
 def calibrate(real: Tensor) -> Ruler:
-    """Set the threshold by real samples.
+    """Compute the threshold from real samples.
 
     Args:
         real: [s, ...], as many as will be generated.
@@ -93,7 +93,7 @@ def estimate(generated: Tensor, ruler: Ruler, apart: Tensor | None = None) -> Bi
     Args:
         generated: [s, ...].
         ruler: of as many real samples.
-        apart: distances of all pairs of them, where they are known already.
+        apart: distances of all pairs of them, if computed before.
     """
     drawn = len(generated)
     possible = drawn * (drawn - 1) / 2
@@ -103,13 +103,13 @@ def estimate(generated: Tensor, ruler: Ruler, apart: Tensor | None = None) -> Bi
         samples=drawn,
         pairs=found,
         real_pairs=ruler.real_pairs,
-        support=possible / (found - ruler.real_pairs) if least > 0 else None,  # an excess that chance explains is none
+        support=possible / (found - ruler.real_pairs) if least > 0 else None,  # an excess within chance does not count
         low=possible / max(most, 1),
         high=possible / least if least > 0 else None,
     )
 
 
 def _poisson_interval(count: int) -> tuple[float, float]:
-    """The means under which so few, or so many, events have a probability of 2.5 %."""
+    """Garwood's 95 % interval of the mean, for a count of events."""
     least = float(chi2.ppf(TAIL, 2 * count)) / 2 if count else 0.0
     return least, float(chi2.ppf(1 - TAIL, 2 * (count + 1))) / 2

@@ -1,7 +1,7 @@
 """Euclidean distances among the samples of a probe, exact enough that a repeated sample is at distance zero.
 
-|x - y|^2 = |x|^2 + |y|^2 - 2 x.y in double precision: single precision would leave noise of the size of the distances
-that tell near duplicates apart.
+|x - y|^2 = |x|^2 + |y|^2 - 2 x.y in double precision: single precision would have errors of the size of the distances
+between near duplicates.
 
 Shapes: N and M samples of ... numbers each.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def distances(left: Tensor, right: Tensor) -> Tensor:
-    """Between two sets.
+    """Compute the distances between two sets.
 
     Args:
         left: [N, ...].
@@ -26,7 +26,7 @@ def distances(left: Tensor, right: Tensor) -> Tensor:
 
 
 def pair_distances(samples: Tensor) -> Tensor:
-    """Between all pairs of one set.
+    """Compute the distances between all pairs of one set.
 
     Args:
         samples: [N, ...], N at least 2.
@@ -39,7 +39,7 @@ def pair_distances(samples: Tensor) -> Tensor:
 
 
 def nearest(samples: Tensor, others: Tensor) -> Tensor:
-    """How far each sample is from the nearest of others.
+    """Compute the distance of each sample to the nearest of others.
 
     Args:
         samples: [N, ...].

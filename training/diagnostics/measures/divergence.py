@@ -1,19 +1,19 @@
-"""How far apart data and generator are, as far as the discriminator can tell: bounds read off its logits.
+"""Lower bounds on divergences of data and generator, from the discriminator's logits.
 
 Every critic maximises a quantity that no critic can push above a divergence of the two distributions, so its value on
-samples is a lower bound of that divergence (in expectation, on samples that it was not fitted to), whoever trained it:
+samples is a lower bound of that divergence (in expectation, on samples that it was not fitted to), for any critic:
 
     log-odds        JSD(p, q)            >= (V - V_eq) / 2       V   = E log D(x) + E log(1 - D(G(z))), V_eq = -log 4
     relativistic    JSD(p x q, q x p)    >= log 2 - L            L   = E softplus(D(G(z)) - D(x)), over all pairs
     hinge           TV(p, q)             >= 1 - L / 2            L   = E max(0, 1 - D(x)) + E max(0, 1 + D(G(z)))
     least squares   LeCam(p, q)          >= 1 - 2 L              L   = [E (D(x) - b)^2 + E (D(G(z)) - a)^2]/(b - a)^2
     f-GAN           D_f(p, q)            >= F                    F   = E T(x) - E f*(T(G(z))), T = g_f(D)
-    Wasserstein     lip(D) * W1(p, q)    >= E D(x) - E D(G(z))   lip(D) is not known, so the figure compares with itself
+    Wasserstein     lip(D) * W1(p, q)    >= E D(x) - E D(G(z))   lip(D) is unknown, so only changes are meaningful
 
-Under one-sided smoothing the value is V = E [alpha log D(x) + (1 - alpha) log(1 - D(x))] + E log(1 - D(G(z))). Its best
-critic alpha p/(p + q) is the posterior of a noisy label, "real" with probability alpha on real samples and never on
-generated ones, so (V* - V_eq) / 2 is the mutual information of sample and noisy label, which cannot exceed that of
-sample and true label: JSD(p, q). So the bound stands, with V_eq = -2 h(alpha/2), h the entropy of a coin; at the
+Under one-sided smoothing the value is V = E [alpha log D(x) + (1 - alpha) log(1 - D(x))] + E log(1 - D(G(z))). The
+optimal critic alpha p/(p + q) is the posterior of a noisy label, "real" with probability alpha on real samples and
+never on generated ones, so (V* - V_eq) / 2 is the mutual information of sample and noisy label, which cannot exceed
+that of sample and true label: JSD(p, q). So the bound holds, with V_eq = -2 h(alpha/2), h the binary entropy; at the
 equilibrium D = alpha/2; where p and q are disjoint it reaches h(alpha/2) - h(alpha)/2 only.
 
 Logits of a packed discriminator compare m-fold products, those of a conditional one the joint distributions with the
@@ -55,7 +55,7 @@ class Smoothed(Protocol):
 
 
 def readings(objective: Objective, real_logits: Tensor, fake_logits: Tensor) -> Readings:
-    """Everything that a critic's logits say of the divergence, and nothing that they do not.
+    """Compute the figures that a critic's logits give for the objective's divergence.
 
     Args:
         objective: the game that the critic plays.
@@ -71,7 +71,7 @@ def readings(objective: Objective, real_logits: Tensor, fake_logits: Tensor) -> 
 
 
 def equilibrium(alpha: float) -> tuple[float, float]:
-    """What a perfect generator leads to.
+    """Compute D and the value of the game for a perfect generator.
 
     Args:
         alpha: the target on real samples, in (0, 1]; 1 without smoothing.
@@ -89,7 +89,7 @@ def target_of(objective: Objective) -> float:
 
 
 def log_odds_bound(real: Tensor, fake: Tensor, alpha: float = 1.0) -> Readings:
-    """What the logits of D = P(real) say.
+    """Compute the bound on JSD from logits of D = P(real).
 
     Args:
         real: [B] logits.
@@ -98,7 +98,8 @@ def log_odds_bound(real: Tensor, fake: Tensor, alpha: float = 1.0) -> Readings:
 
     Returns:
         V and its distance from the equilibrium's, the bound on JSD(p, q), D's means on both kinds of samples, and how
-        far D is from alpha/2 on average (0 at the equilibrium only; the mean of D itself is alpha/2 for any best D).
+        far D is from alpha/2 on average (0 at the equilibrium only; the mean of D itself is alpha/2 for every optimal
+        D).
     """
     answer, resting = equilibrium(alpha)
     on_real = alpha * logsigmoid(real) + (1 - alpha) * logsigmoid(-real)

@@ -1,13 +1,12 @@
-"""What a run's networks are worth at its newest checkpoint: its samples beside the data, its critic beside a fresh one.
+"""Inspects the networks of a run's newest checkpoint: samples against the data, the critic against a fresh classifier.
 
     two-sample test    a classifier trained now: does it tell generated samples from real ones?
-    memorisation       are samples near the data at all, or so near that they are copies?
-    the critic         does it tell them apart, and does it know its training set by heart?
-    the generator      has it moved since its first step, and do all of its layers still pass something on?
+    memorisation       are samples near the data, or so near that they are copies?
+    the critic         does it tell them apart, and has it memorised its training set?
+    the generator      has it moved since its first step, and are all of its layers active?
 
-All of it is computed when a diagnosis is asked for and nothing of it while a run trains, on the CPU, from random
-streams of its own, so that it is the same whenever it is asked of the same checkpoint. It takes seconds: how many
-samples are drawn depends on their size.
+Computed for a diagnosis, not during training, on the CPU and from its own random streams, so the same checkpoint gives
+the same figures. The number of samples drawn depends on their size, so that it takes seconds.
 
 Shapes: N samples of ... numbers each.
 """
@@ -38,9 +37,9 @@ from training.state.players import Side
 
 NUMBERS: Final = 1 << 24  # of all generated samples together: 1,365 of 64x64 in colour, seconds on one core
 TRAINED_ON: Final = 1_000  # samples of each kind that the classifier learns from
-TESTED: Final = 500  # and is asked about: a standard error of 2 % at most
+TESTED: Final = 500  # and is tested on: a standard error of 2 % at most
 FEWEST_TESTED: Final = 128  # with fewer held-out samples, training samples that the classifier has not seen join them
-COMPARED: Final = 256  # held against the whole training set, and shown to the critic
+COMPARED: Final = 256  # compared with the whole training set, and judged by the critic
 PART: Final = 256  # generated at once
 TO_TRAIN, TO_TEST = range(3, 5)  # draws of the probe's stream, after the probe's own
 INPUTS: Final = 3  # draws that one set of samples takes: latents, labels, codes
@@ -53,7 +52,7 @@ class CriticView:
     Attributes:
         told_apart: probability that a held-out sample has the higher logit than a generated one; 1/2 is a coin.
         known: probability that a training sample has the higher logit than a held-out one; 1/2 for a critic that has
-            learnt nothing by heart.
+            memorised nothing.
         spread: standard deviation of the logits of held-out and generated samples together.
     """
 
@@ -67,9 +66,9 @@ class Inspection:
     """What was found at a checkpoint.
 
     Attributes:
-        two_sample: what a fresh classifier made of the averaged generator's samples.
+        two_sample: a fresh classifier's result on the averaged generator's samples.
         memorisation: how near they are to the training set.
-        critic: what the run's own critic makes of samples; None with too few held-out ones.
+        critic: the run's own critic; None with too few held-out samples.
         moved: mean distance of a latent's sample from that of the untrained generator, in units of the mean distance
             of two real samples; None where real samples are all alike.
         silent_layers: layers of the trained generator of which no unit is above 0 for any latent.
@@ -84,7 +83,7 @@ class Inspection:
 
 @torch.no_grad()
 def inspect(trained: Run, data: Data) -> Inspection:
-    """Look at the networks of a checkpoint.
+    """Inspect the networks of a checkpoint.
 
     Args:
         trained: the networks, on the CPU.
@@ -113,7 +112,7 @@ def inspect(trained: Run, data: Data) -> Inspection:
 
 
 def _real(trained: Run, data: Data, most: int) -> tuple[Tensor, Tensor]:
-    """Real samples to ask a classifier about, held-out ones first, and others to train it on."""
+    """Real samples to test a classifier on, held-out ones first, and others to train it on."""
     chance = random_stream(trained.config.seed, PROBE, TO_TRAIN)
     held_out, train = chance.permutation(len(data.held_out)), chance.permutation(len(data.train))
     wanted = min(TESTED, most // 3)
@@ -132,7 +131,7 @@ def _real(trained: Run, data: Data, most: int) -> tuple[Tensor, Tensor]:
 
 
 def _draw(trained: Run, side: Side, data: Data, draw: int, count: int) -> tuple[Tensor, Batch]:
-    """Samples [N, ...] of a generator and what it was asked for; labels are as frequent as in the data."""
+    """Samples [N, ...] of a generator and its inputs; labels are as frequent as in the data."""
     config, first = trained.config, INPUTS * draw
     keys = config.generator
     drawn = latents(config.seed, PROBE, first, count, keys.latent_size, keys.prior)
@@ -150,9 +149,9 @@ def _draw(trained: Run, side: Side, data: Data, draw: int, count: int) -> tuple[
 
 
 def _untrained(trained: Run) -> Side:
-    """The generator's side as it was before the first step: networks are built on the CPU from the run's seed.
+    """The generator's side before the first step: networks are built on the CPU from the run's seed.
 
-    Statistics of batch normalisation are the trained ones: they move without any learning.
+    Statistics of batch normalisation are the trained ones, since they change without learning.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trained.config.seed)
@@ -164,7 +163,7 @@ def _untrained(trained: Run) -> Side:
 
 @contextmanager
 def _silent_layers(generator: nn.Module) -> Iterator[list[nn.Module]]:
-    """Layers that pass nothing on while the generator is called once."""
+    """Layers whose output is never above 0 while the generator is called once."""
     silent: list[nn.Module] = []
 
     def look(layer: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -219,5 +218,5 @@ def _floats(samples: NDArray[np.generic]) -> Tensor:
 
 
 def _as_stored(samples: Tensor, data: Data) -> Tensor:
-    """Generated samples as the data would store them: with steps of a byte, which would give them away, images."""
+    """Generated samples as the data stores them: images quantised to bytes, as real ones are."""
     return to_floats(to_bytes(samples)) if data.train.dtype == np.uint8 else samples

@@ -1,10 +1,9 @@
-"""Whether a generator repeats its training set: how near its samples come to it, beside real samples that are new.
+"""Detects memorised samples: distances of generated samples to the training set, against those of held-out ones.
 
-A sample of the data that no network has seen has some distance to its nearest training sample. A generator that has
-learnt the distribution is about as far; one that has learnt the samples is nearer than new data ever is. A median alone
-would not tell: blurred samples are near to everything. So it is the share of copies that speaks, samples nearer
-than 99 of 100 new ones. The other end of the same scale tells whether samples are like the data at all: those that are
-farther from the training set than 99 of 100 new ones are not near it.
+A generator that has learnt the distribution has samples about as far from their nearest training samples as held-out
+samples are; one that has memorised has nearer ones. The median alone is not enough, because blurred samples are near to
+everything, so copies are counted: samples nearer than 99 of 100 held-out ones. Samples farther from the training set
+than 99 of 100 held-out ones are not near the data.
 
 Shapes: N samples of ... numbers each.
 
@@ -50,8 +49,8 @@ def measure(generated: Tensor, held_out: NDArray[np.generic], train: NDArray[np.
 
     Args:
         generated: [N, ...] in the data's float range.
-        held_out: [M, ...] as the data has them.
-        train: [L, ...] likewise.
+        held_out: [M, ...] as the data stores them.
+        train: [L, ...] as the data stores them.
     """
     drawn, new = _nearest_of(generated, train), _nearest_of(_floats(held_out), train)
     return Memorisation(

@@ -1,10 +1,9 @@
-"""Who knows the modes of a run's data: exactly, where it is a mixture; a classifier, where it is labelled images.
+"""Assigns samples to the modes of a run's data: exactly for a mixture, by a classifier for labelled images.
 
-Stacked digits are three labelled images in one: a classifier of single digits looks at each channel.
+A classifier of single digits judges each channel of stacked digits.
 
-The classifier is the one of the evaluation's recipe, shown far fewer samples: to count modes it need not be right in
-the last half percent, and a run should not wait for it. It is trained before the first measurement, from the data
-alone, and kept in the user's cache; whether it was there before changes no figure.
+The classifier has the evaluation's recipe with far fewer training samples, which suffices to count modes and does not
+delay the run. It is trained before the first measurement and cached; a cached one gives the same figures.
 """
 
 from collections.abc import Callable
@@ -30,10 +29,10 @@ NO_MODE: Final = -1
 
 @dataclass(frozen=True)
 class ModeJudge:
-    """Who knows the modes.
+    """Assigns samples to modes.
 
     Attributes:
-        assign: samples [N, ...] to the number of each one's mode, below `count`, or -1 for none: [N] int64.
+        assign: samples [N, ...] to numbers of modes, below `count`, or -1 for none: [N] int64.
         shares: [count] of the data, sum 1; the reference of the divergence.
     """
 
@@ -78,7 +77,7 @@ QUICK_RECIPE: Final = replace(classifier.RECIPE, samples=60_000)
 
 
 def judge_of(config: Config, data: Dataset) -> ModeJudge | None:
-    """Find who knows the modes.
+    """Make the judge of a data set's modes.
 
     Returns:
         The judge, or None where the modes of the data are unknown or not to be counted.
@@ -95,10 +94,10 @@ def judge_of(config: Config, data: Dataset) -> ModeJudge | None:
 
 
 def of_mixture(law: Mixture) -> ModeJudge:
-    """The components of a mixture.
+    """Make the judge of a mixture's components.
 
     Returns:
-        A judge who puts a sample into the mode whose centre is nearest in standard deviations, if that is within 3.
+        Assigns a sample to the mode whose centre is nearest in standard deviations, if that is within 3.
 
     References:
         Lin et al., PacGAN (2018), section 4.1: high-quality samples.
@@ -114,13 +113,13 @@ def of_mixture(law: Mixture) -> ModeJudge:
 
 
 def of_labels(data: ImageData) -> ModeJudge:
-    """The classes of labelled images.
+    """Make the judge of labelled images' classes.
 
     Args:
         data: with labels and label names.
 
     Returns:
-        A judge who gives every sample the classifier's first choice.
+        Assigns every sample to the classifier's first choice.
     """
     labels, _, names = classifier.labels_of(data)
     judge = classifier.obtain(data, recipe=QUICK_RECIPE)
@@ -134,13 +133,13 @@ def of_labels(data: ImageData) -> ModeJudge:
 
 
 def of_channels(single: ModeJudge, channels: int) -> ModeJudge:
-    """Images whose channels are independent images of their own.
+    """Make the judge of images whose channels are independent images.
 
     Args:
-        single: judge of images of one channel, who puts each into a mode.
+        single: judge of images of one channel, which assigns each to a mode.
 
     Returns:
-        A judge of the combinations, which are as likely as the product of their parts.
+        Assigns to combinations of modes, whose shares are the products of their parts'.
     """
 
     def assign(samples: Tensor) -> NDArray[np.int64]:

@@ -1,11 +1,11 @@
-"""One look at a run: every measurement of this room, on the same real samples and latents as ever.
+"""One measurement of a run during training, on the same real samples and latents each time.
 
-It looks at copies of the networks, puts back the state of torch's generator and draws from a stream of its own, so
-that the run cannot tell whether it was looked at. Real samples are held-out ones where there are enough: a bound by a
-critic is one only on samples that it was not fitted to.
+It works on copies of the networks, restores torch's generator and draws from its own stream, so that it does not change
+the run. Real samples are held-out ones if there are enough, because a critic's bound holds only on samples that it was
+not fitted to.
 
-What is measured of the generator's variety is measured of its moving average, which is what will be served; the
-critic's answers and the gradients are of the pair that is being trained, the generator in training mode.
+The generator's variety is measured on its moving average, which will be served; the critic's logits and the gradients
+on the trained pair, with the generator in training mode.
 
 Cost: the discriminator on 2 S samples, the generator on 3 S, two backward passes on 64, and 2 S^2 distances in double
 precision, S the number of samples probed.
@@ -50,10 +50,10 @@ def can_probe(data: Dataset) -> bool:
 
 
 class Probe:
-    """The fixed samples of a run's measurements, and what is known of the real ones.
+    """The fixed samples of a run's measurements, and the figures of the real ones.
 
     Args:
-        data: that can be probed.
+        data: must satisfy `can_probe`.
     """
 
     def __init__(self, config: Config, data: Dataset, task: Task, device: torch.device) -> None:
@@ -75,10 +75,10 @@ class Probe:
         return len(self._batch.latents)
 
     def measure(self, trained: Players, averaged: Side) -> Readings:
-        """Look at a pair.
+        """Measure a pair.
 
         Returns:
-            Readings by name, without those that would not be numbers.
+            Readings by name, without those that are not finite.
         """
         generator_side, critic_side = copy.deepcopy(trained.generator_side), copy.deepcopy(trained.critic_side).eval()
         nets = players.seen_by_objectives(generator_side, critic_side)
@@ -140,7 +140,7 @@ def _labels(data: Dataset, *, held_out: bool) -> Labels | None:
 
 
 def _batch(config: Config, data: Dataset, task: Task, device: torch.device) -> Batch:
-    """The real samples and the latents of every look."""
+    """The real samples and the latents of every measurement."""
     enough = len(data.held_out) >= FEWEST_PROBED
     source = data.held_out if enough else data.train
     size = min(config.diagnostics.probe_samples, max(len(source), FEWEST_PROBED))

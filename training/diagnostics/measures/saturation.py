@@ -1,9 +1,8 @@
-"""Whether the generator still hears the critic: sure answers, and the gradient that each of its losses would give.
+"""Measures saturation: the share of sure outputs, and the gradient norms of both generator losses.
 
-Where D is sure of a generated sample, the slope of log(1 - D) by the logit, -D, is almost nothing, while that of
--log D, -(1 - D), is almost one. So the norm of the generator's whole gradient is measured under both losses on the
-same samples, whichever of them the run trains with: when they part by orders of magnitude, the minimax game has
-saturated. Only logits of D = P(real) have these two losses.
+Where D is sure of a generated sample, the slope of log(1 - D) by the logit, -D, is almost 0, while that of -log D, -(1
+- D), is almost -1. The norm of the generator's gradient is measured under both losses on the same samples: when they
+differ by orders of magnitude, the minimax game has saturated. Only logits of D = P(real) have these two losses.
 
 Shapes: B logits.
 
@@ -19,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-SURE: Final = 0.99  # of an answer, or 1 - SURE: the slope of the saturating loss has fallen to a hundredth
+SURE: Final = 0.99  # of D, or below 1 - SURE: the slope of the saturating loss has fallen to a hundredth
 
 
 def sure_share(logits: Tensor) -> float:
-    """The share of answers beyond 0.99 or below 0.01.
+    """Share of probabilities above 0.99 or below 0.01.
 
     Args:
         logits: [B] of D = P(real), or differences of logits of real and generated pairs.
@@ -36,7 +35,7 @@ def sure_share(logits: Tensor) -> float:
 
 
 def gradient_norms(logits: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[float, float]:
-    """The Euclidean norm of the generator's gradient under both of its losses.
+    """Compute the Euclidean norm of the generator's gradient under both losses.
 
     Args:
         logits: [B] of generated samples, a function of `parameters`.
@@ -49,7 +48,7 @@ def gradient_norms(logits: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[
 
 
 def gradient_norm(loss: Tensor, parameters: Sequence[nn.Parameter], *, keep_graph: bool = False) -> float:
-    """The Euclidean norm of a gradient.
+    """Compute the Euclidean norm of a gradient.
 
     Args:
         parameters: by which to differentiate; those that the loss does not depend on add nothing.

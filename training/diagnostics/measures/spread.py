@@ -1,12 +1,12 @@
-"""Distances of generated samples in units of the data's own: variety, rest, and how near the data they are.
+"""Distances of generated samples in units of the data's own: diversity, unrest, and distance to the data.
 
     diversity      mean distance of two generated samples / mean distance of two real ones   1: the data's, 0: a point
     unrest         mean distance of G(z) and averaged G(z) for the same z / the same unit    0: at rest
     real_distance  median distance of a sample to the nearest real one / that among real ones    1: as near
     near_real      share of samples as near to a real one as 99 of 100 real ones are             0.99: as near, 0: noise
 
-A generator that circles the equilibrium, or hops from mode to mode, is always far from its own moving average; one
-that has converged is near it. Both figures are of the samples' numbers (pixels): no network judges them.
+A generator that circles the equilibrium, or jumps from mode to mode, is always far from its own moving average; one
+that has converged is near it. Distances are of the samples' values (pixels), without a network.
 
 Shapes: N samples of ... numbers each.
 
@@ -27,7 +27,7 @@ NEAR_QUANTILE: Final = 0.99  # of real samples are as near to another real one
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Real samples, and how near they are to each other.
+    """Real samples with the distances among them.
 
     Attributes:
         real: [N, ...].
@@ -57,7 +57,7 @@ class Neighbourhood:
 
 
 def neighbourhood(real: Tensor) -> Neighbourhood:
-    """Measure how near real samples are to each other.
+    """Compute the distances among real samples.
 
     Args:
         real: [N, ...], N at least 2.
@@ -76,26 +76,26 @@ def unit(real: Tensor) -> float:
         real: [N, ...], N at least 2.
 
     Returns:
-        The distance; 0 if all samples are one.
+        The distance; 0 if all samples are equal.
     """
     return float(pair_distances(real).mean())
 
 
 def diversity(apart: Tensor, real_unit: float) -> float:
-    """How far generated samples are apart.
+    """Compute the mean distance of generated samples, in units of the data's.
 
     Args:
         apart: the distances of all pairs of them.
         real_unit: above 0.
 
     Returns:
-        1 for the variety of the data, 0 for a point.
+        1 for the diversity of the data, 0 for a point.
     """
     return float(apart.mean()) / real_unit
 
 
 def unrest(current: Tensor, averaged: Tensor, real_unit: float) -> float:
-    """How far the generator is from its moving average.
+    """Compute the mean distance of the generator from its moving average, in units of the data's.
 
     Args:
         current: [N, ...] of the generator with the weights of the last step.
@@ -103,7 +103,7 @@ def unrest(current: Tensor, averaged: Tensor, real_unit: float) -> float:
         real_unit: above 0.
 
     Returns:
-        0 where they agree; about 1 where they have no more in common than two real samples.
+        0 where they agree; about 1 where they are as unrelated as two real samples.
     """
     apart = (current.flatten(1).double() - averaged.flatten(1).double()).norm(dim=1)
     return float(apart.mean()) / real_unit

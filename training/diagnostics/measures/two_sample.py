@@ -1,13 +1,12 @@
-"""A classifier two-sample test: can a small network that knows neither player tell generated samples from real ones?
+"""A classifier two-sample test: can a small fresh network tell generated samples from real ones?
 
     real, generated ──▶ half of each: train a classifier ──▶ the other half: in how many pairs is the real one the
                                                               likelier to be real (AUC)?   1/2: never   1: always
 
-The discriminator of a run answers a like question, but it is a party to the game: where it is too weak, held too flat
-or has learnt its training set by heart, its answer says nothing of the samples. This classifier is trained anew from
-samples alone, always in the same way, so that its figure means the same for every objective. It is kept small: images
-of more than 32 pixels are averaged to at most 32, and traces that no eye sees do not decide. Vectors, which are few
-numbers each, are judged by their nearest neighbours, which need no scale.
+The discriminator of a run may be too weak, too flat or overfitted, so its logits do not describe the samples. This
+classifier is trained from samples alone, always in the same way, so its figure is comparable between objectives. Images
+of more than 32 pixels are averaged to at most 32, so that invisible traces do not decide. Vectors are judged by their
+nearest neighbours, which need no scale.
 
 Shapes: N samples to train on and M to test with, of ... numbers each.
 
@@ -30,8 +29,8 @@ from training.progress import progress
 
 IMAGE_AXES: Final = 4  # batch, channels, height and width
 FINEST_PIXELS: Final = 32  # of a side that the network sees
-WIDTH: Final = 8  # channels of the first convolution: MNIST at 99 % of 10 classes needs not many more
-STEPS: Final = 400  # with 64 of each kind: enough to tell noise from digits without an error, a second on one core
+WIDTH: Final = 8  # channels of the first convolution
+STEPS: Final = 400  # with 64 of each kind
 PAIRS: Final = 64  # real samples a step, and as many generated ones
 LEARNING_RATE: Final = 4e-3  # peak of the one-cycle schedule
 WEIGHT_DECAY: Final = 1e-2  # AdamW's default
@@ -43,14 +42,14 @@ Score = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class TwoSample:
-    """What a fresh classifier made of samples that it had not seen.
+    """A fresh classifier's result on samples that it was not trained on.
 
     Attributes:
-        accuracy: share of answers that are right, both kinds weighing the same; 1/2 is a coin.
+        accuracy: share of correct classifications, both kinds weighted equally; 1/2 is chance.
         accuracy_error: its standard error.
         auc: probability that a real sample looks more real than a generated one; 1/2 is a coin.
         auc_error: its standard error.
-        tested: samples of each kind that were asked about.
+        tested: test samples of each kind.
     """
 
     accuracy: float
@@ -61,14 +60,14 @@ class TwoSample:
 
 
 def measure(real: tuple[Tensor, Tensor], generated: tuple[Tensor, Tensor], seed: int) -> TwoSample:
-    """Train a classifier and ask it.
+    """Train a classifier and test it.
 
     Args:
         real: [N, ...] to train on and [M, ...] to test with.
         seed: of the classifier's weights and batches.
 
     Returns:
-        What it found; the same samples and seed give the same figures.
+        The figures; the same for the same samples and seed.
     """
     train_on = _by_network if real[0].dim() == IMAGE_AXES else _by_neighbours
     score = train_on(real[0], generated[0], seed)
@@ -76,7 +75,7 @@ def measure(real: tuple[Tensor, Tensor], generated: tuple[Tensor, Tensor], seed:
     area, error = auc(on_real, on_generated)
     right = _right(on_real) + _right(-on_generated)
     asked = len(on_real) + len(on_generated)
-    # Agresti and Coull's (1998) two successes and two failures more: no error of 0 where every answer was right.
+    # Agresti and Coull's (1998) two successes and two failures more: so the error is not 0 if all answers are right.
     smoothed = (right + 2) / (asked + 4)
     return TwoSample(
         accuracy=right / asked,
@@ -88,7 +87,7 @@ def measure(real: tuple[Tensor, Tensor], generated: tuple[Tensor, Tensor], seed:
 
 
 def auc(positive: Tensor, negative: Tensor) -> tuple[float, float]:
-    """The area under the ROC curve: how often a positive's score exceeds a negative's, ties counted half.
+    """Compute the area under the ROC curve: how often a positive's score exceeds a negative's, ties counted half.
 
     Args:
         positive: [P] scores, P at least 2.
@@ -104,7 +103,7 @@ def auc(positive: Tensor, negative: Tensor) -> tuple[float, float]:
 
 
 def _right(scores: Tensor) -> float:
-    """How many scores are above 0, those at 0 counted half."""
+    """Number of scores above 0, those at 0 counted half."""
     return float((scores > 0).double().sum() + (scores == 0).double().sum() / 2)
 
 

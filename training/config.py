@@ -89,6 +89,7 @@ class Header:
 
     Attributes:
         name: of the experiment, for people; a package is called so unless `export --name` says otherwise.
+        seed: of all randomness.
     """
 
     name: str

@@ -11,11 +11,12 @@ from training.experiments.studies import (
     bigan_mnist,
     conditional_mnist,
     fgan_mixture,
+    grid,
     infogan_mnist,
     irgan_linear,
     irgan_movielens,
     irgan_planted,
-    mixture_coverage,
+    ring,
     saturation,
     stacked_mnist,
     wgan_correlation,
@@ -24,8 +25,8 @@ from training.experiments.studies import (
 __all__ = ["EXPERIMENTS", "Experiment"]
 
 ROWS: Final[tuple[Experiment, ...]] = (
-    mixture_coverage.RING,
-    mixture_coverage.GRID,
+    ring.EXPERIMENT,
+    grid.EXPERIMENT,
     stacked_mnist.EXPERIMENT,
     conditional_mnist.EXPERIMENT,
     fgan_mixture.EXPERIMENT,

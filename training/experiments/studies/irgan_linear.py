@@ -17,7 +17,7 @@ from training.data import InteractionData
 from training.data.interaction_data import Pairs
 from training.evaluation.ranking import METRICS, rank
 from training.experiments.base import Experiment, Metrics, Setting, Target
-from training.experiments.studies.stopped_ranking import CHOSEN_BY, PROTOCOL, measure, validating
+from training.experiments.stopped_ranking import CHOSEN_BY, PROTOCOL, measure, validating
 from training.experiments.trained import configured
 from training.networks.item_item import GeneratorConfig, regression
 

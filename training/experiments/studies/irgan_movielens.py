@@ -8,7 +8,7 @@ from typing import Final
 
 from training.evaluation.ranking import METRICS
 from training.experiments.base import Experiment, Metrics, Setting, Target
-from training.experiments.studies.stopped_ranking import PROTOCOL, measure
+from training.experiments.stopped_ranking import PROTOCOL, measure
 from training.experiments.trained import configured
 
 CONFIG: Final = "irgan-movielens"
@@ -21,7 +21,7 @@ def run(setting: Setting) -> Metrics:
     """Train and rank under one seed.
 
     Returns:
-        As `training.experiments.studies.stopped_ranking.measure`.
+        As `training.experiments.stopped_ranking.measure`.
     """
     return measure(configured(CONFIG, setting), setting)
 

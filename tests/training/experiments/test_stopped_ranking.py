@@ -13,7 +13,7 @@ from training.data import InteractionData, planted
 from training.data.interaction_data import Pairs
 from training.evaluation.ranking import METRICS
 from training.experiments.base import Setting
-from training.experiments.studies.stopped_ranking import VALIDATION_USERS, chosen_length, measure, validating
+from training.experiments.stopped_ranking import VALIDATION_USERS, chosen_length, measure, validating
 from training.state import checkpoint
 
 PRETRAINING_STEPS, BATCH, TOTAL = 4, 32, 640

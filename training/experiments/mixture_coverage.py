@@ -1,10 +1,9 @@
-"""Mixtures of 8 modes on a ring and of 25 on a grid: are all of them drawn, evenly, and hit?
+"""Trains and exports a pair on a mixture, and counts its samples by mode; the protocol of the ring and the grid.
 
 References:
     Lin et al., PacGAN: The power of two samples in generative adversarial networks (2018), section 4.1 and table 1.
 """
 
-from functools import partial
 from typing import Final, cast
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from training.data import MixtureConfig
 from training.data.mixtures import mixture
 from training.evaluation.mixtures import SAMPLES, cover
-from training.experiments.base import Experiment, Metrics, Setting, Target
+from training.experiments.base import Metrics, Setting, Target
 from training.experiments.trained import exported, trained
 from training.export.graphs.export_seeds import Purpose
 
@@ -55,27 +54,3 @@ def measure(config_name: str, setting: Setting) -> Metrics:
         "reverse_kl": found.reverse_kl,
         "high_quality": found.high_quality_share,
     }
-
-
-RING: Final = Experiment(
-    name="ring",
-    system="RpGAN + R1 + R2 on the 8-mode ring, fully connected, Fourier features in the discriminator",
-    protocol=PROTOCOL,
-    paper="PacGAN (Lin et al. 2018, table 1), 10 runs: GAN 6.3 modes, 98.2 %, 0.45; the best packed 7.9 modes, 95.6 %, "
-    "0.07",
-    seeds=10,
-    targets=targets(modes=8),
-    run=partial(measure, "r3gan-ring"),
-)
-
-
-GRID: Final = Experiment(
-    name="grid",
-    system="RpGAN + R1 + R2 on the 25-mode grid, fully connected, Fourier features in the discriminator",
-    protocol=PROTOCOL,
-    paper="PacGAN (Lin et al. 2018, table 1), 10 runs: GAN 17.3 modes, 94.8 %, 0.70; the best packed 24.8 modes, "
-    "93.6 %, 0.04",
-    seeds=10,
-    targets=targets(modes=25),
-    run=partial(measure, "r3gan-grid"),
-)

@@ -24,7 +24,7 @@ from types import TracebackType
 from starlette.types import Receive
 
 from service.errors import BodyTooLarge, GanymedeError, MalformedRequest, NotReady, RequestTooSlow
-from service.memory import give_back_freed_memory
+from service.memory import trim_heap
 
 # A quarter of what the slowest mobile links (GPRS) have carried; Apache asks for half of this.
 LEAST_BYTES_PER_S = 1024
@@ -218,7 +218,7 @@ class BodyBudget:
     def _trim(self) -> None:
         self._due = None
         self._most_bytes = self._held_bytes
-        self._trimming = asyncio.get_running_loop().create_task(asyncio.to_thread(give_back_freed_memory))
+        self._trimming = asyncio.get_running_loop().create_task(asyncio.to_thread(trim_heap))
 
 
 def no_room() -> NotReady:

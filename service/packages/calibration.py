@@ -1,9 +1,9 @@
-"""What a logit means: the odds of real against generated, and where it falls among logits that are known.
+"""What a logit means: the odds of real against generated, and its percentile among reference logits.
 
 Whatever the loss was, the exporter fitted on held-out samples how a logit maps to the log-odds of *real* at even
 prior. For a discriminator at its optimum those are log p_data/p_g, so the same number is the density ratio's estimate
 and, through the sigmoid, P(real). Percentiles need no fit: they rank a logit among those of held-out real and of
-generated samples. Pure: logits in, numbers out; off the support of both the numbers are defined but mean little.
+generated samples. Off the support of both, the numbers are defined but mean little.
 
 Shapes: B logits.
 
@@ -26,7 +26,7 @@ PERCENT = 100.0
 
 
 class Ranking:
-    """Where a number falls among a reference, from that reference's quantiles.
+    """The percentile of a number in a reference distribution that is known by its quantiles.
 
     Args:
         quantiles: at evenly spaced probabilities 0 … 1, ascending, at least two.
@@ -36,12 +36,12 @@ class Ranking:
         values = np.asarray(quantiles, dtype=np.float64)
         probabilities = np.linspace(0, 1, len(values))
         self._values, first, counts = np.unique(values, return_index=True, return_counts=True)
-        # A value that several quantiles share stands in the middle of their probabilities (the mid-rank).
+        # A value that several quantiles share gets the middle of their probabilities (the mid-rank).
         self._probabilities = (probabilities[first] + probabilities[first + counts - 1]) / 2
 
     @property
     def highest(self) -> float:
-        """The largest number of the reference."""
+        """The largest value of the reference."""
         return float(self._values[-1])
 
     def percentile(self, numbers: ArrayLike) -> Numbers:
@@ -52,12 +52,12 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The reading of one discriminator's logits, or of another number that ascends with how real a sample is.
+    """How to read one discriminator's logits, or another number that rises with how real a sample is.
 
     Attributes:
         fit: from a logit to log-odds.
-        real: the reference of held-out real samples.
-        generated: the reference of generated ones.
+        real: the logits of held-out real samples.
+        generated: the logits of generated ones.
     """
 
     fit: Platt | PiecewiseLinear
@@ -66,13 +66,13 @@ class Calibration:
 
     @classmethod
     def of(cls, stated: Discriminator | UnknownLabel) -> "Calibration":
-        """Prepare what the manifest states."""
+        """The calibration that a manifest states."""
         quantiles = stated.reference_quantiles
         return cls(stated.calibration, Ranking(quantiles.real), Ranking(quantiles.generated))
 
     @property
     def density_ratio(self) -> DensityRatio:
-        """The same reading as the engine is told it."""
+        """The same, in the engine's words."""
         return DensityRatio(self._curve, self.generated.highest)
 
     @property

@@ -1,9 +1,6 @@
-"""Reading `manifest.json` with suspicion: limits first, then JSON, then types, then agreement.
+"""Reads `manifest.json`, which is not trusted; a refusal is one sentence with the path to the key and the damage.
 
-    size ▶ JSON (repeated keys, finite numbers, depth) ▶ schema_version ▶ types (schema.py) ▶ agreement (agreement.py)
-
-It stands alone so that every refusal is worded in one place: one sentence with the file, the path to the key and the
-damage. It opens no file but the manifest, and does not know what a graph is.
+size ▶ JSON (repeated keys, finite numbers, depth) ▶ schema_version ▶ types (schema.py) ▶ consistency.py
 """
 
 import json
@@ -21,21 +18,15 @@ from service.packages.files import MANIFEST, read_file
 from service.packages.schema import Manifest
 
 SCHEMA_VERSIONS: Final = (1,)
-# 65,536 label names and 10,001 points in each of four lists make about 3 MB; nothing useful is larger.
+# 65,536 label names and 10,001 points in each of four lists make about 3 MB.
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-# The format itself nests five deep; the rest is room for `provenance`, which is free.
+# The format itself nests five deep; the rest is room for `provenance`, whose content is free.
 MAX_DEPTH = 32
-MAX_QUOTED = 40  # characters of a foreign value in a message
+MAX_QUOTED = 40  # characters of a manifest's value in a message
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a package.
-
-    Args:
-        folder: the package's folder.
-
-    Returns:
-        The manifest, valid in itself; the files that it names have not been looked at.
+    """Read the manifest of a package's folder; the files that it names are not read.
 
     Raises:
         ManifestRefused: it is missing or cannot be accepted.
@@ -56,13 +47,7 @@ def read_manifest_bytes(folder: Path) -> bytes:
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """Understand a manifest or refuse it.
-
-    Args:
-        content: of `manifest.json`.
-
-    Returns:
-        The manifest, valid key by key and in agreement with itself.
+    """Parse `manifest.json` into a manifest that is valid key by key and consistent.
 
     Raises:
         ManifestRefused: with the path to the first key that is wrong, and what is wrong with it.
@@ -145,7 +130,7 @@ def _children(value: JsonValue) -> Sequence[JsonValue]:
 
 
 def _path(loc: Sequence[str | int], document: JsonValue) -> str:
-    """Word a location as a path of keys; pydantic's own steps (the tag of a union) are left out."""
+    """A location as a path of keys, without pydantic's own steps (the tag of a union)."""
     path, value = "", document
     for position, step in enumerate(loc):
         if isinstance(step, int):

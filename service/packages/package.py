@@ -44,17 +44,15 @@ Arrays = dict[str, NDArray[np.generic]]
 MAX_PACKAGE_BYTES = 4 * 1024**3
 NPY_TYPES: Final[Mapping[Datatype, str]] = {"FP32": "<f4", "FP16": "<f2", "UINT8": "|u1", "INT64": "<i8"}
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what np.savez and np.savez_compressed write
-# 16 vectors of a 1024×1024 RGB generator, with room; a check at start needs no more, and the process holds them all.
+# 16 vectors of a 1024×1024 RGB generator, with room. The process holds all of them.
 MAX_GOLDEN_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What a folder held, all of it verified against the manifest.
+    """The content of a package's folder, verified against the manifest.
 
     Attributes:
-        key: name and version.
-        manifest: what the package says of itself.
         sha256: of the manifest's bytes; it identifies the package, since the manifest holds every other hash.
         models: graph kind → the graph's bytes.
         golden: graph kind → tensor name → array [G, …].
@@ -68,14 +66,11 @@ class Package:
 
 
 def read_package(folder: Path, max_graph_bytes: int = MAX_PACKAGE_BYTES) -> Package:
-    """Read and verify every file of a package.
+    """Read and verify every file of a package; no graph is parsed.
 
     Args:
         folder: named `NAME/VERSION`.
-        max_graph_bytes: largest graph; one that states more is refused before a byte of it is read.
-
-    Returns:
-        The package, none of whose graphs has been looked into.
+        max_graph_bytes: a graph that states more is refused before a byte of it is read.
 
     Raises:
         ManifestRefused: the manifest cannot be accepted, or is another package's.
@@ -106,10 +101,7 @@ def read_package(folder: Path, max_graph_bytes: int = MAX_PACKAGE_BYTES) -> Pack
 
 
 def engine_graphs(package: Package) -> PackageGraphs:
-    """Translate a package into the engine's words.
-
-    Args:
-        package: verified, and its graphs vetted.
+    """Translate a vetted package into the engine's words.
 
     Raises:
         GraphRefused: a graph has a tensor that this service does not compute with.
@@ -162,17 +154,13 @@ class _Expected:
 
 
 def read_golden(content: bytes, manifest: Manifest) -> dict[GraphKind, Arrays]:
-    """Read the golden vectors of every graph.
-
-    Args:
-        content: of the golden file, already hashed.
-        manifest: which arrays it must hold.
+    """Read the golden vectors of every graph from the content of the golden file.
 
     Returns:
         Graph kind → tensor name → array [G, …], finite, for every input and output.
 
     Raises:
-        FileDamaged: it is no such file, or does not hold exactly what the manifest says.
+        FileDamaged: it is no NPZ file, or does not hold exactly the arrays that the manifest says.
     """
     expected = {
         f"{kind}.{tensor.name}": _Expected(NPY_TYPES[tensor.datatype], (manifest.golden.count, *tensor.shape[1:]))
@@ -199,7 +187,7 @@ def read_golden(content: bytes, manifest: Manifest) -> dict[GraphKind, Arrays]:
 
 
 def _arrays(content: bytes, expected: Mapping[str, _Expected]) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """Unpack one expected array after the other; anything else is a ValueError with the reason."""
+    """Unpack the expected arrays one by one; anything else is a ValueError with the reason."""
     seen: set[str] = set()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for entry in archive.infolist():

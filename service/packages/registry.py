@@ -1,11 +1,10 @@
-"""What is served: where every version of every package stands, and which of them answers a request.
+"""In-memory state of every package version, and which of them answers a request.
 
     unloaded ──▶ loading ──▶ ready ──▶ unloading ──▶ unloaded
                     └──────▶ refused
 
-It is a book with answers, and nothing happens here: `repository.py` writes it, the routes read it, and copies of it in
-other processes follow it. A version answers from the moment it is ready to the moment it is not, so that between two
-versions of a model there is never none.
+`repository.py` writes the registry, the API reads it, and registries in other processes listen to it. It has no other
+effects. A version answers as long as it is ready, so that a model is never without one between two versions.
 """
 
 from abc import ABC, abstractmethod
@@ -19,7 +18,7 @@ from service.packages.calibration import Calibration
 from service.packages.schema import Manifest
 from service.packages.unknown_label import UnknownLabelReader
 
-# Loading one package takes about this long; a caller that waits less only asks again.
+# About as long as loading one package takes.
 RETRY_AFTER_S = 2.0
 MAX_QUOTED = 64  # characters of a caller's own words in a message
 
@@ -31,12 +30,10 @@ class ServedPackage:
     """A package that is ready.
 
     Attributes:
-        key: name and version.
-        manifest: what it says of itself.
-        sha256: what identifies it.
-        calibration: how its discriminator's logits are read; None without a discriminator.
+        sha256: of its manifest, which identifies it.
+        calibration: of its discriminator's logits; None without a discriminator.
         report: what loading it showed.
-        unknown_label: how a sample is judged whose class is not named; None where it has to be.
+        unknown_label: how to judge a sample whose class is not stated; None where it must be stated.
     """
 
     key: PackageKey
@@ -48,20 +45,19 @@ class ServedPackage:
 
     @property
     def reduced_precision(self) -> Precision | None:
-        """What its pictures are computed in, where that is less than fp32: every answer with one says so."""
+        """The precision of its samples where it is less than fp32, which every answer then says; else None."""
         precision = self.report.generator.precision
         return None if precision == "fp32" else precision
 
 
 @dataclass(frozen=True, slots=True)
 class PackageStatus:
-    """Where one version of one package stands.
+    """The state of one version of one package.
 
     Attributes:
-        key: name and version.
         state: `loading` includes waiting for its turn; `unloading` answers the requests it has, and no new ones.
         reason: why it was refused, one sentence for the operator; else None.
-        package: what is served of it; None unless ready.
+        package: None unless ready.
     """
 
     key: PackageKey
@@ -71,7 +67,7 @@ class PackageStatus:
 
 
 class Listener(Protocol):
-    """Whoever is told what is written into a registry; another registry is one."""
+    """Is told of every change of a registry; another registry is one."""
 
     def open(self) -> None:
         """As `PackageRegistry.open`."""
@@ -87,7 +83,7 @@ class Listener(Protocol):
 
 
 class PackageRegistry:
-    """Where every package stands.
+    """The state of every package.
 
     Args:
         default: name of the model that answers when a request names none.
@@ -98,10 +94,10 @@ class PackageRegistry:
         self._statuses: dict[PackageKey, PackageStatus] = {}
         self._opened = False
         self._listeners: list[Listener] = []
-        self._found: dict[tuple[str | None, str | int | None], ServedPackage] = {}  # until anything changes
+        self._found: dict[tuple[str | None, str | int | None], ServedPackage] = {}  # cache, cleared by every change
 
     def add_listener(self, listener: Listener) -> None:
-        """Tell a listener all that is written here, and from now on each change as it is written."""
+        """Tell a listener the present state, and from now on every change."""
         for status in self._statuses.values():
             listener.note(status)
         if self._opened:
@@ -109,40 +105,40 @@ class PackageRegistry:
         self._listeners.append(listener)
 
     def remove_listener(self, listener: Listener) -> None:
-        """Tell a listener nothing more."""
+        """Stop telling a listener."""
         self._listeners.remove(listener)
 
     def open(self) -> None:
-        """Say that the folder has been looked at: from now on a package that is not here does not exist."""
+        """Mark the first scan as done: from now on a package that is not here does not exist."""
         self._opened = True
         for listener in self._listeners:
             listener.open()
 
     def note(self, status: PackageStatus) -> None:
-        """Write down where a package stands now."""
+        """Set the state of a package."""
         self._found.clear()
         self._statuses[status.key] = status
         for listener in self._listeners:
             listener.note(status)
 
     def forget(self, key: PackageKey) -> None:
-        """Strike a package out."""
+        """Remove a package."""
         self._found.clear()
         del self._statuses[key]
         for listener in self._listeners:
             listener.forget(key)
 
     def get(self, key: PackageKey) -> PackageStatus | None:
-        """Say where a package stands; None where nothing is known of it."""
+        """The state of a package; None where it is unknown."""
         return self._statuses.get(key)
 
     def statuses(self, name: str | None = None) -> list[PackageStatus]:
-        """Say where every package stands, or every version of one; by name, then the newest version first."""
+        """The state of every package, or of every version of one; by name, then the newest version first."""
         statuses = [status for status in self._statuses.values() if name in {None, status.key.name}]
         return sorted(statuses, key=lambda status: (status.key.name, -status.key.version))
 
     def newest_ready(self, name: str) -> ServedPackage | None:
-        """Answer the newest version of a model that is ready; None where there is none."""
+        """The newest version of a model that is ready; None where there is none."""
         return next((status.package for status in self.statuses(name) if status.package is not None), None)
 
     def find(self, model: str | None = None, version: str | int | None = None) -> ServedPackage:
@@ -150,13 +146,10 @@ class PackageRegistry:
 
         Args:
             model: its name; None is the default model.
-            version: its version; None is the newest that is ready.
-
-        Returns:
-            The package.
+            version: None is the newest that is ready.
 
         Raises:
-            NotFound: there is no such package, or it is not served; the message says what there is.
+            NotFound: there is no such package, or it is not served; the message lists those that are.
             NotReady: it is still loading.
         """
         found = self._found.get((model, version))
@@ -180,14 +173,11 @@ class PackageRegistry:
 
 
 class Repository(ABC):
-    """What is served.
+    """What is served, and the control over it: the interface that the API uses.
 
     Args:
-        registry: where every package stands.
+        registry: the state of every package.
         configured: the models that the service promises to have, the default first.
-
-    Attributes:
-        configured: as given.
     """
 
     def __init__(self, registry: PackageRegistry, configured: tuple[str, ...]) -> None:
@@ -196,7 +186,7 @@ class Repository(ABC):
 
     @property
     def unready(self) -> list[str]:
-        """The configured models that have no version that is ready."""
+        """The configured models without a version that is ready."""
         return [name for name in self.configured if self._registry.newest_ready(name) is None]
 
     @property
@@ -205,37 +195,29 @@ class Repository(ABC):
         return not self.unready
 
     def statuses(self) -> list[PackageStatus]:
-        """Say where every package stands that was found; by name, then the newest version first."""
+        """The state of every package; by name, then the newest version first."""
         return self._registry.statuses()
 
     def find(self, model: str | None = None, version: str | int | None = None) -> ServedPackage:
-        """Find a package that is ready; see `PackageRegistry.find`.
-
-        Whoever is answering a request may use it to the request's end, whatever becomes of its folder.
-        """
+        """Find a package that is ready; see `PackageRegistry.find`. It may be used until the request is answered."""
         return self._registry.find(model, version)
 
     @abstractmethod
     async def load(self, name: str) -> None:
-        """Load every version of a model that the folder holds, and keep to it from now on.
+        """Load every version of a model that the folder holds, and serve the model from now on.
 
-        Args:
-            name: of the model; what of it is ready stays as it is.
+        Versions that are ready stay as they are.
 
         Raises:
             NotFound: the folder holds no version of it.
-            PackageError: the newest version was refused, and why, or the folder cannot be read; what is ready answers
-                as before.
+            PackageError: the newest version was refused, and why, or the folder cannot be read.
         """
 
     @abstractmethod
     async def unload(self, name: str) -> None:
-        """Retire every version of a model, and leave it alone until it is asked for by `load`.
+        """Unload every version of a model, until `load` asks for it again.
 
-        No request finds it any more when this returns; those that have it keep it, and then its memory is freed.
-
-        Args:
-            name: of the model.
+        No request finds it any more when this returns; its memory is freed when the requests that have it are answered.
 
         Raises:
             NotFound: nothing is known of it.

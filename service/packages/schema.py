@@ -1,11 +1,8 @@
 """The manifest's format as types: the reader's own statement of `models/manifest.schema.json`.
 
-Written by hand apart from that file and from the exporter's view, so that three witnesses of one format can be tested
-against each other; none is generated from another. Types are strict (no "3" for 3), unknown keys are errors, numbers
-are finite; None means that an optional key was left out. Only what one key can say alone is here; what keys must say of
-each other is in `agreement.py`.
-
-Shapes: −1 is the batch and comes first.
+It is written by hand, as that file and the exporter's view are, so that the three can be tested against each other.
+Types are strict (no "3" for 3), unknown keys are errors, numbers are finite; None means that an optional key was left
+out. What keys must say of each other is in `consistency.py` and `signatures.py`.
 """
 
 from typing import Annotated, Literal
@@ -35,25 +32,20 @@ LossFamily = Literal[
 
 
 class Part(BaseModel):
-    """A part of the manifest: immutable, strict and complete."""
+    """A part of the manifest: immutable and strict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class File(Part):
-    """What is known of a file before it is opened.
-
-    Attributes:
-        size: in bytes.
-        sha256: of its content, in lower-case hexadecimal.
-    """
+    """A file's size in bytes, and the SHA-256 of its content in lower-case hexadecimal."""
 
     size: int = Field(ge=1, le=MAX_INT32)
     sha256: Sha256
 
 
 class Latent(Part):
-    """What the generator turns into samples.
+    """The generator's input noise.
 
     Attributes:
         size: Z, coordinates of one latent.
@@ -65,11 +57,7 @@ class Latent(Part):
 
 
 class Labels(Part):
-    """The classes of a conditional package.
-
-    Attributes:
-        names: in the order of their integers.
-    """
+    """The classes of a conditional package, in the order of their integers."""
 
     names: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         min_length=2, max_length=MAX_COORDINATES
@@ -84,7 +72,7 @@ class CategoricalCode(Part):
 
 
 class ContinuousCode(Part):
-    """A code in [low, high], uniform where nobody names it."""
+    """A code in [low, high], drawn uniformly where a request does not state it."""
 
     name: Identifier
     low: float
@@ -99,7 +87,7 @@ class Codes(Part):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all codes, in the order of the code tensor."""
+        """Of all codes, in the order of the code tensor; so are `sizes` and `bounds`."""
         return tuple(code.name for code in self.categorical) + tuple(code.name for code in self.continuous)
 
     @property
@@ -119,7 +107,7 @@ class Codes(Part):
 
 
 class Condition(Part):
-    """The generator draws for an id in [0, count), as of a user."""
+    """An id in [0, count) that the generator draws for, such as a user's."""
 
     name: Identifier
     count: int = Field(ge=1, le=MAX_INT32)
@@ -155,7 +143,6 @@ class Tensor(Part):
 
     Attributes:
         name: in the graph.
-        datatype: of its elements.
         shape: −1 for the batch first, then positive sizes.
         role: what it means.
     """
@@ -227,14 +214,14 @@ class ReferenceQuantiles(Part):
 
 
 class UnknownLabel(Part):
-    """How a sample is judged whose class is not named, K classes.
+    """How to judge a sample whose class is not stated, for K classes; see `unknown_label.py`.
 
     Attributes:
-        weights: [K][K], what the logit of one class counts for each class in the softmax that names the likeliest.
-        offsets: [K], likewise.
+        weights: [K][K], the weight of one class's logit for each class in the softmax that gives the likeliest.
+        offsets: [K], added in that softmax.
         label_accuracy: share of held-out real samples whose likeliest class is their own.
         calibration: from the log-odds of the classes' mean probability to the log-odds of real at even prior.
-        reference_quantiles: where log-odds of that mean fall among known ones.
+        reference_quantiles: of the log-odds of that mean.
     """
 
     weights: tuple[OfEveryClass, ...] = Field(min_length=2, max_length=MAX_CLASSES_JUDGED)
@@ -249,11 +236,9 @@ class Discriminator(Graph):
 
     Attributes:
         pack: samples that one logit judges together, side by side in the channels.
-        loss_family: what the logit was trained to be.
-        batch_coupled: whether a score depends on its batch-mates.
+        batch_coupled: whether a score depends on the rest of its batch.
         calibration: from a logit to the log-odds of real at even prior.
-        reference_quantiles: where a logit falls among known ones.
-        unknown_label: how a sample is judged whose class is not named; None where it has to be.
+        unknown_label: how to judge a sample whose class is not stated; None where it must be stated.
     """
 
     pack: int = Field(ge=1, le=16)
@@ -265,11 +250,10 @@ class Discriminator(Graph):
 
 
 class GoldenTolerance(Part):
-    """How far a replay may stray on one provider at one precision.
+    """How far a replay may deviate on one provider at one precision.
 
     Attributes:
         provider: ONNX Runtime's name, or `OpenVINO`.
-        precision: of the arithmetic.
         sample: absolute, in the sample's units; items are compared exactly.
         pixels: in steps of 1/255.
         logit: absolute, in nats.
@@ -287,7 +271,7 @@ class GoldenTolerance(Part):
 
 
 class Golden(Part):
-    """What the exporter fed and saw: `count` rows of every tensor, in one file."""
+    """The exporter's inputs and outputs: `count` rows of every tensor, in one file."""
 
     file: FileName
     count: int = Field(ge=1, le=256)
@@ -295,7 +279,7 @@ class Golden(Part):
 
 
 class Data(Part):
-    """What the package was trained on; echoed."""
+    """The training data; echoed."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
@@ -306,7 +290,7 @@ class Data(Part):
 
 
 class Provenance(Part):
-    """Where the package comes from: echoed, never interpreted; other keys are welcome."""
+    """Where the package comes from: echoed, never interpreted; other keys are allowed."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)

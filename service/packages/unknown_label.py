@@ -1,12 +1,12 @@
-"""What the logits of every class say of a sample whose class nobody names: the likeliest class, and how real it is.
+"""Judges a sample whose class is not stated, by its logits under every class: the likeliest class and how real it is.
 
     logits ─┬─▶ softmax(logits · weights + offsets) = P(y|x) ──▶ the likeliest class, named
             └─▶ the labelled calibration ──▶ P(real|x, y) ──▶ log-odds of Σ_y P(y|x)·P(real|x, y) ──▶ a calibration
 
-With its own class named, a sample is real with probability P(real|x, y); unnamed, with the mean of it under the class's
-posterior, which the exporter fitted, as it did the calibration of that mean. Pure. What is read of a sample does not
-depend on how many are read together, to the last bit: so a sum over classes is written out, since a matrix product may
-add in another order when there are more rows.
+With its class stated, a sample is real with probability P(real|x, y); otherwise with the mean of it under the posterior
+of the class, which the exporter fitted, as it did the calibration of that mean. Readings are equal to the last bit for
+any number of samples read together: sums over classes are written out, since a matrix product may add in another order
+when there are more rows.
 
 Shapes: N samples, K classes.
 """
@@ -26,8 +26,8 @@ class Readings:
 
     Attributes:
         labels: int64 [N], the likeliest class.
-        label_probabilities: float64 [N], of it.
-        log_odds: float64 [N], of the mean, in nats: what the calibration reads.
+        label_probabilities: float64 [N], its probability.
+        log_odds: float64 [N], of the mean probability, in nats; the input of the calibration.
     """
 
     labels: NDArray[np.int64]
@@ -37,13 +37,13 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class UnknownLabelReader:
-    """How a discriminator is read where no class is named.
+    """How to read a discriminator where no class is stated.
 
     Attributes:
-        weights: [K, K], what the logit of one class counts for each class.
+        weights: [K, K], the weight of one class's logit for each class.
         offsets: [K].
-        labelled: the reading of a logit under a sample's own class.
-        calibration: the reading of the mean's log-odds.
+        labelled: of a logit under a sample's own class.
+        calibration: of the log-odds of the mean.
     """
 
     weights: Numbers
@@ -53,7 +53,7 @@ class UnknownLabelReader:
 
     @classmethod
     def of(cls, discriminator: Discriminator) -> "UnknownLabelReader | None":
-        """Prepare what the manifest states; None where it states nothing."""
+        """The reader that a manifest states; None where it states none."""
         stated = discriminator.unknown_label
         if stated is None:
             return None
@@ -61,11 +61,7 @@ class UnknownLabelReader:
         return cls(weights, offsets, Calibration.of(discriminator), Calibration.of(stated))
 
     def read(self, logits: NDArray[np.float32]) -> Readings:
-        """Read the logits of every class.
-
-        Args:
-            logits: [N, K], finite.
-        """
+        """Read logits [N, K], finite."""
         by_class = np.ascontiguousarray(logits.T, np.float64)
         scores = np.repeat(self.offsets[:, np.newaxis], len(logits), axis=1)
         for weight, logit in zip(self.weights, by_class, strict=True):
@@ -80,7 +76,7 @@ class UnknownLabelReader:
 
 
 def _log_sum(values: Numbers) -> Numbers:
-    """Log Σ exp of [K, N] over the classes; [N]. Less the highest, no exponential overflows."""
+    """Log Σ exp of [K, N] over the classes; [N]. The maximum is subtracted, so that no exponential overflows."""
     highest = values.max(axis=0)
     total = np.zeros_like(highest)
     for each in values:

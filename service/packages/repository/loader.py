@@ -1,11 +1,9 @@
-"""From a folder to a package that is ready: read, vetted, loaded, proven, all of it beside what is served already.
+"""Makes a package ready, from its folder: read, vetted, loaded and verified, off the event loop.
 
     models_dir/NAME/VERSION ──▶ read_package (thread) ──▶ vet (child process) ──▶ engine.load ──▶ ServedPackage
 
-It never holds the event loop: files are read in a thread, graphs are looked into by another process, and the engine
-replays and warms up on threads of its own. It remembers two things. A graph that passed is not vetted again, by this
-process or the next (`cache.py`), since equal bytes get an equal verdict. And a version that was served once stays
-what it was: what callers keep under its name (a seed, an address) must not come to mean something else.
+A graph that passed is not vetted again, by this process or the next (`vetting/cache.py`). And a version that was served
+once never changes: the seeds and URLs that callers keep under its name must not change their meaning.
 """
 
 import asyncio
@@ -28,22 +26,14 @@ from service.packages.unknown_label import UnknownLabelReader
 from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits, vet
 
-# Vetting holds the bytes of a graph, the graph parsed, and its own and the library's copy of what was inferred.
+# Vetting holds a graph's bytes, the parsed graph, and two copies of what was inferred, its own and the library's.
 VETTING_COPIES = 4
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Loader:
-    """Makes packages ready.
-
-    Args:
-        models_dir: folder of packages.
-        engine: what computes.
-        limits: of vetting.
-        cache: what passed before.
-        telemetry: where it counts.
-    """
+    """Makes packages ready; counts loads and refusals."""
 
     def __init__(
         self, models_dir: Path, engine: Engine, limits: VettingLimits, cache: VettingCache, telemetry: Telemetry
@@ -57,13 +47,7 @@ class Loader:
         self._served: dict[PackageKey, str] = {}
 
     async def load(self, key: PackageKey) -> ServedPackage:
-        """Make a package ready.
-
-        Args:
-            key: where it lies.
-
-        Returns:
-            The package, which the engine has loaded, proven and warmed up.
+        """Make a package ready, which the engine then has loaded, verified and warmed up.
 
         Raises:
             PackageError: it cannot be served, and why.
@@ -76,7 +60,7 @@ class Loader:
             log.error("package refused", package=str(key), reason=str(error))  # noqa: TRY400  (the reason says it all)
             raise
         except Exception as error:
-            # A fault of ours that one package brings to light must not take the others down.
+            # A bug in the service that one package triggers must not affect the others.
             self._telemetry.package_loads.labels("refused").inc()
             log.exception("package refused", package=str(key))
             raise PackageError("the service failed while loading it; its log says how") from error
@@ -104,7 +88,7 @@ class Loader:
         return ServedPackage(key, package.manifest, package.sha256, calibration, report, unknown_label)
 
     async def _vet(self, package: Package) -> None:
-        """Have those graphs vetted that have not passed before."""
+        """Vet the graphs that have not passed before."""
         graphs = {
             _identity(graph, package.manifest.files[graph.file].sha256): (graph, package.models[kind])
             for kind, graph in package.manifest.graphs.items()
@@ -118,5 +102,5 @@ class Loader:
 
 
 def _identity(graph: Graph, sha256: str) -> str:
-    """What a verdict depends on: what the manifest states of a graph, and the hash of its bytes."""
+    """Hash of what the manifest states of a graph and of the graph's bytes."""
     return hashlib.sha256(f"{graph.model_dump_json()}{sha256}".encode()).hexdigest()

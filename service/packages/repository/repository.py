@@ -1,14 +1,14 @@
-"""The packages of a folder, as they come and go: found, loaded beside what is served, swapped, retired.
+"""Keeps what is served equal to the models folder: packages are found, loaded, swapped and unloaded while it runs.
 
-    folder ──look──▶ new ones ──load──▶ ready: from the next request on
-                     gone ones ──retire──▶ the requests they have are answered ──▶ freed
+    folder ──scan──▶ new packages  ──load──▶ ready: from the next request on
+                     gone packages ──unload──▶ their requests are answered ──▶ freed
 
-What the folder holds is what is served, every version of it; the newest that is ready is its model's default. A damaged
-package is refused with its reason and disturbs no other. Only two things are asked of *configured* models (the default,
-and those that the operator named): without one good version the start fails, and a look never takes the last away.
+Every version in the folder is served; the newest that is ready is its model's default. A damaged package is refused
+with its reason and affects no other. *Configured* models (the default, and those that the operator named) have two more
+rules: the start fails without one good version, and a scan never removes the last one.
 
-One change is made at a time, in the order asked for; requests wait for none. All state changes on the event loop, so
-nothing is locked. It knows neither HTTP nor how a sample is computed.
+Changes are made one at a time, in the order requested; requests wait for none. All state changes on the event loop,
+without locks.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class GracefulUnload:
-    """Frees packages that no new request finds.
+    """Frees packages that no new request finds, once the requests that have them are answered.
 
     Args:
-        engine: which has them.
-        answered: waits until every request that is being answered now has been.
-        freed: told of each package that the engine has let go of.
+        engine: which has loaded them.
+        answered: waits until all requests that are in progress now have been answered.
+        freed: is told of each package that the engine has freed.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class GracefulUnload:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, package: ServedPackage) -> None:
-        """Free a package as soon as nobody can have it any more; it must be findable no longer."""
+        """Free a package when no request has it any more; it must no longer be found by new ones."""
         task = asyncio.create_task(self._free(package.key))
         self._waiting[package.key] = package, task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def cancel(self, key: PackageKey) -> ServedPackage | None:
-        """Answer a package that is still waited for, and keep it; None where it is too late, or it never left."""
+        """Keep a package that is not freed yet, and return it; None where it is too late, or it was not begun."""
         if key not in self._waiting:
             return None
         package, task = self._waiting.pop(key)
@@ -73,7 +73,7 @@ class GracefulUnload:
         return package
 
     async def close(self) -> None:
-        """Wait no longer; the engine's own drain frees what is left."""
+        """Stop waiting; the engine's own drain frees what is left."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,14 +89,14 @@ class GracefulUnload:
 
 
 class LocalRepository(Repository):
-    """Keeps what is served equal to what the folder holds, and finds it by name and version.
+    """The repository of the process that has the engine.
 
     Args:
         models_dir: folder of packages.
-        engine: what computes.
+        engine: loads and computes.
         settings: which models to load, and the limits of vetting.
-        telemetry: where readiness is shown.
-        answered: waits until every request that is being answered now has been.
+        telemetry: shows readiness.
+        answered: waits until all requests that are in progress now have been answered.
     """
 
     def __init__(
@@ -121,22 +121,22 @@ class LocalRepository(Repository):
         self._change = asyncio.Lock()
 
     def add_listener(self, listener: Listener) -> None:
-        """Have a listener told what is served, now and whenever it changes; see `PackageRegistry.add_listener`."""
+        """As `PackageRegistry.add_listener`."""
         self._registry.add_listener(listener)
 
     def remove_listener(self, listener: Listener) -> None:
-        """Have a listener told nothing more."""
+        """As `PackageRegistry.remove_listener`."""
         self._registry.remove_listener(listener)
 
     async def load_all(self) -> None:
-        """Load what the folder holds, configured models first and of each the newest version first.
+        """Load what the folder holds, configured models first, and of each model the newest version first.
 
         Raises:
             PackageError: a configured model has no version that can be loaded; the message names the package, the file
                 and the damage of its newest version; or the folder cannot be read.
         """
         async with self._change:
-            await self._look()
+            await self._scan()
             new = self._new()
             for key in new:
                 self._note(PackageStatus(key, "loading"))
@@ -146,11 +146,7 @@ class LocalRepository(Repository):
             await self._load_each([key for key in new if key.name not in self.configured])
 
     async def watch(self, interval_s: float) -> None:
-        """Rescan again and again, for ever.
-
-        Args:
-            interval_s: seconds between the end of a rescan and the next.
-        """
+        """Rescan for ever, with `interval_s` seconds between the end of a rescan and the next."""
         while True:
             await asyncio.sleep(interval_s)
             try:
@@ -161,22 +157,23 @@ class LocalRepository(Repository):
                 log.exception("rescan failed; what is served stays")
 
     async def rescan(self) -> None:
-        """Load what is new in the folder, then retire what is gone from it.
+        """Load what is new in the folder, then unload what is gone from it.
 
-        A refused package is tried again when its folder has changed. One that is ready is not: a version never changes.
+        A refused package is tried again when its folder has changed; one that is ready is not, since a version never
+        changes.
 
         Raises:
             PackageError: the folder cannot be read; nothing has changed.
         """
         async with self._change:
-            await self._look()
+            await self._scan()
             await self._load_each(self._new())
-            self._retire_gone()
+            self._unload_gone()
 
     async def load(self, name: str) -> None:
         """As `Repository.load`."""
         async with self._change:
-            await self._look()
+            await self._scan()
             keys = [key for key in self._found if key.name == name]
             if name in self._unreadable:
                 raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
@@ -196,15 +193,15 @@ class LocalRepository(Repository):
             self._policy.exclude(name)
             for status in known:
                 if status.package is not None:
-                    self._retire(status.package)
+                    self._unload(status.package)
                 elif status.state == "refused":
                     self._note(PackageStatus(status.key, "unloaded"))
 
     async def close(self) -> None:
-        """Stop waiting for requests; the engine's own drain frees what is left."""
+        """Stop unloading; the engine's own drain frees what is left."""
         await self._unloading.close()
 
-    async def _look(self) -> None:
+    async def _scan(self) -> None:
         try:
             found = await asyncio.to_thread(find_packages, self._models_dir)
         except OSError as error:  # a mount may be gone for a while
@@ -231,7 +228,7 @@ class LocalRepository(Repository):
             raise type(error)(f"{keys[0]}: {error}") from error
 
     async def _load_each(self, keys: list[PackageKey]) -> dict[PackageKey, PackageError]:
-        """Load packages one after the other; answer why those that were refused were."""
+        """Load packages one after the other; returns the errors of those that were refused."""
         refused: dict[PackageKey, PackageError] = {}
         loading = [PackageStatus(key, "loading") for key in keys]
         for status in loading:
@@ -243,15 +240,15 @@ class LocalRepository(Repository):
                     refused[key] = error
         finally:
             for status in loading:
-                if self._registry.get(status.key) is status:  # cancelled before it was its turn, or in the middle
+                if self._registry.get(status.key) is status:  # cancelled before its turn, or during it
                     self._note(PackageStatus(status.key, "unloaded"))
         return refused
 
     async def _load(self, key: PackageKey) -> PackageError | None:
-        """Load one package; answer why it was refused, or None."""
-        back = self._unloading.cancel(key)
-        if back is not None:  # it was retired, and the engine has it still
-            self._note(PackageStatus(key, "ready", package=back))
+        """Load one package; returns why it was refused, or None."""
+        kept = self._unloading.cancel(key)
+        if kept is not None:  # it was being unloaded, and the engine still has it
+            self._note(PackageStatus(key, "ready", package=kept))
             return None
         self._tried[key] = self._found[key]
         try:
@@ -262,17 +259,17 @@ class LocalRepository(Repository):
         self._note(PackageStatus(key, "ready", package=package))
         return None
 
-    def _retire_gone(self) -> None:
+    def _unload_gone(self) -> None:
         for status in gone_packages(self._found, self._registry, self.configured):
             if status.package is not None:
-                self._retire(status.package)
+                self._unload(status.package)
             elif status.state != "unloading":
                 self._forget(status.key)
         for key in changed_packages(self._found, self._tried, self._registry):
             self._tried[key] = self._found.get(key)
             log.warning("a served package's folder changed or went; it is served as it was", package=str(key))
 
-    def _retire(self, package: ServedPackage) -> None:
+    def _unload(self, package: ServedPackage) -> None:
         self._note(PackageStatus(package.key, "unloading"))
         self._unloading.begin(package)
 

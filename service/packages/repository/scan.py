@@ -1,7 +1,4 @@
-"""What a look at the folder comes to: which packages are new, gone or changed.
-
-Pure functions of what was found and of where every package stands; `repository.py` looks before and acts after.
-"""
+"""Scans the models folder, and says which packages are new, gone or changed since the last scan."""
 
 import os
 import re
@@ -16,12 +13,12 @@ from service.settings import Settings
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION = re.compile(r"[1-9][0-9]{0,9}")
 
-# Name, inode, size in bytes and time of the last change in nanoseconds of every file, by name.
+# Name, inode, size in bytes and time of the last change in nanoseconds of every file, ordered by name.
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 class Found(NamedTuple):
-    """What lies in a folder of packages.
+    """The content of a folder of packages.
 
     Attributes:
         packages: package → stamp of its folder; by name, then the newest version first.
@@ -35,15 +32,9 @@ class Found(NamedTuple):
 def find_packages(models_dir: Path) -> Found:
     """Find what looks like a package: a folder `NAME/VERSION`, the version without leading zeros.
 
-    Names that begin with a dot are half-written packages, and are left alone like everything else. One folder that
-    cannot be read hides no other: a version that cannot be is found all the same, with a stamp that says why, and is
-    refused when it is loaded.
-
-    Args:
-        models_dir: folder of packages.
-
-    Returns:
-        What there is; what vanishes meanwhile is not.
+    Names that begin with a dot are half-written packages; they are ignored, as everything else is. A folder that cannot
+    be read affects no other: such a version is found, with a stamp that says why, and refused when it is loaded. What
+    vanishes during the scan is left out.
 
     Raises:
         OSError: the folder of packages itself cannot be read.
@@ -67,7 +58,7 @@ def find_packages(models_dir: Path) -> Found:
 
 
 def _stamp(folder: Path) -> Stamp | None:
-    """The stamp of a folder; None where there is no folder, or none any more."""
+    """The stamp of a folder; None where there is none, or none any more."""
     try:
         entries = [(entry.name, entry.lstat()) for entry in folder.iterdir()]
     except OSError as error:
@@ -76,7 +67,7 @@ def _stamp(folder: Path) -> Stamp | None:
 
 
 def _is_odd(path: Path, error: OSError) -> bool:
-    """Whether an error is worth a word: neither a plain file, nor what has vanished. A link to nowhere is."""
+    """Whether an error must be reported: of a dangling link it is, of a plain file or what has vanished it is not."""
     if isinstance(error, FileNotFoundError):
         return os.path.lexists(path) and path.is_symlink()
     return not isinstance(error, NotADirectoryError)
@@ -114,22 +105,19 @@ Stamps = Mapping[PackageKey, Stamp | None]
 
 
 def state_of(key: PackageKey, registry: PackageRegistry) -> State | None:
-    """Where a package stands; None where nothing is known of it."""
+    """The state of a package; None where it is unknown."""
     status = registry.get(key)
     return None if status is None else status.state
 
 
 def new_packages(found: Stamps, tried: Stamps, registry: PackageRegistry, policy: LoadPolicy) -> list[PackageKey]:
-    """Find what should be ready and is not, but for what was refused as it lies there.
+    """Packages that should be ready and are not, in the order found; not those refused with this very content.
 
     Args:
-        found: what the folder holds.
+        found: by the last scan.
         tried: stamp of each package's folder when it was loaded last.
-        registry: where every package stands.
+        registry: the state of every package.
         policy: which models should be served.
-
-    Returns:
-        Packages to load, in the order found.
     """
     return [
         key
@@ -141,18 +129,15 @@ def new_packages(found: Stamps, tried: Stamps, registry: PackageRegistry, policy
 
 
 def gone_packages(found: Stamps, registry: PackageRegistry, configured: Container[str]) -> list[PackageStatus]:
-    """Find what has no folder any more, and may go.
+    """Packages without a folder, to be unloaded.
 
-    The newest version of a configured model stays where the folder holds none that is ready: an empty folder is a lost
-    mount more often than a wish.
+    The newest version of a configured model stays where the folder holds none that is ready: an empty folder is more
+    often a lost mount than intended.
 
     Args:
-        found: what the folder holds.
-        registry: where every package stands.
-        configured: names of models that the service promised to have.
-
-    Returns:
-        Where each of them stands now.
+        found: by the last scan.
+        registry: the state of every package.
+        configured: names of models that the service promises to have.
     """
 
     def must_stay(status: PackageStatus) -> bool:
@@ -166,6 +151,6 @@ def gone_packages(found: Stamps, registry: PackageRegistry, configured: Containe
 
 
 def changed_packages(found: Stamps, tried: Stamps, registry: PackageRegistry) -> list[PackageKey]:
-    """Find what is ready, but lies in the folder no more as it was loaded."""
+    """Packages that are ready, but whose folder is no longer as it was loaded."""
     ready = [status.key for status in registry.statuses() if status.state == "ready"]
     return [key for key in ready if found.get(key) != tried[key]]

@@ -20,12 +20,10 @@ from contextlib import suppress
 from service.engine.model_spec import LoadReport, PackageKey
 from service.errors import NotReady
 from service.multiprocess.rpc import Channel, Handler
-from service.packages.calibration import Calibration
 from service.packages.manifest import parse_manifest
 from service.packages.registry import PackageRegistry, PackageStatus, Repository, ServedPackage, State
 from service.packages.repository.repository import LocalRepository
 from service.packages.repository.scan import LoadPolicy
-from service.packages.unknown_label import UnknownLabelReader
 from service.settings import Settings
 
 # A status as it crosses: key, state, reason, and of a ready package its manifest, hash and report.
@@ -198,9 +196,4 @@ def _read(status: _Status) -> PackageStatus:
     if written is None:
         return PackageStatus(key, state, reason)
     content, sha256, report = written
-    manifest = parse_manifest(content)
-    discriminator = manifest.discriminator
-    calibration = Calibration.of(discriminator) if discriminator else None
-    unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
-    package = ServedPackage(key, manifest, sha256, calibration, report, unknown_label)
-    return PackageStatus(key, state, reason, package)
+    return PackageStatus(key, state, reason, ServedPackage.of(key, parse_manifest(content), sha256, report))

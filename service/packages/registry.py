@@ -43,6 +43,14 @@ class ServedPackage:
     report: LoadReport
     unknown_label: UnknownLabelReader | None = None
 
+    @classmethod
+    def of(cls, key: PackageKey, manifest: Manifest, sha256: str, report: LoadReport) -> "ServedPackage":
+        """Prepare what the manifest states of the discriminator's logits."""
+        discriminator = manifest.discriminator
+        calibration = Calibration.of(discriminator) if discriminator else None
+        unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
+        return cls(key, manifest, sha256, calibration, report, unknown_label)
+
     @property
     def reduced_precision(self) -> Precision | None:
         """The precision of its samples where it is less than fp32, which every answer then says; else None."""

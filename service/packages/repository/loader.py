@@ -17,12 +17,10 @@ from service.engine.interface import Engine
 from service.engine.model_spec import PackageKey
 from service.errors import ManifestRefused, PackageError
 from service.metrics import Telemetry
-from service.packages.calibration import Calibration
 from service.packages.files import MANIFEST
 from service.packages.package import Package, engine_graphs, read_package
 from service.packages.registry import ServedPackage
 from service.packages.schema import Graph
-from service.packages.unknown_label import UnknownLabelReader
 from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits, vet
 
@@ -82,10 +80,7 @@ class Loader:
         await self._vet(package)
         report = await self._engine.load(engine_graphs(package))
         self._served[key] = package.sha256
-        discriminator = package.manifest.discriminator
-        calibration = Calibration.of(discriminator) if discriminator else None
-        unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
-        return ServedPackage(key, package.manifest, package.sha256, calibration, report, unknown_label)
+        return ServedPackage.of(key, package.manifest, package.sha256, report)
 
     async def _vet(self, package: Package) -> None:
         """Vet the graphs that have not passed before."""

@@ -1,9 +1,6 @@
-"""What one /encode request comes to: given samples for the encoder of their package, and what it reads in them.
+"""What discriminators and encoders say of given samples: scores, latents and codes, as JSON.
 
-The encoder of a BiGAN gives the latent, that of an InfoGAN (its code head) the codes; what a package's encoder gives is
-what its callers get.
-
-Shapes: N samples, Z latent coordinates, K elements of the code tensor.
+Shapes: N samples, K elements of the code tensor.
 
 References:
     Donahue, Krähenbühl and Darrell, Adversarial Feature Learning (2017), section 3: the encoder E(x).
@@ -31,78 +28,17 @@ from service.packages.registry import ServedPackage
 from service.packages.schema import Codes, Graph
 from service.settings import Settings
 
-
-def encoder_of(package: ServedPackage, given: SampleBody) -> Graph:
-    """Answer the package's encoder.
-
-    Raises:
-        InvalidRequest: it has none.
-    """
-    if package.manifest.encoder is None:
-        words = (
-            f"the package {package.key} has no encoder; name one that has: GET /models/NAME/versions/VERSION shows "
-            "`encoder` where there is one"
-        )
-        raise InvalidRequest(Problem((given.place, "model"), words))
-    return package.manifest.encoder
-
-
-def numbers_of(encoder: Graph) -> int:
-    """Count the numbers that an encoder answers of one sample."""
-    return sum(math.prod(tensor.shape[1:]) for tensor in encoder.outputs)
-
-
-def check_encodings(encoded: Samples) -> None:
-    """Refuse what no encoder can make sense of.
-
-    Raises:
-        InvalidRequest: a sample's latent or codes are not finite.
-    """
-    for array in (encoded.latents, encoded.readings):
-        if array is None:
-            continue
-        broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
-        if broken.size:
-            words = f"sample {broken[0]} has values so large that the encoder's answer is not finite"
-            raise InvalidRequest(Problem(("body",), words))
-
-
-def write_encodings(package: ServedPackage, encoded: Samples) -> bytes:
-    """Write the answer's JSON.
-
-    Raises:
-        InvalidRequest: as `check_encodings` says.
-    """
-    check_encodings(encoded)
-    codes = package.manifest.codes
-    columns: dict[str, list[object]] = {}
-    if encoded.latents is not None:
-        columns["latent"] = encoded.latents.tolist()
-    if encoded.readings is not None and codes is not None:
-        columns["codes"] = [name_readings(row, codes) for row in encoded.readings.tolist()]
-    answered = EncodeAnswer(
-        model=package.key.name,
-        version=str(package.key.version),
-        package_sha256=package.sha256,
-        encodings=[
-            Encoding.model_validate(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
-        ],
-    )
-    return answered.model_dump_json(exclude_none=True).encode()
-
-
+# Field name → one value per sample.
 Columns = dict[str, list[Any]]
-"""Of an answer's fields: the values of N samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """Samples to judge, with nothing left to decide.
+    """A validated request for scores.
 
     Attributes:
-        package: whose discriminator judges.
-        calibration: how its logits are read.
-        job: what the engine is asked, without its deadline.
+        calibration: of the discriminator, for samples whose class is named or that have none.
+        job: without a deadline.
     """
 
     package: ServedPackage
@@ -111,16 +47,10 @@ class Judging:
 
 
 async def plan_judging(given: SampleBody, package: ServedPackage, settings: Settings, offload: Offload) -> Judging:
-    """Hold given samples against a package, and decode them.
-
-    Args:
-        given: what the caller gave.
-        package: whose discriminator judges.
-        settings: the limits.
-        offload: where images are decoded.
+    """Validate samples for a package's discriminator, and decode them.
 
     Raises:
-        InvalidRequest: the package cannot judge these samples; every place is named.
+        InvalidRequest: the package has no discriminator, or these are not its samples.
         BodyTooLarge: an image has more pixels than the limit.
     """
     discriminator, calibration = package.manifest.discriminator, package.calibration
@@ -128,12 +58,12 @@ async def plan_judging(given: SampleBody, package: ServedPackage, settings: Sett
         raise InvalidRequest(Problem((given.place, "model"), f"the package {package.key} has no discriminator"))
     if given.label is None and given.labels is None and any(tensor.role == "label" for tensor in discriminator.inputs):
         _refuse_if_label_needed(given, package)
-    held = await validate_samples(given, package, [discriminator], settings, offload, needs_label=False)
-    return Judging(package, calibration, held.job(ScoreJob, discriminator))
+    samples = await validate_samples(given, package, [discriminator], settings, offload, needs_label=False)
+    return Judging(package, calibration, samples.job(ScoreJob, discriminator))
 
 
 def _refuse_if_label_needed(given: SampleBody, package: ServedPackage) -> None:
-    """Refuse samples without a label where the package does not say how they are judged."""
+    """Refuse samples without a label where the package has no calibration for them."""
     if package.unknown_label is not None:
         return
     classes = len(package.manifest.labels.names) if package.manifest.labels else 0
@@ -151,7 +81,7 @@ def _refuse_if_label_needed(given: SampleBody, package: ServedPackage) -> None:
 
 
 def write_scores(judging: Judging, judged: Samples, telemetry: Telemetry) -> bytes:
-    """Read logits as the package calibrates them, observe them, and write the answer's JSON.
+    """Encode scores as JSON, and record their probabilities.
 
     Raises:
         InvalidRequest: a sample's logit is not finite.
@@ -193,8 +123,67 @@ def write_scores(judging: Judging, judged: Samples, telemetry: Telemetry) -> byt
     return answered.model_dump_json(exclude_none=True).encode()
 
 
+def encoder_of(package: ServedPackage, given: SampleBody) -> Graph:
+    """The package's encoder.
+
+    Raises:
+        InvalidRequest: it has none.
+    """
+    if package.manifest.encoder is None:
+        words = (
+            f"the package {package.key} has no encoder; name one that has: GET /models/NAME/versions/VERSION shows "
+            "`encoder` where there is one"
+        )
+        raise InvalidRequest(Problem((given.place, "model"), words))
+    return package.manifest.encoder
+
+
+def numbers_of(encoder: Graph) -> int:
+    """How many numbers an encoder returns for one sample."""
+    return sum(math.prod(tensor.shape[1:]) for tensor in encoder.outputs)
+
+
+def check_encodings(encoded: Samples) -> None:
+    """Refuse samples for which the encoder's answer is not finite.
+
+    Raises:
+        InvalidRequest: a sample's latent or codes are not finite.
+    """
+    for array in (encoded.latents, encoded.readings):
+        if array is None:
+            continue
+        broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if broken.size:
+            words = f"sample {broken[0]} has values so large that the encoder's answer is not finite"
+            raise InvalidRequest(Problem(("body",), words))
+
+
+def write_encodings(package: ServedPackage, encoded: Samples) -> bytes:
+    """Encode latents and codes as JSON.
+
+    Raises:
+        InvalidRequest: as `check_encodings`.
+    """
+    check_encodings(encoded)
+    codes = package.manifest.codes
+    columns: dict[str, list[object]] = {}
+    if encoded.latents is not None:
+        columns["latent"] = encoded.latents.tolist()
+    if encoded.readings is not None and codes is not None:
+        columns["codes"] = [name_readings(row, codes) for row in encoded.readings.tolist()]
+    answered = EncodeAnswer(
+        model=package.key.name,
+        version=str(package.key.version),
+        package_sha256=package.sha256,
+        encodings=[
+            Encoding.model_validate(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
+        ],
+    )
+    return answered.model_dump_json(exclude_none=True).encode()
+
+
 def name_readings(row: Sequence[float], codes: Codes) -> dict[str, CategoricalReading | float]:
-    """Name what an encoder reads in a sample [K]: of each categorical code its distribution, of the others a number."""
+    """An encoder's readings of one sample [K] by name: each categorical code's distribution, each other one's mean."""
     readings: dict[str, CategoricalReading | float] = {}
     start = 0
     for code in codes.categorical:

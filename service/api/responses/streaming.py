@@ -31,15 +31,13 @@ JOINED_BYTES = 64 * 1024
 
 
 class SampleFile(Response):
-    """An answer that is whole before its first byte, in pieces.
+    """A response that is complete before its first byte.
 
     Args:
-        pieces: the body.
-        media_type: of the body.
-        headers: of the answer, names in lower case; its type and length are added.
+        headers: names in lower case; content type and length are added.
 
     Attributes:
-        pieces: as given; joined where that is little.
+        pieces: the body; small pieces are joined.
     """
 
     def __init__(self, pieces: Sequence[bytes | memoryview], media_type: str, headers: Sequence[RawHeader]) -> None:
@@ -64,12 +62,11 @@ class SampleFile(Response):
 
 
 class SampleStream(Response):
-    """An answer sent piece by piece; its status goes out with the first piece, not before.
+    """A response sent piece by piece; its status is sent with the first piece, not before.
 
     Args:
-        pieces: the body; closed when the answer ends, however it ends.
-        media_type: of the body.
-        headers: of the answer.
+        pieces: the body; closed when the response ends, however it ends.
+        headers: names in lower case; the content type is added.
     """
 
     def __init__(
@@ -94,12 +91,11 @@ class SampleStream(Response):
 
 
 async def draw(engine: Engine, jobs: Iterator[GenerateJob], budget: TimeBudget) -> AsyncGenerator[Samples]:
-    """Answer jobs in order, one of them ahead of who asks.
+    """Compute jobs in order, one of them ahead of the reader.
 
     Args:
-        engine: who computes.
         jobs: at least one.
-        budget: what all of them together may take; time between them is not counted.
+        budget: for all of them together; time between them is not counted.
     """
     ahead = asyncio.ensure_future(_submit(engine, next(jobs), budget, retry=False))
     try:
@@ -110,7 +106,7 @@ async def draw(engine: Engine, jobs: Iterator[GenerateJob], budget: TimeBudget) 
         yield await ahead
     finally:
         ahead.cancel()
-        await asyncio.gather(ahead, return_exceptions=True)  # whoever closed the stream does not ask how this one ended
+        await asyncio.gather(ahead, return_exceptions=True)  # its result is of no use once the stream is closed
 
 
 async def _submit(engine: Engine, job: GenerateJob, budget: TimeBudget, *, retry: bool) -> Samples:
@@ -127,7 +123,7 @@ INDEX = "index.json"
 
 
 def npy_file_header(plan: GeneratePlan) -> bytes:
-    """Write the head of the NPY file of a plan, [N, …]."""
+    """The header of a plan's NPY file, [N, …]."""
     shape, dtype = plan.kind.row(raw_values=plan.job.want_sample)
     return npy_header((plan.count, *shape), dtype)
 
@@ -135,7 +131,7 @@ def npy_file_header(plan: GeneratePlan) -> bytes:
 async def npy_pieces(
     header: bytes, plan: GeneratePlan, parts: Context, budget: TimeBudget
 ) -> AsyncGenerator[bytes | memoryview]:
-    """Write one NPY file; the header waits for the first chunk, which may still be refused with a status."""
+    """The pieces of one NPY file; its header waits for the first chunk, which may still be refused with a status."""
     async with aclosing(draw(parts.engine, plan.chunks(), budget)) as chunks:
         async for samples in chunks:
             if header:
@@ -147,7 +143,7 @@ async def npy_pieces(
 async def zip_pieces(
     plan: GeneratePlan, parts: Context, budget: TimeBudget, encoding: ResponseEncoder
 ) -> AsyncGenerator[bytes | memoryview]:
-    """Write one ZIP archive: a file a sample, and `index.json`."""
+    """The pieces of one ZIP archive: a file per sample, and `index.json`."""
     archive = ZipStream()
     index: Columns = {"file": _entry_names(plan)}
     written = 0
@@ -164,7 +160,7 @@ async def zip_pieces(
 def _entries(
     archive: ZipStream, plan: GeneratePlan, index: Columns, place: slice, samples: Samples, parts: Context
 ) -> bytes:
-    """Write some samples, and note in `index` what is said of them."""
+    """Encode some samples as entries of the archive, and extend `index` by their columns."""
     for field, values in columns_of(plan, place, samples, parts).items():
         index.setdefault(field, []).extend(values)
     files = zip(index["file"][place], rows_of(samples), strict=True)
@@ -179,14 +175,14 @@ def _end(archive: ZipStream, plan: GeneratePlan, index: Columns) -> bytes:
     }
     if plan.sampler is not None:
         described["sampler"] = plan.sampler
-    # A row at a time: one call for all of them would hold the interpreter, and everybody else, for most of a second.
+    # A row at a time: one call for all rows would hold the interpreter lock for most of a second.
     rows = ", ".join(json.dumps(dict(zip(index, row, strict=True))) for row in zip(*index.values(), strict=True))
     text = json.dumps(described).removesuffix("}") + f', "samples": [{rows}]}}'
     return archive.entry(INDEX, text.encode()) + archive.end()
 
 
 def _entry_names(plan: GeneratePlan) -> list[object]:
-    """One file name a sample: its seed, and which time the seed comes where it comes again."""
+    """One file name per sample: its seed, numbered where the seed is repeated."""
     suffix = plan.kind.suffix
     if plan.job.seeds is None:
         digits = len(str(plan.count - 1))

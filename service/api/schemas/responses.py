@@ -37,7 +37,7 @@ class DrawnFrom(BaseModel):
     label: int | None = Field(
         None, description="class, given or drawn; absent for unconditional packages", examples=[3]
     )
-    label_name: str | None = Field(None, description="its name, likewise", examples=["3"])
+    label_name: str | None = Field(None, description="the name of `label`", examples=["3"])
     codes: dict[str, int | float] | None = Field(
         None, description="by name, given or drawn; absent for packages without codes", examples=[{"digit": 3}]
     )
@@ -76,9 +76,9 @@ class Score(BaseModel):
         description="the class that fits best, where the graph takes one and none was named; absent otherwise",
         examples=[3],
     )
-    label_name: str | None = Field(None, description="its name, likewise", examples=["3"])
+    label_name: str | None = Field(None, description="the name of `label`", examples=["3"])
     label_probability: float | None = Field(
-        None, description="how likely it is, as read from the logits of all classes, likewise", examples=[0.94]
+        None, description="how likely it is, as read from the logits of all classes", examples=[0.94]
     )
     logit: float = Field(
         description="the discriminator's raw output, in nats; without a named class, under `label`", examples=[1.9]
@@ -91,7 +91,7 @@ class Score(BaseModel):
         examples=[63.0],
     )
     percentile_generated: float = Field(
-        description="share of generated samples with a lower one, likewise", examples=[88.5]
+        description="share of generated samples with a lower one, in %", examples=[88.5]
     )
 
 
@@ -276,7 +276,7 @@ class PixelDifference(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     largest: int = Field(description="of one pixel, in steps of 1/255", examples=[0])
-    mean: float = Field(description="over all pixels, likewise", examples=[0.0])
+    mean: float = Field(description="over all pixels, in steps of 1/255", examples=[0.0])
     share: float = Field(description="of the pixels that differ at all, in [0, 1]", examples=[0.0])
 
 

@@ -1,6 +1,6 @@
-"""An inference's outputs as the protocol writes them: JSON, or JSON with the blobs behind it, packed or not.
+"""POST /v2/models/NAME/infer: tensors in and out, as JSON or as JSON with binary tensors behind it.
 
-Pure, so that a route may run it on a thread.
+Shapes: N samples.
 """
 
 from collections.abc import Mapping
@@ -47,8 +47,9 @@ from service.server.openapi import request_body
 from service.server.problems import JSON
 from service.settings import Settings
 
-# Where the JSON ends and the blobs begin; one name, in both directions.
+# Of requests and responses: the length of the JSON, behind which the binary tensors begin.
 LENGTH_HEADER: Final = "Inference-Header-Content-Length"
+BINARY: Final = "application/octet-stream"
 _US_PER_S: Final = 1_000_000
 _INPUTS: Final[Loc] = ("body", "inputs")
 _OUTPUTS: Final[Loc] = ("body", "outputs")
@@ -56,13 +57,12 @@ _OUTPUTS: Final[Loc] = ("body", "outputs")
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """An inference, with nothing left to decide.
+    """A validated request for one graph.
 
     Attributes:
-        graph: whose tensors these are.
-        job: what the engine is asked, with the deadline that the body states.
+        job: with the deadline that the body states.
         binary: output name → whether it is answered as bytes; in the order asked for.
-        id: to echo.
+        id: echoed in the response.
     """
 
     graph: ServedGraph
@@ -72,19 +72,13 @@ class Inference:
 
 
 def read_inference(body: bytes, headers: Mapping[str, str], graph: ServedGraph, settings: Settings) -> Inference:
-    """Read a request.
-
-    Args:
-        body: as it came.
-        headers: the request's.
-        graph: which is asked.
-        settings: the limits.
+    """Read a request and validate it against the graph.
 
     Raises:
-        MalformedRequest: it cannot be taken apart, or is not JSON.
-        InvalidRequest: it does not fit the graph; every place is named.
-        BodyTooLarge: it would unpack to more than the limit.
-        UnsupportedMediaType: it is packed in a way that is not read.
+        MalformedRequest: the lengths of its parts do not fit, or it is not JSON.
+        InvalidRequest: it does not fit the graph.
+        BodyTooLarge: it would decompress to more than the limit.
+        UnsupportedMediaType: its content coding is not supported.
     """
     unpacked = decompress(body, headers.get("content-encoding", ""), settings.max_body_bytes)
     length = headers.get(LENGTH_HEADER.lower())
@@ -99,7 +93,7 @@ def read_inference(body: bytes, headers: Mapping[str, str], graph: ServedGraph, 
     limit = graph.largest_request(settings)
     inputs = _read_inputs(asked, blobs, graph, limit)
     seeds = _seeds(parameters, inputs, limit)
-    # All have as many rows as the others, or the engine will say so.
+    # The engine refuses inputs whose numbers of rows differ.
     count = max(len(rows) for rows in (*inputs.values(), seeds if seeds is not None else ()))
     binary = _read_outputs(asked, graph, count, default=bool(parameters.binary_data_output))
     job = InferJob(
@@ -115,7 +109,7 @@ def read_inference(body: bytes, headers: Mapping[str, str], graph: ServedGraph, 
 
 
 def _check_model(asked: InferRequest, graph: ServedGraph) -> None:
-    """Hold what a body says of the model to the address: some clients say it twice."""
+    """Refuse a model in the body that is not the address's; some clients state it in both."""
     if asked.model_name not in {None, graph.name}:
         raise _invalid(("body", "model_name"), f"the address asks {graph.name}; name the same, or leave it out")
     if asked.model_version not in {None, graph.version}:
@@ -124,7 +118,7 @@ def _check_model(asked: InferRequest, graph: ServedGraph) -> None:
 
 
 def _raw(blob: memoryview, graph: ServedGraph) -> Inference:
-    """One sample of a graph with one input, as nothing but its bytes; everything is answered as bytes."""
+    """A body of nothing but the bytes of one sample, for a graph with one input; all outputs are answered as bytes."""
     if len(graph.spec.inputs) > 1:
         raise _invalid(_INPUTS, "a body without JSON can only be the one input of a model that has no other")
     tensor = graph.spec.inputs[0]
@@ -152,12 +146,12 @@ def _read_inputs(asked: InferRequest, blobs: memoryview, graph: ServedGraph, lim
 
 
 def _blob_size(given: InputTensor) -> int | None:
-    """How many bytes behind the JSON are a tensor's; None where it has its numbers in the JSON."""
+    """Bytes of a tensor behind the JSON; None where its numbers are in the JSON."""
     return None if given.parameters is None else given.parameters.binary_data_size
 
 
 def _check_stated(given: InputTensor, stated: Tensor, limit: int, loc: Loc) -> None:
-    """Hold what a tensor says of itself to what the graph takes."""
+    """Refuse a tensor whose type or shape is not that of the graph's input."""
     if given.datatype != stated.datatype:
         raise _invalid((*loc, "datatype"), f"`{given.name}` is {stated.datatype}")
     rows, *sizes = given.shape or [0]
@@ -179,7 +173,7 @@ def _read(given: InputTensor, blob: memoryview | None, loc: Loc) -> Array:
 
 
 def _seeds(parameters: InferParameters, inputs: Mapping[str, Array], limit: int) -> NDArray[np.uint64] | None:
-    """Seeds [N], where the request has one to draw from."""
+    """Seeds [N]; None where the request states none."""
     loc: Loc = ("body", "parameters")
     if parameters.seed is None:
         if parameters.n is not None:
@@ -194,7 +188,7 @@ def _seeds(parameters: InferParameters, inputs: Mapping[str, Array], limit: int)
 
 
 def _read_outputs(asked: InferRequest, graph: ServedGraph, count: int, *, default: bool) -> dict[str, bool]:
-    """Which outputs are wanted, each binary or not; `default` where it does not say."""
+    """Wanted outputs by name, each binary or not; `default` where the request does not say."""
     stated = {tensor.name: tensor for tensor in graph.spec.outputs}
     if not asked.outputs:
         binary = dict.fromkeys(stated, default)
@@ -221,12 +215,9 @@ def _invalid(loc: Loc, message: str) -> InvalidRequest:
     return InvalidRequest(Problem(loc, message))
 
 
-BINARY: Final = "application/octet-stream"
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body and what its headers say of it."""
+    """A response's body and the headers that describe it."""
 
     body: bytes
     media_type: str
@@ -234,15 +225,10 @@ class Answer:
 
 
 def write_answer(inference: Inference, outputs: Mapping[str, Array], accept_encoding: str) -> Answer:
-    """Write outputs in the order and the form asked for.
-
-    Args:
-        inference: what was asked.
-        outputs: by name, [N, …] each.
-        accept_encoding: the request's header.
+    """Encode outputs [N, …] in the order and the form asked for.
 
     Raises:
-        InvalidRequest: an output asked for as JSON holds a number that JSON cannot say.
+        InvalidRequest: an output asked for as JSON holds a number that JSON cannot express.
     """
     stated = {tensor.name: tensor for tensor in inference.graph.spec.outputs}
     tensors: list[bytes] = []
@@ -265,7 +251,7 @@ def write_answer(inference: Inference, outputs: Mapping[str, Array], accept_enco
 
 
 def _head(inference: Inference) -> bytes:
-    """The answer's JSON but for its outputs."""
+    """The response's JSON without its outputs."""
     package, job = inference.graph.package, inference.job
     sampler = None if job.seeds is None else job.sampler
     answered = InferHead(
@@ -278,14 +264,14 @@ def _head(inference: Inference) -> bytes:
 
 
 def _described(stated: Tensor, array: Array, parameters: dict[str, int] | None = None) -> bytes:
-    """A tensor's JSON but for its numbers."""
+    """A tensor's JSON without its numbers."""
     shape = [len(array), *wire_shape(stated)[1:]]
     tensor = OutputTensor(name=stated.name, datatype=stated.datatype, shape=shape, parameters=parameters)
     return tensor.model_dump_json(exclude_none=True).encode()
 
 
 def _with(written: bytes, field: str, value: bytes) -> bytes:
-    """An object's JSON with one field more."""
+    """An object's JSON with another field."""
     return b'%s,"%s":%s}' % (written[:-1], field.encode(), value)
 
 
@@ -362,5 +348,5 @@ async def _infer(call: Call, graph: ServedGraph) -> Response:
 
 
 def _unpacked_bytes(call: Call) -> int:
-    """How much there may be to read; a packed body may hold a thousand times its size."""
+    """Bytes to read; a compressed body may decompress to a thousand times its size, and is read on a thread."""
     return len(call.body) if "content-encoding" not in call.headers else INLINE_BYTES + 1

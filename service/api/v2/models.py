@@ -1,10 +1,8 @@
-"""Packages as the protocol names them: NAME is the generator, NAME.discriminator and NAME.encoder the other graphs.
+"""Graphs as the protocol's models: NAME is a package's generator, NAME.discriminator and NAME.encoder its other graphs.
 
-A package's name has no dot, so the names cannot meet. The protocol's models know nothing of each other; that they are
-one package shows only when one is loaded or unloaded, and all are.
-
-Names are the graphs' own, and so are shapes, but for one: clients that batch take the first axis for the batch and need
-another. So a tensor of one element a sample, [N] to its graph, is [N, 1] here, as Triton's `reshape` has it.
+A package's name has no dot, so the names do not collide. Tensors have the graph's own names and shapes, with one
+exception: clients that batch take the first axis for the batch and need another, so a tensor with one element per
+sample, [N] to its graph, is [N, 1] here, as with Triton's `reshape`.
 """
 
 import math
@@ -40,14 +38,7 @@ _SUFFIXES: Final[dict[GraphKind, str]] = {"generator": "", "discriminator": ".di
 
 @dataclass(frozen=True, slots=True)
 class ServedGraph:
-    """One graph of a package that is ready.
-
-    Attributes:
-        package: it.
-        kind: which graph.
-        spec: what the manifest says of it.
-        report: what loading it showed.
-    """
+    """One graph of a package that is ready."""
 
     package: ServedPackage
     kind: GraphKind
@@ -56,21 +47,21 @@ class ServedGraph:
 
     @property
     def name(self) -> str:
-        """What the protocol calls it."""
+        """Its name in the protocol."""
         return self.package.key.name + _SUFFIXES[self.kind]
 
     @property
     def version(self) -> str:
-        """Of the package."""
+        """The package's version."""
         return str(self.package.key.version)
 
     @property
     def judges_together(self) -> bool:
-        """Whether a sample's output depends on those beside it."""
+        """Whether a sample's output depends on the others of its batch."""
         return isinstance(self.spec, Discriminator) and self.spec.batch_coupled
 
     def largest_request(self, settings: Settings) -> int:
-        """Most samples in one request: as many as all outputs of them fit one answer."""
+        """Most samples in one request, so that all their outputs fit one response."""
         row_bytes = sum(row_size(tensor) * DTYPES[tensor.datatype].itemsize for tensor in self.spec.outputs)
         limits = [settings.max_samples, MAX_WHOLE_BYTES // row_bytes]
         if self.judges_together:
@@ -79,12 +70,12 @@ class ServedGraph:
 
 
 def wire_shape(tensor: Tensor) -> list[int]:
-    """A tensor's shape as the protocol has it, -1 for how many samples."""
+    """A tensor's shape in the protocol, with -1 for the number of samples."""
     return list(tensor.shape) if len(tensor.shape) > 1 else [*tensor.shape, 1]
 
 
 def row_size(tensor: Tensor) -> int:
-    """How many elements a tensor has for one sample."""
+    """Elements of a tensor for one sample."""
     return math.prod(tensor.shape[1:])
 
 
@@ -100,7 +91,7 @@ def graphs_of(package: ServedPackage) -> Iterator[ServedGraph]:
 
 
 def names_of(status: PackageStatus) -> list[str]:
-    """What the protocol calls a package's graphs; of one that is not ready, only its generator is sure to be there."""
+    """The models of a package; one that is not ready has its generator at least."""
     if status.package is None:
         return [status.key.name]
     return [graph.name for graph in graphs_of(status.package)]
@@ -111,12 +102,7 @@ Version = Annotated[str, Path(description="its version", examples=["1"])]
 
 
 def find_graph(repository: Repository, name: str, version: str | None = None) -> ServedGraph:
-    """Find a graph that is ready.
-
-    Args:
-        repository: what is served.
-        name: what the protocol calls the graph.
-        version: of the package; None is the newest that is ready.
+    """Find a graph that is ready by its name in the protocol; in the newest version that is ready where none is named.
 
     Raises:
         NotFound: there is no such package, or it has no such graph.

@@ -1,9 +1,8 @@
-"""Who may change what is served: a dependency that lets a request through or answers 403.
+"""POST /v2/repository: the index of models, and loading and unloading them, which is for operators.
 
-Loading and unloading are for operators. By default these are the programs on the same host, since nobody else can
-connect from a loopback address. A browser on that host can be sent by any web page, and says so by an `Origin`; it
-is not let through. Behind a proxy on the same host that adds no `X-Forwarded-For` everybody looks local: there, choose
-`nobody`.
+By default operators are programs on the service's own host, since no other host connects from a loopback address. A
+browser on this host can be made to send requests by any web page, but then sends an `Origin`, and is refused. Behind a
+proxy on this host that adds no `X-Forwarded-For` every caller looks local; there, choose `nobody`.
 """
 
 from collections.abc import Mapping
@@ -24,12 +23,11 @@ from service.settings import Control
 
 
 def check_caller(control: Control, host: str | None, origin: str | None) -> None:
-    """Pass whoever may change what is served.
+    """Refuse callers that may not change what is served.
 
     Args:
-        control: what the operator chose.
         host: the caller's address; None where it has none.
-        origin: the web page that sent it; None where it was none.
+        origin: the web page that sent the request; None where none did.
 
     Raises:
         Forbidden: the caller may not.
@@ -45,7 +43,7 @@ def check_caller(control: Control, host: str | None, origin: str | None) -> None
 def _is_loopback(host: str | None) -> bool:
     try:
         address = ip_address(host or "")
-    except ValueError:  # a socket that is no network's, or a name that a proxy made up
+    except ValueError:  # a Unix socket, or a name that a proxy made up
         return False
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped.is_loopback
@@ -53,11 +51,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 async def check_control(request: Request, parts: Parts) -> None:
-    """Pass requests of those who may change what is served.
-
-    Raises:
-        Forbidden: as `check_caller`.
-    """
+    """As `check_caller`, for the caller of a request."""
     host = None if request.client is None else request.client.host
     check_caller(parts.settings.repository_control, host, request.headers.get("origin"))
 
@@ -73,7 +67,7 @@ STATES: Final[Mapping[PackageState, State]] = {
     "unloaded": "UNAVAILABLE",
 }
 
-# Bodies may be empty, and state any media type: clients of this protocol do.
+# Clients of this protocol send empty bodies, and any media type.
 NO_FIELDS: Final = b"{}"
 
 router = APIRouter(
@@ -118,7 +112,7 @@ async def load(name: Name, request: Request, parts: Parts) -> Done:
     _check_package(name)
     try:
         await parts.repository.load(name)
-    except PackageError as error:  # its words are for the operator, who is asking
+    except PackageError as error:  # written for operators, who are the callers here
         raise InvalidRequest(Problem(("body",), str(error))) from error
     return Done()
 

@@ -1,7 +1,4 @@
-"""How the protocol's errors are documented: `{"error": "…"}`, whatever the status.
-
-Their wording and their form are `problems.py`'s, which tells this protocol's paths from others.
-"""
+"""Requests and responses of the Open Inference Protocol as pydantic models, and its errors for OpenAPI."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -129,10 +126,10 @@ class InferRequest(Wire):
 
     id: str | None = Field(None, max_length=MAX_ID_CHARACTERS, description="echoed", examples=["42"])
     model_name: str | None = Field(
-        None, description="who is asked, which the address says; taken where it says the same", examples=["mnist"]
+        None, description="the model, which the address states; accepted where both agree", examples=["mnist"]
     )
     model_version: Version | None = Field(
-        None, description="likewise; without one in the address, the version that answers", examples=["1"]
+        None, description="its version; without one in the address, the version that answers", examples=["1"]
     )
     parameters: InferParameters | None = Field(None, description="what holds for all of it")
     inputs: list[InputTensor] = Field(
@@ -278,9 +275,9 @@ class InferStatistics(BaseModel):
     success: Duration = Field(description="answered, from arrival to answer")
     fail: Duration = Field(description="refused, late, cancelled or failed in the session")
     queue: Duration = Field(description="of those answered: waiting for a session")
-    compute_input: Duration = Field(description="likewise: making the session's inputs")
-    compute_infer: Duration = Field(description="likewise: in the session")
-    compute_output: Duration = Field(description="likewise: taking the results out")
+    compute_input: Duration = Field(description="of those answered: making the session's inputs")
+    compute_infer: Duration = Field(description="of those answered: in the session")
+    compute_output: Duration = Field(description="of those answered: taking the results out")
     cache_hit: Duration = Field(description="always zero: nothing is cached")
     cache_miss: Duration = Field(description="always zero: nothing is cached")
 
@@ -353,7 +350,7 @@ class Done(BaseModel):
     """It was done."""
 
 
-# What routes read themselves, so that the OpenAPI document has to be told of it.
+# Bodies that endpoints read themselves, to be added to the OpenAPI document.
 BODIES: Final = (InferRequest, IndexRequest, LoadRequest, UnloadRequest)
 
 
@@ -365,5 +362,5 @@ PROTOCOL_WORDS: Mapping[int, str] = {
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """Describe the errors that a route may answer, each as the protocol words it."""
+    """The errors of an endpoint for OpenAPI, as the protocol words them."""
     return {status: {"model": V2Error, "description": PROTOCOL_WORDS[status]} for status in statuses}

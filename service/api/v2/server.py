@@ -1,7 +1,4 @@
-"""GET /v2 and /v2/health: who answers, whether it lives, whether it can be asked.
-
-The protocol's own words for what /healthz and /readyz say; one truth, two doors.
-"""
+"""GET /v2, /v2/health and the statistics of models, as the protocol words them."""
 
 from fastapi import APIRouter
 

@@ -139,7 +139,7 @@ def test_two_versions_of_a_model_share_their_series_and_none_falls_when_one_has_
     old, new = counted.meters
     old.queue_is(2)
     new.queue_is(5)
-    new.met_not_finite(2)
+    new.met_nonfinite(2)
     assert counted.value("ganymede_queue_samples", **labels) == 7
     for ended in (False, True):
         if ended:

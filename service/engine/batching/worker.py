@@ -4,7 +4,7 @@
 
 Where the next batch waits already, its inputs are written before the answers of the last one are posted: the event loop
 is busy with those for as long as a short run takes, and both need the interpreter lock, so that in the other order a
-core would idle meanwhile.
+core would idle.
 """
 
 import logging

@@ -9,11 +9,11 @@ POWERS = (1, 2, 4, 8, 16, 32, 64)
 MS = 1e-3
 # A convolutional generator on two cores: batching gains nothing, the second thread of a run gains half.
 SLOW = {size: size * MS for size in POWERS}
-WIDE = {size: 0.6 * size * MS for size in POWERS}
+ON_ALL_CORES = {size: 0.6 * size * MS for size in POWERS}
 LONE = BatchSizer(POWERS, SLOW, {1: 0.6 * MS})
 
 
-def test_where_costs_are_not_known_what_waits_is_shared_out_between_the_free_lanes() -> None:
+def test_where_costs_are_unknown_waiting_samples_are_split_between_the_free_workers() -> None:
     sizes = BatchSizer(POWERS)
     assert sizes.choose(16, free=1, alone=True) == (16, False)
     assert sizes.choose(16, free=2, alone=True) == (8, False)
@@ -38,14 +38,14 @@ def test_beside_other_runs_nothing_runs_on_all_cores() -> None:
     assert LONE.choose(1, free=2, alone=False) == (1, False)
 
 
-def test_what_two_lanes_do_sooner_than_all_cores_together_is_split() -> None:
-    sizes = BatchSizer(POWERS, SLOW, WIDE)
+def test_what_two_workers_do_sooner_than_one_run_on_all_cores_is_split() -> None:
+    sizes = BatchSizer(POWERS, SLOW, ON_ALL_CORES)
     assert sizes.choose(2, free=2, alone=True) == (1, False)
-    fast_wide = BatchSizer(POWERS, SLOW, {2: 0.9 * MS})
-    assert fast_wide.choose(2, free=2, alone=True) == (2, True)
+    fast_on_all_cores = BatchSizer(POWERS, SLOW, {2: 0.9 * MS})
+    assert fast_on_all_cores.choose(2, free=2, alone=True) == (2, True)
 
 
-def test_a_wide_run_takes_everything_or_does_not_begin() -> None:
+def test_a_run_on_all_cores_takes_everything_or_does_not_begin() -> None:
     quick = dict.fromkeys(POWERS, 0.1 * MS)
     sizes = BatchSizer((1, 2, 4), {1: 1 * MS, 2: 2 * MS, 4: 4 * MS}, quick)
     assert sizes.choose(2, free=2, alone=True) == (2, True)
@@ -57,7 +57,7 @@ def test_what_costs_less_than_handing_it_over_is_not_split() -> None:
     assert cheap.choose(64, free=2, alone=True) == (64, False)
 
 
-def test_a_second_lane_pays_where_runs_take_longer_than_the_python_around_them() -> None:
+def test_a_second_worker_pays_where_runs_take_longer_than_the_python_around_them() -> None:
     assert BatchSizer(POWERS).pays_to_hand_over
     assert LONE.pays_to_hand_over
     assert not BatchSizer(POWERS, {size: 0.5 * SAMPLE_S * size for size in POWERS}).pays_to_hand_over
@@ -91,9 +91,9 @@ costs = st.floats(1e-6, 1e-1)
 @st.composite
 def some_sizes(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[int, float], dict[int, float]]:
     buckets = tuple(sorted(draw(st.sets(st.integers(1, 64), min_size=1, max_size=7))))
-    known, has_wide = draw(st.booleans()), draw(st.booleans())
+    known, has_all_cores = draw(st.booleans()), draw(st.booleans())
     single_thread_s = {size: draw(costs) for size in buckets} if known else {}
-    all_cores_s = {size: draw(costs) for size in buckets} if known and has_wide else {}
+    all_cores_s = {size: draw(costs) for size in buckets} if known and has_all_cores else {}
     return buckets, single_thread_s, all_cores_s
 
 

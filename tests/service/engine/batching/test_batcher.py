@@ -112,7 +112,7 @@ def same(answer: Outputs, first: int, count: int) -> bool:
     )
 
 
-def test_what_comes_in_one_turn_of_the_event_loop_shares_a_run_though_the_lane_was_idle() -> None:
+def test_requests_of_one_turn_of_the_event_loop_share_a_run_though_the_worker_was_idle() -> None:
     async def scenario(bench: Bench) -> None:
         asks = [
             asyncio.ensure_future(bench.batcher.ask(bench.gate.rows(name, toy_latents(first, 2)), 2, OUTPUTS))
@@ -168,7 +168,7 @@ def test_padding_changes_no_byte_and_is_not_handed_out() -> None:
     on_a_bench(scenario, buckets=(4,))
 
 
-def test_an_idle_model_starts_at_once_and_waits_for_nobody() -> None:
+def test_an_idle_model_starts_at_once_and_waits_for_no_more_requests() -> None:
     async def scenario(bench: Bench) -> None:
         one = await bench.ask("one", 0, 1)
         assert bench.gate.next_run() == Run((("one", 0, 1),), 1, ("sample", "pixels"))
@@ -188,7 +188,7 @@ def test_only_wanted_outputs_are_fetched() -> None:
     on_a_bench(scenario)
 
 
-def test_a_cancelled_request_leaves_the_queue_and_nobody_notices() -> None:
+def test_a_cancelled_request_leaves_the_queue_and_changes_no_other() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.hold_the_thread()
         gone, kept = await bench.ask("gone", 1, 2), await bench.ask("kept", 3, 2)
@@ -204,7 +204,7 @@ def test_a_cancelled_request_leaves_the_queue_and_nobody_notices() -> None:
     on_a_bench(scenario)
 
 
-def test_a_request_cancelled_while_it_runs_changes_nobodys_bytes() -> None:
+def test_a_request_cancelled_while_it_runs_changes_no_bytes_of_others() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.hold_the_thread()
         gone, kept = await bench.ask("gone", 1, 2), await bench.ask("kept", 3, 2)
@@ -300,7 +300,7 @@ def test_a_full_queue_refuses_and_keeps_what_it_has() -> None:
     on_a_bench(scenario, limits=BatchLimits(max_batch_samples=4, queue_samples=5, request_queue_samples=5))
 
 
-def test_stopping_fails_those_who_wait_and_refuses_those_who_come() -> None:
+def test_stopping_fails_requests_that_wait_and_refuses_new_ones() -> None:
     async def scenario(bench: Bench) -> None:
         running = await bench.hold_the_thread()
         waiting = await bench.ask("waiting", 1, 2)
@@ -348,7 +348,7 @@ def test_waiting_times_and_batch_sizes_are_counted() -> None:
     on_a_bench(scenario)
 
 
-def test_what_was_counted_stays_when_the_graph_has_been_let_go_of() -> None:
+def test_what_was_counted_stays_when_the_graph_has_been_unloaded() -> None:
     async def scenario(bench: Bench) -> None:
         bench.gate.let_pass()
         await (await bench.ask("asked", 0, 3))
@@ -363,7 +363,7 @@ def test_what_was_counted_stays_when_the_graph_has_been_let_go_of() -> None:
 ALL_CORES_S = {1: 0.6, 2: 0.9, 4: 1.3}  # beside the gate's costs: what is alone is sooner done on all cores
 
 
-def test_a_lone_request_is_shared_out_between_the_free_lanes() -> None:
+def test_a_lone_request_is_split_between_the_free_workers() -> None:
     async def scenario(bench: Bench) -> None:
         lone = await bench.ask("lone", 0, 4)
         runs = [bench.gate.next_run(), bench.gate.next_run()]
@@ -375,7 +375,7 @@ def test_a_lone_request_is_shared_out_between_the_free_lanes() -> None:
     on_a_bench(scenario, workers=2)
 
 
-def test_what_comes_while_one_lane_runs_is_taken_by_another() -> None:
+def test_a_request_that_comes_while_one_worker_runs_is_taken_by_another() -> None:
     async def scenario(bench: Bench) -> None:
         first = await bench.ask("first", 0, 1)
         held = bench.gate.next_run()
@@ -389,7 +389,7 @@ def test_what_comes_while_one_lane_runs_is_taken_by_another() -> None:
     on_a_bench(scenario, workers=2)
 
 
-def test_who_is_alone_runs_on_all_cores_and_who_comes_beside_it_on_one() -> None:
+def test_a_request_that_is_alone_runs_on_all_cores_and_one_that_comes_beside_it_on_one() -> None:
     async def scenario(bench: Bench) -> None:
         alone = await bench.ask("alone", 0, 2)
         all_cores = bench.gate.next_run()
@@ -421,6 +421,22 @@ def test_a_run_of_another_graph_keeps_a_lone_request_from_taking_all_cores() -> 
     on_a_bench(scenario, workers=2, all_cores_s=ALL_CORES_S)
 
 
+def test_without_buckets_free_workers_run_requests_of_one_turn_apart() -> None:
+    async def scenario(bench: Bench) -> None:
+        asks = [
+            asyncio.ensure_future(bench.batcher.ask(bench.gate.rows(name, toy_latents(first, 1)), 1, OUTPUTS))
+            for first, name in enumerate(("one", "other"))
+        ]
+        await asyncio.sleep(0)  # a turn of the event loop for the tasks,
+        await asyncio.sleep(0)  # and one for a worker to be woken
+        runs = [bench.gate.next_run(), bench.gate.next_run()]
+        assert {run.slices for run in runs} == {(("one", 0, 1),), (("other", 0, 1),)}
+        bench.gate.let_all_pass()
+        await asyncio.gather(*asks)
+
+    on_a_bench(scenario, buckets=(), workers=2)
+
+
 def test_a_slice_that_fails_fails_its_request_and_no_other_slice_matters() -> None:
     async def scenario(bench: Bench) -> None:
         unlucky = await bench.ask("unlucky", 0, 4)
@@ -436,7 +452,7 @@ def test_a_slice_that_fails_fails_its_request_and_no_other_slice_matters() -> No
     on_a_bench(scenario, workers=2)
 
 
-def test_the_graph_is_let_go_of_when_the_last_lane_has_ended() -> None:
+def test_the_graph_is_released_when_the_last_worker_has_ended() -> None:
     async def scenario(bench: Bench) -> None:
         asked = await bench.ask("asked", 0, 2)
         runs = [bench.gate.next_run(), bench.gate.next_run()]
@@ -456,7 +472,7 @@ def test_the_graph_is_let_go_of_when_the_last_lane_has_ended() -> None:
     on_a_bench(scenario, workers=2)
 
 
-def test_idle_lanes_hold_nothing_of_what_they_ran() -> None:
+def test_idle_workers_hold_nothing_of_what_they_ran() -> None:
     async def scenario(bench: Bench) -> None:
         sources = []
 

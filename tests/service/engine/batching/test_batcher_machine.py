@@ -8,7 +8,7 @@ are in which run, and holds the batcher to it:
       that this step caused: cancelling, missing a deadline or failing one never touches another;
     - every sample of a request that was answered was run exactly once, whichever worker it was;
     - no worker stands idle while samples wait, and nothing else runs when a run begins on all cores;
-    - nobody is refused while there is room, and nobody admitted when there is none.
+    - no request is refused while there is room, and none admitted when there is none.
 """
 
 import asyncio
@@ -136,7 +136,7 @@ class BatcherMachine(RuleBasedStateMachine):
     def stop(self) -> None:
         self.stopped = True
         self.batcher.stop()
-        self.loop.run_until_complete(self.everybody_fails_with(NotReady))
+        self.loop.run_until_complete(self.all_fail_with(NotReady))
 
     @invariant()
     def the_queue_holds_what_it_should(self) -> None:
@@ -144,11 +144,11 @@ class BatcherMachine(RuleBasedStateMachine):
         assert gauge == self.known.queued <= LIMITS.queue_samples
 
     @invariant()
-    def nobody_is_answered_out_of_turn(self) -> None:
+    def no_request_is_answered_early(self) -> None:
         assert not any(asked.task.done() for asked in self.known.waiting.values())
 
     def teardown(self) -> None:
-        """Whoever is left gets an answer as soon as runs may end."""
+        """Requests that are left are answered as soon as runs may end."""
         try:
             while self.known.running and not self.stopped:
                 self.finish(self.known.running.pop())
@@ -230,7 +230,7 @@ class BatcherMachine(RuleBasedStateMachine):
                 await fails_with(SessionFailed, asked.task)
         self.expect_runs()
 
-    async def everybody_fails_with(self, error: type[GanymedeError]) -> None:
+    async def all_fail_with(self, error: type[GanymedeError]) -> None:
         for asked in self.known.waiting.values():
             await fails_with(error, asked.task)
         self.known.waiting.clear()
@@ -244,7 +244,7 @@ class BatcherMachine(RuleBasedStateMachine):
             assert 0 < sum(stop - start for _, start, stop in run.slices) <= run.size
             assert not (run.all_cores and known.running)
             for name, start, stop in run.slices:
-                asked = known.waiting[name]  # nobody who has been answered is run
+                asked = known.waiting[name]  # no request that has been answered is run
                 assert asked.begun.isdisjoint(range(start, stop))
                 asked.begun.update(range(start, stop))
             known.running.append(run)

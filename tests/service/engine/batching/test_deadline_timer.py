@@ -31,7 +31,7 @@ class Waiting:
         return min(self.deadlines, default=None)
 
 
-def test_every_deadline_is_rung_for_whatever_order_they_came_in() -> None:
+def test_the_timer_expires_for_every_deadline_in_whatever_order_they_came() -> None:
     async def run() -> None:
         waiting = Waiting()
         for in_s in (0.02, 0.01, 0.05, 0.01, 0.03):
@@ -52,7 +52,7 @@ def test_one_timer_serves_all() -> None:
     asyncio.run(run())
 
 
-def test_after_a_stop_nothing_rings_and_nobody_is_held() -> None:
+def test_after_a_stop_nothing_expires_and_the_owner_is_not_held() -> None:
     async def run() -> None:
         waiting = Waiting()
         waiting.add(0.01)
@@ -66,7 +66,7 @@ def test_after_a_stop_nothing_rings_and_nobody_is_held() -> None:
         assert released() is None
         timer.schedule(0.0)
 
-    gc.disable()  # the ring is let go of, not found
+    gc.disable()  # freed by reference counting, not found as a cycle
     try:
         asyncio.run(run())
     finally:

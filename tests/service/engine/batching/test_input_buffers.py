@@ -41,7 +41,7 @@ def test_padding_is_zeros_and_nothing_of_an_earlier_batch() -> None:
     assert feeds["y"].tolist() == [1, 0, 0, 0]
 
 
-def test_batches_share_their_room_and_one_too_large_for_it_has_its_own() -> None:
+def test_batches_share_buffers_and_one_too_large_for_them_has_its_own() -> None:
     inputs = BatchInputs(TENSORS, kept=4)
     fill(inputs, 4, value=1)
     kept = inputs.feeds(4, 4)["z"]

@@ -1,4 +1,4 @@
-"""Clearing up behind a crowd: once, when everybody has gone, and never before."""
+"""Memory is trimmed once after a load spike, when all jobs have ended, and never before."""
 
 import asyncio
 import gc
@@ -23,32 +23,32 @@ IDLE_S = 0.02
 
 
 @pytest.fixture(autouse=True)
-def _short_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "IDLE_S", IDLE_S)
 
 
-class House:
-    """Callers come and go; who cleared up, and how often, is noted."""
+class Jobs:
+    """Jobs that begin and end, and the threads that trimmed memory."""
 
     def __init__(self) -> None:
-        self.cleared: list[int] = []
-        self.trimmer = IdleTrimmer(self.clear)
+        self.trimmed: list[int] = []
+        self.trimmer = IdleTrimmer(self.trim)
 
-    def clear(self) -> None:
-        self.cleared.append(threading.get_ident())
+    def trim(self) -> None:
+        self.trimmed.append(threading.get_ident())
 
-    def come(self, callers: int) -> None:
-        for _ in range(callers):
+    def begin(self, count: int) -> None:
+        for _ in range(count):
             self.trimmer.job_began()
 
-    def go(self, callers: int) -> None:
-        for _ in range(callers):
+    def end(self, count: int) -> None:
+        for _ in range(count):
             self.trimmer.job_ended()
 
 
-def visit(scenario: Callable[[House], Awaitable[None]]) -> None:
+def visit(scenario: Callable[[Jobs], Awaitable[None]]) -> None:
     async def run() -> None:
-        await asyncio.wait_for(scenario(House()), PATIENCE_S)
+        await asyncio.wait_for(scenario(Jobs()), PATIENCE_S)
 
     asyncio.run(run())
 
@@ -58,53 +58,53 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(IDLE_S / 10)
 
 
-def test_behind_a_crowd_it_is_cleared_up_once_on_another_thread() -> None:
-    async def scenario(house: House) -> None:
-        house.come(SPIKE_JOBS)
-        house.go(SPIKE_JOBS)
-        assert house.cleared == []
-        await until(lambda: bool(house.cleared))
+def test_after_a_load_spike_memory_is_trimmed_once_on_another_thread() -> None:
+    async def scenario(jobs: Jobs) -> None:
+        jobs.begin(SPIKE_JOBS)
+        jobs.end(SPIKE_JOBS)
+        assert jobs.trimmed == []
+        await until(lambda: bool(jobs.trimmed))
         await asyncio.sleep(3 * IDLE_S)
-        assert len(house.cleared) == 1
-        assert house.cleared != [threading.get_ident()]
+        assert len(jobs.trimmed) == 1
+        assert jobs.trimmed != [threading.get_ident()]
 
     visit(scenario)
 
 
-def test_fewer_leave_nothing_nor_do_many_one_after_the_other() -> None:
-    async def scenario(house: House) -> None:
+def test_neither_fewer_jobs_at_a_time_nor_many_one_after_the_other_are_a_spike() -> None:
+    async def scenario(jobs: Jobs) -> None:
         for _ in range(SPIKE_JOBS):
-            house.come(SPIKE_JOBS - 1)
-            house.go(SPIKE_JOBS - 1)
+            jobs.begin(SPIKE_JOBS - 1)
+            jobs.end(SPIKE_JOBS - 1)
         await asyncio.sleep(3 * IDLE_S)
-        assert house.cleared == []
+        assert jobs.trimmed == []
 
     visit(scenario)
 
 
-def test_as_long_as_somebody_is_there_it_is_put_off() -> None:
-    async def scenario(house: House) -> None:
-        house.come(SPIKE_JOBS)
-        house.go(SPIKE_JOBS)
-        house.come(1)  # within the moment
+def test_trimming_is_put_off_while_a_job_is_in_progress() -> None:
+    async def scenario(jobs: Jobs) -> None:
+        jobs.begin(SPIKE_JOBS)
+        jobs.end(SPIKE_JOBS)
+        jobs.begin(1)  # within the idle time
         await asyncio.sleep(3 * IDLE_S)
-        assert house.cleared == []
-        house.go(1)
-        await until(lambda: bool(house.cleared))
+        assert jobs.trimmed == []
+        jobs.end(1)
+        await until(lambda: bool(jobs.trimmed))
 
     visit(scenario)
 
 
-def test_the_next_crowd_is_cleared_up_behind_again_and_a_lone_caller_is_not() -> None:
-    async def scenario(house: House) -> None:
+def test_each_spike_is_trimmed_after_and_a_lone_job_is_not() -> None:
+    async def scenario(jobs: Jobs) -> None:
         for count in (1, 2):
-            house.come(SPIKE_JOBS)
-            house.go(SPIKE_JOBS)
-            await until(partial(lambda wanted: len(house.cleared) == wanted, count))
-        house.come(1)
-        house.go(1)
+            jobs.begin(SPIKE_JOBS)
+            jobs.end(SPIKE_JOBS)
+            await until(partial(lambda wanted: len(jobs.trimmed) == wanted, count))
+        jobs.begin(1)
+        jobs.end(1)
         await asyncio.sleep(3 * IDLE_S)
-        assert len(house.cleared) == 2
+        assert len(jobs.trimmed) == 2
 
     visit(scenario)
 
@@ -113,11 +113,11 @@ def test_what_goes_wrong_is_logged_and_the_next_time_is_tried_again(caplog: pyte
     def fail() -> None:
         raise ZeroDivisionError
 
-    async def scenario(house: House) -> None:
-        house.trimmer = IdleTrimmer(fail)
+    async def scenario(jobs: Jobs) -> None:
+        jobs.trimmer = IdleTrimmer(fail)
         for _ in range(2):
-            house.come(SPIKE_JOBS)
-            house.go(SPIKE_JOBS)
+            jobs.begin(SPIKE_JOBS)
+            jobs.end(SPIKE_JOBS)
             await until(lambda: "could not clear up behind a crowd" in caplog.text)
             assert "ZeroDivisionError" in caplog.text
             caplog.clear()
@@ -125,15 +125,15 @@ def test_what_goes_wrong_is_logged_and_the_next_time_is_tried_again(caplog: pyte
     visit(scenario)
 
 
-def test_nothing_is_cleared_up_after_the_end() -> None:
-    async def scenario(house: House) -> None:
-        house.come(SPIKE_JOBS)
-        house.go(SPIKE_JOBS)
-        house.trimmer.stop()
-        house.come(SPIKE_JOBS)
-        house.go(SPIKE_JOBS)
+def test_nothing_is_trimmed_after_a_stop() -> None:
+    async def scenario(jobs: Jobs) -> None:
+        jobs.begin(SPIKE_JOBS)
+        jobs.end(SPIKE_JOBS)
+        jobs.trimmer.stop()
+        jobs.begin(SPIKE_JOBS)
+        jobs.end(SPIKE_JOBS)
         await asyncio.sleep(3 * IDLE_S)
-        assert house.cleared == []
+        assert jobs.trimmed == []
 
     visit(scenario)
 
@@ -149,7 +149,7 @@ class _Knot:
         self.freed.append(None)
 
 
-def test_an_engine_frees_what_a_crowd_left_and_answers_as_before() -> None:
+def test_an_engine_frees_what_a_spike_left_and_answers_as_before() -> None:
     settled: list[str] = []
 
     async def scenario() -> None:
@@ -161,15 +161,15 @@ def test_an_engine_frees_what_a_crowd_left_and_answers_as_before() -> None:
         freed: list[None] = []
         _Knot(freed)
 
-        async def crowd() -> list[bytes]:
+        async def spike() -> list[bytes]:
             jobs: list[GenerateJob] = [everything(seed, 1) for seed in range(2 * SPIKE_JOBS)]
             answers = await asyncio.gather(*(engine.submit(job) for job in jobs))
             return [answer.sample.tobytes() for answer in answers if answer.sample is not None]
 
-        before = await crowd()
+        before = await spike()
         assert len(before) == 2 * SPIKE_JOBS
         await until(lambda: bool(settled and freed))
-        assert await crowd() == before
+        assert await spike() == before
         await engine.unload(KEY)
         await engine.drain(timeout_s=0)
 

@@ -1,4 +1,4 @@
-"""What is answered in time when more comes than can be: the policy alone, in simulated time, with fixed uniforms.
+"""What is answered in time when more comes than can be: the scheduler alone, in simulated time, with fixed seeds.
 
 Requests arrive, workers run batches, callers give up at their deadlines; goodput is what was answered before. Nothing
 here waits for a clock, so each scenario is the same at every run, on any machine.
@@ -22,8 +22,8 @@ from service.errors import DeadlinePassed, QueueFull
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 # One millisecond a sample on one thread, a little more for few: as of the shipped generators on a CPU.
 COSTS_S = {size: 0.0002 + 0.001 * size for size in SIZES}
-LANES = 2
-CAPACITY = LANES * 64 / COSTS_S[64]  # samples a second
+WORKERS = 2
+CAPACITY = WORKERS * 64 / COSTS_S[64]  # samples a second
 SECONDS = 20.0
 LATENCY_S = 1.0  # that callers allow
 
@@ -36,15 +36,15 @@ class Machine:
         workers: runs at a time.
         slower: than at load, by this factor.
         noise: standard deviation of a run's time, as a share of it.
-        known: whether the policy was told the costs.
+        known: whether the scheduler was told the costs.
     """
 
-    workers: int = LANES
+    workers: int = WORKERS
     slower: float = 1.0
     noise: float = 0.1
     known: bool = True
 
-    def policy(self, limits: BatchLimits) -> Scheduler:
+    def scheduler(self, limits: BatchLimits) -> Scheduler:
         sizes = BatchSizer(SIZES, COSTS_S if self.known else NOT_KNOWN)
         return Scheduler(limits, sizes, self.workers)
 
@@ -130,7 +130,7 @@ class Simulation:
 
     def __init__(self, machine: Machine = DEFAULT, limits: BatchLimits = LIMITS) -> None:
         self._machine = machine
-        self._policy = machine.policy(limits)
+        self._scheduler = machine.scheduler(limits)
         self._rng = np.random.default_rng(1)
         self._order = itertools.count()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
@@ -138,7 +138,7 @@ class Simulation:
         self._free = machine.workers
 
     def run(self, requests: list[Request]) -> Outcome:
-        """Let everybody come, and everything end that was begun."""
+        """Let all requests come, and all runs end that began."""
         self._outcome = Outcome(requests)
         for request in requests:
             self._later(request.at, partial(self._arrive, request))
@@ -153,7 +153,7 @@ class Simulation:
 
     def _arrive(self, request: Request, now: float) -> None:
         try:
-            ticket = self._policy.admit(request.samples, request.deadline, now)
+            ticket = self._scheduler.admit(request.samples, request.deadline, now)
         except (QueueFull, DeadlinePassed) as refusal:
             request.refused, request.retry_after_s = True, refusal.retry_after_s
             return
@@ -165,11 +165,11 @@ class Simulation:
         request = self._by_ticket[ticket]
         if request.done is None:
             request.gone = True
-            self._policy.withdraw(ticket)
+            self._scheduler.withdraw(ticket)
 
     def _begin(self, now: float) -> None:
         while self._free:
-            decision = self._policy.take(now, self._free, alone=self._free == self._machine.workers)
+            decision = self._scheduler.take(now, self._free, alone=self._free == self._machine.workers)
             for ticket in decision.expired:
                 self._by_ticket[ticket].gone = True
             if decision.batch is None:
@@ -181,7 +181,7 @@ class Simulation:
 
     def _end(self, batch: Batch, seconds: float, now: float) -> None:
         self._free += 1
-        self._policy.ran(batch.size, seconds, now)
+        self._scheduler.ran(batch.size, seconds, now)
         for piece in batch.slices:
             request = self._by_ticket[piece.ticket]
             self._outcome.computed += piece.stop - piece.start
@@ -219,7 +219,7 @@ def test_single_samples_are_answered_as_fast_as_they_can_be_computed(load: float
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("sizes", [(64,), MIXED, (1,)], ids=["64", "mixed", "1"])
-def test_at_half_of_what_it_can_do_nobody_is_refused_and_nobody_late(sizes: tuple[int, ...], machine: Machine) -> None:
+def test_at_half_of_the_capacity_no_request_is_refused_or_late(sizes: tuple[int, ...], machine: Machine) -> None:
     outcome = Simulation(machine).run(poisson(0.5 * capacity(machine), sizes, seconds=8.0))
     assert all(request.good for request in outcome.requests)
 
@@ -250,9 +250,7 @@ def test_lone_samples_beside_a_stream_are_answered_at_once_and_the_stream_is_not
     assert waits[-1] < 3 * COSTS_S[64]
 
 
-def test_without_deadlines_nobody_waits_much_longer_than_the_queue_may_be_and_all_that_were_let_in_are_answered() -> (
-    None
-):
+def test_without_deadlines_admitted_requests_are_answered_within_little_more_than_the_longest_wait() -> None:
     limits = BatchLimits(queue_wait_s=2.0)
     requests = [replace(request, latency_s=None) for request in poisson(3 * CAPACITY)]
     outcome = Simulation(limits=limits).run(requests)
@@ -262,7 +260,7 @@ def test_without_deadlines_nobody_waits_much_longer_than_the_queue_may_be_and_al
     assert outcome.goodput() >= 0.95 * CAPACITY
 
 
-def test_who_is_refused_is_told_how_long_the_queue_is() -> None:
+def test_a_refusal_says_how_long_the_queue_is() -> None:
     requests = [replace(request, latency_s=None) for request in poisson(3 * CAPACITY)]
     Simulation(limits=BatchLimits(queue_wait_s=2.0)).run(requests)
     told = [request.retry_after_s or 0.0 for request in requests if request.refused]
@@ -270,7 +268,7 @@ def test_who_is_refused_is_told_how_long_the_queue_is() -> None:
     assert all(1.7 < seconds < 2.5 for seconds in told)
 
 
-def test_after_an_overload_everybody_is_answered_again() -> None:
+def test_after_an_overload_every_request_is_answered_again() -> None:
     burst = poisson(5 * CAPACITY, seconds=5.0)
     after = [replace(request, at=request.at + 6.5) for request in poisson(0.5 * CAPACITY, seed=2, seconds=5.0)]
     Simulation().run(burst + after)

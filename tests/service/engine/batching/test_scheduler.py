@@ -16,7 +16,7 @@ POWERS = (1, 2, 4, 8, 16, 32, 64)
 NOW = 100.0
 
 
-def policy(buckets: tuple[int, ...] = POWERS, **limits: int) -> Scheduler:
+def scheduler(buckets: tuple[int, ...] = POWERS, **limits: int) -> Scheduler:
     return Scheduler(BatchLimits(**{"max_batch_samples": 64, **limits}), BatchSizer(buckets) if buckets else None)
 
 
@@ -31,20 +31,20 @@ def take(queue: Scheduler) -> Batch:
 
 
 def test_one_sample_that_arrives_behind_many_goes_into_the_next_batch() -> None:
-    queue = policy()
+    queue = scheduler()
     many, one = admit(queue, 1024, 1)
     assert take(queue).slices == (Slice(one, 0, 1), Slice(many, 0, 63))
 
 
 def test_equal_requests_are_served_in_the_order_they_came() -> None:
-    queue = policy()
+    queue = scheduler()
     first, second, third, fourth, fifth = admit(queue, 16, 16, 16, 16, 16)
     assert [piece.ticket for piece in take(queue).slices] == [first, second, third, fourth]
     assert [piece.ticket for piece in take(queue).slices] == [fifth]
 
 
 def test_a_large_request_ends_even_while_small_ones_alone_would_fill_every_batch() -> None:
-    queue = policy(buckets=(4,))
+    queue = scheduler(buckets=(4,))
     (large,) = admit(queue, 40)
     taken = 0
     for _ in range(200):  # were small ones always first, it would wait for ever
@@ -55,20 +55,20 @@ def test_a_large_request_ends_even_while_small_ones_alone_would_fill_every_batch
 
 @pytest.mark.parametrize(("waiting", "size"), [(1, 1), (3, 2), (4, 4), (63, 32), (64, 64), (500, 64)])
 def test_a_batch_is_the_largest_bucket_that_is_full(waiting: int, size: int) -> None:
-    queue = policy()
+    queue = scheduler()
     (ticket,) = admit(queue, waiting)
     assert take(queue) == Batch((Slice(ticket, 0, size),), size)
 
 
 @pytest.mark.parametrize(("waiting", "taken", "size"), [(1, 1, 4), (3, 3, 4), (5, 4, 4), (9, 8, 8)])
 def test_a_bucket_is_padded_only_where_no_smaller_one_is_allowed(waiting: int, taken: int, size: int) -> None:
-    queue = policy(buckets=(4, 8))
+    queue = scheduler(buckets=(4, 8))
     (ticket,) = admit(queue, waiting)
     assert take(queue) == Batch((Slice(ticket, 0, taken),), size)
 
 
 def test_without_buckets_each_request_runs_alone_and_whole() -> None:
-    queue = policy(buckets=())
+    queue = scheduler(buckets=())
     first, second = admit(queue, 100, 3)
     assert take(queue) == Batch((Slice(second, 0, 3),), 3)
     assert take(queue) == Batch((Slice(first, 0, 100),), 100)
@@ -82,7 +82,7 @@ def test_without_buckets_free_workers_do_not_put_requests_into_one_batch() -> No
 
 
 def test_an_empty_queue_waits() -> None:
-    queue = policy()
+    queue = scheduler()
     assert queue.take(NOW).batch is None
     admit(queue, 1)
     take(queue)
@@ -90,7 +90,7 @@ def test_an_empty_queue_waits() -> None:
 
 
 def test_what_does_not_fit_is_refused_and_what_just_fits_is_not() -> None:
-    queue = policy(queue_samples=10, request_queue_samples=10)
+    queue = scheduler(queue_samples=10, request_queue_samples=10)
     admit(queue, 6)
     with pytest.raises(QueueFull):
         admit(queue, 5)
@@ -117,7 +117,7 @@ def test_a_refusal_says_when_the_queue_will_be_empty_from_the_first_request_on(w
 
 
 def test_where_costs_are_not_known_the_first_run_tells_them() -> None:
-    queue = policy(queue_samples=320)
+    queue = scheduler(queue_samples=320)
     admit(queue, 320)
     assert refused(queue, 4).retry_after_s is None
     queue.ran(64, 0.64, NOW)
@@ -132,7 +132,7 @@ def test_runs_that_take_longer_than_at_load_are_reckoned_with_after_a_few() -> N
     assert refused(queue, 4).retry_after_s == pytest.approx(3 * 3.2, rel=0.1)
 
 
-def test_one_run_that_hung_turns_nobody_away() -> None:
+def test_one_run_that_hung_refuses_no_request() -> None:
     queue = known()
     queue.ran(1, 30.0, NOW)
     queue.admit(32, NOW + 1, NOW)
@@ -193,7 +193,7 @@ def test_what_one_run_more_would_finish_goes_first_where_it_would_be_late_otherw
 
 
 def test_what_was_learned_is_forgotten_where_nothing_has_run_for_a_while() -> None:
-    """Else nobody would be let in by an estimate that nothing corrects."""
+    """Else an estimate that nothing corrects would refuse every request."""
     queue = known()
     for _ in range(20):
         queue.ran(1, 0.03, NOW)
@@ -204,14 +204,14 @@ def test_what_was_learned_is_forgotten_where_nothing_has_run_for_a_while() -> No
 
 
 def test_a_run_too_short_for_the_clock_measures_nothing() -> None:
-    queue = policy(queue_samples=1, request_queue_samples=1)
+    queue = scheduler(queue_samples=1, request_queue_samples=1)
     admit(queue, 1)
     queue.ran(8, 0.0, NOW)
     assert refused(queue, 1).retry_after_s is None
 
 
 def test_a_large_request_holds_only_its_share_of_the_queue_and_is_never_refused_half_way() -> None:
-    queue = policy(queue_samples=100, request_queue_samples=50)
+    queue = scheduler(queue_samples=100, request_queue_samples=50)
     large, other = admit(queue, 5000, 5000)
     assert queue.queued_samples == 100
     with pytest.raises(QueueFull):
@@ -225,7 +225,7 @@ def test_a_large_request_holds_only_its_share_of_the_queue_and_is_never_refused_
 
 
 def test_a_request_larger_than_the_whole_queue_is_taken_where_the_queue_is_empty() -> None:
-    queue = policy(queue_samples=10, request_queue_samples=50)
+    queue = scheduler(queue_samples=10, request_queue_samples=50)
     admit(queue, 5000)
     assert queue.queued_samples == 10
     with pytest.raises(QueueFull):
@@ -233,7 +233,7 @@ def test_a_request_larger_than_the_whole_queue_is_taken_where_the_queue_is_empty
 
 
 def test_withdrawing_a_request_makes_room_and_leaves_the_others() -> None:
-    queue = policy(queue_samples=10, request_queue_samples=10)
+    queue = scheduler(queue_samples=10, request_queue_samples=10)
     gone, kept = admit(queue, 6, 4)
     queue.withdraw(gone)
     assert queue.queued_samples == 4
@@ -242,9 +242,9 @@ def test_withdrawing_a_request_makes_room_and_leaves_the_others() -> None:
     assert kept is not None
 
 
-def test_withdrawn_requests_take_no_share_from_those_who_stay() -> None:
+def test_withdrawn_requests_take_no_share_from_those_that_stay() -> None:
     """They would hold up the ideal server, and later requests would overtake the large one again and again."""
-    queue = policy(buckets=(4,))
+    queue = scheduler(buckets=(4,))
     (large,) = admit(queue, 40)
     for gone in admit(queue, *[100] * 50):
         queue.withdraw(gone)
@@ -256,7 +256,7 @@ def test_withdrawn_requests_take_no_share_from_those_who_stay() -> None:
 
 
 def test_a_queue_that_was_emptied_starts_afresh() -> None:
-    queue = policy(buckets=(1, 10))
+    queue = scheduler(buckets=(1, 10))
     _, gone = admit(queue, 10, 10)
     take(queue)
     queue.withdraw(gone)  # the ideal server still owes five samples to the first
@@ -267,20 +267,20 @@ def test_a_queue_that_was_emptied_starts_afresh() -> None:
 
 
 def test_withdrawing_what_has_left_the_queue_changes_nothing() -> None:
-    queue = policy()
+    queue = scheduler()
     done, waiting = admit(queue, 64, 64)
     take(queue)
     queue.withdraw(done)
     assert take(queue).slices == (Slice(waiting, 0, 64),)
 
 
-def test_a_late_request_is_refused_at_the_door() -> None:
+def test_a_late_request_is_refused_on_arrival() -> None:
     with pytest.raises(DeadlinePassed):
-        policy().admit(1, NOW, NOW)
+        scheduler().admit(1, NOW, NOW)
 
 
 def test_a_request_that_became_late_is_not_run_but_reported_once() -> None:
-    queue = policy()
+    queue = scheduler()
     late = queue.admit(3, NOW + 1, NOW)
     kept = queue.admit(4, NOW + 9, NOW)
     decision = queue.take(NOW + 1)
@@ -309,10 +309,10 @@ some_buckets = st.sampled_from([(1, 2, 4, 8), (4,), (1,), (2, 3, 8)])
 
 
 @given(steps=steps, buckets=some_buckets, free=st.integers(1, 3))
-def test_nobody_is_done_later_than_with_equal_shares(
+def test_no_request_is_done_later_than_with_processor_sharing(
     steps: list[int | None], buckets: tuple[int, ...], free: int
 ) -> None:
-    queue, ideal = policy(buckets), ProcessorSharing()
+    queue, ideal = scheduler(buckets), ProcessorSharing()
     left: dict[int, int] = {}
     for step in steps + [None] * 200:
         if step is not None:
@@ -348,7 +348,7 @@ actions = st.lists(
 def test_whatever_happens_every_sample_is_run_once_and_the_queue_is_bounded(
     actions: list[tuple[str, int]], buckets: tuple[int, ...]
 ) -> None:
-    queue = policy(buckets, queue_samples=40, request_queue_samples=10)
+    queue = scheduler(buckets, queue_samples=40, request_queue_samples=10)
     ledger: dict[int, Ledger] = {}
     refused = 0
 
@@ -389,21 +389,21 @@ def test_whatever_happens_every_sample_is_run_once_and_the_queue_is_bounded(
 @given(arrivals=st.lists(sizes, min_size=1, max_size=30), buckets=some_buckets)
 def test_the_same_calls_give_the_same_batches(arrivals: list[int], buckets: tuple[int, ...]) -> None:
     def batches() -> list[Batch]:
-        queue = policy(buckets)
+        queue = scheduler(buckets)
         admit(queue, *arrivals)
         return [take(queue) for _ in range(math.ceil(sum(arrivals) / buckets[-1]))]
 
     assert batches() == batches()
 
 
-def test_what_waits_is_shared_out_between_the_lanes_that_are_free() -> None:
-    queue = policy()
+def test_waiting_samples_are_split_between_the_free_workers() -> None:
+    queue = scheduler()
     (ticket,) = admit(queue, 16)
     assert queue.take(NOW, free=2).batch == Batch((Slice(ticket, 0, 8),), 8)
     assert queue.take(NOW, free=1).batch == Batch((Slice(ticket, 8, 16),), 8)
 
 
-def test_a_lone_sample_runs_wide_only_where_nothing_else_runs() -> None:
+def test_a_lone_sample_runs_on_all_cores_only_where_nothing_else_runs() -> None:
     for alone in (True, False):
         queue = Scheduler(BatchLimits(), BatchSizer((1, 2), {1: 1.0, 2: 2.0}, {1: 0.5}), workers=2)
         (ticket,) = admit(queue, 1)

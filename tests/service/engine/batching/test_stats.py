@@ -55,7 +55,7 @@ def on_a_bench(scenario: Callable[[Bench], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def test_a_graph_that_nobody_asked_has_counted_nothing() -> None:
+def test_a_graph_without_requests_has_counted_nothing() -> None:
     async def scenario(bench: Bench) -> None:
         assert bench.counted == GraphStatistics()
 

@@ -1,4 +1,4 @@
-"""In which order a worker does what it does: the next batch is made ready before anybody hears of the last one."""
+"""The order of a worker's steps: the next batch is prepared before the last one is answered."""
 
 import threading
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def notes_of(*rounds: int) -> list[str]:
     return batches.notes
 
 
-def test_a_lone_batch_is_answered_before_the_lane_waits() -> None:
+def test_a_lone_batch_is_answered_before_the_worker_waits() -> None:
     assert notes_of(1, 1) == [
         *("wait", "prepare 1", "run 1", "post 1"),
         *("wait", "prepare 2", "run 2", "post 2"),
@@ -68,7 +68,7 @@ def test_a_lone_batch_is_answered_before_the_lane_waits() -> None:
     ]
 
 
-def test_what_waits_is_made_ready_before_the_last_batch_is_answered() -> None:
+def test_a_waiting_batch_is_prepared_before_the_last_one_is_answered() -> None:
     assert notes_of(3) == [
         "wait",
         *("prepare 1", "run 1"),

@@ -56,7 +56,7 @@ def callers(draw: st.DrawFn) -> Caller:
 
 
 @given(asked=st.lists(callers(), max_size=6))
-def test_a_row_depends_on_its_own_seed_and_on_nobody_elses(asked: list[Caller]) -> None:
+def test_a_row_depends_on_its_own_seed_alone(asked: list[Caller]) -> None:
     sample_batched([caller.draw for caller in asked])
     for caller in asked:
         (given_rows,) = caller.given
@@ -65,7 +65,7 @@ def test_a_row_depends_on_its_own_seed_and_on_nobody_elses(asked: list[Caller]) 
         assert given_rows.dtype == alone.dtype
 
 
-def test_equal_recipes_share_one_drawing() -> None:
+def test_equal_specs_share_one_call() -> None:
     drawings: list[int] = []
     same, equal, other = Counting("a", drawings), Counting("a", drawings), Counting("b", drawings)
     asked = [Caller(same, numbers([1, 2])), Caller(other, numbers([3])), Caller(equal, numbers([4, 5, 6]))]

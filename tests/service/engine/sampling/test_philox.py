@@ -39,7 +39,7 @@ def test_a_stream_without_candidates_is_that_of_the_first() -> None:
     assert (uniforms(seeds, Domain.LATENT, 5) == uniforms(seeds, Domain.LATENT, 5, np.zeros(9, np.uint64))).all()
 
 
-def test_published_luck_never_changes() -> None:
+def test_published_uniform_numbers_never_change() -> None:
     """What candidates 0, 1 and 2 of a seed are accepted by: written down once."""
     numbers = uniforms(np.full(3, 2023, np.uint64), Domain.SELECTION, 1, np.arange(3, dtype=np.uint64))
     assert numbers[:, 0].tolist() == NUMBERS

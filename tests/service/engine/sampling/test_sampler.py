@@ -1,4 +1,4 @@
-"""The seed's promise: the same latent on every machine, alone or in any company.
+"""The seed's promise: the same latent on every machine, alone or in any batch.
 
 The golden values come from a second implementation in `tests/service/engine/sampling/second_sampler.py`.
 """

@@ -222,7 +222,7 @@ def test_what_has_no_candidates_is_refused(change: Callable[[GenerateJob], Gener
         ask(PACKAGES["images"], change(selecting(PACKAGES["images"])))
 
 
-def test_a_package_without_a_discriminator_has_nobody_to_choose() -> None:
+def test_a_package_without_a_discriminator_cannot_select() -> None:
     blind = toy_graphs(discriminator=False)
     with pytest.raises(InvalidRequest, match="no discriminator"):
         ask(blind, selecting(blind))

@@ -29,20 +29,13 @@ MAX_LIST_HEADER_BYTES = 4096
 KNOWN_PACKAGES = 128
 
 
-def is_streamed(plan: GeneratePlan, media: Media) -> bool:
-    """Whether a response begins before it is complete."""
-    if media.name == "npy":
-        return plan.count > 1 and plan.count > plan.chunk_samples
-    return media.name == "zip"
-
-
 async def respond(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:
     """Draw samples and respond with them in any form."""
     match media.name:
         case "json":
             return await _respond_json(plan, media, parts, budget)
         case "npy":
-            if not is_streamed(plan, media):
+            if plan.count == 1 or plan.count <= plan.chunk_samples:
                 return await _respond_array(plan, media, parts, budget)
             header = npy_file_header(plan)
             length = len(header) + plan.count * plan.sample_bytes

@@ -1,4 +1,4 @@
-"""Every error the service raises, whose fault it is, and the HTTP status it becomes.
+"""Every error that the service raises, whose fault it is, and its HTTP status.
 
     GanymedeError
     ├── RequestError            the caller's fault: say what to change
@@ -11,9 +11,9 @@
     │   ├── UnsupportedMediaType    415
     │   ├── InvalidRequest          422  well-formed, but not valid; carries the list of places
     │   ├── HeadersTooLarge         431
-    │   ├── NotSupported            501  a part of HTTP that is not spoken here
+    │   ├── NotSupported            501  a part of HTTP that is not supported
     │   └── VersionNotSupported     505  another HTTP than 1.1 or 1.0
-    ├── TryAgainError           nobody's fault: the same request may succeed later
+    ├── TryAgainError           not a fault: the same request may succeed later
     │   ├── QueueFull               429
     │   ├── NotReady                503  loading or draining
     │   └── DeadlinePassed          504
@@ -22,13 +22,12 @@
     │   ├── FileDamaged
     │   ├── GraphRefused
     │   └── GoldenMismatch
-    ├── NotFinite                   500  the publisher's, met on a request: the caller learns which package
-    └── ServiceFault                500  ours; the caller learns nothing but the request id
+    ├── NotFinite                   500  the publisher's fault, met on a request; the caller is told which package
+    └── ServiceFault                500  the service's fault; the caller is told only the request's id
         └── SessionFailed
 
-The tree stands alone at the bottom of the house so that the engine can say *what* went wrong without
-knowing how HTTP words it. A message is one sentence that a caller or an operator can act on, and holds no
-path of this host, no stack and no library's text unless the reader is the operator (PackageError).
+A message is one sentence that its reader can act on. Only messages for the operator (PackageError) hold paths of this
+host or text of a library.
 """
 
 from dataclasses import dataclass
@@ -65,7 +64,7 @@ class NotFound(RequestError):
 
 
 class NotAcceptable(RequestError):
-    """The answer has no form that the caller accepts."""
+    """The answer has no media type that the caller accepts."""
 
     status = HTTPStatus.NOT_ACCEPTABLE
 
@@ -83,7 +82,7 @@ class BodyTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body has a media type that the route does not read."""
+    """The body has a media type that the endpoint does not read."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
@@ -122,13 +121,13 @@ class HeadersTooLarge(RequestError):
 
 
 class NotSupported(RequestError):
-    """The request asks for a part of HTTP that the service does not speak."""
+    """The request uses a part of HTTP that the service does not support."""
 
     status = HTTPStatus.NOT_IMPLEMENTED
 
 
 class VersionNotSupported(RequestError):
-    """The request is of a version of HTTP that the service does not speak."""
+    """The request has a version of HTTP that the service does not support."""
 
     status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
 
@@ -138,7 +137,7 @@ class TryAgainError(GanymedeError):
 
     Args:
         message: one sentence for the caller.
-        retry_after_s: when the same request may succeed, in seconds; None where nothing is known.
+        retry_after_s: seconds after which the same request may succeed; None if unknown.
     """
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -149,7 +148,7 @@ class TryAgainError(GanymedeError):
 
 
 class QueueFull(TryAgainError):
-    """The queue holds as many samples as it may."""
+    """The service holds as many samples or requests as it may."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 
@@ -169,7 +168,7 @@ class PackageError(GanymedeError):
 
 
 class ManifestRefused(PackageError):
-    """`manifest.json` is missing, unreadable, of an unknown schema version, or not valid."""
+    """`manifest.json` is missing, unreadable, invalid, or has an unknown schema version."""
 
 
 class FileDamaged(PackageError):
@@ -177,7 +176,7 @@ class FileDamaged(PackageError):
 
 
 class GraphRefused(PackageError):
-    """An ONNX graph does what no package may do, or is not what the manifest says."""
+    """An ONNX graph does what is forbidden, or is not what the manifest says."""
 
 
 class GoldenMismatch(PackageError):
@@ -185,7 +184,7 @@ class GoldenMismatch(PackageError):
 
 
 class NotFinite(GanymedeError):
-    """A graph answered numbers that are not finite to a sound request. The message names the package."""
+    """A graph computed numbers that are not finite from a valid request. The message names the package."""
 
 
 class ServiceFault(GanymedeError):
@@ -193,4 +192,4 @@ class ServiceFault(GanymedeError):
 
 
 class SessionFailed(ServiceFault):
-    """An inference session raised, or answered a tensor of the wrong shape."""
+    """An inference session raised, or returned a tensor of the wrong shape."""

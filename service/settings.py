@@ -1,7 +1,4 @@
-"""The service's settings: one frozen object, read from GANYMEDE_… environment variables.
-
-Units are in the names. `docs/configuration.md` is generated from the fields: `python -m service settings`.
-"""
+"""The service's settings, read from GANYMEDE_… environment variables; docs/configuration.md is generated from them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MEBIBYTE = 1024 * 1024
 
 PREFIX: Final = "GANYMEDE_"
-# Field at which a section of the reference begins → its title.
+# First field of each section of the reference → its title.
 SECTIONS: Final[Mapping[str, str]] = {
     "host": "Listening",
     "models_dir": "Packages",
@@ -172,7 +169,7 @@ class Settings(BaseSettings):
 
 
 def reference() -> Iterator[str]:
-    """Write `docs/configuration.md`, every setting with its default and its values, line by line."""
+    """Yield the lines of `docs/configuration.md`: every setting with its default and its values."""
     yield REFERENCE_HEAD
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:

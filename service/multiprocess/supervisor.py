@@ -103,7 +103,7 @@ class _Child:
 
     def kill(self) -> None:
         """End it at once, also where it is stopped."""
-        with suppress(ProcessLookupError):  # it has ended meanwhile
+        with suppress(ProcessLookupError):  # it has just ended
             self.process.kill()
 
     def _hear(self, to_it: socket.socket) -> None:

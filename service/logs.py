@@ -38,11 +38,6 @@ def naming(names: Mapping[str, str]) -> Iterator[None]:
         _names.reset(token)
 
 
-def name_task(names: Mapping[str, str]) -> None:
-    """Add these fields to every line that the current task writes from now on."""
-    _names.set(names)
-
-
 class LineWriter:
     """Writes whole lines; those that cannot be written are dropped and counted. The last step of structlog's chain.
 

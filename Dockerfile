@@ -1,6 +1,7 @@
 # The service alone: no torch, no training code, not root.
 #   docker build -t ganymede .                          runs on a CPU (and on a GPU whose CUDA libraries are mounted)
 #   docker build -t ganymede --build-arg EXTRAS=gpu .   brings CUDA and cuDNN
+# The tests pass on 3.11 to 3.14; newer ones are no faster here and hold more memory (benchmarks/README.md, "Versions of Python").
 ARG PYTHON_VERSION=3.12
 
 FROM python:${PYTHON_VERSION}-slim AS dependencies

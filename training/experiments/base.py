@@ -1,10 +1,9 @@
-"""What an experiment is: one row of the results table, as a function from a seed to its figures.
+"""Defines an experiment: one row of the results table, as a function from a seed to its figures.
 
-    EXPERIMENT = Experiment(name="ring", …, run=run)        one in each module beside this one
+    EXPERIMENT = Experiment(name="ring", …, run=run)        one in each module of `studies`
 
-An experiment trains through the same calls as everybody, measures the exported graph, and returns numbers by name. It
-knows one seed and one folder; how many seeds there are, what they sum up to and where that is kept is the runner's
-business, and how it reads is the table's.
+An experiment trains one seed in one folder by the usual calls, measures the exported graph, and returns numbers by
+name. `runner` runs the seeds, `table` formats them.
 """
 
 from collections.abc import Callable
@@ -17,12 +16,12 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What one seed is run with.
+    """The arguments of one seed's run.
 
     Attributes:
-        folder: this seed's own; it exists, and may hold what an interrupted attempt left there.
-        data_path: where the data lies, if it is not where the configuration says.
-        say: is given what a person should read, line by line.
+        folder: of this seed; it exists, and may contain an interrupted attempt.
+        data_path: the data's path, if it is not the configuration's.
+        say: called with each line for the user.
     """
 
     seed: int
@@ -33,13 +32,13 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a figure should be at least, or at most.
+    """A lower or upper bound of a figure.
 
     Attributes:
         metric: its name among those that `run` returns.
-        bound: from which side the value binds.
-        value: the bound, which itself is good enough.
-        over: what is held against it: the median of the seeds, or every single one.
+        bound: side of the bound.
+        value: the bound, inclusive.
+        over: whether the median of the seeds or every seed has to meet it.
     """
 
     metric: str
@@ -48,13 +47,13 @@ class Target:
     over: Literal["median", "every_seed"] = "median"
 
     def met_by(self, figures: list[float]) -> bool:
-        """Whether it is met.
+        """Whether figures meet the target.
 
         Args:
-            figures: of one seed each, or their median alone.
+            figures: of one seed each, or only their median.
 
         Returns:
-            True if all of them are within the bound; never for a figure that is not a number.
+            True if all of them are within the bound; False for NaN.
         """
         if self.bound == "at_least":
             return all(figure >= self.value for figure in figures)
@@ -67,12 +66,12 @@ class Experiment:
 
     Attributes:
         name: of the row, its module and its results file.
-        system: what is trained, for the table: a few words.
+        system: what is trained, in a few words.
         protocol: what is measured and on how many samples, one or two sentences.
         paper: the paper's numbers with the citation, one sentence.
         seeds: of the published row, from 0.
         run: trains and measures one seed.
-        shown: metrics beside those of the targets that the table shows, such as a baseline.
+        shown: further metrics in the table, such as a baseline.
     """
 
     name: str

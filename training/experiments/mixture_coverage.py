@@ -21,14 +21,14 @@ PROTOCOL: Final = (
     "in nats (samples of the mixture itself: 98.89 % of high quality)."
 )
 LEAST_HIGH_QUALITY = 0.95  # PacGAN's packed rows lie between 91 and 98 %
-LARGEST_REVERSE_KL = 0.01  # the mixture's own samples show about half of it on the grid
+LARGEST_REVERSE_KL = 0.01  # above that of the mixture's own samples
 
 
 def targets(modes: int) -> tuple[Target, ...]:
-    """Better than every row of PacGAN's table at once, and in every seed.
+    """Make targets better than every row of PacGAN's table, in every seed.
 
     Returns:
-        All modes, evenly, by samples that lie in them.
+        Targets for the number of modes, reverse KL and high quality.
     """
     return (
         Target(metric="modes", bound="at_least", value=modes, over="every_seed"),

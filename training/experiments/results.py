@@ -1,11 +1,11 @@
-"""The results of an experiment as files: each seed's figures, and the row of the table that they make.
+"""The results of an experiment as files: each seed's figures, and the table's row made from them.
 
     OUT/ring/seed-3/result.json    one seed's
-    OUT/ring.json                  the row: all seeds finished so far, and what they sum up to
-    training/results/ring.json     such a row, published: what the README's table shows
+    OUT/ring.json                  the row: all finished seeds, and their summary
+    training/results/ring.json     such a row, published in the results table
 
-Every seed keeps a file of its own, so that a set of seeds can be gone on with and several processes can share it. The
-row says everything that the table shows; what follows from the seeds is written down for people and never read back.
+Every seed has its own file, so that a set of seeds can be continued and shared by several processes. The row has
+everything that the table shows; its summary follows from the seeds and is not read back.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from training.export.provenance import commit
 from training.files import write_atomically
 
 LIBRARIES: Final = (torch, np, scipy, onnx, onnxruntime)
-CPU_DESCRIPTION: Final = Path("/proc/cpuinfo")  # of Linux; elsewhere the platform module knows the name
+CPU_DESCRIPTION: Final = Path("/proc/cpuinfo")  # of Linux; elsewhere the platform module has the name
 
 Origin = dict[str, str | int | None]
 
@@ -64,11 +64,11 @@ SEED_FILE: Final = "result.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SeedResult:
-    """What one seed came to.
+    """The result of one seed.
 
     Attributes:
         metrics: by name.
-        seconds: wall clock of the attempt that finished it, on a machine that may have had other work.
+        seconds: wall clock of the attempt that finished it.
     """
 
     seed: int
@@ -123,13 +123,13 @@ class Row:
         )
 
     def meets(self, target: Target) -> bool:
-        """Whether the seeds show what a target asks."""
+        """Whether the seeds meet a target."""
         every = target.over == "every_seed"
         return target.met_by(self.figures(target.metric) if every else [self.summary(target.metric).median])
 
 
 def write_row(path: Path, row: Row) -> None:
-    """Write a row, with everything that follows from its seeds."""
+    """Write a row with its summary."""
     entry = dataclasses.asdict(row)
     entry["targets"] = [{**dataclasses.asdict(target), "met": row.meets(target)} for target in row.targets]
     entry["summary"] = {metric: dataclasses.asdict(row.summary(metric)) for metric in row.seeds[0].metrics}
@@ -174,18 +174,18 @@ def published(folder: Path = PUBLISHED) -> dict[str, Row]:
 
 
 def write_seed(folder: Path, result: SeedResult) -> None:
-    """Keep what a seed came to in its own folder."""
+    """Write a seed's result into its folder."""
     write_atomically(folder / SEED_FILE, _dump(dataclasses.asdict(result)))
 
 
 def read_seed(folder: Path) -> SeedResult | None:
-    """Read what a seed came to.
+    """Read a seed's result.
 
     Args:
-        folder: the seed's own.
+        folder: of the seed.
 
     Returns:
-        Its result; None if it has not been finished.
+        Its result; None if it is not finished.
 
     Raises:
         DataError: if the file is no result.

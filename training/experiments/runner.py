@@ -1,10 +1,10 @@
-"""Runs an experiment seed by seed, keeps what each came to, and says how it compares.
+"""Runs an experiment seed by seed, and keeps the results.
 
     OUT/ring/seed-0/ … seed-9/     each seed's folder: its runs, and its result once it is finished
-    OUT/ring.json                  the row they make
+    OUT/ring.json                  the row made from them
 
 A finished seed is read back instead of run again. Seeds share nothing, so several processes may work on one row, each
-on seeds of its own. What an experiment trains is its own business.
+on its own seeds.
 """
 
 import time
@@ -35,14 +35,14 @@ def find(name: str, experiments: dict[str, Experiment]) -> Experiment:
 
 
 def reproduce(experiment: Experiment, seeds: Iterable[int], out: Path, data_path: str | None, say: Say) -> Row:
-    """Run the seeds that have not been run, and put the row together.
+    """Run the seeds that are not finished, and assemble the row.
 
     Args:
         seeds: at least one.
-        data_path: where the data lies, if it is not where the configurations say.
+        data_path: the data's path, if it is not the configurations'.
 
     Returns:
-        The row of all seeds that are finished in this folder.
+        The row of all finished seeds in this folder.
 
     Raises:
         TrainingError: as the experiment raises it, or if the folder cannot be written or holds results of another

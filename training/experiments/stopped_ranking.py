@@ -1,10 +1,10 @@
-"""What the experiments on MovieLens have in common: stop by validation, train on all pairs, rank by the exported graph.
+"""Protocol of the experiments on MovieLens: stop by validation, train on all pairs, rank by the exported graph.
 
-    validation pairs aside ──▶ train, look at the ranking now and then ──▶ the best number of samples
-    all training pairs     ──▶ train for as long ──▶ export ──▶ rank the test pairs
+    validation pairs aside ──▶ train, evaluate the ranking at intervals ──▶ the best number of samples all training
+    pairs     ──▶ train for as long ──▶ export ──▶ rank the test pairs
 
-The test pairs decide nothing. Validation resembles the test: about as many users, and of each about the share of pairs
-that the test keeps from them.
+The test pairs are used for no decision. Validation resembles the test: about as many users, and about the same share of
+each one's pairs.
 
 References:
     Wang et al., IRGAN (2017), section 4.2; its published code chose the epoch on the test pairs.
@@ -30,8 +30,8 @@ from training.objectives import Irgan
 
 VALIDATION_USERS = 456  # as many as have test pairs
 VALIDATION_FRACTION = 0.4  # the test keeps 38 % of its users' relevant items
-CHOSEN_BY: Final = "map"  # looks at the whole ranking, so it moves the least by chance
-LOOKS = 10  # at the ranking, evenly over the game
+CHOSEN_BY: Final = "map"  # uses the whole ranking, so it varies least by chance
+LOOKS = 10  # evaluations, evenly over the game
 CHOICE_NAME: Final = "stop.json"
 
 PROTOCOL: Final = (
@@ -42,7 +42,7 @@ PROTOCOL: Final = (
 
 
 def validating(config: Config, seed: int) -> Config:
-    """The same run with some training pairs put aside.
+    """Copy a configuration with some training pairs set aside for validation.
 
     Args:
         config: on interactions.
@@ -62,14 +62,14 @@ def validating(config: Config, seed: int) -> Config:
 
 
 def chosen_length(config: Config, setting: Setting) -> int:
-    """The number of samples after which the ranking of validation pairs is best.
+    """Find the number of samples after which the ranking of validation pairs is best.
 
     Args:
         config: of IRGAN on interactions; its length is the longest to be considered.
-        setting: of one seed; its folder keeps the choice, which is looked up where an earlier attempt has made it.
+        setting: of one seed; its folder keeps the choice, which is reused by later attempts.
 
     Returns:
-        More than pretraining takes, and at most the configuration's.
+        More than pretraining takes, and at most the configuration's length.
     """
     path = setting.folder / CHOICE_NAME
     if not path.exists():
@@ -129,5 +129,5 @@ def _pretraining_samples(config: Config) -> int:
 
 
 def _of_length(config: Config, samples: int) -> Config:
-    """The same run, shorter; a run of no sample has one batch, too few to move anything."""
+    """Copy a configuration with another length; a run of no samples has one batch, which changes almost nothing."""
     return replace(config, trainer=replace(config.trainer, total_samples=max(samples, 1)))

@@ -1,6 +1,6 @@
-"""The results table in Markdown, from results files alone, and the row that a command prints.
+"""Formats the results table in Markdown from results files, and rows for a terminal.
 
-The README's table is this module's output and nothing else; a test holds the two equal.
+The table in docs/results.md is this module's output; a test compares them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ HEAD: Final = ("row", "system", "median (least to most) over the seeds", "asked"
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Write the whole table, and below it how each row was measured.
+    """Format the whole table, followed by the protocol of each row.
 
     Returns:
         Lines of Markdown.
@@ -25,10 +25,10 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def printed(row: Row) -> list[str]:
-    """Write one row for a terminal.
+    """Format one row for a terminal.
 
     Args:
-        row: finished seeds, and what was asked.
+        row: finished seeds and targets.
     """
     targets = [
         f"  {_asked(target)}: {'met' if row.meets(target) else 'NOT met'} by {_measured(row, target.metric)}"
@@ -46,13 +46,13 @@ def printed(row: Row) -> list[str]:
 
 
 def listed(experiments: Iterable[Experiment]) -> list[str]:
-    """Write what there is to reproduce.
+    """List the experiments.
 
     Args:
         experiments: in the table's order.
 
     Returns:
-        A line each.
+        One line each.
     """
     return [
         f"{experiment.name:<20} {experiment.system}; {experiment.seeds} seeds; "
@@ -97,7 +97,7 @@ def _words(metric: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Four significant digits; whole numbers as they are."""
+    """Format four significant digits; whole numbers unchanged."""
     return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
 
 

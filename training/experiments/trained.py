@@ -1,7 +1,6 @@
-"""One seed's run of a shipped configuration: begun, gone on with, or found complete; and its graphs.
+"""Trains or resumes one seed's run of a shipped configuration, and exports its graphs.
 
-An interrupted attempt is gone on with, to the bit what it would have been. What is measured of the run afterwards is
-each experiment's own.
+An interrupted attempt is resumed, with the same result to the bit.
 """
 
 from dataclasses import replace
@@ -35,20 +34,20 @@ def trained(name: str, setting: Setting) -> Path:
 
 
 def configured(name: str, setting: Setting) -> Config:
-    """A shipped configuration with a setting's seed and place of the data.
+    """Load a shipped configuration with a setting's seed and data path.
 
     Args:
         name: stem of the configuration.
 
     Raises:
-        ConfigError: if there is none of that name, or its data lies in no folder and the setting names one.
+        ConfigError: if there is none of that name, or the setting has a data path and the kind of data has none.
     """
     config = replace(configuration.load(keys.find(name)), seed=setting.seed)
     return config if setting.data_path is None else configuration.with_data_path(config, setting.data_path)
 
 
 def completed(config: Config, folder: Path, setting: Setting) -> Path:
-    """Train a configuration to its end, wherever an earlier attempt has left it.
+    """Train a configuration to its end, resuming an earlier attempt.
 
     Raises:
         TrainingError: as the data and the training raise it.
@@ -61,10 +60,10 @@ def completed(config: Config, folder: Path, setting: Setting) -> Path:
 
 
 def exported(folder: Path, setting: Setting) -> tuple[Pair, Run, Data]:
-    """The graphs of a run, as its package would have them.
+    """Export the graphs of a run, as its package would have them.
 
     Returns:
-        The graphs, proven to be the networks; the networks; the data.
+        The checked graphs, the networks and the data.
 
     Raises:
         TrainingError: if the run cannot be read, or a graph would not be faithful.

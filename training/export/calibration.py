@@ -1,15 +1,13 @@
-"""What a discriminator's logit is worth: from a logit to the log-odds of *real*, fitted on samples it never saw.
+"""Calibrates a discriminator: a map from a logit to the log-odds of *real*, fitted on samples it was not trained on.
 
-A relativistic or Wasserstein critic fixes its logits only up to a shift or a scale, and none is calibrated on data that
-it was trained with. So the package carries a map, fitted on held-out real samples and on samples of the very generator
-that is served, quantised as they are sent. At even prior the log-odds of real are log p_data/p_g, so the map is also an
-estimate of the density ratio; it means nothing where neither density has samples.
+A relativistic or Wasserstein critic fixes its logits only up to a shift or a scale, and none is calibrated on its
+training data. So the package has a map, fitted on held-out real samples and on samples of the served generator,
+quantised as they are sent. At even prior the log-odds of real are log p_data/p_g, so the map also estimates the density
+ratio; it is undefined where neither density has samples.
 
     logits ─┬─ one half ──▶ Platt: slope·logit + intercept
             │           └─▶ piecewise linear: odds of equal shares of the samples, made monotone
             └─ other half ─▶ log loss chooses (the simpler wins ties), calibration error and AUC are reported
-
-This file knows numbers only, no networks.
 
 Shapes: N, M logits, K knots.
 
@@ -31,9 +29,9 @@ from scipy.stats import rankdata
 Numbers = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-SPLIT_SEED = 0  # which half fits; files are often sorted, MNIST's test set by the writers' care
+SPLIT_SEED = 0  # which half fits; files are often sorted
 MOST_KNOTS = 20
-SAMPLES_PER_KNOT = 50  # fewer say less about the odds than about chance: two standard errors are then about 0.6
+SAMPLES_PER_KNOT = 50  # two standard errors of the log-odds are then about 0.6
 # Jeffreys' prior: half a sample on either side keeps odds finite and within what the sample size supports.
 PRIOR_COUNT = 0.5
 ERROR_BINS = 15  # of Guo et al., here of equal mass, so that none is nearly empty
@@ -52,7 +50,7 @@ class Platt:
         return self.slope * logits + self.intercept
 
     def entry(self) -> dict[str, object]:
-        """The manifest's words."""
+        """The manifest's entry."""
         return {"method": "platt", "slope": self.slope, "intercept": self.intercept}
 
 
@@ -73,7 +71,7 @@ class PiecewiseLinear:
         return np.interp(logits, self.knots, self.values)
 
     def entry(self) -> dict[str, object]:
-        """The manifest's words."""
+        """The manifest's entry."""
         return {"method": "piecewise_linear", "logits": list(self.knots), "log_odds": list(self.values)}
 
 
@@ -82,13 +80,13 @@ Curve = Platt | PiecewiseLinear
 
 @dataclass(frozen=True)
 class Calibration:
-    """The chosen map, and how it does on samples that fitted nothing.
+    """The chosen map, and its figures on samples that it was not fitted on.
 
     Attributes:
         fit_samples: real and generated together, that it was fitted on.
-        evaluation_samples: likewise, that the figures below come from.
+        evaluation_samples: real and generated together, for the figures below.
         expected_calibration_error: mean gap between predicted and true share of real, over 15 bins of equal mass.
-        log_loss: mean -log of the probability given to the truth, nats; log 2 is a coin's.
+        log_loss: mean -log of the probability given to the truth, nats; log 2 for chance.
         area_under_curve: probability that a real sample's logit is above a generated one's; ties count half.
     """
 
@@ -111,7 +109,7 @@ class Calibration:
         )
 
     def entry(self) -> dict[str, object]:
-        """The manifest's words."""
+        """The manifest's entry."""
         return {
             **self.curve.entry(),
             "fit_samples": self.fit_samples,
@@ -121,7 +119,7 @@ class Calibration:
 
 
 def calibrate(real: NDArray[np.floating], generated: NDArray[np.floating]) -> Calibration:
-    """Fit the map on one random half of the logits and judge it on the other.
+    """Fit the map on one random half of the logits and evaluate it on the other.
 
     Args:
         real: [N] logits of real samples that no network was trained on, N at least 4.
@@ -154,14 +152,14 @@ def calibrate(real: NDArray[np.floating], generated: NDArray[np.floating]) -> Ca
 
 
 def split(real: int, generated: int) -> tuple[tuple[Rows, Rows], tuple[Rows, Rows]]:
-    """Which samples fit and which judge, always the same for the same counts.
+    """Split samples into those to fit and those to evaluate on, the same for the same counts.
 
     Args:
         real: how many real samples there are.
         generated: how many generated ones; as many, which makes the prior even.
 
     Returns:
-        Of the real ones, then of the generated ones: the rows that fit and the rows that judge, a random half each.
+        Of the real ones, then of the generated ones: the rows to fit and the rows to evaluate on, a random half each.
 
     Raises:
         ValueError: if the counts differ.
@@ -178,13 +176,13 @@ def fit_platt(logits: Numbers, truth: NDArray[np.bool_]) -> Platt:
     """Fit slope and intercept by maximum likelihood with Platt's targets.
 
     The targets (n + 1)/(n + 2) and 1/(n + 2) instead of 1 and 0 keep the slope finite where a threshold separates the
-    samples. The slope is at least 0: a discriminator that ranks the wrong way round is worth nothing, not its opposite.
+    samples. The slope is at least 0: a discriminator that ranks in the wrong direction gets slope 0.
 
     Args:
         logits: [N].
         truth: [N], whether real.
     """
-    centre, scale = float(logits.mean()), float(logits.std()) or 1.0  # any shift and scale must fit as well
+    centre, scale = float(logits.mean()), float(logits.std()) or 1.0  # makes the fit independent of shift and scale
     standard = (logits - centre) / scale
     reals = int(truth.sum())
     target = np.where(truth, (reals + 1) / (reals + 2), 1 / (len(truth) - reals + 2))
@@ -203,7 +201,7 @@ def fit_platt(logits: Numbers, truth: NDArray[np.bool_]) -> Platt:
 def fit_piecewise_linear(logits: Numbers, truth: NDArray[np.bool_]) -> PiecewiseLinear | None:
     """Fit a monotone curve through the odds of bins of equal mass.
 
-    Each bin's log-odds are smoothed by Jeffreys' prior, weighed by their precision and made ascending by isotonic
+    Each bin's log-odds are smoothed by Jeffreys' prior, weighted by their precision and made ascending by isotonic
     regression; the knot lies at the bin's mean logit.
 
     Args:
@@ -251,7 +249,7 @@ def area_under_curve(real: NDArray[np.floating], generated: NDArray[np.floating]
         generated: [M] logits.
 
     Returns:
-        In [0, 1]; 1/2 means that the discriminator cannot tell.
+        In [0, 1]; 1/2 is chance.
 
     References:
         Mann and Whitney (1947).

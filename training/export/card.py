@@ -1,6 +1,6 @@
-"""The package's card: what a person should know before using it, in Markdown.
+"""The package's model card, in Markdown.
 
-The headings follow what the field expects of a model card; every number on it is also in the manifest.
+Every number on it is also in the manifest.
 
 References:
     Mitchell et al., Model Cards for Model Reporting (2019).
@@ -38,9 +38,9 @@ class Findings:
     Attributes:
         parity: of the graphs and the networks.
         noise_probability: mean P(real) that it gives to uniform noise.
-        noise_samples: how much noise that was.
-        quality: of the samples; None where there is nothing to measure with.
-        unknown_label: how logits are read where no class is named; None where they cannot be.
+        noise_samples: number of noise samples.
+        quality: of the samples; None where they cannot be measured.
+        unknown_label: reading of logits without a label; None where there is none.
     """
 
     parity: Parity
@@ -52,7 +52,7 @@ class Findings:
 
 
 def summary(run: Run, data: Data) -> str:
-    """One sentence that says what a package is."""
+    """Describe a package in one sentence."""
     if isinstance(data, ImageData):
         channels, height, width = data.image_shape
         kind = f"{CHANNEL_WORDS[channels]} images of {height}x{width} pixels"
@@ -70,11 +70,11 @@ def summary(run: Run, data: Data) -> str:
 def card(
     name: str, version: int, run: Run, data: Data, findings: Findings, license_text: str | None, *, drawn: bool
 ) -> str:
-    """Write the card.
+    """Format the card.
 
     Args:
         license_text: of the weights, if stated.
-        drawn: whether there is a picture beside it.
+        drawn: whether the package has a preview.
 
     Returns:
         Markdown.
@@ -169,7 +169,7 @@ def _scores(findings: Findings, data: Data) -> list[str]:
 
 
 def unlabelled(found: UnknownLabel) -> list[str]:
-    """The section on scores without a label, lines of Markdown."""
+    """Format the section on scores without a label, lines of Markdown."""
     calibration, classes = found.calibration, len(found.posterior.offsets)
     return [
         f"Where no class is named, all {classes} are judged. A softmax regression on their logits says how likely each "

@@ -1,10 +1,10 @@
-"""From a run to a package: the averaged generator and its discriminator, measured as they will be served.
+"""Exports a run as a package: the averaged generator and its discriminator, measured as they will be served.
 
     run ──▶ pair of graphs ─┬─▶ golden vectors                                    ┐
                             └─▶ quantised samples ──▶ calibration, evaluation ──▶ ├─▶ manifest ──▶ publish
                                                                     card, preview ┘
 
-Nothing appears among the packages before all of it is done.
+The package appears in the folder of packages only when it is complete.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ def preview(samples: Tensor, real: NDArray[np.generic]) -> bytes | None:
         real: [N, ...] of the data.
 
     Returns:
-        PNG, or None where a picture shows nothing.
+        PNG, or None for samples without a picture.
     """
     drawn = picture(samples, real)
     if drawn is None:
@@ -70,11 +70,11 @@ def preview(samples: Tensor, real: NDArray[np.generic]) -> bytes | None:
     return content.getvalue()
 
 
-BATCH_MATES = 8  # rows tried together and alone
+BATCH_MATES = 8  # rows computed together and alone
 NOISE_SAMPLES = 1_000
 NOISE_SEED = 0
 MEBIBYTE: Final = 1 << 20
-HEAVY_BYTES: Final = 8 * MEBIBYTE  # from here on a package is a burden to a repository
+HEAVY_BYTES: Final = 8 * MEBIBYTE  # larger packages get a warning
 
 
 def export_run(
@@ -92,7 +92,7 @@ def export_run(
     Args:
         name: of the package; None takes the configuration's.
         version: of the package; None takes the next free one.
-        data_path: where the data lies now, if it has moved.
+        data_path: the data's path, if it has moved.
         license_text: of the weights, for manifest and card.
 
     Raises:
@@ -142,7 +142,7 @@ def load(run: Path, data_path: str | None = None) -> tuple[Run, Data]:
     """Read a run and the data it was trained on.
 
     Args:
-        data_path: where the data lies now, if it has moved.
+        data_path: the data's path, if it has moved.
 
     Raises:
         TrainingError: if either cannot be read, or the data is not the run's or does not suit a package.
@@ -179,7 +179,7 @@ def _golden_vectors(pair: Pair, data: Data) -> Arrays:
 
 
 def _judge(pair: Pair, run: Run, data: Data, say: Say) -> tuple[Findings, DiscriminatorFacts]:
-    """Measure the pair by its samples as they are sent."""
+    """Measure the pair on its samples as they are sent."""
     chosen = reference_rows(data)
     labels = None if data.held_out_labels is None else data.held_out_labels[chosen]
     real = pair.real(data.held_out[chosen], labels)
@@ -214,7 +214,7 @@ def _judge(pair: Pair, run: Run, data: Data, say: Say) -> tuple[Findings, Discri
 def _unknown_label(
     pair: Pair, real: Shown, generated: Shown, calibration: Calibration, say: Say
 ) -> UnknownLabel | None:
-    """How the logits are read where no class is named; None without classes, or with too many to judge them all."""
+    """Calibrate logits without a label; None without classes, or with too many."""
     if not 0 < len(pair.interface.labels) <= MOST_CLASSES or real.labels is None or generated.labels is None:
         return None
     found = calibrate_unknown_label(
@@ -229,7 +229,7 @@ def _unknown_label(
 
 
 def _generated_beside(real: Shown, pair: Pair, data: Data) -> Shown:
-    """As many generated samples; items for the same users, and as theirs none that is known to be taken."""
+    """As many generated samples; items for the same users, without those they are known to have taken."""
     if not isinstance(data, InteractionData) or real.labels is None:
         return pair.generated(Purpose.CALIBRATION, len(real.samples))
     inputs, known = pair.inputs(Purpose.CALIBRATION, len(real.samples)), data.relevance(data.pairs)
@@ -256,7 +256,7 @@ def _noise(chance: np.random.Generator, data: Data) -> Samples:
 
 
 def _metrics(findings: Findings) -> dict[str, object]:
-    """What was measured, as plain values for the manifest's provenance."""
+    """The figures as plain values, for the manifest's provenance."""
     calibration, parity, found = findings.calibration, findings.parity, findings.quality
     return {
         "parity": {key: gap for key, gap in dataclasses.asdict(parity).items() if gap is not None},

@@ -1,13 +1,13 @@
 """Golden vectors: a few inputs with the outputs that the exporter saw, which the service replays before it serves.
 
-A replay on another machine differs by rounding, because kernels add in another order there. How much is allowed is
-stated for each provider and precision, and rests on what two implementations on this machine differ by:
+A replay on another machine differs by rounding, because kernels add in another order. The tolerance is stated for each
+provider and precision, from the difference of two implementations on this machine:
 
     CPU, fp32     eight times what torch and ONNX Runtime differ by here, but no less than a floor, since other
                   instruction sets (AVX-512, NEON) sum in another order still
     CUDA, fp32    ten times that floor: cuDNN may choose transformed convolutions, which round more coarsely (TF32 off)
 
-All are far below what a wrong weight or a halved precision does, and below half a step of a pixel.
+All are far below the effect of a wrong weight or of half precision, and below half a step of a pixel.
 
 Shapes: G golden vectors.
 """
@@ -24,8 +24,8 @@ from training.export.graphs.interface import CODE, LATENT, LOGIT, SAMPLE
 from training.export.graphs.parity import Parity, magnitude
 from training.export.graphs.runtime import Arrays, Graph
 
-COUNT: Final = 16  # enough to touch every weight of a convolution many times, small enough for a repository
-SAFETY = 8.0  # against what was measured on one machine only
+COUNT: Final = 16  # every weight of a convolution is used many times, and the file is small
+SAFETY = 8.0  # times the difference measured on one machine
 SAMPLE_FLOOR = 1e-4  # of the largest value; of images, 1/78 of a step between two bytes
 LOGIT_FLOOR = 1e-4  # of the largest logit
 ENCODED_FLOOR = 1e-4  # of the largest value that an encoder reads
@@ -35,7 +35,7 @@ CUDA_FACTOR = 10.0
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a replay may stray on one provider at one precision.
+    """Largest difference of a replay on one provider at one precision.
 
     Attributes:
         provider: ONNX Runtime's name.
@@ -43,7 +43,7 @@ class Tolerance:
         sample: largest absolute difference, in the sample's units.
         pixels: largest absolute difference, in steps of 1/255.
         logit: largest absolute difference.
-        latent: likewise, of a latent that an encoder reads; None where none does.
+        latent: largest absolute difference of a latent that an encoder finds; None without one.
     """
 
     provider: str
@@ -55,12 +55,12 @@ class Tolerance:
     code: float | None = None
 
     def entry(self) -> dict[str, object]:
-        """The manifest's words."""
+        """The manifest's entry."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 def vectors(graphs: Mapping[str, tuple[Graph, Arrays]]) -> Arrays:
-    """Run every graph once and keep what went in and came out.
+    """Run every graph once and keep its inputs and outputs.
 
     Args:
         graphs: by name, each with its inputs [G, ...] by name.
@@ -76,7 +76,7 @@ def vectors(graphs: Mapping[str, tuple[Graph, Arrays]]) -> Arrays:
 
 
 def tolerances(arrays: Arrays, parity: Parity) -> list[Tolerance]:
-    """How far a replay may stray.
+    """Derive the tolerances of a replay.
 
     Args:
         arrays: the golden vectors, for the size of their samples and logits.

@@ -1,6 +1,6 @@
-"""What a package can hold: asked before a run begins, so that none is trained for nothing, and again before its export.
+"""Limits of the package format, checked before a run starts and again before its export.
 
-The numbers are the format's, `models/manifest.schema.json`, and a test holds them to it.
+The numbers are those of `models/manifest.schema.json`; a test compares them.
 """
 
 import math
@@ -12,9 +12,9 @@ from training.data.image_data import FEWEST_HELD_OUT
 from training.errors import ExportError
 from training.export.graphs.interface import Interface, interface
 
-MARGIN = 1.15  # of a suggested share over what would just do: which images are held out is up to their names
+MARGIN = 1.15  # of a suggested share over the smallest sufficient one, since names decide which images are held out
 SHARE_STEP = 0.05  # to which a suggested share is rounded up
-LARGEST_SHARE = 0.5  # that is suggested: holding out more than is trained on would be odd
+LARGEST_SHARE = 0.5  # that is suggested
 IMAGE_CHANNELS: Final = (1, 3)
 LARGEST_SIDE = 8_192  # pixels
 LARGEST_VECTOR = 1_048_576
@@ -31,7 +31,7 @@ def check(config: Config, data: Data) -> None:
     """Refuse a run whose networks or data no package could hold.
 
     Raises:
-        ExportError: with everything that is in the way.
+        ExportError: with all reasons.
     """
     problems = [*_too_few(config, data), *_misfits(interface(config, data))]
     if problems:
@@ -39,10 +39,10 @@ def check(config: Config, data: Data) -> None:
 
 
 def check_license(text: str | None) -> None:
-    """Refuse a license that the format has no room for.
+    """Refuse a license text that is too long for the format.
 
     Args:
-        text: of the license; None says nothing.
+        text: of the license, if any.
 
     Raises:
         ExportError: if it is too long.
@@ -58,7 +58,7 @@ def _too_few(config: Config, data: Data) -> list[str]:
     problem = f"{data.name} holds out {held_out} of {samples} samples, and to calibrate takes {FEWEST_HELD_OUT} or more"
     if isinstance(config.data, FolderConfig):
         share = math.ceil(MARGIN * FEWEST_HELD_OUT / samples / SHARE_STEP) * SHARE_STEP
-        share = max(share, config.data.held_out_fraction + SHARE_STEP)  # the last one has not been enough
+        share = max(share, config.data.held_out_fraction + SHARE_STEP)  # the present share is not enough
         problem += (
             f" (set [data] held_out_fraction = {share:.2f}, or put more images into the folders held out)"
             if share <= LARGEST_SHARE
@@ -68,7 +68,7 @@ def _too_few(config: Config, data: Data) -> list[str]:
 
 
 def _misfits(face: Interface) -> list[str]:
-    """What of the tensors does not fit the format."""
+    """List the tensors' sizes that do not fit the format."""
     problems = []
     if face.kind == "image":
         channels, height, width = face.sample_shape

@@ -1,9 +1,8 @@
-"""The writer's view of a package's manifest: everything that must be said, said once.
+"""Writes a package's manifest.
 
-The format is `models/manifest.schema.json`, which reader and writer share as data and not as code. This view is strict:
-it takes every fact once, derives from it whatever else the format repeats (tensors from the latent's size and the
-sample's shape, hashes from the files), and refuses to write what the schema does not allow. How a package is made, and
-where it goes, is the business of others.
+The format is `models/manifest.schema.json`, which reader and writer share as data and not as code. This writer takes
+every fact once, derives what the format repeats (tensors from the latent's size and the sample's shape, hashes from the
+files), and refuses to write what the schema does not allow.
 """
 
 import hashlib
@@ -43,12 +42,12 @@ class DiscriminatorFacts:
     """What is known of the discriminator.
 
     Attributes:
-        opset: that its graph uses.
-        batch_coupled: whether a score depends on its batch-mates.
+        opset: of its graph.
+        batch_coupled: whether a score depends on the other rows of its batch.
         calibration: from logits to log-odds.
         real_quantiles: of held-out real samples' logits.
         generated_quantiles: of generated samples' logits.
-        unknown_label: how logits are read where no class is named; None where they cannot be.
+        unknown_label: reading of logits without a label; None where there is none.
     """
 
     opset: int
@@ -62,15 +61,15 @@ class DiscriminatorFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a package says of itself.
+    """The content of a manifest.
 
     Attributes:
         version: a positive integer.
-        created: a moment, with its time zone.
+        created: time of the export, with its time zone.
         summary: one sentence for people.
         files: content by bare name, `GENERATOR`, `DISCRIMINATOR` and `GOLDEN` among them.
-        generator_opset: that the generator's graph uses.
-        encoder_opset: likewise; None without an encoder.
+        generator_opset: of the generator's graph.
+        encoder_opset: of the encoder's graph; None without an encoder.
         golden_count: rows of the golden file.
         tolerances: of a replay, one a provider and precision.
     """
@@ -96,7 +95,7 @@ class Manifest:
             UTF-8, indented, keys in the order of the format.
 
         Raises:
-            ExportError: if the schema does not allow it; where the schema is at hand.
+            ExportError: if the schema does not allow it; checked where the schema exists.
         """
         return written(self._entries())
 
@@ -152,19 +151,19 @@ def written(entries: Entry) -> bytes:
         UTF-8, indented.
 
     Raises:
-        ExportError: if the schema does not allow them; where the schema is at hand.
+        ExportError: if the schema does not allow them; checked where the schema exists.
     """
     _validate(entries)
     return (json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def moment(created: datetime) -> str:
-    """A moment in the manifest's words."""
+    """Format a time for the manifest."""
     return created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def file_entry(content: bytes) -> Entry:
-    """What a manifest says of a file."""
+    """The manifest's entry of a file."""
     return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
@@ -181,7 +180,7 @@ def _validate(entries: Entry) -> None:
     if not SCHEMA_PATH.is_file():
         return
     schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
-    plain = json.loads(json.dumps(entries))  # tuples as the lists they become
+    plain = json.loads(json.dumps(entries))  # converts tuples to lists
     error = jsonschema.exceptions.best_match(jsonschema.Draft7Validator(schema).iter_errors(plain))
     if error is not None:
         place = ".".join(str(part) for part in error.absolute_path) or "the manifest"

@@ -1,6 +1,6 @@
-"""How good a run's or a package's samples are: the figures of `python -m training evaluate`.
+"""Evaluates a run's or a package's samples, for `python -m training evaluate`.
 
-A run is exported in memory first, so that both are measured through the graph that would be served.
+A run is exported in memory first, so that both are measured on the graph that is served.
 """
 
 import json
@@ -26,11 +26,11 @@ def measure(place: Path, say: Say, data_path: str | None = None, features: Given
     Args:
         place: a run's folder, or a package's.
         data_path: where the data lies now, if it has moved.
-        features: of the user's own, to judge images by.
+        features: a user's feature extractor for images.
 
     Raises:
-        TrainingError: if the run, the package, the data or the features cannot be read, or there is nothing to measure
-            such samples with; before anything is computed.
+        TrainingError: if the run, the package, the data or the features cannot be read, or such samples cannot be
+            measured; before anything is computed.
     """
     if (place / FILE_NAME).is_file():
         generator, config, data = _package(place, data_path)
@@ -46,12 +46,12 @@ def measure(place: Path, say: Say, data_path: str | None = None, features: Given
 
 
 def as_text(found: Quality) -> list[str]:
-    """What was found, for a person: lines of Markdown."""
+    """Format the figures as lines of Markdown."""
     return [found.told, "", *found.table, *(line for limit in found.limits for line in ("", limit))]
 
 
 def as_json(found: Quality) -> str:
-    """What was found, for a program: the figures as a manifest keeps them."""
+    """Format the figures as JSON, as a manifest keeps them."""
     return json.dumps({found.subject: found.figures}, indent=2)
 
 
@@ -64,7 +64,7 @@ def _judge(features: Given | None, data: Data) -> GivenFeatures | None:
 
 
 def _package(package: Path, data_path: str | None) -> tuple[Graph, Config, Data]:
-    """The generator, its configuration and the data, of a package that this project wrote."""
+    """Read the generator, its configuration and the data of a package that this project wrote."""
     manifest = json.loads((package / FILE_NAME).read_text(encoding="utf-8"))
     provenance = manifest["provenance"]
     config = configuration.from_tables(provenance["config"])

@@ -1,6 +1,6 @@
-"""Where a package comes from: configuration, data, code, libraries.
+"""The provenance of a package: configuration, data, code, libraries.
 
-The service echoes all this and interprets none of it. Paths of this machine are left out: they help nobody else.
+The service returns it without interpretation. Paths of this machine are left out.
 """
 
 import platform
@@ -28,7 +28,7 @@ def provenance(run: Run, data: Dataset, metrics: dict[str, object]) -> dict[str,
     tables = configuration.to_tables(portable(run.config))
     return {
         "objective": run.config.objective.kind,
-        "config": {**tables.pop(""), **tables},  # as TOML has it: some keys stand outside any table
+        "config": {**tables.pop(""), **tables},  # as in TOML, where some keys are outside any table
         "config_sha256": run.config_sha256,
         "data": {"name": data.name, "sha256": data.sha256, "attribution": data.attribution},
         "commit": commit(),
@@ -45,7 +45,7 @@ def provenance(run: Run, data: Dataset, metrics: dict[str, object]) -> dict[str,
 
 
 def portable(config: Config) -> Config:
-    """The same configuration without the place of the data on this machine.
+    """Copy a configuration without the data's path on this machine.
 
     Returns:
         A configuration with the same hash.
@@ -54,14 +54,14 @@ def portable(config: Config) -> Config:
 
 
 def commit(source: Path = SOURCE) -> str | None:
-    """The commit of the code that runs.
+    """Find the commit of the running code.
 
     Args:
         source: a folder at the top of a checkout.
 
     Returns:
-        Its hash, with `-dirty` behind it if the folder differs from it; None outside a checkout of its own (an
-        environment that happens to lie in somebody else's repository is not one) or before the first commit.
+        Its hash, followed by `-dirty` if the folder differs from it; None outside the project's own checkout (an
+        environment inside another repository is none) or before the first commit.
     """
     top = _git(source, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != source.parent.resolve():
@@ -74,7 +74,7 @@ def commit(source: Path = SOURCE) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git answers, or None where there is no git, no repository or no answer."""
+    """Output of git; None without git, without a repository or after an error."""
     try:
         answer = subprocess.run(  # noqa: S603 - no word of the command comes from outside
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is wherever the user has it

@@ -1,10 +1,10 @@
-"""Files become `models/NAME/VERSION/`, all at once or not at all.
+"""Publishes files as `models/NAME/VERSION/`, all at once or not at all.
 
     models/.NAME-VERSION-xxxxxxxx/    written and synced here, where no reader looks
     models/NAME/VERSION/              by one rename
 
-A package is immutable: a version that exists is never written again. A process that is killed leaves at most a hidden
-folder, which no reader opens and anybody may delete. What the files say is not this module's business.
+A package is immutable: a version that exists is never written again. A killed process leaves at most a hidden folder,
+which no reader opens and which may be deleted.
 """
 
 import errno
@@ -19,12 +19,12 @@ from training.errors import ExportError
 from training.files import sync_folder, write_atomically
 
 NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # of the format
-# `mkdtemp` makes folders for their owner alone, but the service that reads a package is usually another user.
+# `mkdtemp` makes folders that only their owner can read, but the service usually has another user.
 FOLDER_MODE: Final = 0o755
 
 
 def choose_version(models_dir: Path, name: str, version: int | None) -> int:
-    """Decide which version an export will be, before any work is done for it.
+    """Choose the version of an export, before any work is done for it.
 
     Args:
         version: the wanted one; None takes the one after the newest.
@@ -33,7 +33,7 @@ def choose_version(models_dir: Path, name: str, version: int | None) -> int:
         A version that does not exist yet.
 
     Raises:
-        ExportError: if the name or the version is not one, or the version exists.
+        ExportError: if the name or the version is invalid, or the version exists.
     """
     if not NAME_PATTERN.fullmatch(name):
         raise ExportError(
@@ -56,14 +56,14 @@ def publish(files: Mapping[str, bytes], models_dir: Path, name: str, version: in
     """Write a package.
 
     Args:
-        models_dir: folder of packages; made if it is not there.
+        models_dir: folder of packages; made if missing.
         version: that `choose_version` chose.
 
     Returns:
         The package's folder, complete and on the disk.
 
     Raises:
-        ExportError: if it cannot be written, or the version came into being meanwhile; nothing is left behind.
+        ExportError: if it cannot be written, or the version has been published since; nothing is left behind.
     """
     target = models_dir / name / str(version)
     temporary: Path | None = None

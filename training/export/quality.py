@@ -1,14 +1,13 @@
-"""How good a package's samples are: what its manifest keeps, its card shows and `evaluate` prints.
+"""Measures a package's samples, for its manifest, its card and `evaluate`.
 
-    images                   by random convolutions, and by a classifier trained on the same data where it may judge;
-                             or by the features that the user brings
+    images                   by random convolutions, and by a classifier trained on the same data if it is suitable;
+                             or by a user's features
     stacked digits           by a classifier of single digits
     a mixture of Gaussians   by its exact modes
-    items for users          by where they rank what users took later
+    items for users          by the ranks of the items that users took later
     anything else            not at all
 
-This module draws the samples through the graph that is served, chooses how to look at them, and finds the words; the
-figures are the evaluation's.
+Samples are drawn from the graph that is served; `training.evaluation` computes the figures.
 """
 
 import dataclasses
@@ -50,14 +49,14 @@ NOT_MEASURED = "Not measured: there is nothing to measure such samples with."
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What was measured of samples.
+    """The measured quality of samples.
 
     Attributes:
-        subject: what they are, the manifest's key.
+        subject: the manifest's key for this kind of samples.
         figures: plain values for the manifest.
-        told: how it was measured, in a sentence or more.
+        told: how it was measured, as sentences.
         table: the figures as lines of Markdown.
-        limits: what a user should know of the samples' faults, sentences.
+        limits: known faults of the samples, as sentences.
     """
 
     subject: str
@@ -73,10 +72,10 @@ def measure(
     """Measure the samples of a generator's graph.
 
     Args:
-        given: judge of images, instead of those that are chosen here.
+        given: judge of images, instead of the chosen ones.
 
     Returns:
-        What was found; None where there is nothing to measure with.
+        The figures; None where they cannot be measured.
     """
     if given is not None and isinstance(data, ImageData):
         return _of_images(generator, face, data, say, given)
@@ -133,7 +132,7 @@ def _of_images(generator: Graph, face: Interface, data: ImageData, say: Say, giv
 
 
 def _features(judge: Judge) -> str:
-    """What the features are, in a sentence or two."""
+    """Describe the features in a sentence or two."""
     facts = judge.facts()
     if isinstance(judge, Classifier):
         return (

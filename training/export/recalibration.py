@@ -1,10 +1,10 @@
-"""A package's next version: the same graphs, and how they are read where no class is named.
+"""Publishes a package's next version: the same graphs with a calibration of scores without a label.
 
     models/NAME/1 ─┬─ graphs, golden vectors, preview ──────────────────────────────────────────┐
                    └─ logits of held-out and of generated samples ──▶ calibration ──▶ manifest ─┴─▶ models/NAME/2
 
-For packages that were exported before there was such a calibration, or by other programs than this one. The labelled
-calibration and all else that the package says of its graphs is kept as it stands.
+For packages exported before this calibration existed, or by other programs. The labelled calibration and everything
+else in the manifest is kept.
 """
 
 import hashlib
@@ -35,17 +35,17 @@ from training.export.provenance import commit
 from training.export.publish import choose_version, publish
 from training.export.unknown_label import MOST_CLASSES, UnknownLabel, calibrate_unknown_label
 
-Json = Any  # a manifest as it was read: the schema gives it its types
+Json = Any  # a manifest as read; its types are in the schema
 
 
 class _Package:
-    """A package that was published, as far as this needs it.
+    """The parts of a published package that are needed here.
 
     Attributes:
         files: content by bare name, the manifest left out.
 
     Raises:
-        ExportError: if it cannot be read, or is not of the kind that can be calibrated here.
+        ExportError: if it cannot be read, or cannot be calibrated here.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,14 +88,14 @@ class _Package:
 
     @property
     def labelled(self) -> Curve:
-        """From a logit under a sample's own class to log-odds."""
+        """Map from a logit under a sample's own class to log-odds."""
         stated = self.manifest["discriminator"]["calibration"]
         if stated["method"] == "platt":
             return Platt(stated["slope"], stated["intercept"])
         return PiecewiseLinear(tuple(stated["logits"]), tuple(stated["log_odds"]))
 
     def generated(self, count: int) -> tuple[Samples, Labels]:
-        """Samples as they are sent, and the classes that they were asked for."""
+        """Draw samples as they are sent, with their requested classes."""
         inputs, graph = draw(Purpose.CALIBRATION, count, self.face), self.manifest["generator"]
         fed, given = _renamed(inputs, _names(graph, "inputs")), _names(graph, "outputs")
         samples: Samples
@@ -107,7 +107,7 @@ class _Package:
         return samples, inputs[LABEL].astype(np.int64, copy=False)
 
     def logits(self, samples: Samples) -> Floats:
-        """What the discriminator says of samples under every class; [N, K]."""
+        """Compute logits of samples under every class; [N, K]."""
         graph, columns = self.manifest["discriminator"], []
         inputs, outputs = _names(graph, "inputs"), _names(graph, "outputs")
         for shown in Shown(samples, None).under_every_class(len(self.face.labels)):
@@ -125,14 +125,14 @@ def calibrate_package(package: Path, say: Say, *, config_name: str | None = None
     """Publish a package again, with the calibration of scores without a label.
 
     Args:
-        config_name: a configuration whose `[data]` holds the samples out; None takes the package's own.
-        data_path: where the data lies, instead of where the configuration says.
+        config_name: a configuration whose `[data]` has the held-out samples; None takes the package's own.
+        data_path: the data's path, instead of the configuration's.
 
     Returns:
         The folder of the next version.
 
     Raises:
-        TrainingError: if the package or the data cannot be read, or do not suit; then nothing is left behind.
+        TrainingError: if the package or the data cannot be read, or do not fit; then nothing is left behind.
     """
     package = package.resolve()
     found = _Package(package)
@@ -155,7 +155,7 @@ def calibrate_package(package: Path, say: Say, *, config_name: str | None = None
 
 
 def _held_out(package: Path, found: _Package, config_name: str | None, data_path: str | None) -> ImageData | VectorData:
-    """The data, where it is of the package's classes and shape."""
+    """Load the data, which must have the package's classes and shape."""
     provenance = found.manifest["provenance"]
     config = (
         configuration.from_tables(provenance["config"])
@@ -179,7 +179,7 @@ def _held_out(package: Path, found: _Package, config_name: str | None, data_path
 
 
 def _files(found: _Package, version: int, data: ImageData | VectorData, unknown: UnknownLabel) -> dict[str, bytes]:
-    """The next version's files: the former's, with card and manifest written anew."""
+    """The next version's files: the former ones with a new card and manifest."""
     former = found.manifest
     files = dict(found.files)
     if CARD in files:
@@ -217,7 +217,7 @@ def _card(former: str, title: str, unknown: UnknownLabel) -> str:
 
 
 def _names(graph: Json, side: str) -> dict[str, str]:
-    """What a graph calls the tensors of one side, by role."""
+    """A graph's tensor names of one side, by role."""
     return {tensor["role"]: tensor["name"] for tensor in graph[side]}
 
 

@@ -1,13 +1,13 @@
-"""What a conditional discriminator says of a sample whose class nobody names: which class fits best, and how real.
+"""Reads a conditional discriminator without a label: the class that fits best, and the log-odds of real.
 
     logits of every class ─┬─▶ softmax regression ──▶ P(y|x), whose largest names the label ─┐
                            └─▶ the labelled calibration ──▶ P(real|x, y) ────────────────────┴─▶ log-odds of P(real|x)
 
 By the law of total probability, P(real|x) = Σ_y P(y|x)·P(real|x, y), where P(y|x) is the posterior of the class among
 real and generated samples together. The logits themselves are no such posterior: the discriminator was never shown a
-sample under a wrong class, so what it says of one is arbitrary, and the highest logit is often a wrong class's. So the
-posterior is fitted, on samples whose classes are known, and the log-odds are calibrated once more, since neither factor
-is exact; both are judged on the other half of the samples.
+sample under a wrong class, so its logits there are arbitrary, and the highest logit often belongs to a wrong class. So
+the posterior is fitted on samples of known classes, and the log-odds are calibrated once more, since neither factor is
+exact; both are evaluated on the other half of the samples.
 
 Shapes: N samples, K classes.
 
@@ -52,13 +52,13 @@ class ClassPosterior:
 
 @dataclass(frozen=True)
 class UnknownLabel:
-    """How a discriminator is read where no class is named.
+    """Reading of a discriminator without a label.
 
     Attributes:
-        calibration: from the mean's log-odds to log-odds.
-        real_quantiles: of held-out real samples' mean's log-odds.
-        generated_quantiles: of generated samples' likewise.
-        label_accuracy: share of held-out real samples, none of which fitted anything, that are given their own class.
+        calibration: from the log-odds of `mean_log_odds` to calibrated log-odds.
+        real_quantiles: of `mean_log_odds` of held-out real samples.
+        generated_quantiles: of `mean_log_odds` of generated samples.
+        label_accuracy: share of held-out real samples, not used for fitting, that are given their own class.
     """
 
     posterior: ClassPosterior
@@ -72,7 +72,7 @@ class UnknownLabel:
         return f"{self.calibration}; {self.label_accuracy:.1%} of held-out samples are given their own class"
 
     def entry(self) -> dict[str, object]:
-        """The manifest's words."""
+        """The manifest's entry."""
         return {
             "weights": self.posterior.weights.tolist(),
             "offsets": self.posterior.offsets.tolist(),
@@ -82,7 +82,7 @@ class UnknownLabel:
         }
 
     def figures(self) -> dict[str, float]:
-        """What was measured, as plain values for the manifest's provenance."""
+        """The figures as plain values, for the manifest's provenance."""
         return {
             "area_under_curve": self.calibration.area_under_curve,
             "log_loss": self.calibration.log_loss,
@@ -99,13 +99,13 @@ def calibrate_unknown_label(
     generated_labels: Labels,
     labelled: Curve,
 ) -> UnknownLabel:
-    """Fit the posterior and the calibration on the halves that fitted the labelled one, and judge both on the others.
+    """Fit posterior and calibration on the halves that fitted the labelled one, and evaluate both on the others.
 
     Args:
         real: [N, K] logits of held-out real samples under every class.
         real_labels: [N], their own classes.
-        generated: [N, K] logits of generated samples, as many, likewise.
-        generated_labels: [N], which they were generated as.
+        generated: [N, K] logits of as many generated samples under every class.
+        generated_labels: [N], their requested classes.
         labelled: from a logit under a sample's own class to the log-odds of P(real|x, y).
 
     Raises:
@@ -136,11 +136,11 @@ def fit_posterior(logits: Numbers, labels: Labels) -> ClassPosterior:
         labels: [N] in 0 … K − 1.
 
     Returns:
-        The posterior; the problem is convex, so there is one.
+        The posterior, the unique optimum of a convex problem.
     """
     classes = logits.shape[1]
     centre, scale = logits.mean(axis=0), logits.std(axis=0)
-    scale[scale == 0] = 1.0  # a logit that never varies says nothing
+    scale[scale == 0] = 1.0  # a constant logit has no information
     standard, truth = (logits - centre) / scale, np.eye(classes)[labels]
 
     def loss(parameters: Numbers) -> tuple[float, Numbers]:
@@ -157,7 +157,7 @@ def fit_posterior(logits: Numbers, labels: Labels) -> ClassPosterior:
 
 
 def mean_log_odds(posterior: ClassPosterior, labelled: Curve, logits: Numbers) -> Numbers:
-    """The statistic: the log-odds of Σ_y P(y|x)·P(real|x, y).
+    """Compute the log-odds of Σ_y P(y|x)·P(real|x, y).
 
     Args:
         labelled: from a logit under a sample's own class to the log-odds of P(real|x, y).
@@ -167,7 +167,7 @@ def mean_log_odds(posterior: ClassPosterior, labelled: Curve, logits: Numbers) -
         [N], nats; between the lowest and the highest log-odds of a sample's classes.
     """
     log_probabilities, log_odds = posterior.log_probabilities(logits), labelled.log_odds(logits)
-    # log σ(s) = −log(1 + exp(−s)), and of 1 − σ(s) likewise: neither end loses its digits
+    # log σ(s) = −log(1 + exp(−s)), and log(1 − σ(s)) = −log(1 + exp(s)): exact at both ends
     real = logsumexp(log_probabilities - np.logaddexp(0, -log_odds), axis=1)
     generated = logsumexp(log_probabilities - np.logaddexp(0, log_odds), axis=1)
     values: Numbers = real - generated

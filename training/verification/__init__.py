@@ -31,5 +31,5 @@ VERIFICATIONS: Final[tuple[Verification, ...]] = (
 
 
 def verify() -> list[Finding]:
-    """Work out every finding; the same numbers at every call on one machine."""
+    """Compute every finding; the same numbers at every call on one machine."""
     return [finding for verification in VERIFICATIONS for finding in verification()]

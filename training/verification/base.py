@@ -1,7 +1,4 @@
-"""What a verification hands over: a number that the code gives, beside the number that theory gives.
-
-It knows nothing of how either number came about, nor of how the table looks.
-"""
+"""The result of a verification: a number of the code, and that of theory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +6,7 @@ from typing import Literal
 
 from training.errors import TrainingError
 
-FAILED_EXIT_CODE = 1  # the command was right and ran to its end; what it looked at is wrong
+FAILED_EXIT_CODE = 1  # the command ran to its end, and found a difference
 
 
 class VerificationError(TrainingError):
@@ -20,15 +17,15 @@ class VerificationError(TrainingError):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One identity, held against the code.
+    """One identity, checked against the code.
 
     Attributes:
         identity: the statement, in words and symbols.
-        source: where it comes from, down to the equation.
+        source: reference, with the equation.
         measured: what the code gives.
         expected: what theory gives.
         tolerance: how far apart they may be.
-        relation: whether they should be equal, or the expected number is a bound.
+        relation: whether the numbers should be equal, or the expected one is a bound.
     """
 
     identity: str
@@ -40,7 +37,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether the measured number is where it should be; never for one that is not a number."""
+        """Whether the identity holds; False for NaN."""
         excess = self.measured - self.expected
         if self.relation == "equal":
             return abs(excess) <= self.tolerance

@@ -1,4 +1,4 @@
-"""The original game's best discriminator, found by training one and by solving for it, with and without smoothing.
+"""The original game's optimal discriminator, by training and exactly, with and without smoothing.
 
     D* = alpha p / (p + q)        V(D*) = 2 JSD(p, q) - log 4   for alpha = 1
 
@@ -33,7 +33,7 @@ from training.verification.laws import (
 )
 
 STEPS: Final = 600
-SAMPLES: Final = 20_000  # quantiles: a mean over them is an integral to about four digits
+SAMPLES: Final = 20_000  # quantiles: their mean is an integral to about four digits
 SMOOTHED: Final = 0.9  # the usual one-sided smoothing
 TABLE: Final = TableGame(torch.tensor([2.0, 5.0, 3.0]), torch.tensor([6.0, 1.0, 3.0]))
 PAIRS: Final = {"near": (TWO_HILLS, NEAR), "far": (TWO_HILLS, FAR)}
@@ -44,7 +44,7 @@ SMOOTHING = "Salimans 2016, sec. 3.4"
 
 
 def verify_discriminators() -> Iterator[Finding]:
-    """D*, V(D*), the estimate of JSD, and what smoothing makes of them."""
+    """Verify D*, V(D*) and the estimate of JSD, with and without smoothing."""
     for distance, (real, generated) in PAIRS.items():
         critic = trained_critic(Minimax(), real, generated, STEPS)
         yield _answers(critic, real, generated, 1.0, f"trained D = p/(p + q), mean |difference|, {distance} laws")
@@ -58,7 +58,7 @@ def verify_discriminators() -> Iterator[Finding]:
 
 
 def _answers(critic: Critic, real: Mixture, generated: Mixture, target: float, identity: str) -> Finding:
-    """How far a trained D is from the best one, in the mean over real and generated samples."""
+    """Mean distance of a trained D from the optimal one, over real and generated samples."""
     p, q = density(real), density(generated)
     answers = critic(torch.from_numpy(GRID)[:, None]).sigmoid().numpy()
     error = integral(np.abs(answers - target * p / (p + q)) * (p + q) / 2)
@@ -103,7 +103,7 @@ def _values(trained: Critic, real: Mixture, generated: Mixture, distance: str) -
 
 
 def _stationary(table: TableGame, target: float, identity: str, source: str) -> Finding:
-    """The largest slope of the critic's loss at the best answers: 0, as the loss is convex in the logits."""
+    """The largest slope of the critic's loss at the optimum: 0, as the loss is convex in the logits."""
     best = (target * table.p / (table.p + table.q)).double().logit().requires_grad_()
     loss = Minimax(real_target=target).critic_loss(table.players(best), table.batch).total
     (slope,) = torch.autograd.grad(loss, best)

@@ -1,7 +1,7 @@
 """The eleven rows of f-GAN: their conjugates by brute force, their activations, and the bound through the objective.
 
 The two laws are tables of the same points, so that both sides of the bound are finite sums and agree to rounding. The
-best critic's logits are found by bisection, as every activation increases.
+optimal critic's logits are found by bisection, as every activation increases.
 
 References:
     Nowozin, Cseke and Tomioka, f-GAN (2016), equations 2 to 5, tables 1, 2, 5 and 6.
@@ -21,7 +21,7 @@ from training.verification.games import TableGame, table_of
 
 POINTS: Final = np.linspace(-3, 3, 25)
 TABLE: Final = table_of(np.exp(-(POINTS**2) / 2), np.exp(-((POINTS - 0.5) ** 2) / (2 * 0.8**2)), total=10_000)
-RATIOS: Final = torch.logspace(-2.03, 2.01, 21, dtype=torch.float64)  # p/q at which conjugates are looked at
+RATIOS: Final = torch.logspace(-2.03, 2.01, 21, dtype=torch.float64)  # p/q at which conjugates are compared
 FINE_RATIOS: Final = torch.logspace(-4, 4, 200_001, dtype=torch.float64)  # among which the supremum is sought
 LOGITS: Final = torch.linspace(-30, 30, 601, dtype=torch.float64)
 BISECTIONS: Final = 200  # halve an interval of 10^4 down to rounding
@@ -33,7 +33,7 @@ SUM_TOLERANCE: Final = 1e-9
 
 
 def verify_f_divergences() -> Iterator[Finding]:
-    """Four lines a row: the conjugate, the activation, the bound where it is tight, the bound elsewhere."""
+    """Verify four identities a row: the conjugate, the activation, the bound where it is tight, the bound elsewhere."""
     for name in get_args(Name):
         objective = FGan(divergence=name)
         row, label = objective.row, name.replace("_", " ")
@@ -71,14 +71,14 @@ def verify_f_divergences() -> Iterator[Finding]:
 
 
 def conjugate_error(row: Divergence) -> float:
-    """The largest relative difference of f* from a brute-force supremum, where critics answer."""
+    """Compute the largest relative difference of f* from a brute-force supremum, in the critics' range."""
     slopes = row.slope(RATIOS)
     supremum = (slopes[:, None] * FINE_RATIOS - row.f(FINE_RATIOS)).max(dim=1).values
     return float(((row.conjugate(slopes) - supremum).abs() / (1 + supremum.abs())).max())
 
 
 def share_in_domain(row: Divergence) -> float:
-    """How many of many logits g maps to where f* is finite."""
+    """Compute the share of logits that g maps to where f* is finite."""
     answers = row.activation(LOGITS)
     low, high = row.domain
     inside = (answers >= low) & (answers <= high) & row.conjugate_of_activation(LOGITS).isfinite()
@@ -86,7 +86,7 @@ def share_in_domain(row: Divergence) -> float:
 
 
 def best_logits(row: Divergence, ratios: Tensor) -> Tensor:
-    """The logits v with g(v) = f'(p/q), by bisection.
+    """Find the logits v with g(v) = f'(p/q), by bisection.
 
     Args:
         ratios: [K] p/q.
@@ -104,7 +104,7 @@ def best_logits(row: Divergence, ratios: Tensor) -> Tensor:
 
 
 def bound(objective: FGan, table: TableGame, logits: Tensor) -> float:
-    """E_p T - E_q f*(T), as the objective's critic loss has it."""
+    """Compute E_p T - E_q f*(T) by the objective's critic loss."""
     return -objective.critic_loss(table.players(logits), table.batch).total.item()
 
 

@@ -1,6 +1,6 @@
-"""Games small enough to be known completely: players for the real objectives, without networks or with tiny ones.
+"""Small games with known solutions: players for the objectives, as tables or with small networks.
 
-    table game      two laws on a few points, exact to rounding: row i of a batch is a point, as often as it occurs
+    table game      two laws on a few points, exact to rounding: every point is in the batch as often as it occurs
     trained critic  a small network against two laws on the line, trained by an objective's own loss
 
 Shapes: N samples, K points.
@@ -23,14 +23,14 @@ from training.verification.laws import Numbers, quantile_function
 
 Critic = Callable[[Tensor], Tensor]
 
-CRITIC: Final = DiscriminatorConfig(widths=(64, 64), activation="tanh")  # smooth, as the best critics here are
+CRITIC: Final = DiscriminatorConfig(widths=(64, 64), activation="tanh")  # smooth, as the optimal critics are
 BATCH_SIZE: Final = 512
-LEARNING_RATE: Final = 1e-2  # with 600 steps along a cosine the loss has settled to four digits
+LEARNING_RATE: Final = 1e-2  # with 600 steps along a cosine the loss converges to four digits
 SEED: Final = 0
 
 
 def identity(latents: Tensor) -> Tensor:
-    """A generator that passes on what it is given: the generated law is the latents' own."""
+    """A generator that returns its latents."""
     return latents
 
 
@@ -40,7 +40,7 @@ class TableGame:
 
     Attributes:
         real: [K] how often each point occurs among the real samples.
-        generated: [K] likewise among the generated ones; of the same sum.
+        generated: [K] how often each occurs among the generated ones; of the same sum.
     """
 
     real: Tensor
@@ -58,14 +58,14 @@ class TableGame:
 
     @property
     def batch(self) -> Batch:
-        """Every point as often as it occurs."""
+        """The batch with every point as often as it occurs."""
         points = torch.arange(len(self.real), dtype=torch.float64)
         real, generated = (points.repeat_interleave(counts.long())[:, None] for counts in (self.real, self.generated))
         return Batch(real, generated)
 
     @staticmethod
     def players(logits: Tensor) -> Networks:
-        """The critic that answers `logits` [K] on the points."""
+        """Players with a critic of `logits` [K] on the points."""
         return Networks(identity, lambda samples: logits[samples[:, 0].long()])
 
 
@@ -75,7 +75,7 @@ def table_of(p: Numbers, q: Numbers, total: int) -> TableGame:
     Args:
         p: [K], of any scale.
         q: [K], of any scale.
-        total: about how many samples each side has; no point is left without.
+        total: approximate number of samples of each side; every point has at least one.
 
     Returns:
         The game; the sides' numbers of samples may differ.
@@ -85,13 +85,13 @@ def table_of(p: Numbers, q: Numbers, total: int) -> TableGame:
 
 
 def trained_critic(objective: Objective, real: Mixture, generated: Mixture, steps: int) -> Critic:
-    """Train a small critic with an objective's own loss until it has settled.
+    """Train a small critic with an objective's own loss until it has converged.
 
     Each step sees 512 samples of each law in ascending order, one from each of 512 parts of equal probability, which
-    leaves hardly any of the noise that independent draws would have.
+    has much less noise than independent draws.
 
     Args:
-        objective: whose `critic_loss` is descended.
+        objective: its `critic_loss` is minimised.
         real: the law of the real samples.
         generated: the law of the generated ones.
         steps: of Adam, the learning rate falling to 0 along half a cosine.

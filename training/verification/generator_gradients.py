@@ -1,9 +1,9 @@
-"""What the generator of the original game descends against the best discriminator, and how its two losses saturate.
+"""The gradients of the original game's generator at the optimal discriminator, and the saturation of its two losses.
 
     grad E_q log(1 - D*) = grad 2 JSD(p, q)        grad E_q [-log D*] = grad [KL(q || p) - 2 JSD(p, q)]
 
 D* is that of the present generator and held fixed. The right-hand sides are differences of quadratures, the left-hand
-sides what autograd gives of the objectives' own generator losses.
+sides autograd's gradients of the objectives' generator losses.
 
 References:
     Arjovsky and Bottou, Towards Principled Methods for Training Generative Adversarial Networks (2017), theorem 2.5.
@@ -47,7 +47,7 @@ Divergence = Callable[[Numbers, Numbers], float]  # of the data's and the genera
 
 @dataclass(frozen=True)
 class _Descent:
-    """What one of the generator's losses descends."""
+    """The divergence that one of the generator's losses minimises."""
 
     game: Game
     statement: str
@@ -72,7 +72,7 @@ DESCENTS: Final = (
 
 
 def verify_generator_gradients() -> Iterator[Finding]:
-    """Both gradients at D*, by the mean and by the logarithm of the deviation; both slopes at a sure critic."""
+    """Verify both gradients at D*, by the mean and by the logarithm of the deviation; both slopes at a sure critic."""
     for descent in DESCENTS:
         slopes = zip(gradient_at_best_critic(descent.game), _gradient_of(descent.divergence), strict=True)
         for parameter, (measured, expected) in zip(("mean", "log deviation"), slopes, strict=True):
@@ -95,7 +95,7 @@ def verify_generator_gradients() -> Iterator[Finding]:
 
 
 def gradient_at_best_critic(game: Game) -> tuple[float, float]:
-    """The gradient of a generator's loss by the mean and the logarithm of the deviation of its law."""
+    """Compute the gradient of a generator's loss by the mean and the logarithm of the deviation of its law."""
     theta = torch.tensor([MEAN, LOG_DEVIATION], dtype=torch.float64, requires_grad=True)
     noise = quantile_function(on_the_line((1.0,), (0.0,), (1.0,)))(even_shares(SAMPLES))
     own = _generated(MEAN, LOG_DEVIATION)
@@ -112,7 +112,7 @@ def gradient_at_best_critic(game: Game) -> tuple[float, float]:
 
 
 def slope_at(game: Game, logit: float) -> float:
-    """The slope of a generator's loss by the logit of all samples."""
+    """Compute the slope of a generator's loss by the logit of all samples."""
     shift = torch.tensor(logit, dtype=torch.float64, requires_grad=True)
     batch = Batch(torch.zeros(1, 1), torch.zeros(1, 1))
     loss = game.generator_loss(Networks(identity, lambda samples: shift.expand(len(samples))), batch).total

@@ -1,7 +1,7 @@
-"""InfoGAN's bound: what a code head can read, never more than the code's entropy, and exactly what there is to read.
+"""InfoGAN's bound: at most the code's entropy, and equal to the mutual information for the optimal code head.
 
-The generated "sample" is a symbol that tells the code through a symmetric channel: the code itself with a known
-probability, any other symbol otherwise. Its information about the code is known, and so is the best code head.
+The generated "sample" is the code after a symmetric channel: the code itself with a known probability, any other symbol
+otherwise. Its information about the code is known, and so is the optimal code head.
 
 References:
     Chen et al., InfoGAN (2016), equations 4 and 5: L_I = E log Q(c|x) + H(c) <= I(c; G(z, c)) <= H(c).
@@ -31,7 +31,7 @@ SOURCE: Final = "Chen 2016, eq. 4 and 5"
 
 
 def verify_information() -> Iterator[Finding]:
-    """The bound of a perfect, of noisy and of the best code heads."""
+    """Verify the bound of a perfect, of noisy and of the optimal code heads."""
     one_hot = torch.eye(CATEGORIES, dtype=torch.float64)
     yield Finding(
         identity="L_I of a code head that reads Cat(10) perfectly is log 10",

@@ -1,7 +1,7 @@
-"""Laws on the line whose densities are known: what games are played between, and every integral over them.
+"""Laws on the line with known densities, and integrals over them.
 
-Integrals are sums over a fine grid, which for densities as smooth as these are exact to far more digits than anything
-here is compared to. Samples are quantiles rather than draws, so that a mean over them is almost an integral.
+Integrals are sums over a fine grid, which for these smooth densities is far more exact than every comparison here.
+Samples are quantiles instead of draws, so that a mean over them is almost an integral.
 
 Shapes: N samples; a law's samples are [N, 1].
 """
@@ -26,7 +26,7 @@ STEP: Final = float(GRID[1] - GRID[0])
 
 
 def on_the_line(weights: tuple[float, ...], means: tuple[float, ...], deviations: tuple[float, ...]) -> Mixture:
-    """A mixture of normal laws on the line."""
+    """Make a mixture of normal laws on the line."""
     return Mixture(np.array(weights), np.array(means)[:, np.newaxis], np.array(deviations))
 
 
@@ -36,12 +36,12 @@ FAR: Final = on_the_line((0.7, 0.3), (0.5, 3.0), (0.7, 0.5))
 
 
 def density(law: Mixture) -> Numbers:
-    """The density on the grid, [30001]."""
+    """Compute the density on the grid, [30001]."""
     return np.exp(law.log_density(GRID[:, np.newaxis]))
 
 
 def integral(values: Numbers) -> float:
-    """The integral of a function that is given on the grid and vanishes at its ends."""
+    """Integrate a function on the grid that vanishes at its ends."""
     return float(values.sum() * STEP)
 
 
@@ -58,26 +58,26 @@ def jensen_shannon(p: Numbers, q: Numbers) -> float:
 
 
 def quantile_function(law: Mixture) -> Callable[[Numbers], Tensor]:
-    """The inverse of a law's distribution function.
+    """Invert a law's distribution function.
 
     Args:
         law: on the line.
 
     Returns:
-        From shares [N] in (0, 1) to the points below which so much of the law lies, [N, 1] float64.
+        Function from probabilities [N] in (0, 1) to quantiles [N, 1] float64.
     """
     below = ndtr((GRID[:, np.newaxis] - law.means[:, 0]) / law.deviations) @ law.weights
     return lambda shares: torch.from_numpy(np.interp(shares, below, GRID))[:, np.newaxis]
 
 
 def even_shares(count: int) -> Numbers:
-    """The middles of `count` equal parts of (0, 1), [count]."""
+    """Compute the midpoints of `count` equal parts of (0, 1), [count]."""
     middles: Numbers = (np.arange(count) + 1 / 2) / count
     return middles
 
 
 def log_density(law: Mixture, samples: Tensor) -> Tensor:
-    """The logarithm of the density, differentiable by the samples.
+    """Compute the logarithm of the density, differentiable by the samples.
 
     Args:
         law: on the line.

@@ -1,8 +1,8 @@
-"""The other critics' optima on tables, and what they leave the generator to descend; penalties in closed form.
+"""Optima of the other critics on tables, the generator's losses there, and penalties in closed form.
 
     hinge           D* = sign(p - q), loss 2 (1 - TV)
     least squares   D* = (b p + a q)/(p + q); with a = -1, b = 1, c = 0 the generator descends Pearson's chi^2
-    relativistic    a constant added to D changes nothing
+    relativistic    a constant added to D changes no loss
     R1, slope       of the linear critic w x:  |w|^2 and (|w| - 1)^2
 
 References:
@@ -36,7 +36,7 @@ LEAST_SQUARES = "Mao 2017, sec. 3.2"
 
 
 def verify_optima() -> Iterator[Finding]:
-    """Hinge, least squares, relativistic pairing, R1 and the gradient penalty."""
+    """Verify hinge, least squares, relativistic pairing, R1 and the gradient penalty."""
     yield from _hinge()
     yield from _least_squares()
     yield from _linear_critic()
@@ -117,7 +117,7 @@ def _linear_critic() -> Iterator[Finding]:
         tolerance=TOLERANCE,
     )
     penalised = WassersteinGradientPenalty(gamma_slope=1.0)
-    with torch.random.fork_rng(devices=[]):  # the places on the lines, which do not matter here
+    with torch.random.fork_rng(devices=[]):  # the points on the lines, which do not matter here
         slope = penalised.critic_loss(nets, batch).parts["slope"].item()
     yield Finding(
         identity="gradient penalty of the linear critic w x is (|w| - 1)^2",

@@ -1,7 +1,4 @@
-"""How findings read: a table for people, JSON for programs, and one sentence where something fails.
-
-It knows text; what was verified is none of its business.
-"""
+"""Formats findings as a table or JSON, and failures as a sentence."""
 
 import dataclasses
 import json
@@ -14,7 +11,7 @@ HEADER = ("", "identity", "source", "measured", "", "expected", "tolerance")
 
 
 def table(findings: Sequence[Finding]) -> list[str]:
-    """Lay findings out in columns.
+    """Format findings in columns.
 
     Returns:
         Lines: a header, one for each finding, and the count.
@@ -27,12 +24,12 @@ def table(findings: Sequence[Finding]) -> list[str]:
 
 
 def to_json(findings: Sequence[Finding]) -> str:
-    """Write findings as a JSON list of objects with the keys of `Finding` and `holds`."""
+    """Format findings as a JSON list of objects with the keys of `Finding` and `holds`."""
     return json.dumps([{**dataclasses.asdict(finding), "holds": finding.holds} for finding in findings], indent=2)
 
 
 def failure(findings: Sequence[Finding]) -> str | None:
-    """Say what failed.
+    """Describe the failures.
 
     Returns:
         One sentence, or None where everything holds.

@@ -1,9 +1,9 @@
-"""The Wasserstein distance by its dual: by the best critic there is, by linear programming, and by a trained critic.
+"""The Wasserstein distance by its dual: with the exact critic, by linear programming, and with a trained critic.
 
     W1(p, q) = sup { E_p D - E_q D : |D(x) - D(y)| <= |x - y| }
 
-On the line the best critic is known: it rises where the generated samples have yet to catch up with the real ones and
-falls elsewhere, always with slope 1. scipy computes the distance from the distribution functions, without any critic.
+On the line the optimal critic is known: its slope is 1 where more generated than real samples lie to the left, else -1.
+scipy computes the distance from the distribution functions, without any critic.
 
 References:
     Arjovsky, Chintala and Bottou, Wasserstein GAN (2017), equation 2.
@@ -31,13 +31,13 @@ DRAWS_SEED: Final = 0
 QUANTILES: Final = 20_000
 STEPS: Final = 600
 SLOPE_PLACES: Final = torch.linspace(-4, 5, 2_001, dtype=torch.float64)[:, None]
-TRAINED_TOLERANCE: Final = 0.05  # of a distance near 1: the penalised critic's slope is not the same everywhere
+TRAINED_TOLERANCE: Final = 0.05  # of a distance near 1: the penalised critic's slope is not exactly 1 everywhere
 
 DUALITY = "Arjovsky 2017 (WGAN), eq. 2"
 
 
 def verify_transport() -> Iterator[Finding]:
-    """The estimate of an exact and of a trained critic, and a linear programme, against scipy's distance."""
+    """Verify the estimate of an exact and of a trained critic, and a linear programme, against scipy's distance."""
     chance = np.random.default_rng(DRAWS_SEED)
     real, generated = (law.sample(chance, DRAWS)[:, 0].astype(np.float64) for law in (TWO_HILLS, FAR))
     yield Finding(
@@ -61,7 +61,7 @@ def verify_transport() -> Iterator[Finding]:
 def _trained() -> Iterator[Finding]:
     """A critic trained with the gradient penalty, over its steepest slope: a lower bound of W1 that is near it.
 
-    The penalty lets the slope exceed 1 where that gains more than it costs, so the estimate alone is no bound.
+    The penalty allows slopes above 1, so the estimate alone is no bound.
     """
     critic = trained_critic(WassersteinGradientPenalty(), TWO_HILLS, FAR, STEPS)
     real, generated = (quantile_function(law)(even_shares(QUANTILES))[:, 0].numpy() for law in (TWO_HILLS, FAR))
@@ -86,13 +86,13 @@ def _trained() -> Iterator[Finding]:
 
 
 def estimate(objective: Objective, critic: Critic, real: Numbers, generated: Numbers) -> float:
-    """E D(x) - E D(G(z)), as the objective reports it, on samples [N] of each side."""
+    """Compute the objective's E D(x) - E D(G(z)) on samples [N] of each side."""
     samples = [torch.from_numpy(side)[:, None] for side in (real, generated)]
     return objective.critic_loss(Networks(identity, critic), Batch(*samples)).parts["wasserstein_estimate"].item()
 
 
 def exact_critic(real: Numbers, generated: Numbers) -> Critic:
-    """The best critic between two sets of samples on the line.
+    """Make the optimal critic between two sets of samples on the line.
 
     Its slope at x is 1 where more of the generated samples lie left of x than of the real ones, and -1 where fewer do.
 
@@ -114,7 +114,7 @@ def exact_critic(real: Numbers, generated: Numbers) -> Critic:
 
 
 def best_by_programming(real: Numbers, generated: Numbers) -> float:
-    """The largest E D(x) - E D(G(z)) over all 1-Lipschitz functions on the samples.
+    """Maximise E D(x) - E D(G(z)) over all 1-Lipschitz functions on the samples.
 
     Args:
         real: [N].
@@ -134,6 +134,6 @@ def best_by_programming(real: Numbers, generated: Numbers) -> float:
 
 
 def largest_slope(critic: Critic, places: Tensor) -> float:
-    """The steepest slope of a critic at places [N, 1]."""
+    """Compute the steepest slope of a critic at points [N, 1]."""
     heights = critic(places)
     return float((heights.diff().abs() / places[:, 0].diff()).max())

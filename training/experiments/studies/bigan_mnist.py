@@ -1,8 +1,8 @@
-"""BiGAN on MNIST, pixels in no order: are the encoder's features closer to what digits mean than the pixels are?
+"""BiGAN on permutation-invariant MNIST: do nearest neighbours by the encoder's features share the digit?
 
-The features are what the last layer of the exported encoder's graph is given, as in the paper, and the nearest of all
-60,000 training images gives each held-out one its label. Raw pixels do so 96.9 % of the time and the same network
-untrained nearly as often, so both stand beside the figure.
+The features are the input of the last layer of the exported encoder's graph, as in the paper, and each held-out image
+gets the label of the nearest of all 60,000 training images. Raw pixels and the same network untrained are the
+baselines.
 
 References:
     Donahue, Krähenbühl and Darrell, Adversarial Feature Learning (2017), section 4.1, table 1 and appendix.
@@ -57,7 +57,7 @@ def nearest(known: Features, queries: Features) -> NDArray[np.int64]:
     Returns:
         [M] rows of `known`.
     """
-    # |q - k|^2 = |q|^2 + |k|^2 - 2 q.k, where |q|^2 decides nothing. Around the mean, so that float32 loses little.
+    # |q - k|^2 = |q|^2 + |k|^2 - 2 q.k, where |q|^2 is constant. Centred, so that float32 suffices.
     centre = known.mean(axis=0, dtype=np.float64).astype(np.float32)
     known, queries = known - centre, queries - centre
     half_norms = np.square(known, dtype=np.float64).sum(axis=1).astype(np.float32) / 2
@@ -74,7 +74,7 @@ FEATURES: Final = "features"
 
 
 def measure(setting: Setting) -> Metrics:
-    """Train one seed and look for the nearest neighbours of every held-out image.
+    """Train one seed and find the nearest neighbour of every held-out image.
 
     Args:
         setting: of one seed; its folder keeps the run.
@@ -84,7 +84,7 @@ def measure(setting: Setting) -> Metrics:
         difference of a held-out image and its reconstruction, in units of the pixels' range.
     """
     pair, run, data = exported(trained(CONFIG, setting), setting)
-    images, encoder = cast("ImageData", data), cast("Graph", pair.encoder)  # as the configuration has it
+    images, encoder = cast("ImageData", data), cast("Graph", pair.encoder)  # by the configuration
     known_labels, truth, _ = labels_of(images)
     known, queries = floats(images.train), floats(images.held_out)
 
@@ -108,7 +108,7 @@ def measure(setting: Setting) -> Metrics:
 
 
 def _untrained(run: Run, pair: Pair, known: Floats, seed: int) -> bytes:
-    """The encoder's graph as it was before training, but for batch statistics of its own."""
+    """The encoder's graph before training, with its own batch statistics."""
     config = cast("EncoderConfig", run.config.encoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,7 +1,6 @@
-"""Conditional MNIST: is a digit that was asked for the digit that is drawn?
+"""Conditional MNIST: is the requested digit drawn?
 
-The judge is a classifier of our own, trained on MNIST's training images; what it gets wrong of the held-out images is
-the floor of any such figure.
+The judge is a classifier trained on MNIST's training images; its error on held-out images is the floor of the figure.
 
 References:
     Miyato and Koyama, cGANs with Projection Discriminator (2018).
@@ -23,14 +22,14 @@ ASKED = 0.985
 
 
 def measure(setting: Setting) -> Metrics:
-    """Train one pair and ask its exported graph for every digit.
+    """Train one pair and draw every digit from its exported graph.
 
     Args:
         setting: of one seed; its folder keeps the run.
 
     Returns:
-        Share of 10,000 samples that are what was asked for, the classifier's own share on held-out images, and how
-        good the samples are.
+        Share of 10,000 samples with the requested class, the classifier's accuracy on held-out images, and the figures
+        of quality.
     """
     pair, _, data = exported(trained(CONFIG, setting), setting)
     images = cast("ImageData", data)
@@ -46,7 +45,7 @@ def measure(setting: Setting) -> Metrics:
         "frechet_floor": found.real.frechet_distance,
         "precision": figures.neighbourhoods.precision,
         "recall": figures.neighbourhoods.recall,
-        "confident_share": cast("Modes", figures.modes).confident_share,  # a classifier knows classes
+        "confident_share": cast("Modes", figures.modes).confident_share,  # a classifier has classes
     }
 
 

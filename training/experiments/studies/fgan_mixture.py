@@ -1,9 +1,9 @@
 """f-GAN's univariate experiment: which normal law does each divergence choose for a mixture of two?
 
-The generator is affine, so what it learned is two numbers, read off the exported graph at the latents 0 and 1. Both the
-law that a divergence is smallest at and the divergence of any law are integrals on the line, known to many digits.
+The generator is affine, so it has two parameters, read off the exported graph at the latents 0 and 1. Divergences and
+their optima are integrals on the line, computed to many digits.
 
-The mixture is not printed in the paper: the one here is that whose exact optima are the fifteen numbers of its table.
+The paper does not print the mixture; this one has the optima of its table.
 
 References:
     Nowozin, Cseke and Tomioka, f-GAN: Training Generative Neural Samplers using Variational Divergence Minimization
@@ -40,12 +40,12 @@ PAPER: Final[dict[Name, tuple[float, float]]] = {
 GRID: Final[NDArray[np.float64]] = np.linspace(
     -12, 14, 2_601
 )  # seven deviations either side, 25 points to the narrowest
-START: Final = (1.0, math.log(1.8))  # of the search for an optimum: near all of them
+START: Final = (1.0, math.log(1.8))  # of the search for an optimum
 LATENTS: Final = np.array([[0.0], [1.0]], dtype=np.float32)
 
 
 def divergence_from(law: Mixture, name: Name, mean: float, deviation: float) -> float:
-    """D_f(P || Q) of a law on the line from a normal law, by quadrature.
+    """Compute D_f(P || Q) of a law on the line and a normal law, by quadrature.
 
     Args:
         law: P.
@@ -63,7 +63,7 @@ def divergence_from(law: Mixture, name: Name, mean: float, deviation: float) -> 
 
 
 def optimum(law: Mixture, name: Name) -> tuple[float, float]:
-    """The mean and the deviation of the normal law that is nearest to a law by a divergence.
+    """Find the normal law with the smallest divergence from a law.
 
     Args:
         law: on the line.
@@ -81,7 +81,7 @@ def optimum(law: Mixture, name: Name) -> tuple[float, float]:
 
 
 def learned(name: Name, setting: Setting) -> tuple[float, float]:
-    """Train with one divergence and read off the exported generator what it draws.
+    """Train with one divergence and read the learned law off the exported generator.
 
     Args:
         setting: of one seed; its folder gets a run for each divergence.
@@ -97,11 +97,11 @@ def learned(name: Name, setting: Setting) -> tuple[float, float]:
 
 
 def measure(setting: Setting) -> Metrics:
-    """Train with all five divergences and hold what was learned against the optima and against each other.
+    """Train with all five divergences and compare the learned laws with the optima and with each other.
 
     Returns:
         For each divergence the learned law, its distance from the optimum in the plane of (mu, sigma), and the paper's
-        distance over ours; the least of these; and how many columns of the cross table are least on the diagonal.
+        distance over this one; the least of these; and how many columns of the cross table are least on the diagonal.
     """
     law = mixture(cast("GaussianMixtureConfig", configuration.load(keys.find(CONFIG)).data))
     laws = {name: learned(name, setting) for name in DIVERGENCES}
@@ -121,7 +121,7 @@ def measure(setting: Setting) -> Metrics:
 
 
 def _least_on_the_diagonal(law: Mixture, laws: dict[Name, tuple[float, float]], column: Name) -> bool:
-    """Whether the law that was trained with a divergence is the nearest of all by that divergence."""
+    """Whether the law trained with a divergence is the nearest by that divergence."""
     distances = {trained: divergence_from(law, column, *place) for trained, place in laws.items()}
     return min(distances, key=lambda trained: distances[trained]) == column
 

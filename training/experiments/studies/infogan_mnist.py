@@ -1,9 +1,10 @@
-"""InfoGAN on MNIST: does a code of ten categories, found without any label, come to mean the digit?
+"""InfoGAN on MNIST: does a code of ten categories, learnt without labels, correspond to the digit?
 
 Labels are used once, after training, to match categories with digits; the code is read from the held-out images by the
-exported encoder's graph, which is what the service answers `/encode` with.
+exported encoder's graph, as in the service's `/encode`.
 
-The categories are steady under slight warps of real images, which is not in the paper (`training.objectives.infogan`).
+The categories are trained to be invariant to slight warps of real images, which is not in the paper
+(`training.objectives.infogan`).
 
 References:
     Chen et al., InfoGAN (2016), section 7.2: 5 % error in classifying MNIST's digits by the categorical code.
@@ -33,10 +34,10 @@ Classes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class CodeAccuracy:
-    """How well categories agree with classes.
+    """Agreement of categories with classes.
 
     Attributes:
-        one_to_one: share of samples whose category's own class is theirs.
+        one_to_one: share of samples whose category is matched with their class.
         majority: share of samples whose class is the most frequent one of their category.
         classes: of each category, its class under the one-to-one matching; -1 where there are more categories.
     """
@@ -76,7 +77,7 @@ Pixels = NDArray[np.uint8]
 
 
 def code_sheet(generator: Graph, codes: Codes, latents: NDArray[np.float32]) -> Image.Image:
-    """Draw every category of the first categorical code, and in each the steps of every continuous one.
+    """Draw every category of the first categorical code, and for each the steps of every continuous one.
 
     Args:
         generator: exported, of grey images.
@@ -121,17 +122,17 @@ SHOWN_LATENTS = 10
 
 
 def measure(setting: Setting) -> Metrics:
-    """Train one seed and read the code of every held-out image.
+    """Train one seed and predict the code of every held-out image.
 
     Args:
         setting: of one seed; its folder keeps the run.
 
     Returns:
         Accuracy of the code as a classifier of digits, by one-to-one matching and by majority, and how often the
-        category that the generator was asked for is read back from its samples.
+        category of a generated sample is read back from it.
     """
     pair, played, data = exported(trained(CONFIG, setting), setting)
-    images, encoder = cast("ImageData", data), cast("Graph", pair.encoder)  # as the configuration has it
+    images, encoder = cast("ImageData", data), cast("Graph", pair.encoder)  # by the configuration
     _, labels, _ = labels_of(images)
 
     def category(samples: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""IRGAN's recommendation experiment: both players factorise, and nothing but training pairs decides when to stop.
+"""IRGAN's recommendation experiment: both players factorise, and only training pairs decide when to stop.
 
 References:
     Wang et al., IRGAN (2017), section 4.2 and table 4; github.com/geek-ai/irgan, `item_recommendation`.
@@ -21,7 +21,7 @@ def run(setting: Setting) -> Metrics:
     """Train and rank under one seed.
 
     Returns:
-        As `training.experiments.stopped_ranking.measure`.
+        The metrics of `stopped_ranking.measure`.
     """
     return measure(configured(CONFIG, setting), setting)
 

@@ -1,6 +1,6 @@
-"""IRGAN on planted interactions: does what is served follow the tastes that were planted?
+"""IRGAN on synthetic interactions: do the served rankings follow the users' true preferences?
 
-There is no other way to check a served ranking: of real users nobody knows what they would have liked.
+The true preferences of real users are unknown, so a served ranking can only be checked on synthetic ones.
 
 References:
     Wang et al., IRGAN (2017). Mann and Whitney (1947): the area under the curve.
@@ -22,16 +22,16 @@ from training.export.graphs.interface import CONDITION, LOGIT, SAMPLE
 
 CONFIG: Final = "irgan-planted"
 DRAWS = 100_000  # 333 for each user
-LIKED_SHARE = 0.1  # of a user's items, the first by the planted tastes, are called liked
+LIKED_SHARE = 0.1  # of a user's items, the first by the true scores, count as liked
 
 
 def measure(setting: Setting) -> Metrics:
-    """Train, export, and hold what the graphs answer against the truth.
+    """Train, export, and compare the graphs' outputs with the truth.
 
     Returns:
         `map` of the test pairs by the served scores, by the truth and by popularity; the mean correlation over users of
-        served scores with planted tastes; the share of draws that are liked items, and what chance would give; the
-        area under the curve of the discriminator's logits of liked items against the others.
+        served scores with true ones; the share of draws that are liked items, and that by chance; the area under the
+        curve of the discriminator's logits of liked items against the others.
     """
     pair, run, loaded = exported(trained(CONFIG, setting), setting)
     truth = tastes(cast("PlantedConfig", run.config.data))

@@ -1,11 +1,9 @@
-"""Against a discriminator that wins, one loss of the generator loses its gradient and the other does not.
+"""Saturation: against a winning discriminator, the minimax loss loses its gradient and the non-saturating one does not.
 
-A generator is trained for a while and then kept as it is; a discriminator is trained against it from scratch, and the
-norm of the gradient that the generator would get is followed under both of its losses, though nobody steps along it.
-Nothing is exported: what is measured is the weights' gradient, which no graph has.
+A generator is trained for a while and then frozen; a discriminator is trained against it from scratch, and the norm of
+the generator's gradient is recorded under both losses. Nothing is exported, because graphs have no weight gradients.
 
-Packs stand for the batch normalisation of the paper's discriminator, by which it too judges a batch as one: eight small
-images together leave little doubt, one alone sometimes much.
+Packing replaces the batch normalisation of the paper's discriminator, which also judges a batch as one.
 
 References:
     Arjovsky and Bottou, Towards Principled Methods for Training Generative Adversarial Networks (2017), theorem 2.4,
@@ -41,32 +39,32 @@ from training.state.batches import PROBE, BatchStream, latents
 from training.state.checkpoint import Run
 
 CONFIG: Final = "dcgan-digits"
-EPOCHS: Final = (1, 3, 5)  # few, of few images: against ten epochs no discriminator won in time on 8x8 pixels
+EPOCHS: Final = (1, 3, 5)  # few, because a discriminator must win against each generator in time
 CRITIC_STEPS: Final = 8_000  # twice the paper's
-CRITIC_RATE: Final = 2e-3  # at first, ten times DCGAN's; it ends at nothing, or single steps would throw it back
+CRITIC_RATE: Final = 2e-3  # at first, ten times DCGAN's; it falls to 0, so that the discriminator converges
 CRITIC_WIDTHS: Final = (96, 192)  # three times the run's own discriminator
 PACK: Final = 8
 BATCH: Final = 128  # images
 LOOK_EVERY_STEPS: Final = 50
-LATENTS: Final = 256  # of each look, the same in all, and none that the discriminator is trained on
-LOOKS: Final = 3  # at the end, whose median is taken: a single norm there is partly chance
+LATENTS: Final = 256  # of each measurement, the same in all, and not used in training
+LOOKS: Final = 3  # at the end, whose median is taken, because single norms vary
 LOSSES: Final = {"minimax": "log(1 - D), minimax", "non_saturating": "-log D, non-saturating"}
 FIGURE: Final = "saturation.svg"
 FIGURE_INCHES: Final = (9.0, 3.6)
 
-Norms = dict[str, list[float]]  # of the generator's gradient at each look, by loss
+Norms = dict[str, list[float]]  # of the generator's gradient at each measurement, by loss
 
 
 def measure(setting: Setting, epochs: Sequence[int] = EPOCHS, steps: int = CRITIC_STEPS) -> Metrics:
-    """Let a discriminator win against generators of several ages, and draw the figure.
+    """Train a discriminator against generators of several ages, and draw the figure.
 
     Args:
         setting: of one seed; its folder gets a run for each generator, and the figure.
         epochs: for how many passes over the data each generator is trained.
 
     Returns:
-        By how many orders of magnitude each norm has fallen, by the least favourable generator (`minimax_fall` the
-        least, `non_saturating_fall` the most) and by every one, with the norms at both ends.
+        Orders of magnitude by which each norm has fallen, for the least favourable generator (`minimax_fall` the least,
+        `non_saturating_fall` the most) and for each, with the norms at both ends.
     """
     curves: dict[int, Norms] = {}
     for count in epochs:
@@ -88,10 +86,10 @@ def measure(setting: Setting, epochs: Sequence[int] = EPOCHS, steps: int = CRITI
 
 
 def follow(run: Run, data: Data, steps: int) -> Norms:
-    """Train a discriminator from scratch against a generator that stays as it is.
+    """Train a discriminator from scratch against a frozen generator.
 
     Args:
-        run: whose averaged generator it is, and whose configuration the discriminator's.
+        run: provides the averaged generator and the configuration.
 
     Returns:
         Norms by loss, from before the first step to after the last.
@@ -118,14 +116,14 @@ def follow(run: Run, data: Data, steps: int) -> Norms:
 
 
 def fall(norms: Sequence[float]) -> float:
-    """By how many orders of magnitude a norm has fallen.
+    """Compute the orders of magnitude by which a norm has fallen.
 
     Args:
         norms: positive, in order.
 
     Returns:
-        The decimal logarithm of the ratio of the first, against a discriminator that knows nothing, and the median of
-        the last few; below 0 where it has grown.
+        The decimal logarithm of the first norm, against an untrained discriminator, over the median of the last few;
+        negative where it has grown.
     """
     return math.log10(norms[0] / median(norms[-LOOKS:]))
 
@@ -151,23 +149,23 @@ def draw(curves: Mapping[int, Norms], path: Path) -> None:
 
 
 def _trained(epochs: int, setting: Setting) -> tuple[Run, Data]:
-    """A generator after some passes over the data; longer ones of the same seed begin as it did."""
+    """Train a generator for some epochs; runs of the same seed start equally."""
     shipped = configured(CONFIG, setting)
     data = sources.load(shipped.data)
     config = replace(
         shipped,
         trainer=replace(shipped.trainer, total_samples=epochs * len(data.train)),
-        diagnostics=DiagnosticsConfig(every_samples=0),  # looks at this game are taken below
+        diagnostics=DiagnosticsConfig(every_samples=0),  # this game is measured below
     )
     folder = completed(config, setting.folder / f"epochs-{epochs}", setting)
     return checkpoint.load_run(folder), data
 
 
 def _fresh_discriminator(run: Run) -> nn.Module:
-    """A larger one than the run's own, of packs, with other random weights than that began with."""
+    """A larger discriminator than the run's, of packs, with other initial weights."""
     config = replace(cast("DiscriminatorConfig", run.config.discriminator), widths=CRITIC_WIDTHS)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.config.seed)  # the run drew its generator first
+        torch.manual_seed(run.config.seed)  # the run draws its generator first, so weights differ
         return networks.discriminator(config, replace(run.task, pack=PACK))
 
 

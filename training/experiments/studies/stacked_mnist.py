@@ -17,7 +17,7 @@ from training.experiments.trained import exported, trained
 from training.export.graphs.export_seeds import Purpose
 
 CONFIG: Final = "r3gan-stacked-mnist"
-LARGEST_KL = 0.12  # twice PacGAN's packed rows, which took a network and a time ten times as large
+LARGEST_KL = 0.12  # twice PacGAN's packed rows, with a smaller network and less time
 
 
 def measure(setting: Setting) -> Metrics:

@@ -1,15 +1,15 @@
-"""Does what the critic reports while it plays tell how good the samples are?
+"""Does the critic's estimate during training correlate with the quality of samples?
 
-A GAN's discriminator estimates the Jensen-Shannon divergence, a WGAN's critic the Wasserstein distance; both games are
-followed from the first sample to the last beside a distance that neither of them knows. It is the generator that plays
-at each moment that is looked at, not the average that would be exported, because the critic speaks of that one.
+A GAN's discriminator estimates the Jensen-Shannon divergence, a WGAN's critic the Wasserstein distance; both are
+recorded during training with an independent distance. That is measured on the trained generator, not on its average,
+because the critic judges that one.
 
-An estimate is worth what the critic is: the generator takes small steps, as the paper's does, so that the critic keeps
-up with it. At the ten times larger rate of the shipped configuration, which is after samples, the estimate is late.
+The generator has the paper's small learning rate, so that the critic follows it; with the larger rate of the shipped
+configuration the estimate lags.
 
 References:
     Arjovsky, Chintala and Bottou, Wasserstein GAN (2017), section 4.2, figures 3 and 4.
-    Goodfellow et al., Generative Adversarial Nets (2014), theorem 1: V = 2 JSD - log 4 at the best discriminator.
+    Goodfellow et al., Generative Adversarial Nets (2014), theorem 1: V = 2 JSD - log 4 at the optimal discriminator.
 """
 
 import math
@@ -37,7 +37,7 @@ from training.loop.trainer import Trainer
 from training.state.batches import PROBE, latents
 
 LOOKS: Final = 40
-SAMPLES: Final = 2_000  # of each look, from the same latents in all
+SAMPLES: Final = 2_000  # of each measurement, from the same latents
 LEAST_CORRELATION: Final = 0.9
 WGAN_RATE: Final = 5e-5  # the paper's
 DCGAN_RATE: Final = 2e-4  # Radford et al.'s (2016)
@@ -57,12 +57,12 @@ def jensen_shannon(means: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True)
 class Game:
-    """What is played, and what is heard of it.
+    """A game and its estimate.
 
     Attributes:
         config: stem of the shipped configuration.
         generator_rate: learning rate of the generator.
-        estimate: what the readings since the last look say of the distance.
+        estimate: maps the readings since the last measurement to a distance.
     """
 
     config: str
@@ -79,12 +79,12 @@ GAMES: Final = {
 
 @dataclass(frozen=True)
 class Curve:
-    """One game, look by look.
+    """Measurements of one game.
 
     Attributes:
-        samples: how many real samples had been seen.
-        estimates: mean of the critic's since the last look.
-        distances: Fréchet's, of the generator as it played.
+        samples: training time.
+        estimates: mean of the critic's since the last measurement.
+        distances: Fréchet's, of the trained generator.
     """
 
     samples: list[int] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Curve:
 
 
 def measure(setting: Setting) -> Metrics:
-    """Play both games with one seed, and draw the figure.
+    """Train both games with one seed, and draw the figure.
 
     Args:
         setting: of one seed; its folder gets the figure.
@@ -116,11 +116,11 @@ def measure(setting: Setting) -> Metrics:
 
 
 def follow(config: Config, estimate: Callable[[Mapping[str, float]], float], setting: Setting) -> Curve:
-    """Train a configuration to its end, looking at equal distances.
+    """Train a configuration to its end, measuring at equal intervals.
 
     Args:
         config: of a run on labelled images.
-        estimate: what the readings say of the distance.
+        estimate: maps readings to a distance.
     """
     data = cast("ImageData", sources.load(config.data))
     judge = classifier.obtain(data)
@@ -141,7 +141,7 @@ def follow(config: Config, estimate: Callable[[Mapping[str, float]], float], set
 
 
 def draw(curves: Mapping[str, Curve], path: Path) -> None:
-    """Draw a panel for each game: the estimate, and the distance on an axis of its own.
+    """Draw a panel for each game: the estimate, and the distance on a second axis.
 
     Args:
         path: of the figure, in the format that its suffix names.

@@ -1,8 +1,8 @@
-"""What only packages of items have: scores behind the draws, and draws among what a user does not know yet.
+"""Graphs of item generators: reads their scores, and draws among the items that a user has not taken.
 
-A generator of items is served as argmax(scores + noise). Without noise the sum under the argmax is the scores, so they
-are read from the very graph that is served. And since the latents are an input, an item is left out of the draw by
-giving it no chance: the rest is drawn by the generator's law given that it is none of those.
+A generator of items is served as argmax(scores + noise). Without noise the argument of the argmax is the scores, so
+they are read from the graph that is served. Since the latents are an input, an item is excluded by a very low latent:
+the others are drawn by the generator's law, conditioned on the exclusion.
 
 Shapes: N samples, U users, I items.
 """
@@ -20,7 +20,7 @@ from training.export.graphs.interface import CONDITION, LATENT
 from training.export.graphs.runtime import Arrays, Graph
 
 DRAW: Final = "ArgMax"  # the operator that ends a generator of items
-NO_CHANCE: Final = np.float32(-1e9)  # below any score plus noise, and still a number that can be added to
+NO_CHANCE: Final = np.float32(-1e9)  # below any score plus noise, and finite, so that it can be added
 
 
 def scores(model: bytes, users: int, items: int) -> NDArray[np.float32]:
@@ -47,7 +47,7 @@ def scores(model: bytes, users: int, items: int) -> NDArray[np.float32]:
 
 
 def among_the_unknown(latents: NDArray[np.generic], users: Labels, known: Relevance) -> NDArray[np.float32]:
-    """Latents that draw no item which the user is known to have taken.
+    """Change latents so that no item which the user is known to have taken is drawn.
 
     Args:
         latents: [N, I], Gumbel.

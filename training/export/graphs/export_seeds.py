@@ -1,8 +1,8 @@
-"""What an export gives its generator, and what for.
+"""The random inputs of an export's generator, by purpose.
 
-Every purpose has a draw of its own from each stream, so that none sees another's latents: the calibration is fitted on
-samples that set no batch statistics, and the evaluation judges samples that fitted no calibration. The seed is fixed:
-two exports of one run agree.
+Every purpose has its own draw from each stream, so that the calibration is fitted on samples that set no batch
+statistics, and the evaluation uses samples that fitted no calibration. The seed is fixed, so two exports of one run
+agree.
 """
 
 from enum import IntEnum
@@ -16,7 +16,7 @@ SEED: Final = 0
 
 
 class Purpose(IntEnum):
-    """What latents are for; a new purpose goes to the end."""
+    """Purposes of latents; append new ones at the end."""
 
     BATCH_STATISTICS = 0
     PARITY = 1
@@ -27,7 +27,7 @@ class Purpose(IntEnum):
 
 
 def draw(purpose: Purpose, count: int, interface: Interface) -> Arrays:
-    """What a generator is given.
+    """Draw a generator's inputs.
 
     Returns:
         [count, ...] by the names of the generator's inputs, always the same.

@@ -1,7 +1,7 @@
-"""Features from ONNX graphs: what an exported graph's last layer is given, and what a user's own extractor puts out.
+"""Features from ONNX graphs: the input of an exported graph's last layer, and the output of a user's extractor.
 
-A package's encoder puts out latents or codes; what it has learnt to see is measured one layer earlier. The graph is cut
-there instead of being written twice, so the features that are measured are those inside the graph that is served.
+A package's encoder returns latents or codes; its features are measured one layer earlier. The graph is cut there, so
+the measured features are those inside the graph that is served.
 
 Shapes: N images, B of a batch, C H W channels, height and width, D or F features.
 """
@@ -25,12 +25,12 @@ from training.export.graphs.runtime import Graph
 from training.progress import progress
 
 LAST_LAYERS = {"Gemm", "MatMul"}
-GIVEN_BATCH: Final = 32  # images of 299 pixels a side through Inception take a gigabyte at this size
+GIVEN_BATCH: Final = 32  # bounds the memory of large extractors
 IMAGE_AXES: Final = 4
 CHANNELS: Final = (1, 3)
 TYPES: Final = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
-# What the bytes 0 and 255 become, for all channels or for red, green and blue. ImageNet's are the means and deviations
-# that torchvision publishes: (0 - mean) / deviation and (1 - mean) / deviation.
+# Values of the bytes 0 and 255, for all channels or for red, green and blue. ImageNet's follow from torchvision's means
+# and deviations: (0 - mean) / deviation and (1 - mean) / deviation.
 RANGES: Final = {
     "bytes": ([0.0], [255.0]),
     "unit": ([0.0], [1.0]),
@@ -49,10 +49,10 @@ def before_last_layer(graph: bytes, name: str) -> bytes:
         graph: serialized, with one output, which a linear layer computes.
 
     Returns:
-        A serialized graph of the same inputs whose one output are the features, [B, F].
+        A serialized graph of the same inputs whose only output is the features, [B, F].
 
     Raises:
-        ExportError: if the output is no linear layer's.
+        ExportError: if the output is not computed by a linear layer.
     """
     model = onnx.load_model_from_string(graph)
     *before, last = model.graph.node
@@ -73,10 +73,10 @@ def before_last_layer(graph: bytes, name: str) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A feature extractor that the user brings.
+    """A user's feature extractor.
 
     Attributes:
-        value_range: what the pixels 0 … 255 become; None where the graph takes bytes.
+        value_range: values of the pixels 0 … 255; None where the graph takes bytes.
         size: height and width of its images in pixels, where the graph leaves them open; None keeps the images' own.
     """
 
@@ -88,16 +88,16 @@ class Given:
 class GivenFeatures:
     """A user's ONNX graph as a judge of images: one input [B, C, H, W] or [B, H, W, C], one output [B, D].
 
-    Layout, size, type and batch are the graph's own where it states them. Images of another size are resized as
-    clean-fid does: bicubic with antialiasing, each channel as floats, not rounded afterwards. A grey image is shown in
-    all three channels of a graph for colour.
+    Layout, size, type and batch are the graph's where it defines them. Images of another size are resized as clean-fid
+    does: bicubic with antialiasing, each channel as floats, without rounding. A grey image is repeated in all three
+        channels of a colour graph.
 
     Args:
-        given: the file and what it does not say of itself.
-        image_shape: [C, H, W] of the images that it will be shown.
+        given: the file and what it does not define.
+        image_shape: [C, H, W] of the images to judge.
 
     Raises:
-        ExportError: if it is no graph, does not fit the images, or its features are no finite numbers.
+        ExportError: if it is no graph, does not fit the images, or its features are not finite.
 
     References:
         Parmar, Zhang and Zhu, On Aliased Resizing and Surprising Subtleties in GAN Evaluation (2022), on resizing.
@@ -134,7 +134,7 @@ class GivenFeatures:
         return self._dimensions
 
     def facts(self) -> dict[str, object]:
-        """What identifies the features, as plain values: the file, and how pixels are given to it."""
+        """What identifies the features, as plain values: the file, and the conversion of pixels."""
         height, width = self._size
         return {
             "kind": "file",
@@ -152,7 +152,7 @@ class GivenFeatures:
         }
 
     def judge(self, pixels: Bytes) -> tuple[Features, None]:
-        """Look at images.
+        """Compute features.
 
         Args:
             pixels: [N, C, H, W].
@@ -226,7 +226,7 @@ class GivenFeatures:
 
 
 def _resized(pixels: Bytes, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Images [N, C, H, W] at a height and width, as floats from 0 to 255 (bicubic overshoots a little)."""
+    """Images [N, C, H, W] at a height and width, as floats from 0 to 255 (bicubic may exceed the range)."""
     height, width = size
     if pixels.shape[2:] == size:
         return pixels.astype(np.float32)

@@ -1,13 +1,13 @@
-"""The networks of a run as they are served: copies whose weights are final, with what belongs inside their graphs.
+"""The networks of a run as they are served: copies with final weights, wrapped in what their graphs compute besides.
 
-    generator        averaged weights; quantises its images itself, so that whoever runs it sends the same bytes
-    discriminator    one sample in, one logit out; a packed one is shown copies of the sample, one of pairs the sample
+    generator        averaged weights; quantises its images, so that every runtime sends the same bytes
+    discriminator    one sample in, one logit out; a packed one gets copies of the sample, one of pairs the sample
                      with the latent that the encoder finds
-    encoder          one sample in, its latent out, or what the code head reads from it
+    encoder          one sample in, its latent or its codes out
 
 Copies are in evaluation mode, and every parametrized weight (spectral normalisation, a transposed convolution's kernel)
-is replaced by its value. Batch normalisation after a transposed convolution goes into its weights; after a plain one,
-torch's exporter does that.
+is replaced by its value. Batch normalisation after a transposed convolution is folded into its weights; after a plain
+one, torch's exporter does that.
 
 Shapes: B batch, m samples that one logit judges together, C H W channels, height and width.
 """
@@ -30,7 +30,7 @@ from training.state.checkpoint import Run
 from training.state.players import CODE_HEAD, ENCODER
 
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
-BATCH = 512  # layers see each other's batch statistics while they are gathered; large ones are nearly the population's
+BATCH = 512  # layers see the batch statistics of those before them while they are estimated, so batches are large
 
 
 def has_batch_statistics(network: nn.Module) -> bool:
@@ -42,15 +42,14 @@ def reestimate(generator: nn.Module, *inputs: Tensor) -> None:
     """Replace the running statistics of every batch normalisation, in place; the network ends in evaluation mode.
 
     Args:
-        inputs: [N, ...] each: latents, and what else it is told; a last batch of one is not enough to have a variance
-            and is left out.
+        inputs: [N, ...] each: latents and conditions; a last batch of one has no variance and is left out.
     """
     layers = _normalisations(generator)
     momenta = [layer.momentum for layer in layers]
-    generator.eval()  # dropout and the like stay as they are served
+    generator.eval()  # dropout and similar layers stay in evaluation mode
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # torch's word for the plain average over batches
+        layer.momentum = None  # in torch, the plain average over batches
         layer.train()
     with torch.no_grad():
         batches = list(zip(*(torch.split(values, BATCH) for values in inputs), strict=True))
@@ -70,7 +69,7 @@ class QuantisingGenerator(nn.Module):
     """A generator of images that also gives the bytes that are sent.
 
     Args:
-        generator: latents (and what else it is told) to samples [B, C, H, W] in the range of `training.data.pixels`.
+        generator: latents (and conditions) to samples [B, C, H, W] in the range of `training.data.pixels`.
     """
 
     def __init__(self, generator: nn.Module) -> None:
@@ -123,10 +122,10 @@ class EncodingDiscriminator(nn.Module):
 
 
 class CodeReader(nn.Module):
-    """A code head with all that it needs: from a sample to the distribution of its codes.
+    """A code head with its discriminator: from a sample to the distribution of its codes.
 
     Args:
-        discriminator: whose features the code head reads.
+        discriminator: provides the code head's features.
         code_head: features [B, F] to the codes' parameters [B, K].
     """
 
@@ -144,23 +143,23 @@ class CodeReader(nn.Module):
 
 
 def generator(run: Run) -> nn.Module:
-    """The generator of a run's package.
+    """Make the generator of a run's package.
 
     Args:
-        run: its batch statistics are those of the averaged weights already.
+        run: with batch statistics of the averaged weights.
 
     Returns:
-        Latents (and what else it is told) to samples, and to pixels where they are images.
+        Latents (and conditions) to samples, and to pixels where they are images.
     """
     network = plain(run.generator)
     return QuantisingGenerator(network) if len(run.task.sample_shape) == IMAGE_AXES else network
 
 
 def discriminator(run: Run) -> nn.Module:
-    """The discriminator of a run's package.
+    """Make the discriminator of a run's package.
 
     Returns:
-        Samples (and what else it is told) to logits, one each.
+        Samples (and conditions) to logits, one each.
     """
     network, pack = plain(run.discriminator), run.task.pack
     if ENCODER in run.ema:
@@ -169,13 +168,13 @@ def discriminator(run: Run) -> nn.Module:
 
 
 def encoder(run: Run) -> nn.Module | None:
-    """The encoder of a run's package.
+    """Make the encoder of a run's package.
 
     Args:
-        run: its encoder's batch statistics are those of the averaged weights already.
+        run: with an encoder's batch statistics of the averaged weights.
 
     Returns:
-        Samples to latents, or to codes where the game has those; None where it has neither.
+        Samples to latents, or to codes where the game has a code head; else None.
     """
     if ENCODER in run.ema:
         return plain(run.ema[ENCODER])
@@ -203,8 +202,8 @@ def plain(network: nn.Module) -> nn.Module:
 def _fold_parametrizations(module: nn.Module) -> None:
     """Replace weights by their values, for this module alone.
 
-    torch's `remove_parametrizations` also takes the property off the module's class, which a copy shares with its
-    original: the original would lose its weights.
+    torch's `remove_parametrizations` also removes the property from the module's class, which a copy shares with its
+    original, so that the original would lose its weights.
     """
     values = {name: getattr(module, name).detach() for name in cast("nn.ModuleDict", module.parametrizations)}
     module.__class__ = parametrize.type_before_parametrizations(module)
@@ -214,7 +213,7 @@ def _fold_parametrizations(module: nn.Module) -> None:
 
 
 def _fold_normalisation(layers: nn.Sequential) -> None:
-    """Let transposed convolutions swallow the batch normalisation that follows them."""
+    """Fold batch normalisation into the transposed convolutions before it."""
     for place, (layer, after) in enumerate(pairwise(list(layers))):
         if isinstance(layer, nn.ConvTranspose2d) and isinstance(after, nn.BatchNorm2d):
             layers[place] = fuse_conv_bn_eval(layer, after, transpose=True)

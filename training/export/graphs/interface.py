@@ -1,7 +1,7 @@
-"""What the graphs of a package take and give: names, types and shapes, said once.
+"""Inputs and outputs of a package's graphs: names, types and shapes.
 
-The writer of graphs takes its examples from here, whoever draws inputs their shapes, and the manifest its tensors, so
-that the three cannot disagree. A tensor's name is its role in the package's format.
+Examples for the exporter, random inputs and the manifest's tensors are derived from it, so that they agree. A tensor's
+name is its role in the package's format.
 
 Shapes: -1 batch, Z latent, D numbers of a vector, C H W channels, height and width of an image.
 """
@@ -19,7 +19,7 @@ from training.networks.base import Prior
 
 LATENT, LABEL, CODE, SAMPLE, PIXELS, LOGIT = "latent", "label", "code", "sample", "pixels", "logit"
 CONDITION: Final = "condition"
-CONDITION_NAME: Final = "user"  # what a condition's id is of
+CONDITION_NAME: Final = "user"  # a condition's id is a user's
 TYPES: Final = {"FP32": torch.float32, "INT64": torch.int64, "UINT8": torch.uint8}
 DataType = Literal["FP32", "INT64", "UINT8"]
 IMAGE_AXES: Final = 3  # channels, height and width; a vector has one
@@ -27,11 +27,11 @@ IMAGE_AXES: Final = 3  # channels, height and width; a vector has one
 
 @dataclass(frozen=True)
 class Port:
-    """A tensor that goes into a graph or comes out of it.
+    """An input or output tensor of a graph.
 
     Attributes:
         name: which is also its role.
-        datatype: in the words of the Open Inference Protocol.
+        datatype: of the Open Inference Protocol.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Port:
         return torch.zeros(rows, *self.shape, dtype=TYPES[self.datatype])
 
     def entry(self) -> dict[str, object]:
-        """The manifest's words."""
+        """The manifest's entry."""
         return {"name": self.name, "datatype": self.datatype, "shape": [-1, *self.shape], "role": self.name}
 
 
@@ -55,9 +55,9 @@ class Interface:
         sample_shape: C, H, W of an image, D of a vector, nothing of an item.
         items: how many items there are, where a sample is one's number; 0 elsewhere.
         latent_size: Z.
-        labels: names of the classes that both graphs are told; empty for an unconditional package.
-        conditions: how many ids there are, of which both graphs are told one; 0 for none.
-        codes: that the generator is given, and an encoder's graph reads back; None for none.
+        labels: names of the classes, inputs of both graphs; empty for an unconditional package.
+        conditions: number of ids, inputs of both graphs; 0 for none.
+        codes: inputs of the generator, read back by an encoder's graph; None for none.
         encodes_latents: whether an encoder's graph finds latents.
     """
 
@@ -72,13 +72,13 @@ class Interface:
 
     @property
     def kind(self) -> Literal["image", "vector", "item"]:
-        """What a sample is."""
+        """Kind of a sample."""
         if self.items:
             return "item"
         return "image" if len(self.sample_shape) == IMAGE_AXES else "vector"
 
     def sample_entry(self) -> dict[str, object]:
-        """What a sample is, in the manifest's words."""
+        """The manifest's entry of the sample."""
         if self.kind == "item":
             return {"kind": "item", "count": self.items}
         if self.kind == "vector":
@@ -123,7 +123,7 @@ class Interface:
 
     @property
     def encoder_outputs(self) -> tuple[Port, ...]:
-        """What is read from a sample; nothing where there is no such graph."""
+        """Latent or codes; empty where there is no such graph."""
         return (self._latent,) if self.encodes_latents else self._code
 
     @property
@@ -144,17 +144,17 @@ class Interface:
 
     @property
     def told(self) -> str:
-        """The tensor of what both graphs are told of a sample, a class or an id; empty where they are told nothing."""
+        """Name of the tensor with a sample's class or id; empty for an unconditional package."""
         return CONDITION if self.conditions else LABEL if self.labels else ""
 
     @property
     def told_count(self) -> int:
-        """How many classes or ids there are."""
+        """Number of classes or ids."""
         return self.conditions or len(self.labels)
 
 
 def interface(config: Config, data: Data) -> Interface:
-    """The tensors of a run's package."""
+    """Derive the tensors of a run's package."""
     generator = config.generator
     if isinstance(data, InteractionData):
         return Interface(

@@ -1,12 +1,12 @@
-"""Torch networks as ONNX graphs that stand on their own: one file, no code, no noise, no trace of this machine.
+"""Exports torch networks as self-contained ONNX graphs: one file, no code, no noise, no paths of this machine.
 
     network as it is served -> torch.onnx -> cleaned -> checked -> bytes
 
-The graphs of a package are functions of their inputs alone. Opset 18 is what torch's exporter writes
-natively, so nothing is converted after it; ONNX Runtime, OpenVINO and TensorRT all read it.
+The graphs of a package are functions of their inputs alone. Opset 18 is the exporter's native one, so nothing is
+converted; ONNX Runtime, OpenVINO and TensorRT all read it.
 
-Convolutions swallow the batch normalisation that follows them (the exporter sees to it). One that follows a reshaped
-linear layer stays: it is one pass over the smallest map.
+The exporter folds batch normalisation into the convolution before it. After a reshaped linear layer it stays, which
+costs one pass over the smallest map.
 """
 
 import logging
@@ -23,7 +23,7 @@ from training.export.graphs.interface import Port
 
 OPSET: Final = 18
 BATCH_NAME: Final = "batch"
-EXAMPLE_BATCH = 2  # torch.export takes an example of 0 or 1 for a constant, not for a batch
+EXAMPLE_BATCH = 2  # torch.export treats an axis of size 0 or 1 as a constant
 RANDOM_OPERATORS: Final = {
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
 }  # fmt: skip
@@ -35,7 +35,7 @@ def write(network: nn.Module, inputs: Sequence[Port], outputs: Sequence[Port]) -
     Args:
         network: as it is served (`training.export.graphs.inference_networks`).
         inputs: its arguments, in order.
-        outputs: what it returns, in order.
+        outputs: its outputs, in order.
 
     Returns:
         A serialized graph whose first dimension is the batch everywhere.
@@ -62,7 +62,7 @@ class _Arguments(nn.Module):
 
 
 def opset_of(graph: bytes) -> int:
-    """The version of the operators that a serialized graph really uses; an exporter may write another than asked."""
+    """Read the opset of a serialized graph; an exporter may write another than requested."""
     version: int = onnx.load_model_from_string(graph).opset_import[0].version
     return version
 
@@ -70,7 +70,7 @@ def opset_of(graph: bytes) -> int:
 def _export(network: nn.Module, inputs: Sequence[Port], outputs: Sequence[Port]) -> onnx.ModelProto:
     logger = logging.getLogger("torch.onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of every library it could translate and does not find
+    logger.setLevel(logging.ERROR)  # it warns of every optional library that is missing
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of its own deprecations here
@@ -94,7 +94,7 @@ def _export(network: nn.Module, inputs: Sequence[Port], outputs: Sequence[Port])
 
 
 def _clean(model: onnx.ModelProto) -> None:
-    """Drop what a graph does not need: stack traces with this machine's paths above all."""
+    """Drop what a graph does not need, such as stack traces with this machine's paths."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         part.ClearField("doc_string")

@@ -1,9 +1,9 @@
-"""The graphs of a package, generator and discriminator and perhaps an encoder, proven to be the networks of a run.
+"""The graphs of a package (generator, discriminator, optional encoder), compared with the networks of a run.
 
     run ──▶ batch statistics ──▶ ONNX ──▶ parity ──▶ Pair
 
-From here on nobody asks torch: whatever is calibrated, measured or kept as golden comes from a `Pair`. Samples are what
-a caller receives: images are bytes, vectors the numbers themselves.
+Calibration, measurements and golden vectors use a `Pair`, never torch. Samples are as a caller receives them: images as
+bytes, vectors as numbers.
 
 Shapes: N samples, C H W channels, height and width, ... one sample.
 """
@@ -31,24 +31,24 @@ Say = Callable[[str], None]
 Floats = NDArray[np.float32]
 Samples = Bytes | Floats | Labels
 
-# Puts the standard error of a channel's mean at a hundredth of its deviation, even on a map of one pixel.
+# Makes the standard error of a channel's mean a hundredth of its deviation, even on a map of one pixel.
 STATISTICS_LATENTS = 10_000
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Samples as they are sent, and what the discriminator is told of them.
+    """Samples as they are sent, with their labels.
 
     Attributes:
         samples: [N, ...], bytes if they are images, integers if they are items.
-        labels: [N] classes, ids where samples are items, or None where neither is told.
+        labels: [N] classes, or ids where samples are items; None for an unconditional package.
     """
 
     samples: Samples
     labels: Labels | None
 
     def inputs(self) -> Arrays:
-        """What a discriminator's graph is given, by name."""
+        """Inputs of a discriminator's graph, by name."""
         if self.labels is None:
             return {SAMPLE: floats(self.samples)}
         if self.samples.dtype == np.int64:
@@ -56,12 +56,12 @@ class Shown:
         return {SAMPLE: floats(self.samples), LABEL: self.labels}
 
     def under_every_class(self, classes: int) -> Iterator["Shown"]:
-        """The same samples as each of K classes in turn."""
+        """Yield the same samples under each of K classes."""
         for label in range(classes):
             yield Shown(self.samples, np.full(len(self.samples), label, np.int64))
 
     def __getitem__(self, rows: slice) -> "Shown":
-        """Some of them."""
+        """Select rows."""
         return Shown(self.samples[rows], None if self.labels is None else self.labels[rows])
 
 
@@ -72,9 +72,9 @@ class Pair:
     Attributes:
         generator: latents (and labels) to samples, and pixels where they are images.
         discriminator: samples (and labels) to logits.
-        parity: how far they are from the networks.
-        encoder_bytes: serialized; None where nothing is read from samples.
-        encoder: samples to latents or codes, likewise.
+        parity: differences from the networks.
+        encoder_bytes: serialized; None without an encoder.
+        encoder: samples to latents or codes; None without an encoder.
     """
 
     interface: Interface
@@ -87,15 +87,15 @@ class Pair:
     encoder: Graph | None = None
 
     def inputs(self, purpose: Purpose, count: int) -> Arrays:
-        """What the generator is given for one purpose, [count, ...] by name."""
+        """Draw the generator's inputs for one purpose, [count, ...] by name."""
         return draw(purpose, count, self.interface)
 
     def generated(self, purpose: Purpose, count: int) -> Shown:
-        """Samples as they are sent, with the labels that were asked for."""
+        """Generate samples as they are sent, with their requested labels."""
         return draw_samples(self.generator, self.interface, purpose, count)
 
     def real(self, samples: Samples, labels: Labels | None) -> Shown:
-        """Real samples, with their labels where classes are told.
+        """Combine real samples with their labels, if the package is conditional.
 
         Args:
             samples: [N, ...], bytes if they are images.
@@ -107,19 +107,19 @@ class Pair:
         return Shown(samples, labels if self.interface.told else None)
 
     def logits(self, shown: Shown) -> Floats:
-        """What the discriminator says of samples; [N]."""
+        """Compute the logits of samples; [N]."""
         return self.discriminator.output(LOGIT, shown.inputs()).astype(np.float32)
 
     def logits_of_every_class(self, shown: Shown) -> Floats:
-        """What the discriminator says of samples under each class in turn; [N, K]."""
+        """Compute the logits of samples under each class; [N, K]."""
         return np.stack([self.logits(each) for each in shown.under_every_class(len(self.interface.labels))], axis=1)
 
 
 def build(run: Run, data: Data, say: Say) -> Pair:
-    """Export both networks and prove that the graphs are the networks.
+    """Export the networks and check that the graphs compute the same.
 
     Args:
-        run: the trained networks; the batch statistics of the averaged generator and encoder are replaced.
+        run: the trained networks; batch statistics of the averaged generator and encoder are replaced.
 
     Raises:
         ExportError: if a graph would not be faithful.
@@ -155,13 +155,13 @@ def build(run: Run, data: Data, say: Say) -> Pair:
 
 
 def draw_samples(generator: Graph, face: Interface, purpose: Purpose, count: int) -> Shown:
-    """Samples of a generator's graph, as they are sent.
+    """Draw samples of a generator's graph, as they are sent.
 
     Args:
         generator: its inputs to samples, and to pixels [N, H, W, C] where they are images.
 
     Returns:
-        The samples, with the labels that were asked for.
+        The samples, with their requested labels.
     """
     inputs = draw(purpose, count, face)
     samples: Samples
@@ -176,7 +176,7 @@ def draw_samples(generator: Graph, face: Interface, purpose: Purpose, count: int
 
 
 def floats(samples: Samples) -> Floats:
-    """Samples [N, ...] as a discriminator takes them: bytes as what they stand for, floats as they are."""
+    """Convert samples [N, ...] to a discriminator's input: bytes to their range, floats unchanged."""
     if samples.dtype != np.uint8:
         return samples.astype(np.float32, copy=False)
     values: Floats = to_floats(torch.from_numpy(samples.copy())).numpy()
@@ -184,10 +184,10 @@ def floats(samples: Samples) -> Floats:
 
 
 def half_real(generated: Shown, data: Data) -> Shown:
-    """Samples of which every second is a held-out one, so that logits of both kinds occur.
+    """Replace every second sample by a held-out one, so that logits of both kinds occur.
 
     Raises:
-        ExportError: if classes are told and the held-out samples have none.
+        ExportError: if the package is conditional and the held-out samples have no labels.
     """
     samples = generated.samples.copy()
     rows = np.arange(len(samples[::2])) % len(data.held_out)

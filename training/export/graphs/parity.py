@@ -1,8 +1,8 @@
-"""Whether the graphs compute what the networks compute: torch against ONNX Runtime, at every kind of batch size.
+"""Compares graphs with their networks: torch against ONNX Runtime, at several batch sizes.
 
 A graph can be wrong for one batch size only (a batch of one baked in as a constant, a bias of the wrong shape) and
-right for the example it was exported with, so several sizes and latents are tried. Export goes no further when any
-output strays: a package that is not its network is worse than none.
+right for the example it was exported with, so several sizes and latents are tried. The export stops if any output
+differs beyond its tolerance.
 
 Shapes: B batch.
 """
@@ -25,12 +25,11 @@ BATCH_SIZES: Final = (1, 2, 3, 5, 8, 16, 64)  # one, the example's, odd ones, us
 ROUNDS: Final = 3  # with different inputs each
 INPUTS_NEEDED: Final = ROUNDS * sum(BATCH_SIZES)
 
-# A correct graph differs by rounding: 3e-6 was measured on samples of an MNIST generator, so this is thirtyfold. A
-# wrong one differs by 1e-2 and more.
+# Well above rounding errors, and well below the difference of a wrong graph.
 SAMPLE_TOLERANCE = 1e-4  # of the largest value; absolute below 1, as for images
 PIXEL_TOLERANCE = 1  # a sample within rounding of a tie between two bytes may fall on either side
 LOGIT_TOLERANCE = 1e-4  # of the largest logit, which has no scale of its own; absolute below 1
-ENCODED_TOLERANCE = 1e-4  # of the largest value that an encoder reads, likewise
+ENCODED_TOLERANCE = 1e-4  # of the largest latent or code; absolute below 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Parity:
         sample: of a sample's value, relative to the largest one where that is above 1 (an image's is not).
         pixels: of a byte; None where samples are no images.
         logit: of a logit, relative to the largest one where that is above 1.
-        encoded: of a latent or code that an encoder reads, likewise; None where there is no encoder.
+        encoded: of a latent or code, relative to the largest one where that is above 1; None without an encoder.
     """
 
     sample: float
@@ -60,19 +59,19 @@ def check_generator(network: nn.Module, graph: Graph, inputs: Arrays) -> tuple[f
     """Compare a generator with its graph.
 
     Args:
-        network: as it is served, but for the quantisation: inputs to samples.
+        network: as it is served, without the quantisation: inputs to samples.
         inputs: [INPUTS_NEEDED, ...] by name, in the order of the network's arguments.
 
     Returns:
         Largest difference of a sample's value and of a pixel, as `Parity` counts them.
 
     Raises:
-        ExportError: which output strays, how far and at which batch size.
+        ExportError: which output differs, by how much and at which batch size.
     """
     sample_gaps, pixel_gaps = [], []
     for batch in _batches(inputs):
         sample, outputs = _call(network, batch), graph.run(batch)
-        scale = magnitude(sample.numpy()) if sample.is_floating_point() else 1.0  # an item is the same or another one
+        scale = magnitude(sample.numpy()) if sample.is_floating_point() else 1.0  # items are compared exactly
         sample_gaps.append(_gap(sample.numpy(), outputs[SAMPLE]) / scale)
         _refuse_beyond(SAMPLE, sample_gaps[-1], SAMPLE_TOLERANCE, len(sample))
         if PIXELS in outputs:
@@ -92,7 +91,7 @@ def check_discriminator(network: nn.Module, graph: Graph, inputs: Arrays) -> flo
         Largest difference of a logit, as `Parity` counts it.
 
     Raises:
-        ExportError: how far the logit strays and at which batch size.
+        ExportError: by how much the logit differs and at which batch size.
     """
     return _worst_gap(network, graph, inputs, LOGIT, LOGIT_TOLERANCE)
 
@@ -107,7 +106,7 @@ def check_encoder(network: nn.Module, graph: Graph, inputs: Arrays, read: str) -
         Largest difference of a latent or code, as `Parity` counts it.
 
     Raises:
-        ExportError: how far it strays and at which batch size.
+        ExportError: by how much it differs and at which batch size.
     """
     return _worst_gap(network, graph, inputs, read, ENCODED_TOLERANCE)
 
@@ -120,7 +119,7 @@ def depends_on_batch_mates(run: Callable[[Arrays], NDArray[np.generic]], inputs:
         inputs: [B, ...] by name, B at least 2, rows that differ.
 
     Returns:
-        True if a row alone is answered otherwise than among the others, beyond rounding.
+        True if a row alone has another output than among the others, beyond rounding.
     """
     together = run(inputs)
     alone = np.concatenate([run(rows_of(inputs, slice(row, row + 1))) for row in range(len(together))])

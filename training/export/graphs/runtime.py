@@ -1,7 +1,6 @@
 """ONNX Runtime on the CPU: serialized graphs as functions from arrays to arrays.
 
-Everything that is measured of a package is measured through this door, never through torch: calibration, golden
-vectors and evaluation see what the service will see.
+Calibration, golden vectors and evaluation use it instead of torch, so that they see what the service sees.
 """
 
 from typing import Final
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from training.progress import progress
 
 PROVIDER: Final = "CPUExecutionProvider"
-BATCH = 250  # divides the sample counts in use and keeps activations within a few hundred megabytes
-ERRORS_ONLY = 3  # ONNX Runtime's severity; below it, it reports every device that this machine does not have
+BATCH = 250  # divides the usual sample counts and bounds memory
+ERRORS_ONLY = 3  # ONNX Runtime's severity; below it, every missing device is reported
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -23,7 +22,7 @@ class Graph:
     """A graph.
 
     Attributes:
-        inputs: name, type and shape of each, in ONNX Runtime's words.
+        inputs: name, type and shape of each, from ONNX Runtime.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -34,7 +33,7 @@ class Graph:
         self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Compute one batch at once.
+        """Compute one batch.
 
         Args:
             inputs: [B, ...] by name.
@@ -59,5 +58,5 @@ class Graph:
 
 
 def rows_of(arrays: Arrays, rows: slice) -> Arrays:
-    """The same rows of every array."""
+    """Select the same rows of every array."""
     return {name: array[rows] for name, array in arrays.items()}

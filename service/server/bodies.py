@@ -161,7 +161,7 @@ class _BodyClock:
         self._began = self._loop.time()
         self._body = body
         self._limits = limits
-        self._due = self._loop.call_later(limits.seconds(0), self._look)
+        self._due: asyncio.Handle = self._loop.call_soon(self._look)  # most bodies are here sooner
 
     def stop(self) -> None:
         self._due.cancel()

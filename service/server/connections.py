@@ -32,6 +32,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import GanymedeError, MalformedRequest, NotReady, RequestTooSlow
 from service.logs import naming
+from service.server.answer_transport import AnswerTransport, WriteTurn
 from service.server.problems import error_response_at
 from service.server.request_head import MAX_HEADER_BYTES, check_head, too_large, without_offer
 from service.server.request_info import request_info
@@ -71,31 +72,12 @@ class ConnectionLimits:
     write_timeout_s: float
 
 
-class _Begun:
-    """The transport of an answer whose first bytes were sent before it was known.
-
-    Args:
-        transport: the connection's.
-        sent: how many bytes.
-    """
-
-    def __init__(self, transport: asyncio.Transport, sent: int) -> None:
-        self._transport = transport
-        self._sent = sent
-        self.is_closing = transport.is_closing
-        self.close = transport.close
-
-    def write(self, data: bytes) -> None:
-        """Write what was not sent yet."""
-        self._transport.write(data[self._sent :])
-        self._sent = 0
-
-
 class LimitedConnection(HttpToolsProtocol):
     """A connection with limits; `limited` makes a class that uvicorn can be given."""
 
     limits: ClassVar[ConnectionLimits]
     log: ClassVar[RequestLog]
+    turn: ClassVar[WriteTurn]
 
     url = b""  # of the request being read
     _awaited: object | None = None  # one for each time that headers are waited for
@@ -103,6 +85,7 @@ class LimitedConnection(HttpToolsProtocol):
     _taken_due: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _reads_body = False
+    _writer: AnswerTransport  # of the answer
     _answering: RequestResponseCycle | None = None  # the oldest; `cycle` is the newest
     _offered = False  # whether the message being read offers another protocol, and is to be read again without
     _refusal: GanymedeError | None = None  # of what cannot be read, behind the answers to what could
@@ -168,6 +151,7 @@ class LimitedConnection(HttpToolsProtocol):
             Whether the connection stays open until then.
         """
         self._client_ended = True
+        self.turn.flush()  # which may be an answer to this client
         if self._reads_body:
             self._abandon_newest()
         if self._is_answered() or self.cycle.disconnected:
@@ -181,8 +165,7 @@ class LimitedConnection(HttpToolsProtocol):
         answering = self._answering
         if answering is None or answering.response_started:
             return  # its next write does as well
-        answering.transport = _Begun(self.transport, len(BEGINNING))  # type: ignore[assignment]  # what it uses
-        self.transport.write(BEGINNING)
+        self._writer.begin(BEGINNING)
         self.loop.call_later(FIRST_LOOK_S, self._look_whether_gone, FIRST_LOOK_S)
 
     def _look_whether_gone(self, waited_s: float) -> None:
@@ -243,6 +226,11 @@ class LimitedConnection(HttpToolsProtocol):
             self._wait_for_headers()
             self._limit_wait()
 
+    def shutdown(self) -> None:
+        """End the connection, or what is being answered is its last."""
+        self.turn.flush()  # or an answer of this turn would be lost
+        super().shutdown()
+
     def pause_writing(self) -> None:
         """Begin to wait for the client to take what is written."""
         super().pause_writing()
@@ -265,6 +253,8 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
+        self._writer = AnswerTransport(self.transport, self.turn)
+        cycle.transport = self._writer  # type: ignore[assignment]  # all of it that uvicorn uses
         super()._start_asgi_task(cycle, app)
 
     def _begin_request(self) -> None:
@@ -354,6 +344,7 @@ class LimitedConnection(HttpToolsProtocol):
     def _end_with(self, error: GanymedeError) -> None:
         """Answer an error that no application saw, and close when the client has had time to read it."""
         self._unset_keepalive_if_required()
+        self.turn.flush()  # answers that come before it
         self._tell(error)
         if self._client_ended:
             self.transport.close()
@@ -377,4 +368,4 @@ class LimitedConnection(HttpToolsProtocol):
 
 def limited(limits: ConnectionLimits, log: RequestLog) -> type[HttpToolsProtocol]:
     """Answer the class of connections that have these limits, and record here what they refuse."""
-    return type("Limited", (LimitedConnection,), {"limits": limits, "log": log})
+    return type("Limited", (LimitedConnection,), {"limits": limits, "log": log, "turn": WriteTurn()})

@@ -32,7 +32,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import GanymedeError, MalformedRequest, NotReady, RequestTooSlow
 from service.logs import naming
-from service.server.answer_transport import AnswerTransport, WriteTurn
+from service.server.answer_transport import AnswerTransport
 from service.server.problems import error_response_at
 from service.server.request_head import MAX_HEADER_BYTES, check_head, too_large, without_offer
 from service.server.request_info import request_info
@@ -77,7 +77,6 @@ class LimitedConnection(HttpToolsProtocol):
 
     limits: ClassVar[ConnectionLimits]
     log: ClassVar[RequestLog]
-    turn: ClassVar[WriteTurn]
 
     url = b""  # of the request being read
     _awaited: object | None = None  # one for each time that headers are waited for
@@ -151,7 +150,6 @@ class LimitedConnection(HttpToolsProtocol):
             Whether the connection stays open until then.
         """
         self._client_ended = True
-        self.turn.flush()  # which may be an answer to this client
         if self._reads_body:
             self._abandon_newest()
         if self._is_answered() or self.cycle.disconnected:
@@ -219,17 +217,13 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Give a body that was answered before its end as long to end as headers have."""
+        self._writer.flush()
         super().on_response_complete()
         if self._refusal is not None and self._is_answered() and not self.transport.is_closing():
             self._end_with(self._refusal)
         elif self._reads_body:
             self._wait_for_headers()
             self._limit_wait()
-
-    def shutdown(self) -> None:
-        """End the connection, or what is being answered is its last."""
-        self.turn.flush()  # or an answer of this turn would be lost
-        super().shutdown()
 
     def pause_writing(self) -> None:
         """Begin to wait for the client to take what is written."""
@@ -253,7 +247,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
-        self._writer = AnswerTransport(self.transport, self.turn)
+        self._writer = AnswerTransport(self.transport)
         cycle.transport = self._writer  # type: ignore[assignment]  # all of it that uvicorn uses
         super()._start_asgi_task(cycle, app)
 
@@ -344,7 +338,6 @@ class LimitedConnection(HttpToolsProtocol):
     def _end_with(self, error: GanymedeError) -> None:
         """Answer an error that no application saw, and close when the client has had time to read it."""
         self._unset_keepalive_if_required()
-        self.turn.flush()  # answers that come before it
         self._tell(error)
         if self._client_ended:
             self.transport.close()
@@ -368,4 +361,4 @@ class LimitedConnection(HttpToolsProtocol):
 
 def limited(limits: ConnectionLimits, log: RequestLog) -> type[HttpToolsProtocol]:
     """Answer the class of connections that have these limits, and record here what they refuse."""
-    return type("Limited", (LimitedConnection,), {"limits": limits, "log": log, "turn": WriteTurn()})
+    return type("Limited", (LimitedConnection,), {"limits": limits, "log": log})

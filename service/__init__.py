@@ -1,7 +1,7 @@
 """The HTTP service: answers /generate and /score from packages. It never imports torch or training.
 
 ONNX Runtime's Linux builds report events of their use to their vendor over the network. A service that is run by others
-contacts nobody whom it was not told to, so that this is off before anything can import that library; an operator who
+contacts no host that it was not told to, so that this is off before anything can import that library; an operator who
 wants it sets the variable to 0.
 """
 

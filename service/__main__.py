@@ -1,7 +1,6 @@
 """`python -m service`: read the settings, and run the service in this process or in several.
 
-How a mistake in a setting is told is decided here: one sentence with the variable's name, exit code 2. A service that
-was asked to end exits with 0, one that cannot load a configured model or cannot go on with 1.
+Exit codes: 0 after SIGTERM or SIGINT, 1 where a configured model cannot be loaded, 2 for a setting that is not valid.
 """
 
 import argparse

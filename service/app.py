@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from service import __version__
-from service.api.context import Context, Offload
+from service.api.context import Context, ThreadPool
 from service.api.endpoints import encode, generate, health, models, reconstruct, sample, score
 from service.api.operations import Operations
 from service.api.schemas.requests import GenerateRequest, SamplesRequest
@@ -62,9 +62,7 @@ class Core:
     """What every process of a service shares.
 
     Attributes:
-        engine: what computes.
-        served: which packages.
-        metrics: answers the registry of the whole service; to write it takes milliseconds.
+        metrics: returns the registry of the whole service; to write it takes milliseconds.
     """
 
     engine: Engine
@@ -82,8 +80,8 @@ async def computing(
     """Start an engine, load packages into it in the background, and at the end free all of it.
 
     Args:
-        settings: what the operator chose.
-        telemetry: where it counts.
+        settings: of the service.
+        telemetry: of this process.
         answered: waits until every request that is being answered now has been.
         failed: told when a configured model cannot be served.
     """
@@ -155,7 +153,7 @@ def create_app(
     """Put the service together.
 
     Args:
-        settings: what the operator chose.
+        settings: of the service.
         registry: where metrics are registered; a new one when left out.
         open_core: makes what computes, or finds it in another process.
 
@@ -166,8 +164,8 @@ def create_app(
     telemetry = Telemetry(CollectorRegistry() if registry is None else registry)
     count_dropped(telemetry.log_lines_dropped.inc)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
-    lifecycle = Lifecycle(settings.max_requests)
     log = RequestLog(telemetry)
+    lifecycle = Lifecycle(settings.max_requests, log.refused)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Context]]:
@@ -219,7 +217,7 @@ async def _answering(
     settings: Settings, telemetry: Telemetry, lifecycle: Lifecycle, core: Core
 ) -> AsyncIterator[Context]:
     """Give the routes their parts, and at the end drain."""
-    offload = Offload(settings.encoder_threads)
+    offload = ThreadPool(settings.encoder_threads)
     try:
         yield Context(settings, telemetry, lifecycle, core.engine, core.served, offload, core.metrics)
     finally:

@@ -14,7 +14,7 @@ DURATION_BUCKETS_S: Final = (
 )  # fmt: skip
 BATCH_BUCKETS_SAMPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 PROBABILITY_BUCKETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-REJECTION_REASONS: Final = ("queue_full", "deadline", "cancelled", "draining")
+REJECTION_REASONS: Final = ("queue_full", "max_requests", "deadline", "cancelled", "draining")
 LOAD_RESULTS: Final = ("ready", "refused")
 GRAPH_LABELS: Final = ("model", "graph")
 
@@ -164,7 +164,7 @@ class Telemetry:
         self.requests = RequestMetrics(registry)
         self.rejected = Counter(
             "ganymede_rejected",
-            "Requests that ended without an answer: queue_full, deadline, cancelled, draining.",
+            "Requests that ended without an answer: queue_full, max_requests, deadline, cancelled, draining.",
             ["reason"],
             registry=registry,
         )

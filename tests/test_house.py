@@ -4,10 +4,12 @@ Layers and independence are import-linter's work (`make check`); here stand the 
 two files to be held against each other.
 """
 
+import ast
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,29 @@ ROOMS = sorted(
     for path in (ROOT / folder, *(ROOT / folder).rglob("*/"))
     if path.is_dir() and path.name != "__pycache__"
 )
+MOST_MODULES, FEWEST_LINES, MOST_LINES = 12, 60, 400
+# Rooms of equals, where a module is one of a kind, whatever its size.
+ONE_A_FILE = {"endpoints", "objectives", "studies"}
+DIALECT = re.compile(r"\b(?:whoever|somebody|likewise|stands (?:alone|apart))\b", re.IGNORECASE)
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
+
+
+def importers() -> Mapping[Path, set[Path]]:
+    """Which modules import each."""
+    names = {".".join(module.with_suffix("").parts): module for module in MODULES}
+    found: dict[Path, set[Path]] = {module: set() for module in MODULES}
+    for importer in (
+        path.relative_to(ROOT) for folder in ("service", "training") for path in (ROOT / folder).rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse((ROOT / importer).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    if name in names:
+                        found[names[name]].add(importer)
+    return found
+
+
+IMPORTERS = importers()
 
 
 def docstring(module: Path) -> str:
@@ -70,6 +94,27 @@ def test_a_module_says_what_it_is(module: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_a_module_has_a_name_that_says_something(module: Path) -> None:
     assert module.stem not in VAGUE_NAMES
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_has_a_size_that_can_be_read(module: Path) -> None:
+    lines = len((ROOT / module).read_text().splitlines())
+    assert lines <= MOST_LINES, "divide it by idea"
+    if lines < FEWEST_LINES and module.parts[-2] not in ONE_A_FILE and module.stem != "__main__":
+        assert len(IMPORTERS[module]) >= 2, f"{lines} lines with one importer: merge it into {IMPORTERS[module]}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_speaks_plainly(module: Path) -> None:
+    assert DIALECT.findall((ROOT / module).read_text()) == []
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=str)
+def test_a_folder_holds_no_more_than_one_can_see(room: Path) -> None:
+    modules = [module for module in MODULES if module.parent == room]
+    assert len(modules) <= MOST_MODULES + (room.name in ONE_A_FILE)
+    if modules and len(room.parts) > 1:
+        assert re.search(r"\bIn: .*\b[Mm]ay import\b", docstring(room / "__init__.py"), re.DOTALL)
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=str)

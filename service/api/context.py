@@ -1,8 +1,4 @@
-"""What a route is given: the service's parts, as one typed value.
-
-It stands alone so that routes name their needs without knowing how the parts were made. `app.py` makes them when the
-process starts and puts them where `context_of` finds them.
-"""
+"""The parts of the running service, as endpoints are given them; threads for long work; time budgets."""
 
 import asyncio
 import time
@@ -31,12 +27,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Offload:
-    """A bounded pool of threads.
-
-    Args:
-        threads: how many.
-    """
+class ThreadPool:
+    """Threads for what would block the event loop: parsing, decoding, encoding; bounded, so that models keep cores."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="media")
@@ -44,7 +36,7 @@ class Offload:
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(*args, **kwargs)` on a thread of the pool.
 
-        Work that is still waiting when its caller is cancelled never runs; work that runs ends unheard.
+        Work still waiting when its caller is cancelled never runs; the result of work that runs is dropped.
         """
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
 
@@ -64,13 +56,7 @@ class Context:
     """The parts of a running service.
 
     Attributes:
-        settings: what the operator chose.
-        telemetry: where things are counted.
-        lifecycle: where the process stands.
-        engine: what computes.
-        repository: what is served.
-        offload: threads for parsing, decoding and encoding.
-        metrics: answers the registry of the whole service.
+        metrics: returns the registry of the whole service, of all its processes.
     """
 
     settings: Settings
@@ -78,12 +64,12 @@ class Context:
     lifecycle: Lifecycle
     engine: Engine
     repository: Repository
-    offload: Offload
+    offload: ThreadPool
     metrics: Callable[[], Awaitable[CollectorRegistry]]
 
 
 def context_of(scope: Scope) -> Context:
-    """Answer the parts of the service that a request came to."""
+    """Return the parts of the service that a request came to."""
     return cast("Context", scope["state"]["context"])
 
 
@@ -106,8 +92,6 @@ class TimeBudget:
         renewed: whether each job has all of them again.
         clock: monotonic seconds.
 
-    Attributes:
-        timeout_s: as given.
     """
 
     def __init__(self, timeout_s: float, *, renewed: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
@@ -139,12 +123,7 @@ class TimeBudget:
 
 
 def budget_for(timeout_ms: int | None, settings: Settings) -> TimeBudget:
-    """Answer the budget of a request.
-
-    Args:
-        timeout_ms: what it asks for; None takes the default.
-        settings: the default.
-    """
+    """Return the budget of a request that asks for `timeout_ms`; None takes the default, for each of its jobs."""
     if timeout_ms is None:
         return TimeBudget(settings.timeout_ms / MS_PER_S, renewed=True)
     return TimeBudget(timeout_ms / MS_PER_S)

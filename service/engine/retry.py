@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from service.engine.interface import Samples
 from service.errors import QueueFull
+
+T = TypeVar("T")
 
 # The queue says when room may come. Asked more often than this, it would be a tight loop; less often, later arrivals
 # would overtake.
@@ -12,7 +14,7 @@ SHORTEST_WAIT_S = 0.01
 LONGEST_WAIT_S = 1.0
 
 
-async def submit(attempt: Callable[[], Awaitable[Samples]], *, retry: bool) -> Samples:
+async def submit(attempt: Callable[[], Awaitable[T]], *, retry: bool) -> T:
     """Submit a job, and where `retry` is set, wait while the queue is full; the job's deadline ends that.
 
     Args:

@@ -4,8 +4,8 @@
 
 A client may send its headers a byte a minute, or never take its answer, and hold a connection and what the answer keeps
 in memory for as long; it may open connections without end. Here each of these has a limit, and what uvicorn would
-answer itself, in plain text, is worded like every other error. It stands alone because it is the only module that knows
-a server: the application behind it is ASGI, and its own limits (bodies, requests, deadlines) are layers of it.
+answer itself, in plain text, is worded like every other error. It is the only module that
+knows uvicorn's connections; limits of bodies, requests and deadlines are the middleware's.
 
 What cannot be read is answered behind the answers to what could be, and ends the connection. An offer of another
 protocol is not taken: its request is read again without it. A client that ends its side of the connection has either
@@ -32,11 +32,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import GanymedeError, MalformedRequest, NotReady, RequestTooSlow
 from service.logs import naming
-from service.server.answer_transport import AnswerTransport
 from service.server.problems import error_response_at
 from service.server.request_head import MAX_HEADER_BYTES, check_head, too_large, without_offer
 from service.server.request_info import request_info
 from service.server.request_log import UNKNOWN_ROUTE, RequestLog
+from service.server.writing import AnswerTransport, StalledWrite
 
 # Connections come and go: a second later there may be room.
 RETRY_AFTER_S = 1.0
@@ -81,7 +81,6 @@ class LimitedConnection(HttpToolsProtocol):
     url = b""  # of the request being read
     _awaited: object | None = None  # one for each time that headers are waited for
     _headers_due: asyncio.TimerHandle | None = None
-    _taken_due: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _reads_body = False
     _writer: AnswerTransport  # of the answer
@@ -93,6 +92,7 @@ class LimitedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Begin to wait for headers, or turn the connection away."""
         super().connection_made(transport)
+        self._stalled = StalledWrite(self.transport, self.limits.write_timeout_s)
         if len(self.connections) > self.limits.connections:
             logger.warning("connection turned away", open=len(self.connections))
             self._tell(NotReady("the service has as many connections as it may", RETRY_AFTER_S))
@@ -144,7 +144,7 @@ class LimitedConnection(HttpToolsProtocol):
         return without_offer(self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own closes whatever is being answered
-        """Answer what came whole before the client's last byte, if there is still somebody to take it.
+        """Answer what came whole before the client's last byte, if the client still takes it.
 
         Returns:
             Whether the connection stays open until then.
@@ -228,21 +228,21 @@ class LimitedConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Begin to wait for the client to take what is written."""
         super().pause_writing()
-        self._watch(self.transport.get_write_buffer_size())
+        self._stalled.watch()
 
     def resume_writing(self) -> None:
         """Stop waiting for the client."""
         super().resume_writing()
-        self._stop_watching()
+        self._stalled.stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more, and tell every request that is here."""
         self._stop_waiting()
-        self._stop_watching()
+        self._stalled.stop()
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
-        self.pipeline.clear()  # nobody began to answer these
+        self.pipeline.clear()  # these were not begun
         super().connection_lost(exc)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -317,23 +317,7 @@ class LimitedConnection(HttpToolsProtocol):
         elif self._header_bytes:
             self._refuse(RequestTooSlow(f"the headers did not arrive within {self.limits.header_timeout_s:g} s"))
         else:
-            self.transport.close()  # nobody asked for anything
-
-    def _watch(self, left_bytes: int) -> None:
-        self._taken_due = self.loop.call_later(self.limits.write_timeout_s, self._check_taken, left_bytes)
-
-    def _stop_watching(self) -> None:
-        if self._taken_due is not None:
-            self._taken_due.cancel()
-
-    def _check_taken(self, left_before_bytes: int) -> None:
-        """Cut the connection off if nothing was taken since the last look; the application sees a client that left."""
-        left_bytes = self.transport.get_write_buffer_size()
-        if left_bytes < left_before_bytes:
-            self._watch(left_bytes)
-            return
-        logger.warning("answer not taken", left_bytes=left_bytes, after_s=self.limits.write_timeout_s)
-        self.transport.abort()
+            self.transport.close()  # no request came
 
     def _end_with(self, error: GanymedeError) -> None:
         """Answer an error that no application saw, and close when the client has had time to read it."""

@@ -19,7 +19,7 @@ from service.errors import Forbidden, InvalidRequest, Problem
 
 ANY: Final = "*"
 LOCAL: Final = "localhost"
-# Callers name a service in few ways; whoever makes up names only pays for them.
+# Callers name a service in few ways; one that invents names pays for them alone.
 KNOWN_HOSTS: Final = 256
 # Of one request's parameters: what a class and a condition for each of a thousand samples take.
 MAX_PARAMETERS: Final = 4_096

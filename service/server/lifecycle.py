@@ -4,8 +4,8 @@
        └──────▶ failed
 
 The service takes requests from its first moment (a model that is still loading answers for itself); once draining it
-turns new ones away with 503 and waits for those it has. Health and metrics stay open to the end. This file knows
-neither signals nor models: `app.py` and `server.py` move the state.
+turns new ones away with 503 and waits for those it has. Health and metrics stay open to the end. `run.py` and `app.py`
+move the state.
 """
 
 import asyncio
@@ -36,10 +36,12 @@ class Lifecycle:
 
     Args:
         max_requests: how many slots there are.
+        refused: told why a request is not taken: `draining`, `max_requests`.
     """
 
-    def __init__(self, max_requests: int = sys.maxsize) -> None:
+    def __init__(self, max_requests: int = sys.maxsize, refused: Callable[[str], None] = lambda _: None) -> None:
         self._max_requests = max_requests
+        self._refused = refused
         self._taken_slots = 0
         self._state: State = "serving"
         # Each with its end, where anybody waits for it: a future costs more than counting.
@@ -65,7 +67,7 @@ class Lifecycle:
             self._failed.set()
 
     async def wait_failed(self) -> None:
-        """Wait for `failed`, for ever if need be."""
+        """Wait until `failed` is called."""
         await self._failed.wait()
 
     async def drain(self, timeout_s: float) -> None:
@@ -118,6 +120,8 @@ class Lifecycle:
         Raises:
             NotReady: the process is ending.
         """
+        if self._state != "serving":
+            self._refused("draining")
         self.check_serving()
         request = object()
         self._requests[request] = None
@@ -136,6 +140,7 @@ class Lifecycle:
             QueueFull: as many are being answered as may be.
         """
         if self._taken_slots >= self._max_requests:
+            self._refused("max_requests")
             raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
         self._taken_slots += 1
         try:

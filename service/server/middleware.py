@@ -50,7 +50,7 @@ FindOperation = Callable[[Scope], Operation | None]
 
 
 class ClientLeft(Exception):
-    """There is nobody to answer."""
+    """The client closed its connection."""
 
 
 class CancelScope(Generic[R]):
@@ -163,8 +163,8 @@ class Exchange:
         else:
             is_last = not message.get("more_body", False)
             if is_last and self._gone is not None:
-                # A client that left ends the wait for it, and what is ready is then sent (to nobody) in one turn of the
-                # event loop; `_leave` runs in the next.
+                # A client that left ends the wait for it, and what is ready is then sent in one turn of
+                # the event loop; `_leave` runs in the next.
                 await asyncio.sleep(0)
             # What follows the last byte is not cancelled, though a server says "disconnect" after it too.
             self.complete = is_last
@@ -172,6 +172,7 @@ class Exchange:
 
     async def fail(self, error: Exception, scope: Scope) -> None:
         """Answer an error, in the form that the path promises."""
+        self.info.explain(error)
         if isinstance(error, ClientLeft):
             self.info.status = CLIENT_CLOSED_REQUEST
         elif self.complete:
@@ -267,8 +268,8 @@ class RequestMiddleware:
                 return  # the client left
             exchange.begin(body)
             del body
+            operation = self._find(scope)
             with nullcontext() if exchange.is_probe else self._lifecycle.slot():
-                operation = self._find(scope)
                 if operation is None:
                     # A name that comes twice has one list of values, for every reader.
                     scope["headers"] = [

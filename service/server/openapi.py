@@ -1,7 +1,7 @@
 """GET /docs: the OpenAPI document as a page to try it on, with nothing fetched from another host.
 
 Swagger UI's script and style are those that `fastapi-offline` carries, instead of a content network's: a service often
-stands where a browser reaches nothing else, and what its operators look at is nobody else's business. Addresses are
+stands where a browser reaches nothing else. Addresses are
 relative, so that the page works behind any prefix of a proxy.
 """
 
@@ -136,7 +136,7 @@ def link(operation_id: str, description: str, *, body: object = None, **paramete
         operation_id: of the next.
         description: what it gives.
         body: of the next, with runtime expressions for what the answer says.
-        **parameters: of the next, likewise.
+        **parameters: of the next, as runtime expressions.
     """
     described: dict[str, object] = {"operationId": operation_id, "description": description}
     if parameters:

@@ -53,7 +53,7 @@ WORDS: Mapping[str, str] = {
 }
 # Before anything was measured: one ask a second is no load.
 DEFAULT_RETRY_AFTER_S = 1.0
-# Marks a union's branch in an error's location (see schemas.py); no caller wrote it, so none reads it.
+# Marks a union's branch in an error's location (see `api/schemas/requests.py`); no caller wrote it, so none reads it.
 BRANCH_PREFIX = "branch:"
 
 # Clients of the inference protocol read nothing but its own error object.
@@ -172,6 +172,7 @@ def protocol_error_response(error: Exception) -> Response:
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """Answer an error that a route raised: FastAPI's exception handler for every class of the table."""
+    info_of(request.scope).explain(error)
     return error_response(error, request.scope)
 
 
@@ -195,7 +196,7 @@ def _tell(error: Exception) -> _Told:
             status, detail = HTTPStatus(error.status_code), _routing_detail(error)
             headers.update(error.headers or {})
             if headers.get("Allow") == "GET":
-                headers["Allow"] = "GET, HEAD"  # `head_requests.py` sees to it
+                headers["Allow"] = "GET, HEAD"  # the middleware sees to it
         case ServiceFault() | PackageError():
             status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, _fault_detail()
         case GanymedeError():

@@ -3,7 +3,7 @@
     method, version, URL, headers ──▶ check_head ──▶ nothing, or the error that ends the connection
                                   └─▶ without_offer ──▶ the same head as bytes, with no offer to change the protocol
 
-llhttp reads requests without a Host, with two, of any version, and with codings of the body that nobody here undoes;
+llhttp reads requests without a Host, with two, of any version, and with codings of the body that are not decoded here;
 and it stops reading where a client offers another protocol, as if the offer had been taken. Pure functions.
 
 References:
@@ -68,7 +68,7 @@ def _check_codings(codings: list[bytes], version: str) -> None:
 
 
 def too_large() -> HeadersTooLarge:
-    """Word what the sender of too much is told."""
+    """Word the refusal of a head that is too large."""
     return HeadersTooLarge(
         f"the address and the headers of a request may have {MAX_HEADER_BYTES} bytes, and the headers be {MAX_HEADERS}"
     )

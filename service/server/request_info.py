@@ -1,8 +1,4 @@
-"""One request and its answer, as the ASGI layers speak of it to each other.
-
-The outermost layer makes an `RequestInfo` and puts it into the scope; layers further in read from it what every request
-is asked (its id, its headers) and note how the answer ended. It stands alone because a layer must not know its
-neighbours, only this note.
+"""What is known of one request and its answer: id, headers, trace, status.
 
 References:
     W3C, "Trace Context", 2021, section 3.2 (traceparent).
@@ -16,9 +12,11 @@ from typing import cast
 
 from starlette.types import Scope
 
+from service.errors import TryAgainError
+
 # nginx's number for "the client closed the connection"; no answer carries it, only logs and metrics do.
 CLIENT_CLOSED_REQUEST = 499
-_KEY = "exchange"
+_KEY = "request_info"
 # What a proxy or a client library makes of an id; anything else could forge log lines or headers.
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -41,6 +39,7 @@ class RequestInfo:
         trace_id: of the W3C `traceparent`, where one came.
         status: what the answer amounts to: the status sent, or why it was cut off after the first byte.
         started: whether the status is on its way.
+        reason: why the request was refused, for the log; None where the caller is at fault.
     """
 
     request_id: str
@@ -48,15 +47,21 @@ class RequestInfo:
     trace_id: str | None = None
     status: int = CLIENT_CLOSED_REQUEST
     started: bool = False
+    reason: str | None = None
+
+    def explain(self, error: Exception) -> None:
+        """Note why a request is refused that may succeed later; what a caller did wrong is told to the caller alone."""
+        if isinstance(error, TryAgainError):
+            self.reason = str(error)
 
     @property
     def answer_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """What each answer says beside what its route does."""
+        """Headers of every answer."""
         return (b"x-request-id", self.request_id.encode()), NOT_GUESSED
 
     @property
     def names(self) -> dict[str, str]:
-        """What each line of the log says of the request."""
+        """Fields of every log line of the request."""
         names = {"request_id": self.request_id}
         if self.trace_id is not None:
             names["trace_id"] = self.trace_id
@@ -64,11 +69,7 @@ class RequestInfo:
 
 
 def request_info(raw_headers: Iterable[tuple[bytes, bytes]]) -> RequestInfo:
-    """Note a request that arrives.
-
-    Args:
-        raw_headers: its headers, names in lower case, in the order they came.
-    """
+    """Read a request's headers, [(name in lower case, value)] in the order they came."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in raw_headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -85,11 +86,11 @@ def request_info(raw_headers: Iterable[tuple[bytes, bytes]]) -> RequestInfo:
     )
 
 
-def attach(scope: Scope, exchange: RequestInfo) -> None:
-    """Put the note into the scope."""
-    scope.setdefault("state", {})[_KEY] = exchange
+def attach(scope: Scope, info: RequestInfo) -> None:
+    """Put it into the scope, where `info_of` finds it."""
+    scope.setdefault("state", {})[_KEY] = info
 
 
 def info_of(scope: Scope) -> RequestInfo:
-    """Answer the note that the outermost layer attached."""
+    """Return what the middleware attached."""
     return cast("RequestInfo", scope["state"][_KEY])

@@ -27,6 +27,7 @@ class RequestLog:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._series = telemetry.requests
+        self._rejected = telemetry.rejected
 
     def begin(self) -> float:
         """Count a request that arrived.
@@ -51,4 +52,12 @@ class RequestLog:
         duration_s = ended - began
         self._series.end(route, info.status, duration_s)
         write = logger.debug if path in PROBES else logger.info
-        write("request", method=method, path=path, status=info.status, duration_ms=round(duration_s * MS_PER_S, 3))
+        duration_ms = round(duration_s * MS_PER_S, 3)
+        if info.reason is None:
+            write("request", method=method, path=path, status=info.status, duration_ms=duration_ms)
+        else:
+            write("request", method=method, path=path, status=info.status, duration_ms=duration_ms, reason=info.reason)
+
+    def refused(self, reason: str) -> None:
+        """Count a request that is refused before the engine sees it: `max_requests` or `draining`."""
+        self._rejected.labels(reason).inc()

@@ -103,7 +103,7 @@ def test_families_labels_and_buckets_are_those_that_dashboards_know(counted: Cou
 @pytest.mark.parametrize(
     ("name", "reasons"),
     [
-        ("ganymede_rejected_total", {"reason": ("queue_full", "deadline", "cancelled", "draining")}),
+        ("ganymede_rejected_total", {"reason": ("queue_full", "max_requests", "deadline", "cancelled", "draining")}),
         ("ganymede_package_loads_total", {"result": ("ready", "refused")}),
     ],
 )

@@ -24,13 +24,13 @@ def middleware(
     app: ASGIApp,
     find: Callable[[Scope], Operation | None] = nothing,
     lifecycle: Lifecycle | None = None,
-    registry: CollectorRegistry | None = None,
+    log: RequestLog | None = None,
 ) -> RequestMiddleware:
     """Put the middleware around an application, with small limits."""
     return RequestMiddleware(
         app,
         find,
-        RequestLog(Telemetry(registry or CollectorRegistry())),
+        log or RequestLog(Telemetry(CollectorRegistry())),
         lifecycle or Lifecycle(),
         AllowedHosts("", "127.0.0.1"),
         BodyLimits(MAX_BYTES, BODY_TIMEOUT_S, BODY_TIMEOUT_S),

@@ -211,5 +211,5 @@ def _of_items(generator: Graph, config: Config, data: InteractionData, say: Say)
         f"sought are {len(data.test):,} test pairs. *Popularity* counts how many users took an item."
         + (planted if "truth" in rankings else ""),
         table=ranking_table(figures),
-        limits=["It may draw what a user has taken already: whoever asks keeps account of that."],
+        limits=["It may draw what a user has taken already: the caller keeps account of that."],
     )

@@ -1,6 +1,6 @@
 """GET /models/NAME/versions/VERSION/samples/SEED.FORM: one sample as a resource, which browsers and CDNs may keep.
 
-A URL that names the stack (`stacks.py`) names bytes that never change; one that does not is redirected to the one that
+A URL that names the stack (`api/stack.py`) names bytes that never change; one that does not is redirected to one that
 does. The whole flow of a request is `get_sample`:
 
     find the package → plan the drawing → is the stack named? → draw and write → is it what the caller has?

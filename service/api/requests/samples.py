@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.api.context import Offload
+from service.api.context import ThreadPool
 from service.api.requests.body import FILE_PART, media_type_of, read_files, read_json
 from service.api.requests.fields import QUERY, read_conditions, read_labels
 from service.api.sample_types import Array, Images, kind_of
@@ -196,7 +196,7 @@ async def validate_samples(
     package: ServedPackage,
     graphs: Sequence[Graph],
     settings: Settings,
-    offload: Offload,
+    offload: ThreadPool,
     *,
     needs_label: bool = True,
 ) -> ValidSamples:
@@ -231,7 +231,7 @@ async def validate_samples(
     return ValidSamples(package.key, rows, labels, conditions)
 
 
-async def _decode(given: SampleBody, package: ServedPackage, settings: Settings, offload: Offload) -> Array:
+async def _decode(given: SampleBody, package: ServedPackage, settings: Settings, offload: ThreadPool) -> Array:
     kind = kind_of(package.manifest.sample)
     match given.samples:
         case ImageFiles(files, locs) if isinstance(kind, Images):

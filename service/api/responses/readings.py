@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.api.context import Offload
+from service.api.context import ThreadPool
 from service.api.requests.samples import SampleBody, validate_samples
 from service.api.responses.encoding import logits_of
 from service.api.schemas.responses import CategoricalReading, EncodeAnswer, Encoding, Score, ScoreAnswer
@@ -46,7 +46,7 @@ class Judging:
     job: ScoreJob
 
 
-async def plan_judging(given: SampleBody, package: ServedPackage, settings: Settings, offload: Offload) -> Judging:
+async def plan_judging(given: SampleBody, package: ServedPackage, settings: Settings, offload: ThreadPool) -> Judging:
     """Validate samples for a package's discriminator, and decode them.
 
     Raises:

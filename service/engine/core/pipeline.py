@@ -156,7 +156,7 @@ class Pipeline:
         logits = None
         if discriminator is not None:
             samples = SampleInputs(outputs[scored], inputs.conditioning, self.sample_range)
-            logits = await discriminator.score_each(samples, deadline)
+            logits = await submit(partial(discriminator.score_each, samples, deadline), retry=True)
         return Samples(
             pixels=outputs["pixels"].astype(np.uint8, copy=False) if job.want_pixels else None,
             sample=to_sample_dtype(outputs["sample"]) if job.want_sample else None,

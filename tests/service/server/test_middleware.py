@@ -17,8 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.responses.streaming import SampleStream
 from service.errors import DeadlinePassed, QueueFull
+from service.metrics import Telemetry
 from service.server.lifecycle import Lifecycle
 from service.server.middleware import WATCH_AFTER_S
+from service.server.request_log import RequestLog
 from tests.support.middleware import MAX_BYTES, middleware
 
 TIMEOUT_S = 30.0
@@ -42,7 +44,6 @@ class Slow:
         self.answered: Response | Exception = Response(b"done")
 
     async def answer(self, scope: Scope, body: bytes) -> Response:
-        scope["route"] = self
         self.begun.set()
         await self.let.wait()
         if isinstance(self.answered, Exception):
@@ -64,7 +65,10 @@ class Awkward:
         self.slow = Slow()
 
     def operation(self, scope: Scope) -> Slow | None:
-        return self.slow if scope["path"] == Slow.path else None
+        if scope["path"] != Slow.path:
+            return None
+        scope["route"] = self.slow
+        return self.slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -111,14 +115,18 @@ class Stack:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.awkward = Awkward()
-        self.lifecycle = Lifecycle(max_requests)
         self.registry = CollectorRegistry()
-        self.app = middleware(self.awkward, self.awkward.operation, self.lifecycle, self.registry)
+        self.log = RequestLog(Telemetry(self.registry))
+        self.lifecycle = Lifecycle(max_requests, self.log.refused)
+        self.app = middleware(self.awkward, self.awkward.operation, self.lifecycle, self.log)
 
     def count(self, status: int, route: str = "none") -> float:
         """Requests that ended with this status."""
         labels = {"route": route, "status": str(status)}
         return self.registry.get_sample_value("ganymede_requests_total", labels) or 0.0
+
+    def rejected(self, reason: str) -> float | None:
+        return self.registry.get_sample_value("ganymede_rejected_total", {"reason": reason})
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S)
@@ -243,6 +251,7 @@ def test_a_drain_turns_new_requests_away_and_cuts_off_what_overruns_it(
     assert cut_off.startswith(b"HTTP/1.1 503 ")
     refused = httpx.post(f"{stack.url}/echo", content=b"late")
     assert refused.status_code == 503
+    assert stack.rejected("draining") == 1
     assert refused.headers["connection"] == "close"
 
 
@@ -329,6 +338,8 @@ def test_no_more_operations_are_begun_than_there_are_slots(served: tuple[Stack, 
         ask_slowly(second)
         eventually(lambda: stack.lifecycle.in_flight == 2)
         assert httpx.post(f"{stack.url}/slow").status_code == 429
+        eventually(lambda: stack.count(429, "/slow") == 1)
+        assert stack.rejected("max_requests") == 1
         loop.call_soon_threadsafe(stack.awkward.slow.let.set)
         assert all(each.recv(65536).startswith(b"HTTP/1.1 200 ") for each in (first, second))
 

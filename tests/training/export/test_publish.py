@@ -15,7 +15,7 @@ FILES = {"manifest.json": b"{}", "generator.onnx": b"graph"}
 PUBLISHER = """
 import sys
 from pathlib import Path
-from training.packaging.publish import publish
+from training.export.publish import publish
 publish({f"file{number}.bin": bytes(50_000) for number in range(5_000)}, Path(sys.argv[1]), "digits", 1)
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.api.context import Context, Offload
+from service.api.context import Context, ThreadPool
 from service.api.endpoints.health import Ready, readyz
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
@@ -35,7 +35,7 @@ class Faulty(LocalEngine):
 
 
 async def ask(served: Served, engine: LocalEngine) -> Ready:
-    offload = Offload(1)
+    offload = ThreadPool(1)
     telemetry = Telemetry(CollectorRegistry())
 
     async def metrics() -> CollectorRegistry:

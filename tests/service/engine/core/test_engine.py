@@ -413,6 +413,19 @@ def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
     with_engine(scenario, PLAIN, limits=replace(SMALL_QUEUE, queue_wait_s=math.inf))
 
 
+def test_samples_that_are_made_wait_for_a_discriminator_whose_queue_is_full() -> None:
+    async def scenario(bench: Bench) -> None:
+        many = np.zeros((MANY, 8, 8, 1), np.uint8)
+        scoring = [await bench.start(ScoreJob(package=KEY, pixels=many)) for _ in range(4)]
+        with pytest.raises(QueueFull):
+            await bench.engine.submit(ScoreJob(package=KEY, pixels=many[:16]))
+        made = await bench.engine.submit(everything(0, 16))
+        assert made.logits is not None
+        await asyncio.gather(*scoring)
+
+    with_engine(scenario, PLAIN, limits=replace(SMALL_QUEUE, queue_wait_s=math.inf))
+
+
 def test_only_loaded_packages_are_found() -> None:
     async def scenario(bench: Bench) -> None:
         with pytest.raises(NotFound, match="toy/1 is not loaded"):

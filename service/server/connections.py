@@ -163,6 +163,7 @@ class LimitedConnection(HttpToolsProtocol):
         answering = self._answering
         if answering is None or answering.response_started:
             return  # its next write does as well
+        answering.waiting_for_100_continue = False  # all of it is here
         self._writer.begin(BEGINNING)
         self.loop.call_later(FIRST_LOOK_S, self._look_whether_gone, FIRST_LOOK_S)
 
@@ -253,7 +254,9 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _begin_request(self) -> None:
         """Have uvicorn begin the message whose headers are here and were checked."""
-        url, headers, asked_first = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
+        # RFC 9110, §10.1.1: clients of HTTP/1.0 know no interim answer.
+        asked_first = self.expect_100_continue and self.parser.get_http_version() != "1.0"
         super().on_message_begin()
         self.url = url
         self.headers += headers  # a list that uvicorn has put elsewhere too

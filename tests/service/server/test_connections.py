@@ -1,0 +1,63 @@
+"""Connections: what is written where a client's bytes and their end come together, before its request has begun."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from service.metrics import Telemetry
+from service.server.connections import ConnectionLimits, limited
+from service.server.request_log import RequestLog
+
+PATIENCE_S = 20.0
+HEAD = b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+
+Feed = Callable[[asyncio.Protocol], None]
+
+
+async def echo(_: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the body."""
+    message = await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": message["body"]})
+
+
+async def exchanged(feed: Feed) -> bytes:
+    """Answer what a connection of `echo` writes when its events come as `feed` has them, in one turn of the loop."""
+    config = uvicorn.Config(echo, lifespan="off", ws="none", log_config=None)
+    config.load()
+    limits = ConnectionLimits(connections=1, header_timeout_s=PATIENCE_S, write_timeout_s=PATIENCE_S)
+    kind = limited(limits, RequestLog(Telemetry(CollectorRegistry())))
+    ours, theirs = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.connect_accepted_socket(lambda: kind(config, ServerState(), {}), ours)
+    feed(connection)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    try:
+        return await asyncio.wait_for(reader.read(), PATIENCE_S)
+    finally:
+        writer.close()
+
+
+def test_a_client_that_ends_its_side_is_not_asked_for_a_body_that_is_here() -> None:
+    def feed(connection: asyncio.Protocol) -> None:
+        connection.data_received(HEAD + b"ok")
+        connection.eof_received()
+
+    answer = asyncio.run(exchanged(feed))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_client_of_http_1_0_is_sent_no_interim_answer() -> None:
+    def feed(connection: asyncio.Protocol) -> None:
+        connection.data_received(HEAD.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        connection.data_received(b"ok")
+
+    answer = asyncio.run(exchanged(feed))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1

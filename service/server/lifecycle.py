@@ -80,11 +80,15 @@ class Lifecycle:
             self._state = "draining"
         await self._wait_idle(timeout_s)
         if self._requests and not self._is_over:
-            self._is_over = True
             logger.warning("drain timed out", cut_off=self.in_flight, after_s=timeout_s)
-            for cut_off in tuple(self._cut_off):
-                cut_off()
+            self.cut_off()
             await self._wait_idle(LAST_WORDS_S)
+
+    def cut_off(self) -> None:
+        """Wait for nothing any more: every request ends now, and its caller is told so if its answer has not begun."""
+        self._is_over = True
+        for cut_off in tuple(self._cut_off):
+            cut_off()
 
     async def _wait_idle(self, timeout_s: float) -> None:
         with suppress(TimeoutError):

@@ -81,8 +81,15 @@ class DrainingServer(uvicorn.Server):
         uvicorn's own handler would end without draining, and raise the signal again, which no exit code survives.
         """
         if self._asked_to_end.is_set():
+            self._lifecycle.cut_off()
             self.should_exit = self.force_exit = True
         self._asked_to_end.set()  # on the loop's own thread; the server's tick wakes the loop within 0.1 s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close everything, and end the application."""
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves it out then, and the application is cancelled, with a stack in the log
+            await self.lifespan.shutdown()
 
     def _lifeline_ended(self, lifeline: int) -> None:
         asyncio.get_running_loop().remove_reader(lifeline)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from service.settings import Settings
-from tests.support.serving import ROOT, ServiceProcess
+from tests.support.serving import ROOT, TIMEOUT_S, ServiceProcess
 from tests.support.toy import write_toy_package
 
 # 78 MB as pixels: more than every buffer between server and client, so that the answer waits for its reader.
@@ -141,6 +142,26 @@ def test_what_overruns_the_drain_is_cut_off_and_cannot_pass_for_complete(models_
             with pytest.raises(httpx.RemoteProtocolError):
                 exhaust(pieces)
         assert process.wait() == 0
+
+
+def test_a_second_signal_ends_everything_at_once_and_says_so(models_dir: Path) -> None:
+    with ServiceProcess(models_dir, load_models="large").loaded() as process, process.client() as client:
+        asking = socket.create_connection(("127.0.0.1", process.port), TIMEOUT_S)
+        with asking, client.stream("POST", "/generate?format=npy", json=LARGE_DRAWING) as answer:
+            pieces = answer.iter_raw()
+            next(pieces)
+            asking.sendall(b"POST /generate HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n")
+            assert b"100 Continue" in asking.recv(65536)  # it is asked for the body, so it is waited for
+            process.terminate()
+            process.wait_for("draining", in_flight=2)
+            process.terminate()
+            assert b"503 Service Unavailable" in asking.recv(65536)
+            with pytest.raises(httpx.RemoteProtocolError):
+                exhaust(pieces)
+        assert process.wait() == 0
+    requests = [line["status"] for line in process.lines(event="request", path="/generate")]
+    assert requests == [503, 503]
+    assert not [line for line in process.log if "Traceback" in str(line)]
 
 
 def exhaust(pieces: Iterator[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What figures were measured on: processor, cores, system, versions, commit. It stands in every result."""
+"""What figures were measured on: processor, cores, device, system, versions, commit. It stands in every result."""
 
 import importlib.metadata
 import json
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from benchmarks import gpu
 from benchmarks.workplace import RESULTS, ROOT
 from service.engine.config import usable_cores
 
@@ -23,12 +24,14 @@ Machine = dict[str, object]
 
 
 def describe() -> Machine:
-    """Describe this machine and what is installed in this environment, in plain values."""
+    """Describe this machine, its CUDA device if it has one, and what is installed in this environment."""
+    device = gpu.describe()
     return {
         "processor": _field(PROCESSOR, "model name") or platform.processor() or platform.machine(),
         "cores": usable_cores(),
         "cores_of_the_machine": os.cpu_count(),
         "memory": _field(MEMORY, "MemTotal"),
+        **({"device": device} if device else {}),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},

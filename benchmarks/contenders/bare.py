@@ -7,7 +7,7 @@ Shapes: B batch, Z latent, H W C height, width and channels.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -21,24 +21,41 @@ Run = Callable[[Inputs], NDArray[np.uint8]]
 BACKENDS: Final[tuple[Backend, ...]] = ("onnxruntime", "openvino", "openvino-bf16")
 ERRORS_ONLY = 3  # ONNX Runtime's severity; below it, it reports every device that this machine does not have
 CLASSES = 10  # of the shipped conditional package
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+# As the service runs its graphs: fp32 is fp32, and the plan of a new batch size is not searched for.
+CUDA_OPTIONS: Final[Mapping[str, str]] = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 
-def open_session(model: bytes | str, threads: int) -> ort.InferenceSession:
-    """Make a session on the CPU.
+def open_session(
+    model: bytes | str,
+    threads: int,
+    provider: str = CPU,
+    device_options: Mapping[str, str] = CUDA_OPTIONS,
+    entries: Mapping[str, str] | None = None,
+) -> ort.InferenceSession:
+    """Make a session.
 
     Args:
         model: the serialized graph, or its path.
-        threads: that one run may use.
+        threads: that one run may use, on the CPU.
+        provider: ONNX Runtime's name.
+        device_options: of the CUDA provider.
+        entries: of the session's configuration, beside those that every session has.
 
     Returns:
-        A session whose threads do not spin: beside a server, spinning threads take the core that it needs.
+        A session whose threads do not spin: beside a server, spinning threads take the core that it needs. A session on
+        CUDA fails where CUDA fails; none is replaced by one on the CPU unseen.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    for name, value in (entries or {}).items():
+        options.add_session_config_entry(name, value)
+    providers: list[Any] = [CPU] if provider == CPU else [(provider, dict(device_options)), CPU]
+    return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
 
 
 def runners(model: str, threads: int, count: int, backend: Backend = "onnxruntime") -> list[Run]:

@@ -12,21 +12,17 @@ import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from ctypes.util import find_library
 from typing import Final
 
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks import results, workplace
-from benchmarks.contenders.contenders import Setting
-from benchmarks.contenders.networks import LATENT_SIZE
+from benchmarks import gpu, results, workplace
+from benchmarks.contenders.bare import CUDA, open_session
 from benchmarks.results import Row
 
-CUDA: Final = "CUDAExecutionProvider"
 NETWORK: Final = "g64"
 BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
-ERRORS_ONLY: Final = 3
 
 
 def sizes(count: int) -> list[int]:
@@ -87,24 +83,31 @@ def measure(model: str, provider: str, rounds: int, count: int) -> Iterator[Row]
 
 def _usable(model: str) -> bool:
     """Whether a session really runs on the device; without a driver, trying would only fill the terminal."""
-    if find_library("cuda") is None or CUDA not in ort.get_available_providers():
+    if not gpu.present() or CUDA not in ort.get_available_providers():
         return False
     ort.preload_dlls()
-    return CUDA in _session(model, CUDA).get_providers()
+    try:
+        session = _session(model, CUDA)
+        _draw(session, 1)  # cuDNN is loaded by the first convolution
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base class
+        sys.stderr.write(f"{error}\n")
+        return False
+    return CUDA in session.get_providers()
 
 
 def _session(model: str, provider: str) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    return ort.InferenceSession(model, options, providers=[provider])
+    return open_session(model, 1, provider)
 
 
 def _draw(session: ort.InferenceSession, batch: int) -> None:
-    session.run(["pixels"], {"latent": np.zeros((batch, LATENT_SIZE), np.float32)})
+    latent = next(tensor for tensor in session.get_inputs() if tensor.name == "latent")
+    session.run(["pixels"], {"latent": np.zeros((batch, latent.shape[1]), np.float32)})
 
 
 def main(arguments: list[str]) -> None:
     """Measure where there is a device, else say so."""
+    from benchmarks.contenders.contenders import Setting  # noqa: PLC0415 - makes graphs, which needs `onnx`
+
     asked = workplace.parser("cuda", __doc__).parse_args(arguments)
     model = str(Setting(network=NETWORK).model)
     if not _usable(model):

@@ -5,8 +5,9 @@
     DCGAN's tutorial    the same losses in the loop of PyTorch's tutorial: a DataLoader, Adam as it comes
 
 All play the relativistic game with R1 and R2 on the shipped configuration's networks and average the generator. The
-data are noise: a step takes as long whatever the pixels are. The loops take turns, a few steps each, so that a slow
-minute of the machine is everybody's.
+data are noise: a step takes as long whatever the pixels are. All loops compute on the trainer's device, and the clock
+is read when the device has done its work. The loops take turns, a few steps each, so that a slow minute of the machine
+is everybody's.
 
 Shapes: B batch, Z latent, C H W channels, height and width.
 
@@ -19,11 +20,12 @@ import copy
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.utils.data import DataLoader, TensorDataset
@@ -43,6 +45,7 @@ CONFIG: Final = "conditional-mnist"
 IMAGES: Final = 2048  # to be trained on; more change nothing but memory
 CLASSES: Final = 10
 SHAPE: Final = (1, 28, 28)
+SHAPE_OF_DIGITS: Final = (1, 8, 8)
 WARM_UP_STEPS: Final = 2
 AVERAGE_DECAY: Final = 0.999  # of the tutorial's users; its value costs nothing
 BYTE_SCALE: Final = 127.5
@@ -57,10 +60,12 @@ class Game:
     Attributes:
         config: of the run.
         data: noise with labels.
+        device: that every loop computes on.
     """
 
     config: Config
     data: ImageData
+    device: torch.device
 
 
 @dataclass
@@ -74,29 +79,51 @@ class Pair:
     critic_optimizer: torch.optim.Optimizer
 
 
-def game() -> Game:
-    """The shipped configuration, on noise."""
+def game(name: str = CONFIG, batch_size: int | None = None) -> Game:
+    """A shipped configuration, on noise.
+
+    Args:
+        name: of a configuration for MNIST or the digits.
+        batch_size: instead of the configuration's own.
+    """
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (IMAGES, *SHAPE)).astype(np.uint8)
+    shape = SHAPE_OF_DIGITS if name.endswith("digits") else SHAPE
+    images = rng.integers(0, 256, (IMAGES, *shape)).astype(np.uint8)
     labels = rng.integers(0, CLASSES, IMAGES)
     names = tuple(str(label) for label in range(CLASSES))
     data = ImageData("noise", images, images[:1], labels, labels[:1], names, "0" * 64, "nobody's")
-    return Game(configuration.load(keys.find(CONFIG)), data)
+    config = configuration.load(keys.find(name))
+    if batch_size is not None:
+        config = replace(config, trainer=replace(config.trainer, batch_size=batch_size))
+    return Game(config, data, PartialState().device)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def ours(played: Game) -> Step:
-    """The trainer's step."""
-    return Trainer(played.config, played.data).step
+    """The trainer's step.
+
+    Raises:
+        RuntimeError: the trainer computes on another device than the other loops would.
+    """
+    trainer = Trainer(played.config, played.data)
+    if trainer.device.type != played.device.type:
+        raise RuntimeError(f"the trainer is on {trainer.device}, and the other loops would be on {played.device}")
+    return trainer.step
 
 
 def r3gan(played: Game) -> Step:
-    """The loop of R3GAN's trainer, on tensors that lie in memory."""
-    pair, gamma = _pair(played.config, played.data), _gamma(played.config)
-    images, labels = _tensors(played.data)
+    """The loop of R3GAN's trainer, on tensors that lie in the device's memory."""
+    pair, gamma = _pair(played), _gamma(played.config)
+    images, labels = (tensor.to(played.device) for tensor in _tensors(played.data))
     size, latent_size = played.config.trainer.batch_size, played.config.generator.latent_size
 
     def step() -> None:
-        rows = torch.randint(len(images), (size,))
+        rows = torch.randint(len(images), (size,), device=images.device)
         real, told = images[rows], labels[rows]
         _descend_critic(pair, real, told, gamma, latent_size)
         _descend_generator(pair, real, told, latent_size)
@@ -106,13 +133,13 @@ def r3gan(played: Game) -> Step:
 
 def tutorial(played: Game) -> Step:
     """The loop of PyTorch's DCGAN tutorial, with the same losses."""
-    pair, gamma = _pair(played.config, played.data), _gamma(played.config)
+    pair, gamma = _pair(played), _gamma(played.config)
     size, latent_size = played.config.trainer.batch_size, played.config.generator.latent_size
     loader = DataLoader(TensorDataset(*_tensors(played.data)), batch_size=size, shuffle=True, drop_last=True)
     batches = _endless(loader)
 
     def step() -> tuple[float, float]:
-        real, told = next(batches)
+        real, told = (tensor.to(played.device) for tensor in next(batches))
         critic_loss = _descend_critic(pair, real, told, gamma, latent_size)
         generator_loss = _descend_generator(pair, real, told, latent_size)
         return critic_loss.item(), generator_loss.item()  # it prints them
@@ -142,12 +169,14 @@ def measure(rounds: int, steps: int) -> Iterator[Row]:
     for step in ready.values():
         for _ in range(WARM_UP_STEPS):
             step()
+        synchronise(played.device)
     samples = steps * played.config.trainer.batch_size
     for turn in range(rounds):
         for name, step in ready.items():
             before, cpu_s = usage.read(None), time.process_time()
             for _ in range(steps):
                 step()
+            synchronise(played.device)
             cpu_s = time.process_time() - cpu_s
             used = usage.between(before, usage.read(None), cpu_s)
             yield {
@@ -161,10 +190,11 @@ def measure(rounds: int, steps: int) -> Iterator[Row]:
             }
 
 
-def _pair(config: Config, data: ImageData) -> Pair:
+def _pair(played: Game) -> Pair:
+    config = played.config
     torch.manual_seed(config.seed)
-    built = players.build(config, players.task(config, data))
-    generator, critic = built.generator, built.discriminator
+    built = players.build(config, players.task(config, played.data))
+    generator, critic = built.generator.to(played.device), built.discriminator.to(played.device)
     pace = config.trainer
 
     def adam(network: nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -201,7 +231,7 @@ def _penalty(samples: Tensor, logits: Tensor) -> Tensor:
 def _descend_critic(pair: Pair, real: Tensor, told: Tensor, gamma: float, latent_size: int) -> Tensor:
     pair.critic_optimizer.zero_grad()
     real = real.detach().requires_grad_()
-    fake = pair.generator(torch.randn(len(real), latent_size), told).detach().requires_grad_()
+    fake = pair.generator(torch.randn(len(real), latent_size, device=real.device), told).detach().requires_grad_()
     real_logits, fake_logits = pair.critic(real, told), pair.critic(fake, told)
     penalties = gamma / 2 * (_penalty(real, real_logits) + _penalty(fake, fake_logits))
     loss: Tensor = (softplus(fake_logits - real_logits) + penalties).mean()
@@ -212,7 +242,7 @@ def _descend_critic(pair: Pair, real: Tensor, told: Tensor, gamma: float, latent
 
 def _descend_generator(pair: Pair, real: Tensor, told: Tensor, latent_size: int) -> Tensor:
     pair.generator_optimizer.zero_grad()
-    fake = pair.generator(torch.randn(len(real), latent_size), told)
+    fake = pair.generator(torch.randn(len(real), latent_size, device=real.device), told)
     loss: Tensor = softplus(pair.critic(real, told) - pair.critic(fake, told)).mean()
     loss.backward()  # type: ignore[no-untyped-call]  # not in torch's own types
     pair.generator_optimizer.step()
@@ -230,5 +260,5 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(asked.threads)
     rounds, steps = (1, 2) if asked.quick else (7, 10)
     rows = list(measure(rounds, steps))
-    settings = {"rounds": rounds, "steps": steps, "threads": asked.threads}
+    settings = {"rounds": rounds, "steps": steps, "threads": asked.threads, "device": str(PartialState().device)}
     sys.stdout.write(f"{results.write('training', settings, rows, workplace.folder(asked))}\n")

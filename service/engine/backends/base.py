@@ -101,6 +101,9 @@ class SessionPerBatchSize:
     Attributes:
         graph: as in `LoadedGraph`, and so are the others.
 
+    Raises:
+        SessionFailed: the sessions run on different providers, as where the device's memory was full for some of them.
+
     References:
         ONNX Runtime issue 23006: slow runs of changing shapes since 1.20.
     """
@@ -112,6 +115,11 @@ class SessionPerBatchSize:
         self.provider: str = first.provider
         self.precision: Precision = first.precision
         self._sessions = dict(sessions)
+        providers = {session.provider for session in sessions.values()}
+        if len(providers) > 1:
+            raise SessionFailed(
+                f"the {self.graph}'s sessions run on different providers: {', '.join(sorted(providers))}"
+            )
 
     def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
         """As `Runner.compute`, for batches of the sizes that have a session."""

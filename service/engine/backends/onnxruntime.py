@@ -7,6 +7,7 @@ threads do not spin, because the spinning threads of an idle session take the co
 import ctypes
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import onnxruntime as ort
 
@@ -16,11 +17,9 @@ from service.engine.model_spec import Feeds, GraphSpec, Outputs
 from service.errors import GraphRefused, SessionFailed
 
 RUNTIME = f"onnxruntime {ort.__version__}"
-CUDA_OPTIONS = {
-    "use_tf32": "0",
-    # The exhaustive search would delay the first run of each new batch size.
-    "cudnn_conv_algo_search": "HEURISTIC",
-}
+CUDA_OPTIONS = {"use_tf32": "0"}
+# The list of cuDNN's plans of which a convolution takes the first: of its fast heuristic, or of its thorough one.
+ConvSearch = Literal["HEURISTIC", "EXHAUSTIVE"]
 # ONNX Runtime's log severity: errors and worse.
 LOG_ERRORS = 3
 
@@ -42,6 +41,7 @@ class Session:
         spec: the graph's bytes and stated tensors.
         device: as in `Runtime.device`.
         threads: that one run is spread over, on the CPU; with one it stays on the caller's.
+        conv_search: how CUDA chooses its convolutions.
 
     Attributes:
         graph: as in `LoadedGraph`, and so are the others.
@@ -50,12 +50,14 @@ class Session:
         GraphRefused: ONNX Runtime cannot load it, its tensors are not the stated ones, or CUDA is asked for and absent.
     """
 
-    def __init__(self, graph: str, spec: GraphSpec, device: Device, threads: int) -> None:
+    def __init__(
+        self, graph: str, spec: GraphSpec, device: Device, threads: int, conv_search: ConvSearch = "HEURISTIC"
+    ) -> None:
         self.graph = graph
         self.runtime = RUNTIME
         self.precision: Precision = "fp32"
         self._outputs = spec.outputs
-        self._session = _load(graph, spec.model, device, threads)
+        self._session = _load(graph, spec.model, device, threads, conv_search)
         self.provider: str = self._session.get_providers()[0]
         check_signature(spec.inputs, _found(self._session.get_inputs()), f"{graph} inputs")
         check_signature(spec.outputs, _found(self._session.get_outputs()), f"{graph} outputs")
@@ -84,7 +86,7 @@ class Session:
             raise SessionFailed(f"the {self.graph}'s session failed") from error
 
 
-def _load(graph: str, model: bytes, device: Device, threads: int) -> ort.InferenceSession:
+def _load(graph: str, model: bytes, device: Device, threads: int, conv_search: ConvSearch) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -92,7 +94,8 @@ def _load(graph: str, model: bytes, device: Device, threads: int) -> ort.Inferen
     options.log_severity_level = LOG_ERRORS
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     cuda_wanted = device == "cuda" or (device == "auto" and _cuda_driver_present())
-    providers: list[str | tuple[str, dict[str, str]]] = [(CUDA, CUDA_OPTIONS), CPU] if cuda_wanted else [CPU]
+    cuda_options = {**CUDA_OPTIONS, "cudnn_conv_algo_search": conv_search}
+    providers: list[str | tuple[str, dict[str, str]]] = [(CUDA, cuda_options), CPU] if cuda_wanted else [CPU]
     if cuda_wanted:
         ort.preload_dlls()
     try:

@@ -9,6 +9,8 @@ import pytest
 from service.engine.backends.base import SessionPerBatchSize, SessionPool
 from service.engine.backends.onnxruntime import Session
 from service.engine.model_spec import Feeds, Outputs
+from service.errors import SessionFailed
+from tests.support.device import FakeDevice
 from tests.support.graph_makers import GOLDEN_LATENT, identity, shifted_from
 
 PATIENCE_S = 20.0  # for what must happen: long enough for a busy machine, and never spent when all is well
@@ -47,6 +49,12 @@ def test_sizes_that_are_not_kept_have_no_session() -> None:
     assert len(runner.compute({"latent": GOLDEN_LATENT[:4]}, ["sample"])["sample"]) == 4
     with pytest.raises(KeyError):
         runner.compute({"latent": GOLDEN_LATENT[:2]}, ["sample"])
+
+
+def test_sessions_on_different_providers_are_not_one_runner() -> None:
+    """As where the device's memory is full after some of them, and the others are opened on the CPU."""
+    with pytest.raises(SessionFailed, match="different providers: CPUExecutionProvider, CUDAExecutionProvider"):
+        SessionPerBatchSize({1: FakeDevice().session(identity()), 2: session()})
 
 
 def test_sessions_of_one_graph_are_what_each_of_them_is() -> None:

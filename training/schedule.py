@@ -38,6 +38,9 @@ class TrainerConfig:
         ema_half_life_samples: after so many samples half of the generator's moving average is new; 0 copies.
         horizontal_flips: show real images mirrored half of the time.
         precision: `bf16` and `fp16` compute in half precision where it is safe; weights stay in fp32.
+        deterministic: compute the same bits each time, on a GPU with slower kernels; without it a resumed run goes on
+            exactly on a CPU only.
+        tf32: let a GPU round the factors of fp32 products to 10 bits of mantissa, which is faster.
         log_every_samples: distance of the rows of `metrics.jsonl`, each a mean over it.
         grid_every_samples: distance of the sample grids.
         checkpoint_every_samples: distance of the checkpoints.
@@ -57,6 +60,8 @@ class TrainerConfig:
     ema_half_life_samples: Annotated[int, Range(at_least=0)] = 10_000
     horizontal_flips: bool = False
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    deterministic: bool = False
+    tf32: bool = False
     log_every_samples: Positive = 6_400
     grid_every_samples: Positive = 64_000
     checkpoint_every_samples: Positive = 64_000

@@ -25,6 +25,7 @@ from training.diagnostics.monitor import Monitor
 from training.errors import CheckpointError, CollapseError, DivergenceError, Interrupted
 from training.export import limits
 from training.files import exclusive, write_atomically
+from training.loop import machine
 from training.loop.run_logger import RunLogger
 from training.loop.trainer import Trainer
 from training.networks.base import parameter_count
@@ -218,6 +219,11 @@ def resume(run: Path, say: Say, data_path: str | None = None) -> None:
             f"{run} was trained on other data: its SHA-256 was {saved['data_sha256']} and is {images.sha256}"
         )
     trainer = Trainer(config, images)
+    doubt = machine.compare(
+        saved.get("machine", {}), machine.describe(trainer.device), deterministic=config.trainer.deterministic
+    )
+    if doubt is not None and trainer.is_main_process:
+        say(f"note: {doubt}")
     trainer.restore(saved["state"])
     _fit(trainer, run, say)
 

@@ -4,8 +4,8 @@
 
 A side's other players (an encoder, a code head) are trained and averaged with it. A run is a function of its
 configuration, its data and the number of samples seen, so a resumed run computes what an uninterrupted one does (bit
-for bit on a CPU with the same number of threads). Each process computes its part of the same global batch; Accelerate
-averages the gradients.
+for bit on a CPU with the same number of threads, and with `deterministic` on one GPU). Each process computes its part
+of the same global batch; Accelerate averages the gradients.
 """
 
 import copy
@@ -26,6 +26,7 @@ from training.config import Config
 from training.data.image_data import Dataset
 from training.errors import DivergenceError
 from training.evaluation.pictures import classes_shown, samples_wanted
+from training.loop import machine
 from training.loop.setup import (
     build_accelerator,
     build_optimizer,
@@ -70,6 +71,7 @@ class Trainer:
         self.config = config
         self.data = data
         self.samples_seen = 0
+        machine.choose_arithmetic(config.trainer)
         self._accelerator = build_accelerator(config)
         seed_global_generators(config.seed)
         self.task = players.task(config, data)
@@ -232,6 +234,7 @@ class Trainer:
             config=configuration.dumps(self.config),
             data_sha256=self.data.sha256,
             task=dataclasses.asdict(self.task),
+            machine=machine.describe(self.device),
             state=state,
         )
 

@@ -13,7 +13,7 @@ import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,7 @@ class Checkpoint(TypedDict):
         format: of this file.
         config: the configuration as TOML, to name a difference.
         task: what the networks were built to fit.
+        machine: names and versions of the device and the libraries; older files lack it.
     """
 
     format: int
@@ -76,6 +77,7 @@ class Checkpoint(TypedDict):
     config: str
     data_sha256: str
     task: dict[str, Any]
+    machine: NotRequired[dict[str, str]]
     state: TrainerState
 
 

@@ -239,6 +239,7 @@ class LimitedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more, and tell every request that is here."""
         self._stop_waiting()
+        self._unset_keepalive_if_required()  # uvicorn leaves it where the client reset the connection
         self._stalled.stop()
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True

@@ -1,19 +1,21 @@
-"""Connections: what is written where a client's bytes and their end come together, before its request has begun."""
+"""Connections: what is written where bytes and their end come at once, and what is left of one that ended."""
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import Callable
 
 import uvicorn
 from prometheus_client import CollectorRegistry
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from service.metrics import Telemetry
 from service.server.connections import ConnectionLimits, limited
 from service.server.request_log import RequestLog
 
-PATIENCE_S = 20.0
+PATIENCE_S = 20
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
 
 Feed = Callable[[asyncio.Protocol], None]
@@ -26,15 +28,22 @@ async def echo(_: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": message["body"]})
 
 
-async def exchanged(feed: Feed) -> bytes:
-    """Answer what a connection of `echo` writes when its events come as `feed` has them, in one turn of the loop."""
-    config = uvicorn.Config(echo, lifespan="off", ws="none", log_config=None)
+async def connected(app: ASGIApp) -> tuple[asyncio.Protocol, socket.socket]:
+    """Connect a client to a connection that `app` answers; return the connection, and the client's socket."""
+    config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_keep_alive=PATIENCE_S)
     config.load()
     limits = ConnectionLimits(connections=1, header_timeout_s=PATIENCE_S, write_timeout_s=PATIENCE_S)
     kind = limited(limits, RequestLog(Telemetry(CollectorRegistry())))
     ours, theirs = socket.socketpair()
-    loop = asyncio.get_running_loop()
-    _, connection = await loop.connect_accepted_socket(lambda: kind(config, ServerState(), {}), ours)
+    _, connection = await asyncio.get_running_loop().connect_accepted_socket(
+        lambda: kind(config, ServerState(), {}), ours
+    )
+    return connection, theirs
+
+
+async def exchanged(feed: Feed) -> bytes:
+    """Answer what a connection of `echo` writes when its events come as `feed` has them, in one turn of the loop."""
+    connection, theirs = await connected(echo)
     feed(connection)
     reader, writer = await asyncio.open_connection(sock=theirs)
     try:
@@ -61,3 +70,26 @@ def test_a_client_of_http_1_0_is_sent_no_interim_answer() -> None:
     answer = asyncio.run(exchanged(feed))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_nothing_is_left_of_a_connection_that_was_reset() -> None:
+    async def reset() -> None:
+        answered = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await echo(scope, receive, send)
+            answered.set()
+
+        connection, client = await connected(app)
+        left = weakref.ref(connection)
+        del connection
+        with client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            await asyncio.wait_for(answered.wait(), PATIENCE_S)
+        # The answer was not read, so that closing has reset the connection.
+        async with asyncio.timeout(PATIENCE_S / 2):
+            while left() is not None:
+                await asyncio.sleep(0)
+                gc.collect()
+
+    asyncio.run(reset())

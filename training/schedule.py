@@ -37,7 +37,8 @@ class TrainerConfig:
         weight_decay_discriminator: Adam's, decoupled, of the discriminator.
         ema_half_life_samples: after so many samples half of the generator's moving average is new; 0 copies.
         horizontal_flips: show real images mirrored half of the time.
-        precision: `bf16` and `fp16` compute in half precision where it is safe; weights stay in fp32.
+        precision: `bf16` and `fp16` compute in half precision where it is safe; weights stay in fp32. fp16 has no
+            gradient penalties.
         deterministic: compute the same bits each time, on a GPU with slower kernels; without it a resumed run goes on
             exactly on a CPU only.
         tf32: let a GPU round the factors of fp32 products to 10 bits of mantissa, which is faster.

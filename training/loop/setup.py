@@ -13,6 +13,7 @@ from training.config import Config
 from training.errors import ConfigError
 from training.schedule import TrainerConfig
 
+PENALTIES: Final = ("gamma_r1", "gamma_r2", "gamma_slope")  # weights of terms that differentiate by the samples
 LEGACY_SEED_RANGE: Final = 2**32  # of NumPy's global generator
 
 
@@ -23,7 +24,8 @@ def build_accelerator(config: Config) -> Accelerator:
         config: whose precision and batch size have to fit them.
 
     Raises:
-        ConfigError: if the precision does not exist on this machine, or the batch does not divide by the processes.
+        ConfigError: if the precision does not exist on this machine or does not fit the objective, or the batch does
+            not divide by the processes.
     """
     precision = config.trainer.precision
     launched = int(os.environ.get("WORLD_SIZE", "1"))
@@ -35,6 +37,7 @@ def build_accelerator(config: Config) -> Accelerator:
         raise ConfigError(f"[trainer] precision {precision} is not available here: {error}") from error
     if precision == "fp16" and shared.scaler is None:  # Accelerate would silently compute in fp32
         raise ConfigError("[trainer] precision fp16 needs a GPU; bf16 works on a CPU as well")
+    check_penalties(config)
     if shared.num_processes != launched:
         raise ConfigError(
             f"{launched} processes were started and {shared.num_processes} of them share the training; start them "
@@ -45,6 +48,23 @@ def build_accelerator(config: Config) -> Accelerator:
             f"[trainer] batch_size {config.trainer.batch_size} does not divide by {shared.num_processes} processes"
         )
     return shared
+
+
+def check_penalties(config: Config) -> None:
+    """Refuse gradient penalties in fp16.
+
+    The loss scale protects the second of their two derivatives only. Scaling the first one as well would make a penalty
+    infinite in each step that the scaler skips, which is how it finds the scale; bf16 needs none.
+
+    Raises:
+        ConfigError: if the objective has a penalty and the precision is fp16.
+    """
+    weights = [name for name in PENALTIES if getattr(config.objective, name, 0) > 0]
+    if config.trainer.precision == "fp16" and weights:
+        raise ConfigError(
+            f"[trainer] precision fp16 loses the gradients that {' and '.join(weights)} of [objective] penalise, which "
+            "are too small for it; bf16 keeps them"
+        )
 
 
 def part_of_batch(batch_size: int, process: int, processes: int) -> slice:

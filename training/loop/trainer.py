@@ -375,10 +375,11 @@ class Trainer:
         """Move the average towards the weights; buffers, such as batch statistics, are copied."""
         pace = self.config.trainer
         decay = ema_decay(pace.batch_size, pace.ema_half_life_samples, self.samples_seen)
-        for parameter, weight in zip(self.ema.parameters(), self.players.generator_side.parameters(), strict=True):
-            parameter.lerp_(weight, 1 - decay)
-        for copied, buffer in zip(self.ema.buffers(), self.players.generator_side.buffers(), strict=True):
-            copied.copy_(buffer)
+        averaged, trained = self.ema, self.players.generator_side
+        # One call for all weights: on a GPU a kernel for many of them instead of one each.
+        torch._foreach_lerp_(list(averaged.parameters()), list(trained.parameters()), 1 - decay)
+        if buffers := list(averaged.buffers()):
+            torch._foreach_copy_(buffers, list(trained.buffers()))
 
 
 def _named(player: str, terms: LossTerms) -> dict[str, Tensor]:

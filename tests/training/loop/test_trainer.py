@@ -73,6 +73,19 @@ def test_the_average_moves_by_the_decay_of_its_schedule_and_copies_buffers() -> 
         assert torch.equal(copied, buffer)
 
 
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_the_average_of_all_weights_at_once_is_that_of_one_after_the_other_bit_for_bit(norm: str) -> None:
+    training = trainer(generator={"norm": norm})
+    for _ in range(5):
+        before = copy.deepcopy(training.ema)
+        training.step()
+        decay = ema_decay(16, 500, training.samples_seen)
+        with torch.no_grad():
+            for average, weight in zip(before.parameters(), training.players.generator_side.parameters(), strict=True):
+                average.lerp_(weight, 1 - decay)
+        assert same(weights(training.ema), weights(before))
+
+
 def test_the_average_is_in_evaluation_mode_so_a_sample_depends_on_its_own_latent() -> None:
     training = trainer()
     training.step()

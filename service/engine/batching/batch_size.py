@@ -10,9 +10,12 @@
 On a CPU two runs of one thread beat one run of two threads, so cores are shared out between workers while there is
 enough for all of them; a run on all cores serves the request that is alone. A batch is no larger than pays, since every
 request behind it waits for it. Where costs are unknown, work is split evenly, and sizes are as large as allowed.
+
+Another device has one worker, and hardly notices the batch: 63 samples cost it six runs of 32, 16, … and 1, or one run
+of 64 with a row of padding. Of the two the cheaper is chosen.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -38,18 +41,26 @@ class BatchSizer:
         buckets: allowed batch sizes, ascending; at least one.
         single_thread_s: bucket → seconds of a run on one core; of every bucket, or empty where unknown.
         all_cores_s: bucket → seconds of a run on all cores; empty where there are none.
+        on_device: whether the runs are on a device that is not the CPU, so that padding may be cheaper than more runs.
 
     Attributes:
         largest: the most samples that are worth running together.
     """
 
     def __init__(
-        self, buckets: Sequence[int], single_thread_s: Costs = NOT_KNOWN, all_cores_s: Costs = NOT_KNOWN
+        self,
+        buckets: Sequence[int],
+        single_thread_s: Costs = NOT_KNOWN,
+        all_cores_s: Costs = NOT_KNOWN,
+        *,
+        on_device: bool = False,
     ) -> None:
         self.single_thread_s = single_thread_s
         self.all_cores_s = all_cores_s
         self._buckets = tuple(buckets[: self._worthwhile(buckets)])
         self.largest = self._buckets[-1]
+        self._on_device = on_device
+        self._cheapest = self._cheapest_sizes() if on_device and single_thread_s else None
 
     @property
     def pays_to_hand_over(self) -> bool:
@@ -57,7 +68,13 @@ class BatchSizer:
         return not self.single_thread_s or self.single_thread_s[self.largest] > HAND_OVER_S + SAMPLE_S * self.largest
 
     def fitting(self, available: int) -> int:
-        """The largest size that `available` samples fill, else the smallest."""
+        """The size of the first run of so many samples.
+
+        On a device the cheaper of the smallest size that takes them all, and the largest that they fill with further
+        runs behind it; on the CPU, and where costs are unknown, the largest that they fill, else the smallest.
+        """
+        if self._cheapest is not None:
+            return self._cheapest[min(available, self.largest)]
         return self._buckets[max(bisect_right(self._buckets, available) - 1, 0)]
 
     def pays_alone(self, samples: int) -> bool:
@@ -65,7 +82,8 @@ class BatchSizer:
         if not self.single_thread_s:
             return False
         size = self.fitting(samples)
-        return self.single_thread_s[size] / size <= LARGEST_LOSS * self.single_thread_s[self.largest] / self.largest
+        filled = min(size, samples) if self._on_device else size
+        return self.single_thread_s[size] / filled <= LARGEST_LOSS * self.single_thread_s[self.largest] / self.largest
 
     def choose(self, available: int, free: int, *, alone: bool) -> tuple[int, bool]:
         """Choose the next run.
@@ -76,7 +94,7 @@ class BatchSizer:
             alone: whether no other run is in progress.
 
         Returns:
-            Its rows, the largest bucket that is full, else the smallest; and whether it uses all cores.
+            Its rows, as `fitting` of the samples or of a worker's share of them; and whether it uses all cores.
         """
         size = whole = self.fitting(available)
         if free > 1:
@@ -92,6 +110,21 @@ class BatchSizer:
     def _saved_s(self, whole: int, share: int) -> float:
         """How much sooner a share is done than the whole; infinite where costs are unknown."""
         return self.single_thread_s[whole] - self.single_thread_s[share] if self.single_thread_s else float("inf")
+
+    def _cheapest_sizes(self) -> Sequence[int]:
+        """By number of samples, from none to the largest: the size of their first run where all of them cost least."""
+        sizes, seconds = [self._buckets[0]], [0.0]
+        for samples in range(1, self.largest + 1):
+            size = self._buckets[bisect_left(self._buckets, samples)]
+            total_s = self.single_thread_s[size]
+            filled = self._buckets[max(bisect_right(self._buckets, samples) - 1, 0)]
+            if filled < samples:
+                in_several_s = self.single_thread_s[filled] + HAND_OVER_S + seconds[samples - filled]
+                if in_several_s < total_s:
+                    size, total_s = filled, in_several_s
+            sizes.append(size)
+            seconds.append(total_s)
+        return sizes
 
     def _worthwhile(self, buckets: Sequence[int]) -> int:
         """How many of the buckets, from the smallest, are worth having."""

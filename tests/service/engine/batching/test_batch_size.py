@@ -107,3 +107,57 @@ def test_whatever_runs_cost_a_run_is_a_bucket_full_or_the_smallest(
     assert size <= available or size == buckets[0]
     assert alone or not all_cores
     assert not all_cores or available <= size
+
+
+def on_a_device(single_thread_s: dict[int, float]) -> BatchSizer:
+    return BatchSizer(tuple(single_thread_s), single_thread_s, on_device=True)
+
+
+CONSTANT = dict.fromkeys(POWERS, 0.3 * MS)
+
+
+def test_on_a_device_whose_runs_cost_the_same_63_samples_are_one_run_of_64() -> None:
+    assert on_a_device(CONSTANT).choose(63, free=1, alone=True) == (64, False)
+    assert BatchSizer(POWERS, CONSTANT).choose(63, free=1, alone=True) == (32, False)
+
+
+def test_on_a_device_a_lone_sample_is_not_padded() -> None:
+    assert on_a_device(CONSTANT).choose(1, free=1, alone=True) == (1, False)
+
+
+def test_on_a_device_whose_runs_cost_as_much_as_their_rows_a_run_is_full() -> None:
+    assert on_a_device(SLOW).choose(15, free=1, alone=True) == (8, False)
+
+
+def test_on_a_device_the_cheaper_is_chosen() -> None:
+    sizes = on_a_device({16: 1.0 * MS, 64: 2.5 * MS})
+    assert sizes.choose(32, free=1, alone=True) == (16, False)  # 1 + 1 ms, and a hand-over, for 2.5
+    assert sizes.choose(33, free=1, alone=True) == (64, False)  # 2.5 ms for 1 + 1 + 1
+
+
+def test_on_a_device_of_unknown_costs_a_run_is_full() -> None:
+    assert BatchSizer(POWERS, on_device=True).choose(63, free=1, alone=True) == (32, False)
+
+
+def test_on_a_device_few_samples_pay_alone_only_by_what_they_are_without_padding() -> None:
+    assert not on_a_device(CONSTANT).pays_alone(63 // 2)
+    assert on_a_device(CONSTANT).pays_alone(60)
+    assert on_a_device(SLOW).pays_alone(1)
+
+
+@given(known=some_sizes(), samples=st.integers(1, 200))
+def test_on_a_device_no_samples_cost_more_than_in_full_runs(
+    known: tuple[tuple[int, ...], dict[int, float], dict[int, float]], samples: int
+) -> None:
+    buckets, single_thread_s, _ = known
+
+    def cost_s(sizes: BatchSizer) -> float:
+        left, total = samples, -HAND_OVER_S
+        while left > 0:
+            size, _ = sizes.choose(left, free=1, alone=False)
+            total += single_thread_s.get(size, size) + HAND_OVER_S
+            left -= size
+        return total
+
+    rounding = BatchSizer(buckets, single_thread_s, on_device=True)
+    assert cost_s(rounding) <= cost_s(BatchSizer(buckets, single_thread_s)) * (1 + 1e-9)

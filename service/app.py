@@ -89,7 +89,11 @@ async def computing(
         settings.device, settings.model_threads, settings.reproducibility, settings.backend, settings.precision
     )
     limits = BatchLimits(
-        settings.max_batch_samples, settings.queue_samples, settings.request_queue_samples, settings.queue_wait_s
+        settings.max_batch_samples,
+        settings.queue_samples,
+        settings.request_queue_samples,
+        settings.queue_wait_s,
+        settings.device_slots,
     )
     engine = LocalEngine(runtime, limits, telemetry)
     repository = LocalRepository(settings.models_dir, engine, settings, telemetry, answered)

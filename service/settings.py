@@ -95,6 +95,13 @@ class Settings(BaseSettings):
         "strict", description="`strict` uses only batch sizes proven bitwise equal; `fast` uses all of them"
     )
     max_batch_samples: int = Field(64, ge=1, le=4096, description="most samples in one session run")
+    device_slots: int = Field(
+        2,
+        ge=1,
+        le=2,
+        description="batches of a graph in work at a time on CUDA: with 2 the next one is prepared while one runs; the "
+        "CPU runs one a core",
+    )
     queue_samples: int = Field(16_384, ge=1, description="most samples waiting for one graph; more is answered 429")
     request_queue_samples: int = Field(
         1_024, ge=1, description="most samples that one request holds in the queue at a time"

@@ -33,6 +33,10 @@ RUNTIME = "onnxruntime on a fake device"
 CUDA_TOLERANCE: Tolerance = replace(TOLERANCE, provider=CUDA)
 # Far from the bits by which groups differ, of which there are few.
 UNSTEADY_STEPS = 50
+# For what must happen.
+PATIENCE_S = 20.0
+# A thread that has spent no time for so long waits for another; a busy machine keeps a thread waiting for less.
+WAITING_S = 0.05
 
 # What ONNX Runtime 1.31 raises, shortened.
 _FAILURES: Mapping[Failure, Callable[[], Exception]] = {
@@ -77,6 +81,59 @@ class FakeClock:
             self._now_s += seconds
 
 
+class HeldClock(FakeClock):
+    """Each run lasts until the test lets it end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = threading.Semaphore(0)
+        self._ends = threading.Semaphore(0)
+
+    def advance(self, seconds: float) -> None:
+        """Stand in a run until it may end."""
+        self._begun.release()
+        assert self._ends.acquire(timeout=PATIENCE_S)
+        super().advance(seconds)
+
+    def wait_for_a_run(self) -> None:
+        """Wait until a run has begun, one more with each call."""
+        assert self._begun.acquire(timeout=PATIENCE_S)
+
+    def let_pass(self, runs: int = 1) -> None:
+        """Let so many runs end, the next ones where none is held."""
+        self._ends.release(runs)
+
+
+class SharedClock(FakeClock):
+    """Seconds that pass only while every thread that spends some is at it, so that threads overlap as they would.
+
+    Args:
+        threads: that spend time together. Where fewer do for a while, the others wait for them.
+    """
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self._threads = threads
+        self._changed = threading.Condition()
+        self._ends: list[float] = []
+
+    def advance(self, seconds: float) -> None:
+        """Spend time."""
+        with self._changed:
+            end = self._now_s + seconds
+            self._ends.append(end)
+            self._changed.notify_all()
+            others_wait = False
+            while self._now_s < end:
+                first = min(self._ends)
+                if first > self._now_s and (others_wait or len(self._ends) == self._threads):
+                    self._now_s = first
+                    self._changed.notify_all()
+                else:
+                    others_wait = not self._changed.wait(WAITING_S)
+            self._ends.remove(end)
+
+
 @dataclass
 class FakeDevice:
     """What all sessions of one device share; fields may be changed between runs.
@@ -93,6 +150,9 @@ class FakeDevice:
         opened: sessions so far, in the order of their making.
         runs: batch size → runs of all sessions, failed ones included.
         threads: that ran a session.
+        running: runs in progress.
+        most_running: the most of them at a time.
+        times: (begin, end) of each run, on the clock.
     """
 
     agreeing: Sequence[Collection[int]] = ()
@@ -105,6 +165,9 @@ class FakeDevice:
     opened: list["FakeSession"] = field(default_factory=list)
     runs: Counter[int] = field(default_factory=Counter)
     threads: set[int] = field(default_factory=set)
+    running: int = 0
+    most_running: int = 0
+    times: list[tuple[float, float]] = field(default_factory=list)
     _succeeded: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -132,6 +195,21 @@ class FakeDevice:
         Raises:
             SessionFailed: as the device is told to fail.
         """
+        with self._lock:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        began = self._now()
+        try:
+            return self._run(runner, feeds, outputs)
+        finally:
+            with self._lock:
+                self.running -= 1
+                self.times.append((began, self._now()))
+
+    def _now(self) -> float:
+        return time.monotonic() if self.clock is None else self.clock()
+
+    def _run(self, runner: Runner, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
         size = batch_of(feeds)
         with self._lock:
             self.threads.add(threading.get_ident())

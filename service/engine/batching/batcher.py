@@ -19,6 +19,8 @@ from functools import partial
 
 from service.engine.backends.base import InstanceGroup
 from service.engine.batching.batch_size import BatchSizer
+from service.engine.batching.device_thread import DeviceThread
+from service.engine.batching.device_worker import DeviceWorker
 from service.engine.batching.input_buffers import BatchInputs
 from service.engine.batching.load import EngineLoad
 from service.engine.batching.queue import RequestQueue, closed
@@ -79,9 +81,10 @@ class Batcher:
         meter: where it counts.
         load: of all graphs.
         finite: which outputs must be finite.
+        device: runs the sessions where they are not on the CPU.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one graph is made of
         self,
         instances: InstanceGroup,
         tensors: Sequence[TensorSpec],
@@ -90,9 +93,13 @@ class Batcher:
         meter: Meter,
         load: EngineLoad,
         finite: FinitenessCheck = UNCHECKED,
+        *,
+        device: DeviceThread | None = None,
     ) -> None:
-        sizes = BatchSizer(buckets, instances.single_thread_s, instances.all_cores_s) if buckets else None
-        workers = instances.concurrency if sizes is None or sizes.pays_to_hand_over else 1
+        costs = instances.single_thread_s, instances.all_cores_s
+        sizes = BatchSizer(buckets, *costs, on_device=device is not None) if buckets else None
+        splits = device is None and (sizes is None or sizes.pays_to_hand_over)
+        workers = instances.concurrency if splits else 1
         self.meter = meter
         self._queue = RequestQueue(Scheduler(limits, sizes, workers), workers, meter, load)
         self._loop = asyncio.get_running_loop()
@@ -101,9 +108,13 @@ class Batcher:
         self._stopped = asyncio.Event()
         self._waking = False
         post, ended = partial(self._call_on_loop, self._answer), partial(self._call_on_loop, self._end_worker)
-        for number in range(1, workers + 1):
-            inputs = BatchInputs(tensors, sizes.largest if sizes else 0)
-            runner = BatchRunner(self._queue, instances, inputs, finite, meter)
+        slots = workers if device is None else limits.device_slots
+        inputs = [BatchInputs(tensors, sizes.largest if sizes else 0) for _ in range(slots)]
+        runners = [BatchRunner(self._queue, instances, each, finite, meter) for each in inputs]
+        if device is not None:
+            DeviceWorker(f"{meter.name}-1", self._queue, device, runners, post, ended).start()
+            return
+        for number, runner in enumerate(runners, 1):
             WorkerThread(f"{meter.name}-{number}", self._queue, runner, post, ended).start()
 
     def expected_s(self, samples: int) -> float | None:

@@ -4,9 +4,11 @@
 
 A free worker takes its next batch itself, so that no worker waits for the event loop. Idle workers are woken one at a
 time, the one that has been idle for the shortest time first, whose caches are warm; a worker that takes a batch and
-leaves samples behind wakes the next.
+leaves samples behind wakes the next. A worker of a device takes a batch while another runs, and is woken by whichever
+comes first, enough samples or the end of that run.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -75,7 +77,10 @@ class RequestQueue:
         self._lock = threading.Lock()
         self._requests: dict[int, Request] = {}
         self._idle: list[WakeUp] = []
+        self._waits_for_run: WakeUp | None = None
+        self._takes_ahead = False  # the one that waits for a run, too, where a batch is worth it
         self._runs = 0
+        self._last_end = -math.inf
         self._closed = False
 
     # Called on the event loop.
@@ -103,8 +108,11 @@ class RequestQueue:
     def wake(self) -> None:
         """Wake an idle worker where samples wait."""
         with self._lock:
-            if self._idle and self._scheduler.queued_samples:
-                self._idle.pop().set()
+            if self._idle:
+                if self._scheduler.queued_samples:
+                    self._idle.pop().set()
+            elif self._takes_ahead and self._scheduler.pays_ahead():
+                self._stop_waiting()
 
     def late(self) -> tuple[list[Request], float | None]:
         """The requests whose deadline has passed, and the earliest deadline of the others; None where there is none."""
@@ -149,6 +157,38 @@ class RequestQueue:
         with self._lock:
             return None if self._closed else self._schedule()
 
+    def take_ahead(
+        self, wake_up: WakeUp, has_ended: Callable[[], bool], running: ScheduledBatch, *, has_slot: bool
+    ) -> ScheduledBatch | None:
+        """Wait for the end of a run on the device, or take a batch that is worth preparing during the run.
+
+        Args:
+            has_ended: whether the run has; `run_ended` must follow when it does.
+            running: the batch.
+            has_slot: whether another could be prepared.
+
+        Returns:
+            The batch that was taken; None as soon as the run has ended.
+        """
+        while True:
+            with self._lock:
+                if has_ended():
+                    return None
+                takes_ahead = has_slot and not self._closed
+                if takes_ahead and self._scheduler.pays_ahead():
+                    ends_at = max(running.at, self._last_end) + self._scheduler.run_s(running.size)
+                    batch = self._schedule(begins_at=ends_at)
+                    if batch is not None:
+                        return batch
+                self._waits_for_run, self._takes_ahead = wake_up, takes_ahead
+            wake_up.wait()
+
+    def run_ended(self, wake_up: WakeUp) -> None:
+        """Wake a worker that waits for the end of a run; on the device's thread."""
+        with self._lock:
+            if self._waits_for_run is wake_up:
+                self._stop_waiting()
+
     def allocate(self, pieces: Sequence[Piece], batch: Outputs) -> None:
         """Have each request allocate its results, in whichever of its runs ends first."""
         with self._lock:
@@ -182,13 +222,28 @@ class RequestQueue:
                     self._requests.pop(request.ticket, None)
             if ran:
                 self._meter.ran(samples, batch.size, stages)
-                self._scheduler.ran(batch.size, now - batch.at, now, all_cores=batch.all_cores)
+                # A batch that was taken ahead occupied its worker from the end of the run before it.
+                began = max(batch.at, self._last_end) if self._workers == 1 else batch.at
+                self._scheduler.ran(batch.size, now - began, now, all_cores=batch.all_cores)
+            self._last_end = now
         return complete
 
-    def _schedule(self) -> ScheduledBatch | None:
-        """Take what the scheduler chooses, and wake another worker where samples are left; None where none wait."""
+    def _stop_waiting(self) -> None:
+        if self._waits_for_run is not None:
+            self._waits_for_run.set()
+        self._waits_for_run, self._takes_ahead = None, False
+
+    def _schedule(self, begins_at: float = -math.inf) -> ScheduledBatch | None:
+        """Take what the scheduler chooses, and wake another worker where samples are left; None where none wait.
+
+        Args:
+            begins_at: when the device has run what it runs now, of a batch that is taken ahead.
+        """
         now = time.monotonic()
-        batch, tickets = self._scheduler.take(now, self._workers - self._runs, alone=self._load.runs == 0)
+        ahead = begins_at > -math.inf
+        batch, tickets = self._scheduler.take(
+            max(now, begins_at), 1 if ahead else self._workers - self._runs, alone=self._load.runs == 0
+        )
         expired = [self._requests[ticket] for ticket in tickets] if tickets else ()
         if batch is None:
             return ScheduledBatch((), 0, all_cores=False, expired=expired, at=now) if expired else None

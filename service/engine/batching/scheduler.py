@@ -10,8 +10,8 @@ the next batch; equal requests are served in the order of arrival, rather than a
 overload would miss every deadline; and no request is done later than with equal shares, but for the batch in progress.
 
 *Work-conserving.* Whatever is queued when a worker is free runs at once, shared out between the free workers
-(`batching/batch_size.py` says in what sizes); a bucket is padded only where no smaller one is allowed. Under load,
-batches grow by themselves.
+(`batching/batch_size.py` says in what sizes); a bucket is padded only where no smaller one is allowed, or where that is
+cheaper than a further run. Under load, batches grow by themselves.
 
 *No wasted work.* From how long runs take (`batching/run_times.py`) it is known on arrival whether a request can be done
 before its deadline behind those of an earlier virtual finish; if not, it is refused at once, with the time after which
@@ -81,12 +81,14 @@ class BatchLimits:
         request_queue_samples: of one request in that queue at a time; the rest of a larger request follows as room is
             made, and neither fills the queue nor is refused half-way.
         queue_wait_s: longest expected wait of a request, in seconds.
+        device_slots: batches of a graph in work at a time on a device: one that runs, and the next, which is prepared.
     """
 
     max_batch_samples: int = 64
     queue_samples: int = 16_384
     request_queue_samples: int = 1_024
     queue_wait_s: float = 5.0
+    device_slots: int = 2
 
 
 class Slice(NamedTuple):
@@ -221,7 +223,7 @@ class Scheduler:
         """Choose what a free worker does.
 
         Args:
-            now: the time in seconds.
+            now: the time in seconds; of a batch that is taken ahead, when its run can begin.
             free: how many workers are, the asking one included.
             alone: whether no other run is in progress.
 
@@ -237,6 +239,17 @@ class Scheduler:
         for ticket in expired:
             self.withdraw(ticket)
         return SchedulerOutput(self._fill(ready, free, alone) if ready else None, expired)
+
+    def pays_ahead(self) -> bool:
+        """Whether a batch is worth taking while the device still runs another: later arrivals could not improve it."""
+        if self._sizes is None:
+            return bool(self._queue)
+        waiting = self._left_samples
+        return waiting >= self._largest_run or (waiting > 0 and self._sizes.pays_alone(waiting))
+
+    def run_s(self, size: int) -> float:
+        """Seconds that a run of this size takes; none where that is unknown."""
+        return self._times.seconds(0, size) or 0.0
 
     def ran(self, size: int, seconds: float, now: float, *, all_cores: bool = False) -> None:
         """Learn from a run; as `RunTimes.ran`."""

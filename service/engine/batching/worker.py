@@ -19,7 +19,7 @@ from service.engine.batching.queue import Piece, RequestQueue, ScheduledBatch, W
 from service.engine.batching.request import Request
 from service.engine.batching.stats import Meter
 from service.engine.finite import FinitenessCheck
-from service.engine.model_spec import Outputs
+from service.engine.model_spec import Feeds, Outputs
 from service.engine.sampling.batched import PendingSample, sample_batched
 from service.engine.statistics import NO_TIME, Stages
 from service.errors import DeadlinePassed, GanymedeError, NotFinite, SessionFailed
@@ -49,6 +49,23 @@ class Prepared(NamedTuple):
     inputs_s: float
 
 
+class Computed(NamedTuple):
+    """What a session answered.
+
+    Attributes:
+        results: output name → [B, …]; empty where it failed.
+        run_s: seconds of the run.
+        error: what it raised.
+    """
+
+    results: Outputs
+    run_s: float
+    error: Exception | None = None
+
+
+NOT_COMPUTED = Computed({}, 0.0)
+
+
 class BatchRunner:
     """Computes one batch at a time, for one worker thread.
 
@@ -75,7 +92,7 @@ class BatchRunner:
         self._meter = meter
 
     def prepare(self, batch: ScheduledBatch) -> Prepared:
-        """Write the inputs of a batch; `run` must follow before the next is prepared.
+        """Write the inputs of a batch; `run` or `finish` must follow before the next is prepared.
 
         A request whose inputs cannot be written fails alone, and leaves no gap.
         """
@@ -104,37 +121,59 @@ class BatchRunner:
 
     def run(self, prepared: Prepared) -> list[Answer]:
         """Compute a prepared batch; returns the requests that are answered now."""
-        batch, ran, _, faults, _ = prepared
-        answers: list[Answer] = [(request, late()) for request in batch.expired]
+        batch, ran, *_ = prepared
         if not batch.pieces:
-            return answers
-        stages = NO_TIME
-        if ran:
+            return self.expired(batch)
+        return self.finish(prepared, self.compute(prepared, self.feeds(prepared)) if ran else NOT_COMPUTED)
+
+    def expired(self, batch: ScheduledBatch) -> list[Answer]:
+        """The answers of the requests of a batch that cannot be done before their deadline."""
+        return [(request, late()) for request in batch.expired]
+
+    def feeds(self, prepared: Prepared) -> Feeds:
+        """The inputs of a prepared batch, padded."""
+        return self._inputs.feeds(prepared.rows, prepared.batch.size)
+
+    def compute(self, prepared: Prepared, feeds: Feeds) -> Computed:
+        """Run the session on a prepared batch, on whichever thread; a failure is returned."""
+        wanted = [name for _, request in prepared.written for name in request.outputs]
+        began = time.monotonic()
+        try:
+            runner = (self._instances.all_cores if prepared.batch.all_cores else None) or self._instances.single_thread
+            results = runner.compute(feeds, list(dict.fromkeys([*wanted, *self._finite.outputs])))
+        except Exception as error:  # noqa: BLE001 - whatever a session raises, the thread goes on
+            return Computed({}, 0.0, error)
+        return Computed(results, time.monotonic() - began)
+
+    def finish(self, prepared: Prepared, computed: Computed) -> list[Answer]:
+        """Hand out the results of a batch; returns the requests that are answered now."""
+        batch, ran, _, faults, inputs_s = prepared
+        answers = self.expired(batch)
+        stages, failure = NO_TIME, computed.error
+        nonfinite: Sequence[Piece] = ()
+        if ran and failure is None:
+            began = time.monotonic()
             try:
-                stages, nonfinite = self._compute(prepared)
-            except Exception as error:  # noqa: BLE001 - whatever a session raises, the thread goes on
-                _log.exception("a session run failed, and with it %d requests", len(ran))
-                faults = [*faults, *((piece, error) for piece in ran)]
-                ran = ()
+                nonfinite = self._store(ran, computed.results)
+            except Exception as error:  # noqa: BLE001 - whatever the results are, the thread goes on
+                failure = error
             else:
-                if nonfinite:
-                    ran = [piece for piece in ran if piece not in nonfinite]
-                    faults = [*faults, *((piece, self._finite.error()) for piece in nonfinite)]
+                stages = Stages(inputs_s, computed.run_s, time.monotonic() - began)
+        if failure is not None:
+            _log.error("a session run failed, and with it %d requests", len(ran), exc_info=failure)
+            faults = [*faults, *((piece, failure) for piece in ran)]
+            ran = ()
+        elif nonfinite:
+            ran = [piece for piece in ran if piece not in nonfinite]
+            faults = [*faults, *((piece, self._finite.error()) for piece in nonfinite)]
         self._inputs.end()
         complete = self._queue.done(batch, ran, [piece for piece, _ in faults], stages)
         answers += [(request, _error(fault)) for (_, request), fault in faults]
         answers += [(request, None) for request in complete]
         return answers
 
-    def _compute(self, prepared: Prepared) -> tuple[Stages, Sequence[Piece]]:
-        """Run, and store each piece's rows; returns also the pieces whose rows are not finite and should be."""
-        batch, pieces, rows, _, inputs_s = prepared
-        feeds = self._inputs.feeds(rows, batch.size)
-        wanted = [name for _, request in pieces for name in request.outputs]
-        began = time.monotonic()
-        runner = (self._instances.all_cores if batch.all_cores else None) or self._instances.single_thread
-        results = runner.compute(feeds, list(dict.fromkeys([*wanted, *self._finite.outputs])))
-        ran = time.monotonic()
+    def _store(self, pieces: Sequence[Piece], results: Outputs) -> Sequence[Piece]:
+        """Store each piece's rows; returns the pieces whose rows are not finite and should be."""
         nonfinite = self._nonfinite(pieces, results)
         split = [(piece, request) for piece, request in pieces if piece.stop - piece.start < request.samples]
         if split:
@@ -143,7 +182,7 @@ class BatchRunner:
         for piece, request in pieces:
             request.store(piece, results, first)
             first += piece.stop - piece.start
-        return Stages(inputs_s, ran - began, time.monotonic() - ran), nonfinite
+        return nonfinite
 
     def _nonfinite(self, pieces: Sequence[Piece], results: Outputs) -> Sequence[Piece]:
         """The pieces with rows that are not finite, although their inputs are ordinary; counted."""

@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from service.engine.batching.batcher import Batcher
+from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.load import EngineLoad, IdleTrimmer
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
-from service.engine.config import Runtime
+from service.engine.config import CUDA, Runtime
 from service.engine.core.pipeline import Discriminator, Pipeline, RunningGraph
 from service.engine.finite import FinitenessCheck
 from service.engine.interface import InferJob, Job, Samples
@@ -92,6 +93,7 @@ class LocalEngine:
         self._limits = limits
         self._telemetry = telemetry
         self._load = EngineLoad()
+        self._device = DeviceThread()
         self._trimmer = IdleTrimmer(self._free_memory)
         self._packages: dict[PackageKey, _LoadedPackage] = {}
         self._retiring: set[_LoadedPackage] = set()
@@ -151,6 +153,7 @@ class LocalEngine:
         finally:
             for package in packages:
                 package.stop()
+            self._device.stop()
 
     async def _answer(self, job: J, answer: Callable[[Pipeline, J, float | None], Awaitable[A]]) -> A:
         """Have a package's pipeline answer a job, and hold the package until it has."""
@@ -215,6 +218,7 @@ class LocalEngine:
             Meter(self._telemetry, key.name, kind),
             self._load,
             FinitenessCheck(floats, f"the {kind} of {key}"),
+            device=self._device if graph.report.provider == CUDA else None,
         )
         return RunningGraph(batcher, graph.inputs, graph.outputs)
 

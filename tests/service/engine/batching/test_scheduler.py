@@ -408,3 +408,45 @@ def test_a_lone_sample_runs_on_all_cores_only_where_nothing_else_runs() -> None:
         queue = Scheduler(BatchLimits(), BatchSizer((1, 2), {1: 1.0, 2: 2.0}, {1: 0.5}), workers=2)
         (ticket,) = admit(queue, 1)
         assert queue.take(NOW, free=2, alone=alone).batch == Batch((Slice(ticket, 0, 1),), 1, all_cores=alone)
+
+
+def on_a_device(single_thread_s: dict[int, float]) -> Scheduler:
+    sizes = BatchSizer(tuple(single_thread_s), single_thread_s, on_device=True)
+    return Scheduler(BatchLimits(queue_wait_s=math.inf), sizes)
+
+
+def test_on_a_device_whose_runs_cost_the_same_63_waiting_samples_are_one_run_of_64() -> None:
+    queue = on_a_device(dict.fromkeys(POWERS, 3e-4))
+    admit(queue, *[1] * 63)
+    batch = take(queue)
+    assert (len(batch.slices), batch.size) == (63, 64)
+    assert queue.queued_samples == 0
+
+
+def test_on_a_device_the_time_of_a_queue_is_that_of_its_padded_runs() -> None:
+    queue = on_a_device(dict.fromkeys(POWERS, 1.0))
+    assert queue.expected_s(63) == pytest.approx(1.0, rel=1e-2)
+    assert queue.expected_s(65) == pytest.approx(2.0, rel=1e-2)
+
+
+def test_a_batch_pays_ahead_where_it_fills_the_largest_run() -> None:
+    queue = on_a_device(dict.fromkeys(POWERS, 3e-4))
+    assert not queue.pays_ahead()
+    admit(queue, 31)
+    assert not queue.pays_ahead()
+    admit(queue, 33)
+    assert queue.pays_ahead()
+
+
+def test_a_batch_pays_ahead_where_its_samples_would_cost_no_less_in_a_larger_one() -> None:
+    queue = on_a_device({size: size * 1e-4 for size in POWERS})
+    assert not queue.pays_ahead()
+    admit(queue, 1)
+    assert queue.pays_ahead()
+
+
+def test_without_sizes_every_request_pays_ahead() -> None:
+    queue = scheduler(buckets=())
+    assert not queue.pays_ahead()
+    admit(queue, 1)
+    assert queue.pays_ahead()

@@ -21,6 +21,7 @@
     │   ├── ManifestRefused
     │   ├── FileDamaged
     │   ├── GraphRefused
+    │   │   └── NotReproducible     in no batch size the same bytes run after run
     │   └── GoldenMismatch
     ├── NotFinite                   500  the publisher's fault, met on a request; the caller is told which package
     └── ServiceFault                500  the service's fault; the caller is told only the request's id
@@ -177,6 +178,10 @@ class FileDamaged(PackageError):
 
 class GraphRefused(PackageError):
     """An ONNX graph does what is forbidden, or is not what the manifest says."""
+
+
+class NotReproducible(GraphRefused):
+    """What computes a graph gives its samples other bytes from run to run, in every batch size."""
 
 
 class GoldenMismatch(PackageError):

@@ -9,6 +9,7 @@ because other graphs use the same cores.
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,6 +36,16 @@ _DATATYPES: Mapping[ov.Type, Datatype] = {found: datatype for datatype, found in
 _HINTS: Mapping[Precision, ov.Type] = {"fp32": ov.Type.f32, "fp16": ov.Type.f16, "bf16": ov.Type.bf16}
 
 
+@lru_cache(maxsize=1)
+def _core() -> ov.Core:
+    """OpenVINO of this process, which lives as long.
+
+    Its CPU plugin gives the thread that loads it another stack for signals, and frees that stack where the plugin is
+    unloaded; on another thread the first keeps what is gone, and the next signal there ends the process.
+    """
+    return ov.Core()
+
+
 class OpenVINOGraph:
     """A graph that was read and not yet compiled.
 
@@ -51,9 +62,8 @@ class OpenVINOGraph:
         self.graph = graph
         self.spec = spec
         self.precision = precision
-        self._core = ov.Core()
         try:
-            self._model = self._core.read_model(spec.model)
+            self._model = _core().read_model(spec.model)
         except Exception as error:  # its exceptions share no base class
             raise GraphRefused(f"{graph}: OpenVINO cannot read the graph") from error
         check_signature(spec.inputs, _found(self._model.inputs), f"{graph} inputs")
@@ -79,7 +89,7 @@ class OpenVINOGraph:
         rows = -1 if batch is None else batch
         try:
             self._model.reshape({tensor.name: [rows, *tensor.shape[1:]] for tensor in self.spec.inputs})
-            compiled = self._core.compile_model(self._model, DEVICE, settings)
+            compiled = _core().compile_model(self._model, DEVICE, settings)
         except Exception as error:  # its exceptions share no base class
             raise GraphRefused(f"{self.graph}: OpenVINO cannot compile the graph") from error
         if compiled.get_property("INFERENCE_PRECISION_HINT") != hint:

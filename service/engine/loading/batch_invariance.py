@@ -10,23 +10,24 @@ more threads, has to repeat the bytes of the first.
 
 A graph that answers integers alone (an item, the argmax of hidden scores) can pass the trial by chance: two batch sizes
 whose scores differ in the last bit agree on every golden row, and differ at a seed whose two best items are nearly
-tied. So `strict` serves it one sample at a time.
+tied. So `strict` serves it in one size: one sample at a time, on a device the largest batch.
+
+A device hardly notices the batch, so there the largest size serves that gives the same bytes run after run, with the
+sizes that agree with it: small batches take other kernels, agree with each other, and would outnumber the large ones.
 
 Shapes: B batch.
 """
 
 import hashlib
-import math
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.engine.backends.base import LoadedGraph, Runner
-from service.engine.config import CUDA, Reproducibility
+from service.engine.config import CPU, OPENVINO, Reproducibility
 from service.engine.loading.golden import (
     Replay,
     golden_count,
@@ -36,59 +37,23 @@ from service.engine.loading.golden import (
     replay,
     tolerance_of,
 )
-from service.engine.model_spec import Array, GraphReport, GraphSpec, Outputs, Tolerance
-from service.errors import GraphRefused
+from service.engine.loading.trials import (
+    RANDOM_ROWS,
+    RANDOM_RUNS,
+    RANDOM_RUNS_OF_A_REPETITION,
+    BatchSizeTrial,
+    measure_run_s,
+    try_size,
+)
+from service.engine.model_spec import GraphReport, GraphSpec, Tolerance
+from service.errors import GraphRefused, NotReproducible
 
-# Golden rows tried in every batch size.
-PROBE_ROWS = 7
-# At least so many runs and so many rows of each batch size stand beside random rows. A further session of the graph
-# needs fewer: that rows are independent of each other is known from the first.
-RANDOM_RUNS = 2
-RANDOM_ROWS = 32
-RANDOM_RUNS_OF_A_REPETITION = 1
+# Runs of each arrangement on a device, where kernels with atomic additions add up in another order from run to run. A
+# large size has three arrangements; one that answers otherwise once in 30 runs passes them all with less than 1 %.
+DEVICE_REPEATS = 50
 # Threads that do not spin are woken for each operator of a run, some ten of them at some ten microseconds each.
 WORTH_SPREADING_S = 200e-6
 INTEGERS = frozenset({"UINT8", "INT64"})
-
-
-@dataclass(slots=True)
-class BatchSizeTrial:
-    """What one batch size answered for the golden rows, over all slots and neighbours.
-
-    Attributes:
-        run_s: fewest seconds of a run.
-        thread_s: fewest seconds of the calling thread's processor time of a run; for a session of one thread, the cost
-            of a run whatever else the machine does.
-        hashes: golden row → one hash per different answer.
-        lowest: by (output, golden row), elementwise over all answers.
-        highest: by (output, golden row), elementwise over all answers.
-    """
-
-    size: int
-    run_s: float = math.inf
-    thread_s: float = math.inf
-    hashes: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
-    lowest: dict[tuple[str, int], Array] = field(default_factory=dict)
-    highest: dict[tuple[str, int], Array] = field(default_factory=dict)
-
-    def record(self, row: int, answer: Outputs) -> None:
-        """Record the answer for a golden row."""
-        content = b"".join(values.tobytes() for values in answer.values())
-        self.hashes[row].add(hashlib.sha256(content).digest())
-        for output, values in answer.items():
-            place = output, row
-            self.lowest[place] = np.minimum(self.lowest.get(place, values), values)
-            self.highest[place] = np.maximum(self.highest.get(place, values), values)
-
-    @property
-    def answers(self) -> frozenset[tuple[int, bytes]]:
-        """Every (row, hash of an answer): equal for two sizes that agree."""
-        return frozenset((row, answer) for row, answers in self.hashes.items() for answer in answers)
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether each row had one answer only, whatever its slot and neighbours."""
-        return all(len(answers) == 1 for answers in self.hashes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +64,7 @@ class VerificationSpec:
         spec: its stated tensors and golden vectors.
         tolerances: of the package.
         max_batch: the largest batch size to try.
-        mode: `strict` keeps the most sizes that agree bit for bit; `fast` those within the tolerance.
+        mode: `strict` keeps sizes that agree bit for bit; `fast` those within the tolerance.
     """
 
     spec: GraphSpec
@@ -107,14 +72,13 @@ class VerificationSpec:
     max_batch: int
     mode: Reproducibility
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
+    def sizes(self, provider: str) -> tuple[int, ...]:
         """The batch sizes to try, ascending: 1, 2, 4, … and the largest itself; none of a batch-coupled graph."""
         if self.spec.batch_coupled:
             return ()
-        integers_only = all(output.datatype in INTEGERS for output in self.spec.outputs)
-        largest = 1 if self.mode == "strict" and integers_only else self.max_batch
-        return tuple(sorted({min(2**power, largest) for power in range(largest.bit_length() + 1)}))
+        if self.mode == "strict" and all(output.datatype in INTEGERS for output in self.spec.outputs):
+            return (self.max_batch if is_device(provider) else 1,)
+        return tuple(sorted({min(2**power, self.max_batch) for power in range(self.max_batch.bit_length() + 1)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +125,21 @@ class VerificationResult:
         """
         seconds = {}
         for first in (trial for trial in self.trials if trial.size in sizes):
-            again = _try_size(runner, spec, first.size, RANDOM_RUNS_OF_A_REPETITION)
+            again = try_size(runner, spec, first.size, RANDOM_RUNS_OF_A_REPETITION)
             if again.answers != first.answers:
                 return {}
             seconds[again.size] = again.run_s
         return seconds
 
 
-def verify(session: LoadedGraph, verification: VerificationSpec) -> VerificationResult:
+def is_device(provider: str) -> bool:
+    """Whether a graph is computed elsewhere than on the CPU."""
+    return provider not in {CPU, OPENVINO}
+
+
+def verify(
+    session: LoadedGraph, verification: VerificationSpec, clock: Callable[[], float] = time.perf_counter
+) -> VerificationResult:
     """Choose the batch sizes that serve, and replay the golden vectors in the largest of them.
 
     A batch-coupled graph has no sizes to choose: its golden rows are replayed together, as they were exported.
@@ -176,53 +147,33 @@ def verify(session: LoadedGraph, verification: VerificationSpec) -> Verification
     Args:
         session: the graph, loaded for every size of the verification.
         verification: what it must show.
+        clock: seconds, by which the runs of a device are timed.
 
     Raises:
         GoldenMismatch: the outputs differ from the golden ones by more than the tolerance.
-        GraphRefused: golden tensors are not the stated ones, logits depend on each other although the package does not
-            say so, or no batch size can serve.
+        GraphRefused: golden tensors are not the stated ones, or logits depend on each other although the package does
+            not say so.
+        NotReproducible: no batch size can serve in `strict`.
     """
     spec, mode = verification.spec, verification.mode
     count = golden_count(session.graph, spec)
     tolerance = tolerance_of(session, verification.tolerances)
     if spec.batch_coupled:
         return VerificationResult(_report(session, spec, [], [], replay(session, spec, tolerance, count)), ())
-    trials = [_try_size(session, spec, size, max(RANDOM_RUNS, RANDOM_ROWS // size)) for size in verification.sizes]
+    on_device = is_device(session.provider)
+    repeats = DEVICE_REPEATS if on_device else 1
+    trials = [
+        try_size(session, spec, size, max(RANDOM_RUNS, RANDOM_ROWS // size), repeats)
+        for size in verification.sizes(session.provider)
+    ]
     _refuse_coupled_logits(trials, spec, session, tolerance)
     serving = _agreeing(trials, session) if mode == "strict" else _within_tolerance(trials, spec, tolerance)
     replayed = replay(session, spec, tolerance, serving[-1].size)
+    if on_device:
+        run_s = measure_run_s(session, spec, [trial.size for trial in serving], clock)
+        for trial in serving:
+            trial.run_s = run_s[trial.size]
     return VerificationResult(_report(session, spec, trials, serving, replayed), tuple(serving))
-
-
-def _try_size(runner: Runner, spec: GraphSpec, size: int, random_runs: int) -> BatchSizeTrial:
-    """Run the first golden rows in batches of one size: in order, in every slot, then beside random rows."""
-    trial = BatchSizeTrial(size)
-    outputs = [output.name for output in spec.outputs]
-    # Behind the golden rows stands a row of zeros: it is what padding is, and a neighbour for a single golden row.
-    pool = {
-        tensor.name: np.concatenate((golden := spec.golden[tensor.name][:PROBE_ROWS], np.zeros_like(golden[:1])))
-        for tensor in spec.inputs
-    }
-    probes = len(next(iter(pool.values()))) - 1
-    for arrangement in _arrangements(size, probes, random_runs):
-        feeds = {name: rows[arrangement] for name, rows in pool.items()}
-        started, thread_started = time.perf_counter(), time.thread_time()
-        results = runner.compute(feeds, outputs)
-        trial.thread_s = min(trial.thread_s, time.thread_time() - thread_started)
-        trial.run_s = min(trial.run_s, time.perf_counter() - started)
-        for slot, row in enumerate(arrangement.tolist()):
-            if row < probes:
-                trial.record(row, {output: results[output][slot] for output in outputs})
-    return trial
-
-
-def _arrangements(size: int, probes: int, random_runs: int) -> Iterator[NDArray[np.int64]]:
-    """Which row of the pool stands in which slot, [B]: every row and every slot in turn, then random rows."""
-    for start in range(0, probes, size):
-        yield np.arange(start, start + size) % probes
-    rng = np.random.default_rng(size)
-    for _ in range(random_runs):
-        yield rng.integers(0, probes + 1, size)
 
 
 def _refuse_coupled_logits(
@@ -247,19 +198,19 @@ def _refuse_coupled_logits(
 
 
 def _agreeing(trials: Sequence[BatchSizeTrial], session: LoadedGraph) -> list[BatchSizeTrial]:
-    """The most sizes that give a row the same bytes; of equally many, those that suit the device.
+    """The sizes that give a row the same bytes: those with the largest on a device, the most of them on a CPU.
 
-    A CPU computes small batches about as cheaply as large ones, so the smaller sizes win and pad least; a GPU hardly
-    notices the batch, so the larger ones win.
+    A CPU computes small batches about as cheaply as large ones, so of equally many the smaller win and pad least.
     """
     groups: dict[frozenset[tuple[int, bytes]], list[BatchSizeTrial]] = defaultdict(list)
     for trial in trials:
         if trial.is_steady:
             groups[trial.answers].append(trial)
     if not groups:
-        raise GraphRefused(f"{session.graph}: no batch size gives the same sample twice; only `fast` could serve it")
-    toward = 1 if session.provider == CUDA else -1
-    return max(groups.values(), key=lambda group: (len(group), toward * group[-1].size))
+        raise NotReproducible(f"{session.graph}: no batch size gives the same sample twice; only `fast` could serve it")
+    if is_device(session.provider):
+        return max(groups.values(), key=lambda group: (group[-1].size, len(group)))
+    return max(groups.values(), key=lambda group: (len(group), -group[-1].size))
 
 
 def _within_tolerance(trials: Sequence[BatchSizeTrial], spec: GraphSpec, tolerance: Tolerance) -> list[BatchSizeTrial]:

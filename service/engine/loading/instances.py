@@ -9,6 +9,7 @@ is also a session of all cores, for a request that is alone, where there are sev
 be spread over them. Which of the two runs is decided by the batch; here both are verified to give the same bytes.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ import numpy as np
 from service.engine.backends.base import InstanceGroup, LoadedGraph, Runner, SessionPerBatchSize, SessionPool
 from service.engine.backends.onnxruntime import Session
 from service.engine.batching.batch_size import BatchSizer
-from service.engine.config import CUDA, Precision, Runtime
+from service.engine.config import CUDA, OPENVINO, Precision, Runtime
 from service.engine.loading.batch_invariance import VerificationResult, VerificationSpec, verify
 from service.engine.model_spec import GraphReport, GraphSpec
 from service.errors import GraphRefused
@@ -72,7 +73,10 @@ def instances_per_core(
 
 
 def instances_per_batch_size(
-    first: LoadedGraph, open_session: Callable[[], LoadedGraph], verification: VerificationSpec
+    first: LoadedGraph,
+    open_session: Callable[[], LoadedGraph],
+    verification: VerificationSpec,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[InstanceGroup, GraphReport]:
     """Verify a session per batch size, for one worker; a batch-coupled graph, which has no sizes, keeps one session.
 
@@ -80,16 +84,18 @@ def instances_per_batch_size(
         first: a session.
         open_session: makes another one of the same graph.
         verification: what the graph must show.
+        clock: as in `verify`.
 
     Raises:
         GraphRefused: as `verify`.
         GoldenMismatch: as `verify`.
     """
-    if not verification.sizes:
+    sizes = verification.sizes(first.provider)
+    if not sizes:
         return InstanceGroup(first, None, 1, {}, {}), verify(first, verification).report
-    smallest, *others = verification.sizes
+    smallest, *others = sizes
     sessions = SessionPerBatchSize({smallest: first, **{size: open_session() for size in others}})
-    result = verify(sessions, verification)
+    result = verify(sessions, verification, clock)
     return InstanceGroup(sessions.only(result.report.buckets), None, 1, result.run_s, {}), result.report
 
 
@@ -110,14 +116,15 @@ def openvino_instances(
         raise GraphRefused("OpenVINO is asked for and not installed: pip install 'ganymede-gan[openvino]'") from error
     spec, cores = verification.spec, runtime.cores
     graph = OpenVINOGraph(kind, spec, _precision(runtime, spec))
-    if not verification.sizes:
+    tried = verification.sizes(OPENVINO)
+    if not tried:
         coupled = [graph.compile(batch=None, threads=1) for _ in range(cores)]
         return InstanceGroup(SessionPool(coupled), None, cores, {}, {}), verify(coupled[0], verification).report
 
     def compile_sizes(sizes: Sequence[int], threads: int = 1) -> SessionPerBatchSize:
         return SessionPerBatchSize({size: graph.compile(size, threads) for size in sizes})
 
-    first = compile_sizes(verification.sizes)
+    first = compile_sizes(tried)
     result = verify(first, verification)
     sizes = result.report.buckets
     others = [compile_sizes(sizes) for _ in range(cores - 1)]

@@ -129,3 +129,25 @@ def test_importing_it_is_not_reported_to_anyone() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
+
+
+UNLOAD_AND_SIGNAL = """
+import gc, signal, sys, threading
+from service.engine.backends.openvino import OpenVINOGraph
+from tests.support.toy import toy_graphs
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append("SIGTERM"))
+graphs = [OpenVINOGraph("generator", toy_graphs().generator, "fp32")]
+sessions = [graphs[0].compile(1, 1)]
+freeing = threading.Thread(target=lambda: (sessions.clear(), graphs.clear(), gc.collect()))
+freeing.start()
+freeing.join()
+signal.raise_signal(signal.SIGTERM)
+print(*heard)
+"""
+
+
+def test_a_signal_is_handled_after_a_graph_was_freed_on_another_thread() -> None:
+    command = [sys.executable, "-c", UNLOAD_AND_SIGNAL]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "SIGTERM\n"), done.stderr

@@ -25,12 +25,12 @@ examples:
   python -m training data mnist                                fetch MNIST once
   python -m training train r3gan-mnist --out runs/mnist        handwritten digits
   python -m training train --data-path pictures --out runs/p   your own images, a folder of them
-  python -m training resume runs/mnist                         go on after Ctrl-C, a crash or a reboot
+  python -m training resume runs/mnist                         continue after Ctrl-C, a crash or a reboot
   python -m training export runs/mnist --name mnist            make a package that the service serves
   tensorboard --logdir runs                                    watch the curves
-  python -m training diagnose runs/mnist                       what it suffers from, and what to try
-  python -m training verify                                    hold the objectives against their theory
-  python -m training keys trainer                              what [trainer] may hold, and its defaults
+  python -m training diagnose runs/mnist                       its problems, and what to try
+  python -m training verify                                    check the objectives against theory
+  python -m training keys trainer                              the keys of [trainer], with defaults
 """
 
 
@@ -87,16 +87,16 @@ def _note(line: str) -> None:
 
 
 def _register_train(commands: "Commands") -> None:
-    parser = _add(commands, "train", "Train a pair from nothing.", _train)
+    parser = _add(commands, "train", "Train a new run.", _train)
     parser.add_argument(
         "config",
         nargs="?",
         metavar="CONFIG",
-        help="a TOML file, or the stem of a shipped one such as r3gan-mnist; left out, one is chosen for the images of "
-        "--data-path",
+        help="a TOML file, or the stem of a shipped one such as r3gan-mnist; if omitted, one is chosen for the images "
+        "of --data-path",
     )
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder for the run; it must not hold one yet")
-    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies, instead of [data] path")
+    parser.add_argument("--data-path", metavar="FOLDER", help="path of the data, instead of [data] path")
     parser.add_argument("--dry-run", action="store_true", help="show what would be trained and how fast; write nothing")
 
 
@@ -127,9 +127,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _register_resume(commands: "Commands") -> None:
-    parser = _add(commands, "resume", "Go on with a run from its newest checkpoint, to the same end.", _resume)
+    parser = _add(commands, "resume", "Resume a run from its newest checkpoint.", _resume)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+    parser.add_argument("--data-path", metavar="FOLDER", help="path of the data, if it has moved")
 
 
 def _resume(arguments: argparse.Namespace) -> None:
@@ -147,7 +147,7 @@ def _register_export(commands: "Commands") -> None:
         "--models", type=Path, default=Path("models"), metavar="FOLDER", help="where packages are; by default models"
     )
     parser.add_argument("--license", metavar="TEXT", help="of the weights: an SPDX identifier or a sentence")
-    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+    parser.add_argument("--data-path", metavar="FOLDER", help="path of the data, if it has moved")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -168,9 +168,11 @@ def _register_calibrate(commands: "Commands") -> None:
     parser = _add(commands, "calibrate", "Publish a package of classes again, with scores without a label.", _calibrate)
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder of the version, as in models/mnist/4")
     parser.add_argument(
-        "--config", metavar="CONFIG", help="whose [data] holds samples out; by default the package's own configuration"
+        "--config",
+        metavar="CONFIG",
+        help="whose [data] has the held-out samples; by default the package's own configuration",
     )
-    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+    parser.add_argument("--data-path", metavar="FOLDER", help="path of the data, if it has moved")
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
@@ -182,9 +184,9 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 def _register_evaluate(commands: "Commands") -> None:
     parser = _add(commands, "evaluate", "Measure the samples of a run or a package.", _evaluate)
     parser.add_argument("place", type=Path, metavar="RUN|PACKAGE", help="folder of the run, or of a package's version")
-    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+    parser.add_argument("--data-path", metavar="FOLDER", help="path of the data, if it has moved")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of a table")
-    own = parser.add_argument_group("features of one's own")
+    own = parser.add_argument_group("custom features")
     own.add_argument(
         "--features", type=Path, metavar="FILE", help="ONNX graph from images to features, such as Inception or DINO"
     )
@@ -194,7 +196,7 @@ def _register_evaluate(commands: "Commands") -> None:
         help="what a graph of floats takes pixels as: 0 to 255, 0 to 1, -1 to 1, or ImageNet's mean and deviation",
     )
     own.add_argument(
-        "--features-size", type=int, metavar="PIXELS", help="side to bring images to, where the graph leaves it open"
+        "--features-size", type=int, metavar="PIXELS", help="side of the images, if the graph does not fix it"
     )
 
 
@@ -211,9 +213,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _register_diagnose(commands: "Commands") -> None:
-    parser = _add(commands, "diagnose", "Say what a run suffers from and what to try.", _diagnose)
+    parser = _add(commands, "diagnose", "Diagnose a run and say what to try.", _diagnose)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run, finished or not")
-    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+    parser.add_argument("--data-path", metavar="FOLDER", help="path of the data, if it has moved")
     parser.add_argument("--json", action="store_true", help="write the findings as JSON")
 
 
@@ -228,7 +230,7 @@ def _diagnose(arguments: argparse.Namespace) -> None:
 def _register_report(commands: "Commands") -> None:
     parser = _add(commands, "report", "Write RUN/report.html: diagnosis, curves and samples on one page.", _report)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run, finished or not")
-    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies now, if it has moved")
+    parser.add_argument("--data-path", metavar="FOLDER", help="path of the data, if it has moved")
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -257,9 +259,9 @@ def _data(arguments: argparse.Namespace) -> None:
 def _register_reproduce(commands: "Commands") -> None:
     parser = _add(commands, "reproduce", "Run the experiment behind a row of the results table.", _reproduce)
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the row")
-    parser.add_argument("--list", action="store_true", help="show what there is to reproduce, and what is asked of it")
+    parser.add_argument("--list", action="store_true", help="list the experiments and their targets")
     parser.add_argument("--table", action="store_true", help="print the table of the published results, in Markdown")
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many; by default as many as were published")
+    parser.add_argument("--seeds", type=int, metavar="N", help="number of seeds; by default as many as were published")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="number of the first one; by default 0")
     parser.add_argument(
         "--out",
@@ -268,7 +270,7 @@ def _register_reproduce(commands: "Commands") -> None:
         metavar="FOLDER",
         help="for runs and results; seeds finished there are not run again; by default runs/reproduce",
     )
-    parser.add_argument("--data-path", metavar="FOLDER", help="where the data lies, instead of the usual place")
+    parser.add_argument("--data-path", metavar="FOLDER", help="path of the data, instead of the usual one")
 
 
 def _reproduce(arguments: argparse.Namespace) -> None:
@@ -305,7 +307,7 @@ def _keys(arguments: argparse.Namespace) -> None:
 
 
 def _register_verify(commands: "Commands") -> None:
-    parser = _add(commands, "verify", "Hold the objectives against the theory that they rest on.", _verify)
+    parser = _add(commands, "verify", "Check the objectives against theory.", _verify)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of a table")
 
 

@@ -53,7 +53,7 @@ def parse_idx(content: bytes, name: str) -> Bytes:
     shape = [int.from_bytes(content[at : at + AXIS_SIZE], "big") for at in range(MAGIC_SIZE, header_size, AXIS_SIZE)]
     expected = header_size + math.prod(shape)
     if len(content) != expected:
-        raise DataError(f"{name} has {len(content)} bytes where its header promises {expected}")
+        raise DataError(f"{name} has {len(content)} bytes where its header says {expected}")
     return np.frombuffer(content, dtype=np.uint8, offset=header_size).reshape(shape)
 
 

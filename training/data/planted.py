@@ -84,7 +84,7 @@ def load(config: PlantedConfig) -> InteractionData:
     """
     taken = config.positives + config.test_positives
     if taken >= config.items:
-        raise ConfigError(f"[data] each user takes {taken} of {config.items} items; leave some that nobody must take")
+        raise ConfigError(f"[data] each user takes {taken} of {config.items} items; leave some untaken")
     noise = np.random.default_rng((config.data_seed, CHOICES)).gumbel(size=(config.users, config.items))
     choices = np.argsort(-(tastes(config) + noise), axis=1)[:, :taken]
     # Which choices are held out must not depend on their order, or the test items would have lower scores.

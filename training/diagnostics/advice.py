@@ -151,7 +151,7 @@ def _loosen_clip(config: Config) -> Advice | None:
 def _tighten_clip(config: Config) -> Advice | None:
     clip = _number(config, "objective", "clip")
     usual = 0.05  # of the shipped configuration
-    return _set(config, "objective", "so large a clip bounds nothing", clip=usual) if clip > 1 else None
+    return _set(config, "objective", "such a large clip bounds nothing", clip=usual) if clip > 1 else None
 
 
 def _other_game(config: Config, kind: str, reason: str, **keys: Value) -> Advice | None:
@@ -178,7 +178,7 @@ def _keep_gradient(config: Config) -> Advice | None:
 def _smooth(config: Config) -> Advice | None:
     if _number(config, "objective", "real_target") < 1:
         return None
-    return _set(config, "objective", "the critic stops growing confident", real_target=0.9)
+    return _set(config, "objective", "bounds the critic's confidence", real_target=0.9)
 
 
 def _normalise(config: Config) -> Advice | None:
@@ -291,14 +291,14 @@ def _longer(config: Config) -> Advice | None:
 
 def _shorter(config: Config) -> Advice | None:
     total = max(config.trainer.total_samples // 2, config.trainer.batch_size)
-    return _set(config, "trainer", "stops before the set is learnt by heart", total_samples=total)
+    return _set(config, "trainer", "stops before the set is memorised", total_samples=total)
 
 
 def _augment(config: Config) -> Advice | None:
     if not _has_images(config) or (config.augmentation is not None and config.augmentation.kind == "ada"):
         return None
     now: dict[str, Value] = {} if config.augmentation is None else {"kind": config.augmentation.kind}
-    return Advice("augmentation", {"kind": "ada"}, "keeps the critic from learning the set by heart", now)
+    return Advice("augmentation", {"kind": "ada"}, "keeps the critic from memorising the set", now)
 
 
 def _mirror(config: Config) -> Advice | None:
@@ -368,6 +368,6 @@ REMEDIES: Final[dict[Name, tuple[Remedy, ...]]] = {
     "memorised": (said("more data"), _augment, _mirror, _narrower_generator, _shorter),
     "unlike": (_longer, _wider_generator, _wider_critic),
     "distinguishable": (_longer, _anneal, _wider_generator, _wider_critic),
-    "unfinished": (said("python -m training resume RUN goes on"),),
+    "unfinished": (said("python -m training resume RUN continues it"),),
     "unmeasured": (_measure,),
 }

@@ -87,22 +87,26 @@ def _divergence(record: Record) -> Iterator[Chart]:
         series = _series(record, **{reading: "bound"})
         if series:
             caption = f"{what[0].upper()}{what[1:]}, on real samples that the critic was not trained on."
-            yield Chart("divergence", "How far apart data and generator are", caption, series, references)
+            yield Chart("divergence", "Divergence of data and generator", caption, series, references)
 
 
 def _answers(record: Record) -> Iterator[Chart]:
     series = _series(record, d_real="D on real samples", d_generated="D on generated ones", d_distance="|D - rest|")
     if series:
         rest, _ = equilibrium(target_of(record.config.objective))
-        caption = "The critic's mean answer; at the equilibrium every answer is at rest, and the distance from it is 0."
-        yield Chart("answers", "What the critic answers", caption, series, (Reference(f"{rest:g}: at rest", rest),))
+        caption = (
+            "The critic's mean probability; at the equilibrium all are equal to the reference, and the distance "
+            "from it is 0."
+        )
+        yield Chart("answers", "Probabilities of the critic", caption, series, (Reference(f"{rest:g}: at rest", rest),))
 
 
 def _accuracy(record: Record) -> Iterator[Chart]:
     series = _series(record, paired_accuracy="pairs told apart", sure_share="sure answers")
     if series:
         caption = (
-            "Share of pairs in which the real sample has the higher logit, and of answers beyond 0.99 or below 0.01."
+            "Share of pairs in which the real sample has the higher logit, and of probabilities above 0.99 or "
+            "below 0.01."
         )
         yield Chart("accuracy", "How sure the critic is", caption, series, (Reference("1/2: a coin", 0.5),))
 
@@ -115,8 +119,8 @@ def _gradients(record: Record) -> Iterator[Chart]:
     if positive and all(curve.points for curve in positive):
         caption = "Norm of the generator's gradient, always on the same latents."
         if len(positive) > 1:
-            caption += " Where the two losses part by orders of magnitude, the minimax game has saturated."
-        yield Chart("gradients", "What the generator hears", caption, positive, logarithmic=True)
+            caption += " Where the two losses differ by orders of magnitude, the minimax game has saturated."
+        yield Chart("gradients", "Gradient of the generator", caption, positive, logarithmic=True)
 
 
 def _nearness(record: Record) -> Iterator[Chart]:
@@ -124,7 +128,7 @@ def _nearness(record: Record) -> Iterator[Chart]:
     if series:
         references = (Reference("real samples", NEAR_QUANTILE), Reference("0: noise", 0.0))
         caption = "Share of generated samples that are as near to a real one as 99 of 100 real ones are to another."
-        yield Chart("nearness", "How near the data samples are", caption, series, references)
+        yield Chart("nearness", "Distance of samples to the data", caption, series, references)
 
 
 def _variety(record: Record) -> Iterator[Chart]:
@@ -132,7 +136,7 @@ def _variety(record: Record) -> Iterator[Chart]:
     if series:
         references = (Reference("1: the data's", 1.0), Reference("alarm", LEAST_DIVERSITY))
         caption = "Mean distance of two generated samples, in units of that of two real ones."
-        yield Chart("variety", "How much generated samples differ", caption, series, references)
+        yield Chart("variety", "Diversity of generated samples", caption, series, references)
 
 
 def _modes(record: Record) -> Iterator[Chart]:
@@ -167,7 +171,7 @@ def _unrest(record: Record) -> Iterator[Chart]:
     if series:
         caption = "Distance of a latent's sample from the averaged generator's, in units of that of two real samples."
         references = (Reference("0: at rest", 0.0), Reference("circling", RESTLESS))
-        yield Chart("unrest", "Whether the generator comes to rest", caption, series, references)
+        yield Chart("unrest", "Distance of the generator from its average", caption, series, references)
 
 
 def _losses(record: Record) -> Iterator[Chart]:

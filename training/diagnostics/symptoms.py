@@ -52,10 +52,10 @@ def diverged(record: Record) -> Iterator[Finding]:
         return
     spread, scattered = _spread(record), record.last("diversity")
     if spread is not None and spread > RUNAWAY:
-        seen = f"The critic's logits differ by {spread:.1e}: nothing bounds them, and its losses say nothing any more."
+        seen = f"The critic's logits differ by {spread:.1e}: nothing bounds them, and its losses are meaningless."
         yield _found(record, "diverged", seen, "losses")
     elif scattered is not None and scattered > SCATTERED and not _is_flat(record):
-        seen = f"Generated samples are {scattered:.0f} times as far from each other as real ones are: they fly apart."
+        seen = f"Generated samples are {scattered:.0f} times as far from each other as real ones are: they diverge."
         yield _found(record, "diverged", seen, "variety")
 
 
@@ -64,14 +64,12 @@ def stalled(record: Record) -> Iterator[Finding]:
     found, gradients = record.inspection, record.readings("gradient")
     if found is not None and found.silent_layers:
         layers = "A layer" if found.silent_layers == 1 else f"{found.silent_layers} layers"
-        seen = (
-            f"{layers} of the generator passes nothing on: no unit is above 0 for any latent, so no gradient passes it."
-        )
+        seen = f"{layers} of the generator is inactive: no unit is above 0 for any latent, so no gradient passes."
     elif len(gradients) > 1 and not any(gradients[-_last(len(gradients)) :]):
-        seen = "The generator's gradient is 0: its output has run into its limit, where no change of a weight is felt."
+        seen = "The generator's gradient is 0: its output is saturated, so no weight has an effect."
     elif found is not None and found.moved is not None and found.moved < STILL:
         seen = (
-            f"After {record.samples_seen:,} samples the generator draws what it drew before its first step: its "
+            f"After {record.samples_seen:,} samples the generator draws almost the same as before its first step: its "
             f"samples have moved by {found.moved:.2%} of the distance of two real ones."
         )
     else:
@@ -97,7 +95,7 @@ def weak(record: Record) -> Iterator[Finding]:
     else:
         seen += f"the critic {_percent(critic.told_apart)}"
     if flat and _is_held(record):
-        words = f"{seen}: its penalties, or its clip, hold it so flat that the generator has nothing to follow."
+        words = f"{seen}: its penalties, or its clip, keep it so flat that the generator has no gradient to follow."
         yield _found(record, "constrained", words, _critic_chart(record))
     else:
         words = f"{seen}: it is too weak to show the generator what is wrong."
@@ -116,7 +114,7 @@ def saturation(record: Record) -> Iterator[Finding]:
     """Whether the critic is so sure that the minimax loss has no gradient left."""
     seen = _sure(record)
     if seen is not None and record.config.objective.kind == "minimax":
-        words = f"{seen}: the game is saturated, and the generator learns next to nothing."
+        words = f"{seen}: the game is saturated, and the generator learns almost nothing."
         yield _found(record, "saturation", words, "gradients")
 
 
@@ -132,8 +130,8 @@ def outplayed(record: Record) -> Iterator[Finding]:
     else:
         return
     words = (
-        f"{seen} The critic wins without effort: its bound on the divergence is near its ceiling, and what it still "
-        "teaches is not what is wrong but that everything is."
+        f"{seen} The critic wins: its bound on the divergence is near its maximum, and its gradient no longer shows "
+        "what is wrong with a sample."
     )
     yield _found(record, "outplayed", words, _critic_chart(record))
 
@@ -144,8 +142,8 @@ def overfitting(record: Record) -> Iterator[Finding]:
     if critic is not None and critic.known > BY_HEART:
         seen = (
             f"The critic prefers a training sample to a new one in {critic.known:.0%} of pairs (50% is a coin), and a "
-            f"new one to a generated one in {critic.told_apart:.0%}: it has learnt its training set by heart, and what "
-            "it tells the generator is of these samples, not of their kind."
+            f"new one to a generated one in {critic.told_apart:.0%}: it has memorised its training set, and its "
+            "gradient is about these samples, not about their distribution."
         )
         yield _found(record, "overfitting", seen, "accuracy")
 
@@ -169,7 +167,7 @@ def young(record: Record) -> Iterator[Finding]:
         seen += f", which is few: most games need more than {FEW_STEPS:,} steps"
     if nearing:
         seen += "; its samples are still getting nearer to the data"
-    yield _found(record, "young", f"{seen}. What else is said of it may pass.", "nearness")
+    yield _found(record, "young", f"{seen}. Other findings may be temporary.", "nearness")
 
 
 def missing(record: Record) -> Iterator[Finding]:
@@ -217,7 +215,7 @@ def unlike(record: Record) -> Iterator[Finding]:
         words = f"{seen}, and {near:.0%} of the samples are as near to the data as real ones are: they are not like it."
         yield _found(record, "unlike", words, "nearness")
     else:
-        words = f"{seen}: {near:.0%} of the samples are near the data, but something about nearly all of them is not."
+        words = f"{seen}: {near:.0%} of the samples are near the data, but nearly all of them differ in some respect."
         yield _found(record, "distinguishable", words, "nearness")
 
 
@@ -295,6 +293,6 @@ def _sure(record: Record) -> str | None:
         return None
     share = record.last("sure_share") or 0.0
     return (
-        f"The critic is sure of {share:.0%} of its answers. The gradient of log(1 - D) has the norm {minimax:.1e}, "
+        f"The critic is sure of {share:.0%} of its outputs. The gradient of log(1 - D) has the norm {minimax:.1e}, "
         f"that of -log D {other:.1e}"
     )

@@ -108,14 +108,14 @@ class Evaluation:
         if fewest < SAMPLES_PER_FEATURE * dimensions:
             found.append(
                 f"{fewest:,} images in {dimensions:,} dimensions are few: below "
-                f"{SAMPLES_PER_FEATURE * dimensions:,} the Fréchet distance is biased upwards by much. Compare it at "
-                "the same numbers of images only, beside the column *real*, and trust the kernel distance, which has "
-                "no such bias."
+                f"{SAMPLES_PER_FEATURE * dimensions:,} the Fréchet distance is strongly biased upwards. Compare it "
+                "only at the same number of images and with the column *real*; the kernel distance has no such "
+                "bias."
             )
         blobs, real = self.blobs.neighbourhoods, self.real.neighbourhoods
         if blobs.precision > LARGEST_BLOB_SHARE * real.precision:
             found.append(
-                f"By these features blobs have a precision of {blobs.precision:.2f}, so precision tells little of "
+                f"By these features blobs have a precision of {blobs.precision:.2f}, so precision hardly shows "
                 "whether images look real."
             )
         if blobs.density > LARGEST_BLOB_SHARE * real.density:

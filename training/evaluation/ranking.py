@@ -44,7 +44,7 @@ def rank(scores: NDArray[np.floating], known: Relevance, sought: Relevance) -> d
         ValueError: if nothing is sought, or a known item is.
     """
     if not sought.any() or (sought & known).any():
-        raise ValueError("something must be sought, and nothing that is known")
+        raise ValueError("something must be sought, and no known item")
     users = np.flatnonzero(sought.any(axis=1))
     order = np.argsort(np.where(known[users], np.inf, -scores[users].astype(np.float64)), axis=1, kind="stable")
     hits = np.take_along_axis(sought[users], order, axis=1)

@@ -134,7 +134,7 @@ def export_run(
     size = sum(len(content) for content in files.values())
     say(f"published: {package}, {size / MEBIBYTE:.2f} MiB")
     if size > HEAVY_BYTES:
-        say(f"warning: more than {HEAVY_BYTES // MEBIBYTE} MiB is a burden to a git repository; narrow the networks")
+        say(f"warning: more than {HEAVY_BYTES // MEBIBYTE} MiB is much for a git repository; use narrower networks")
     return package
 
 

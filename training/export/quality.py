@@ -44,7 +44,7 @@ from training.export.graphs.interface import Interface
 from training.export.graphs.pair import Say, draw_samples
 from training.export.graphs.runtime import Graph
 
-NOT_MEASURED = "Not measured: there is nothing to measure such samples with."
+NOT_MEASURED = "Not measured: such samples cannot be measured."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def measure(
         return _of_stacked_digits(generator, face, config.data, data, say)
     if isinstance(data, ImageData):
         return _of_images(generator, face, data, say)
-    say(f"evaluation: left out, because there is nothing to measure samples of {data.name} with")
+    say(f"evaluation: left out, because samples of {data.name} cannot be measured")
     return None
 
 
@@ -124,7 +124,7 @@ def _of_images(generator: Graph, face: Interface, data: ImageData, say: Say, giv
         told=f"{first.samples:,} quantised samples of the exported graph against {first.held_out:,} held-out images. "
         "The column *real* has training images in the generator's place and is the floor; *blobs* has images of the "
         f"data's mean without any detail. In brackets is the central {LEVEL:.0%} over {PARTS} random parts of the "
-        f"images. {_features(first.judge)} Figures compare under the same features only, never with Inception's."
+        f"images. {_features(first.judge)} Figures are comparable only under the same features, never with Inception's."
         + (f" No classifier judges: {panel.rejected}." if panel.rejected else ""),
         table=lines,
         limits=limits,
@@ -142,8 +142,8 @@ def _features(judge: Judge) -> str:
     if isinstance(judge, RandomConvolutions):
         return (
             f"Features are {judge.dimensions} directions in the energies of fixed random convolutions, fitted to the "
-            f"training images without labels (SHA-256 `{judge.sha256}`): they see colour, layout, sharpness and "
-            "texture, and not what a picture shows."
+            f"training images without labels (SHA-256 `{judge.sha256}`): they measure colour, layout, sharpness and "
+            "texture, and not content."
         )
     return f"Features are the {judge.dimensions} outputs of `{facts['file']}` (SHA-256 `{facts['sha256']}`)."
 

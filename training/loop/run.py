@@ -140,7 +140,7 @@ def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: Sto
         what = "the generator has collapsed" if event is None else event.text
         raise CollapseError(
             f"stopped at sample {trainer.samples_seen:,}: {what}; `python -m training diagnose {run}` says what to "
-            f"try, `python -m training resume {run}` goes on regardless"
+            f"try, `python -m training resume {run}` continues anyway"
         )
     if stopping:
         raise Interrupted(

@@ -96,4 +96,4 @@ def check_task(task: Task, table: str) -> None:
     if not task.items:
         raise ConfigError(f"{table} is a network over items, but the data has none")
     if not task.classes:
-        raise ConfigError("[generator] conditional must be true: both players are told the user")
+        raise ConfigError("[generator] conditional must be true: both players need the user")

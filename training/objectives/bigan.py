@@ -79,7 +79,7 @@ class BiGan(GradientPenalties):
 def _pairs(nets: Networks, batch: Batch) -> tuple[Pair, Pair]:
     """(x, E(x)) and (G(z), z)."""
     if nets.encoder is None:
-        raise ValueError("BiGAN is played with an encoder")
+        raise ValueError("BiGAN needs an encoder")
     return (batch.real, nets.encoder(batch.real)), (nets.generate(batch), batch.latents)
 
 

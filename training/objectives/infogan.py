@@ -152,7 +152,7 @@ class InfoGan(NonSaturating):
 
     def _less_information(self, terms: LossTerms, nets: Networks, batch: Batch, features: Tensor) -> LossTerms:
         if nets.code_head is None or batch.codes is None:
-            raise ValueError("InfoGAN is played with a code head and codes")
+            raise ValueError("InfoGAN needs a code head and codes")
         categorical, continuous = information_bounds(self.codes, nets.code_head(features), batch.codes)
         total = terms.total - self.weight_categorical * categorical - self.weight_continuous * continuous
         readings = {"information_categorical": categorical.detach(), "information_continuous": continuous.detach()}
@@ -165,7 +165,7 @@ def _watched(nets: Networks) -> tuple[Networks, list[Tensor]]:
 
     def discriminator(samples: Tensor) -> Tensor:
         if nets.features is None or nets.verdict is None:
-            raise ValueError("InfoGAN is played with a discriminator whose features a code head can read")
+            raise ValueError("InfoGAN needs a discriminator with features for the code head")
         seen.append(nets.features(samples))
         return nets.verdict(seen[-1])
 

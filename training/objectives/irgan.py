@@ -183,7 +183,7 @@ def _catalogue(nets: Networks, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def _given(function: Callable[[Tensor], Tensor] | None, name: str) -> Callable[[Tensor], Tensor]:
     if function is None:
-        raise ValueError(f"IRGAN asks the generator for its {name}: it must draw from a catalogue")
+        raise ValueError(f"IRGAN needs the generator's {name}: it must draw from a catalogue")
     return function
 
 

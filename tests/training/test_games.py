@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.support import exported, games, small
-from tests.training.loop.test_trainer import same
+from tests.support.states import same, whole_and_resumed
 from training import config as configuration
 from training import data
 from training.augmentation import WarpsConfig
@@ -50,14 +50,7 @@ def digits() -> ImageData:
 
 @pytest.mark.parametrize("config", GAMES.values(), ids=GAMES.keys())
 def test_a_restored_game_goes_on_bit_for_bit(config: Callable[[], Config]) -> None:
-    whole, first, second = (Trainer(config(), digits()) for _ in range(3))
-    for _ in range(4):
-        whole.step()
-        first.step()
-    second.restore(copy.deepcopy(first.checkpoint()["state"]))
-    for _ in range(4):
-        whole.step()
-        second.step()
+    whole, second = whole_and_resumed(lambda: Trainer(config(), digits()), steps=4)
     assert same(whole.checkpoint(), second.checkpoint())
 
 

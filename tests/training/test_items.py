@@ -1,13 +1,12 @@
 """IRGAN as a training run: wired, resumed bit for bit, refused where it cannot be played."""
 
-import copy
 from typing import Final
 
 import pytest
 import torch
 
 from tests.support import small
-from tests.training.loop.test_trainer import same
+from tests.support.states import same, whole_and_resumed
 from training import config as configuration
 from training import data
 from training.config import Config
@@ -44,14 +43,8 @@ def trainer(**changes: dict[str, Value]) -> Trainer:
 
 @pytest.mark.parametrize("kind", ["factorization", "item_item"])
 def test_a_restored_game_over_items_goes_on_bit_for_bit(kind: str) -> None:
-    whole, first, second = (trainer(generator={**GENERATOR, "kind": kind}) for _ in range(3))
-    for _ in range(4):  # pretraining ends in between
-        whole.step()
-        first.step()
-    second.restore(copy.deepcopy(first.checkpoint()["state"]))
-    for _ in range(4):
-        whole.step()
-        second.step()
+    # pretraining ends in between
+    whole, second = whole_and_resumed(lambda: trainer(generator={**GENERATOR, "kind": kind}), steps=4)
     assert same(whole.checkpoint(), second.checkpoint())
 
 

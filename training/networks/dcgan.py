@@ -19,7 +19,7 @@ References:
     Radford, Metz and Chintala, Unsupervised Representation Learning with DCGAN (2016).
     Odena, Dumoulin and Olah, Deconvolution and Checkerboard Artifacts (2016).
     Miyato et al., Spectral Normalization for GANs (2018).
-    Miyato and Koyama, cGANs with Projection Discriminator (2018), figure 1 (equation 3: `projection.py`).
+    Miyato and Koyama, cGANs with Projection Discriminator (2018), figure 1 (equation 3: `conditioning.py`).
     Donahue, Krähenbühl and Darrell, Adversarial Feature Learning (2017): judging pairs.
 """
 
@@ -30,12 +30,11 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import register_parametrization
 
 from training.networks import weights
 from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task, packed
-from training.networks.projection import Projecting
+from training.networks.conditioning import ConditionalGenerator, Projecting, draw_classes
 from training.networks.weights import InitialWeights
 from training.tables import Range
 
@@ -201,7 +200,7 @@ class UpsampledConv(TransposedConv):
         register_parametrization(self, "weight", SumOfShifts())
 
 
-class Generator(nn.Module):
+class Generator(ConditionalGenerator):
     """Latents [B, Z] to samples [B, C, H, W] in (-1, 1).
 
     Args:
@@ -254,24 +253,6 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, last, nn.Tanh())
         _initialise(self, config.initial_weights, LEAKY_SLOPE)
 
-    def forward(self, latents: Tensor, *conditions: Tensor) -> Tensor:
-        """Generate one sample for each latent.
-
-        Args:
-            latents: [B, Z].
-            conditions: labels [B] if there are classes, then codes [B, K] if there are such.
-
-        Returns:
-            [B, C, H, W] in (-1, 1).
-        """
-        given = list(conditions)
-        labels = given.pop(0) if self.classes is not None else None
-        start = self.first(torch.cat([latents, *given], dim=1) if given else latents)
-        if self.classes is not None:
-            start = start + self.classes(labels)
-        samples: Tensor = self.layers(start)
-        return samples
-
 
 class Discriminator(Projecting):
     """Samples [B, C, H, W] to logits [B / m], each a function of its own samples.
@@ -320,9 +301,7 @@ class Discriminator(Projecting):
         self.last = nn.Linear(last, 1)
         _initialise(self, config.initial_weights, config.leaky_slope)
         if config.spectral_norm:
-            for module in list(self.modules()):
-                if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
-                    spectral_norm(module)
+            self.normalise_spectrally()
 
     def features(self, samples: Tensor) -> Tensor:
         """Compute the features of each pack of samples.
@@ -374,5 +353,4 @@ def _initialise(network: nn.Module, how: InitialWeights, leaky_slope: float) -> 
     for block in network.modules():
         if isinstance(block, ResidualBlock) and block.zero_start:
             nn.init.zeros_(block.last.weight)
-        if isinstance(block, nn.Embedding):
-            nn.init.normal_(block.weight, std=block.embedding_dim**-0.5)
+    draw_classes(network)

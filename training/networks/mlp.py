@@ -28,10 +28,9 @@ from typing import Annotated, ClassVar, Final, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task, packed
-from training.networks.projection import Projecting
+from training.networks.conditioning import ConditionalGenerator, Projecting, draw_classes
 from training.tables import Range
 
 LEAKY_SLOPE: Final = 0.2  # DCGAN's
@@ -114,7 +113,7 @@ class FourierFeatures(nn.Module):
         return torch.cat([numbers, angles.sin(), angles.cos()], dim=1)
 
 
-class Generator(nn.Module):
+class Generator(ConditionalGenerator):
     """Latents [B, Z] to vectors [B, D], or to images [B, C, H, W] in (-1, 1).
 
     Args:
@@ -137,24 +136,6 @@ class Generator(nn.Module):
             layers += [nn.Unflatten(1, task.sample_shape), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         _initialise(self, config.activation)
-
-    def forward(self, latents: Tensor, *conditions: Tensor) -> Tensor:
-        """Generate one sample for each latent.
-
-        Args:
-            latents: [B, Z].
-            conditions: labels [B] if there are classes, then codes [B, K] if there are such.
-
-        Returns:
-            [B, D], or [B, C, H, W] in (-1, 1).
-        """
-        given = list(conditions)
-        labels = given.pop(0) if self.classes is not None else None
-        start = self.first(torch.cat([latents, *given], dim=1))
-        if self.classes is not None:
-            start = start + self.classes(labels)
-        samples: Tensor = self.layers(start)
-        return samples
 
 
 class Discriminator(Projecting):
@@ -180,9 +161,7 @@ class Discriminator(Projecting):
         self.last = nn.Linear(self.feature_size, 1)
         _initialise(self, config.activation)
         if config.spectral_norm:
-            for module in list(self.modules()):
-                if isinstance(module, nn.Linear | nn.Embedding):
-                    spectral_norm(module)
+            self.normalise_spectrally()
 
     def features(self, samples: Tensor, *latents: Tensor) -> Tensor:
         """Compute the features of each pack of samples.
@@ -236,6 +215,4 @@ def _initialise(network: nn.Module, activation: Activation) -> None:
         gain = GAINS[activation] if layer is not linear[-1] else 1.0  # nothing rectifies the output
         nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.in_features))
         nn.init.zeros_(layer.bias)
-    for embedding in network.modules():
-        if isinstance(embedding, nn.Embedding):
-            nn.init.normal_(embedding.weight, std=embedding.embedding_dim**-0.5)
+    draw_classes(network)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.support import small
+from tests.support.states import same
 from training.cli import main
 from training.config import Config
 from training.errors import DivergenceError
@@ -42,16 +42,6 @@ def ignore(_line: str) -> None:
     """Read nothing of what a run says."""
 
 
-def same_bits(left: object, right: object) -> bool:
-    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same_bits(left[key], right[key]) for key in left)
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(same_bits, left, right))
-    return left == right
-
-
 def after_losing_its_newest_checkpoint(config: Config, folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Rows and events of a whole run, and of the same one resumed from the checkpoint before the last."""
     run.start(config, folder, ignore)
@@ -61,7 +51,7 @@ def after_losing_its_newest_checkpoint(config: Config, folder: Path) -> tuple[di
     assert newest is not None
     newest.unlink()
     run.resume(folder, ignore)
-    assert same_bits(checkpoint.read(folder), whole)
+    assert same(checkpoint.read(folder), whole)
     return before, {name: (folder / name).read_bytes() for name in names}
 
 
@@ -143,7 +133,7 @@ def test_weights_are_the_same_to_the_bit_with_and_without_measurements(tmp_path:
     for name, every in (("watched", 32), ("unwatched", 0)):
         run.start(small.config(trainer=pace, diagnostics={"every_samples": every}), tmp_path / name, ignore)
     watched, unwatched = (checkpoint.read(tmp_path / name)["state"] for name in ("watched", "unwatched"))
-    assert same_bits(watched, unwatched)
+    assert same(watched, unwatched)
     counts = [
         sum("theory/diversity" in row for row in history.rows(tmp_path / name)) for name in ("watched", "unwatched")
     ]

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from tests.support import games, small
+from tests.support.states import same
 from training import config
 from training.errors import CheckpointError, DivergenceError
 from training.files import exclusive
@@ -49,16 +49,6 @@ def checkpoints(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "checkpoints").glob("*.pt"))
 
 
-def same_bits(left: object, right: object) -> bool:
-    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        return left.dtype == right.dtype and torch.equal(left, right)
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same_bits(left[key], right[key]) for key in left)
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(same_bits, left, right))
-    return left == right
-
-
 @pytest.mark.slow
 def test_a_killed_and_a_stopped_run_end_bit_for_bit_as_an_untouched_one(
     tmp_path: Path, config_file: Path, whole: Path
@@ -83,7 +73,7 @@ def test_a_killed_and_a_stopped_run_end_bit_for_bit_as_an_untouched_one(
 
     assert small.command("resume", broken)[0] == 0
     assert (broken / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    assert same_bits(checkpoint.read(broken), checkpoint.read(whole))
+    assert same(checkpoint.read(broken), checkpoint.read(whole))
     final_grid = f"{TOTAL:012d}.png"
     assert (broken / "grids" / final_grid).read_bytes() == (whole / "grids" / final_grid).read_bytes()
 
@@ -264,4 +254,4 @@ def test_a_full_disk_is_one_sentence_and_with_more_room_the_run_goes_on_to_the_s
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     assert small.command("resume", cramped)[0] == 0
     assert (cramped / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    assert same_bits(checkpoint.read(cramped), checkpoint.read(whole))
+    assert same(checkpoint.read(cramped), checkpoint.read(whole))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support import small
+from tests.support.states import same, whole_and_resumed
 from training import config as configuration
 from training import keys
 from training.config import Config
@@ -29,17 +30,6 @@ def trainer(**changes: dict[str, Value]) -> Trainer:
 
 def weights(network: nn.Module) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in network.parameters()]
-
-
-def same(left: object, right: object) -> bool:
-    """Whether two nested states agree bit for bit."""
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(same, left, right))
-    return left == right
 
 
 def test_a_step_is_one_batch_of_training_time() -> None:
@@ -194,16 +184,7 @@ RESUMABLE: dict[str, dict[str, dict[str, Value]]] = {
 
 @pytest.mark.parametrize("changes", RESUMABLE.values(), ids=RESUMABLE.keys())
 def test_a_restored_trainer_goes_on_bit_for_bit(changes: dict[str, dict[str, Value]]) -> None:
-    whole, first = trainer(**changes), trainer(**changes)
-    for _ in range(4):
-        whole.step()
-        first.step()
-    saved = copy.deepcopy(first.checkpoint()["state"])
-    second = trainer(**changes)
-    second.restore(saved)
-    for _ in range(4):
-        whole.step()
-        second.step()
+    whole, second = whole_and_resumed(lambda: trainer(**changes), steps=4)
     assert same(whole.checkpoint(), second.checkpoint())
     assert whole.take_means() == second.take_means()
 

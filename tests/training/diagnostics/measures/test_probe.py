@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from tests.support import small
+from tests.support.states import same
 from training import data
 from training.data import DigitsConfig, ImageData, RingConfig, digits
 from training.diagnostics.measures.probe import Probe
@@ -45,17 +45,6 @@ def looked_at(**changes: dict[str, Value]) -> tuple[Trainer, Probe]:
     training = Trainer(config, DIGITS)
     training.step()
     return training, Probe(config, DIGITS, training.task, training.device)
-
-
-def same(left: object, right: object) -> bool:
-    """Whether two nested states agree bit for bit."""
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(same, left, right))
-    return left == right
 
 
 @pytest.mark.parametrize(("changes", "own"), GAMES.values(), ids=GAMES.keys())

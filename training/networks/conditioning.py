@@ -1,0 +1,100 @@
+"""How classes and codes enter the generator and the discriminator, the same for convolutional and connected networks.
+
+    generator       z, codes -> first layer, + class -> ...
+    discriminator   ... -> features -> last(features) + <class, features>
+
+Shapes: B batch, Z latent, K width of the codes, m samples that one logit judges together, F features.
+
+References:
+    Miyato and Koyama, cGANs with Projection Discriminator (2018), equation 3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+class ConditionalGenerator(nn.Module):
+    """Base of generators of images and vectors.
+
+    Attributes:
+        latent_size: Z.
+        sample_shape: C, H, W of an image, D of a vector.
+        first: latents and codes [B, Z + K] to the input of `layers`.
+        classes: what is added there for each class; None where there are none.
+        layers: from there to samples [B, ...].
+    """
+
+    latent_size: int
+    sample_shape: tuple[int, ...]
+    first: nn.Linear
+    classes: nn.Embedding | None
+    layers: nn.Sequential
+
+    def forward(self, latents: Tensor, *conditions: Tensor) -> Tensor:
+        """Generate one sample for each latent.
+
+        Args:
+            latents: [B, Z].
+            conditions: labels [B] if there are classes, then codes [B, K] if there are such.
+
+        Returns:
+            [B, ...]; images in (-1, 1).
+        """
+        given = list(conditions)
+        labels = given.pop(0) if self.classes is not None else None
+        start = self.first(torch.cat([latents, *given], dim=1) if given else latents)
+        if self.classes is not None:
+            start = start + self.classes(labels)
+        samples: Tensor = self.layers(start)
+        return samples
+
+
+class Projecting(nn.Module):
+    """Base of discriminators: what follows the features.
+
+    Attributes:
+        last: features [B / m, F] to one number.
+        classes: a direction [F] for each class; None where there are none.
+    """
+
+    last: nn.Linear
+    classes: nn.Embedding | None
+
+    def verdict(self, seen: Tensor) -> Tensor:
+        """Compute logits without classes.
+
+        Args:
+            seen: [B / m, F].
+
+        Returns:
+            Logits [B / m].
+        """
+        logits: Tensor = self.last(seen).squeeze(1)
+        return logits
+
+    def verdict_for(self, seen: Tensor, labels: Tensor | None) -> Tensor:
+        """Compute logits for classes.
+
+        Args:
+            seen: [B / m, F].
+            labels: [B / m]; not used where there are no classes.
+
+        Returns:
+            Logits [B / m].
+        """
+        logits = self.verdict(seen)
+        return logits if self.classes is None else logits + (self.classes(labels) * seen).sum(1)
+
+    def normalise_spectrally(self) -> None:
+        """Divide every weight by its largest singular value, from now on."""
+        for module in list(self.modules()):
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+                spectral_norm(module)
+
+
+def draw_classes(network: nn.Module) -> None:
+    """Draw the embeddings of classes with unit length, in place."""
+    for embedding in network.modules():
+        if isinstance(embedding, nn.Embedding):
+            nn.init.normal_(embedding.weight, std=embedding.embedding_dim**-0.5)

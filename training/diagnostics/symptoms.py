@@ -293,6 +293,6 @@ def _sure(record: Record) -> str | None:
         return None
     share = record.last("sure_share") or 0.0
     return (
-        f"The critic is sure of {share:.0%} of its outputs. The gradient of log(1 - D) has the norm {minimax:.1e}, "
+        f"The critic is sure of {share:.0%} of its answers. The gradient of log(1 - D) has the norm {minimax:.1e}, "
         f"that of -log D {other:.1e}"
     )

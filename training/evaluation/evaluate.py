@@ -108,7 +108,7 @@ class Evaluation:
         if fewest < SAMPLES_PER_FEATURE * dimensions:
             found.append(
                 f"{fewest:,} images in {dimensions:,} dimensions are few: below "
-                f"{SAMPLES_PER_FEATURE * dimensions:,} the Fréchet distance is strongly biased upwards. Compare it "
+                f"{SAMPLES_PER_FEATURE * dimensions:,} the Fréchet distance is biased upwards. Compare it "
                 "only at the same number of images and with the column *real*; the kernel distance has no such "
                 "bias."
             )

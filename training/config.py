@@ -101,16 +101,10 @@ class Config:
     """Everything that decides what a run computes.
 
     Attributes:
-        data: which images.
-        generator: the generator's size.
-        discriminator: the discriminator's size.
         encoder: the encoder's size; None in games without one.
         code_head: the code head's size; unused in games without codes.
-        objective: the game, with its hyper-parameters.
         warps: warps that categories must be invariant to; None in games without them.
-        trainer: length, batch and pace.
         augmentation: what the discriminator is shown instead of the samples; None shows them as they are.
-        diagnostics: what is measured during the run.
     """
 
     name: str
@@ -135,12 +129,6 @@ class Config:
 def load(path: Path) -> Config:
     """Read a configuration file.
 
-    Args:
-        path: a TOML file.
-
-    Returns:
-        The configuration, defaults filled in.
-
     Raises:
         ConfigError: one sentence with the file, the key and what it may be.
     """
@@ -155,9 +143,6 @@ def load(path: Path) -> Config:
 def loads(text: str) -> Config:
     """Assemble a configuration from TOML.
 
-    Returns:
-        The configuration, defaults filled in.
-
     Raises:
         ConfigError: as `load`, without the file's name.
     """
@@ -169,9 +154,6 @@ def from_tables(tables: Mapping[str, object]) -> Config:
 
     Args:
         tables: the keys outside any table, and the tables by name.
-
-    Returns:
-        The configuration, defaults filled in.
 
     Raises:
         ConfigError: as `load`, without the file's name.

@@ -65,7 +65,6 @@ class Interrupted(TrainingError):
 
     Args:
         message: what to tell the person who stopped it.
-        signal_number: the signal that did.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:

@@ -100,9 +100,6 @@ def find(name_or_path: str) -> Path:
 def check_file(path: Path) -> None:
     """Find what is wrong with a file's keys, as `check`, with the file's name; one that cannot be read is left alone.
 
-    Args:
-        path: a TOML file.
-
     Raises:
         ConfigError: as `training.config.load` words it.
     """

@@ -72,11 +72,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Key:
-    """What a table may hold under one name.
-
-    Attributes:
-        hint: the type of its value.
-    """
+    """What a table may hold under one name."""
 
     hint: object
     required: bool

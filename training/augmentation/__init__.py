@@ -21,11 +21,7 @@ __all__ = ["KINDS", "Augmentation", "AugmentationConfig", "Numbers", "WarpsConfi
 
 
 def build(config: AugmentationConfig) -> Augmentation:
-    """Make the augmentation of a configuration.
-
-    Args:
-        config: the `[augmentation]` table.
-    """
+    """Make the augmentation of a configuration."""
     match config:
         case DiffAugmentConfig():
             return DiffAugment(config)

@@ -64,9 +64,6 @@ KINDS: Final[dict[str, type[DataConfig]]] = {
 def load(config: DataConfig) -> Data:  # noqa: PLR0911 - one return a kind
     """Read the data that a configuration asks for into memory.
 
-    Args:
-        config: the `[data]` table.
-
     Returns:
         All samples, split into those to train on and those held out.
 

@@ -141,9 +141,6 @@ def grid() -> Mixture:
 def mixture(config: MixtureConfig) -> Mixture:
     """Make the mixture of a configuration.
 
-    Args:
-        config: the `[data]` table.
-
     Raises:
         ConfigError: if the lists differ in length or the weights do not sum to 1.
     """
@@ -158,9 +155,6 @@ def mixture(config: MixtureConfig) -> Mixture:
 
 def load(config: MixtureConfig) -> VectorData:
     """Draw a training set and a held-out one.
-
-    Args:
-        config: the `[data]` table.
 
     Returns:
         Vectors [N, D] without labels; the same for the same configuration.

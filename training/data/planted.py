@@ -56,9 +56,6 @@ class PlantedConfig(ValidationKeys):
 def tastes(config: PlantedConfig) -> Numbers:
     """Compute the true scores of each user and item.
 
-    Args:
-        config: the `[data]` table.
-
     Returns:
         [U, I] scores in nats: the law of a user's first choice is their softmax.
     """
@@ -71,9 +68,6 @@ def tastes(config: PlantedConfig) -> Numbers:
 
 def load(config: PlantedConfig) -> InteractionData:
     """Draw the choices of every user.
-
-    Args:
-        config: the `[data]` table.
 
     Returns:
         Each user's choices, some at random held out; the same for the same configuration.

@@ -25,7 +25,6 @@ class Change:
 
     Attributes:
         samples: training time.
-        raised: whether it went on.
         reason: what was seen, one sentence.
     """
 
@@ -39,7 +38,6 @@ class Alarm:
     """State of the alarm.
 
     Attributes:
-        raised: whether it is on.
         streak: consecutive rows that indicate a change.
     """
 

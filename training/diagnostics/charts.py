@@ -46,11 +46,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment, drawn as a vertical line.
-
-    Attributes:
-        samples: when.
-    """
+    """A moment, drawn as a vertical line."""
 
     samples: float
     name: str
@@ -64,7 +60,6 @@ class Chart:
         name: of the chart, an identifier within its page.
         caption: how to read it, a sentence.
         series: at least one curve with a point.
-        references: values to compare with.
         logarithmic: whether the vertical axis is; then all values are positive.
     """
 

@@ -127,7 +127,6 @@ def page(run: Path, record: Record, findings: list[Finding], unread: str | None)
     """Format the report as HTML.
 
     Args:
-        run: the run's folder, for its grids.
         unread: why samples were not compared with the data, if they were not.
     """
     config, total = record.config, record.config.trainer.total_samples

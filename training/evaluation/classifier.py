@@ -139,7 +139,6 @@ def obtain(data: ImageData, cache: Path | None = None, recipe: Recipe = RECIPE) 
     """Read the classifier for a data set from the cache, or train and cache it.
 
     Args:
-        data: with labels and label names.
         cache: folder; None is `$XDG_CACHE_HOME/ganymede/classifiers`, by default under `~/.cache`.
 
     Returns:
@@ -164,9 +163,6 @@ def obtain(data: ImageData, cache: Path | None = None, recipe: Recipe = RECIPE) 
 
 def labels_of(data: ImageData) -> tuple[Labels, Labels, tuple[str, ...]]:
     """Get the labels of both parts and the names of the classes.
-
-    Args:
-        data: with labels.
 
     Returns:
         [N] of the training part, [M] of the held-out part, and K names.

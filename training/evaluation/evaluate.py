@@ -66,7 +66,6 @@ class Evaluation:
     Attributes:
         samples: N, generated images, and as many training images for the floor where there are as many.
         held_out: held-out images on the other side.
-        judge: extractor of the features.
         real: figures of training images in their place.
         blobs: figures of blobs in their place, without intervals.
     """
@@ -140,7 +139,6 @@ def evaluate(generated: Bytes, data: ImageData, judge: Judge, asked_labels: Labe
     Args:
         generated: [N, C, H, W].
         data: what they imitate; with labels, if the judge knows classes.
-        judge: whose features are compared.
         asked_labels: [N] requested classes; None for an unconditional generator.
     """
     real = data.held_out[reference_rows(data)]
@@ -175,7 +173,6 @@ class _Compared:
         features: [N, F] of the images in the generator's place.
         held_out: [M, F] of the held-out images.
         probabilities: [N, K] of the images' classes, where they are known.
-        data: what the images imitate.
         asked: [N] requested classes, if any.
     """
 

@@ -83,7 +83,6 @@ def choose(data: ImageData, held_out: int) -> Panel:
     """Choose the judges for a data set.
 
     Args:
-        data: with labels or without.
         held_out: held-out images that will be compared with.
 
     Returns:

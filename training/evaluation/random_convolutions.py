@@ -116,7 +116,6 @@ def fit(data: ImageData, held_out: int, recipe: Recipe = RECIPE) -> RandomConvol
     """Fit the extractor to a data set.
 
     Args:
-        data: labels are ignored.
         held_out: held-out images that will be compared with.
 
     Returns:

@@ -67,7 +67,6 @@ class SeedResult:
     """The result of one seed.
 
     Attributes:
-        metrics: by name.
         seconds: wall clock of the attempt that finished it.
     """
 
@@ -94,7 +93,6 @@ class Row:
 
     Attributes:
         protocol: what was measured and on how many samples.
-        paper: the paper's numbers.
         shown: metrics that the table shows beside those of the targets.
         seeds: one or more.
     """
@@ -180,9 +178,6 @@ def write_seed(folder: Path, result: SeedResult) -> None:
 
 def read_seed(folder: Path) -> SeedResult | None:
     """Read a seed's result.
-
-    Args:
-        folder: of the seed.
 
     Returns:
         Its result; None if it is not finished.

@@ -24,7 +24,6 @@ def find(name: str, experiments: dict[str, Experiment]) -> Experiment:
 
     Args:
         name: such as `ring`.
-        experiments: all there are, by name.
 
     Raises:
         ConfigError: if there is none of that name.

@@ -44,9 +44,6 @@ PROTOCOL: Final = (
 def validating(config: Config, seed: int) -> Config:
     """Copy a configuration with some training pairs set aside for validation.
 
-    Args:
-        config: on interactions.
-
     Raises:
         TypeError: if its data is of another kind.
     """

@@ -25,11 +25,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def printed(row: Row) -> list[str]:
-    """Format one row for a terminal.
-
-    Args:
-        row: finished seeds and targets.
-    """
+    """Format one row for a terminal."""
     targets = [
         f"  {_asked(target)}: {'met' if row.meets(target) else 'NOT met'} by {_measured(row, target.metric)}"
         for target in row.targets
@@ -47,9 +43,6 @@ def printed(row: Row) -> list[str]:
 
 def listed(experiments: Iterable[Experiment]) -> list[str]:
     """List the experiments.
-
-    Args:
-        experiments: in the table's order.
 
     Returns:
         One line each.

@@ -36,9 +36,7 @@ class Findings:
     """What was measured of a package.
 
     Attributes:
-        parity: of the graphs and the networks.
         noise_probability: mean P(real) that it gives to uniform noise.
-        noise_samples: number of noise samples.
         quality: of the samples; None where they cannot be measured.
         unknown_label: reading of logits without a label; None where there is none.
     """
@@ -73,7 +71,6 @@ def card(
     """Format the card.
 
     Args:
-        license_text: of the weights, if stated.
         drawn: whether the package has a preview.
 
     Returns:

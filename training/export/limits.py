@@ -41,9 +41,6 @@ def check(config: Config, data: Data) -> None:
 def check_license(text: str | None) -> None:
     """Refuse a license text that is too long for the format.
 
-    Args:
-        text: of the license, if any.
-
     Raises:
         ExportError: if it is too long.
     """

@@ -42,7 +42,6 @@ class DiscriminatorFacts:
     """What is known of the discriminator.
 
     Attributes:
-        opset: of its graph.
         batch_coupled: whether a score depends on the other rows of its batch.
         calibration: from logits to log-odds.
         real_quantiles: of held-out real samples' logits.
@@ -68,7 +67,6 @@ class Manifest:
         created: time of the export, with its time zone.
         summary: one sentence for people.
         files: content by bare name, `GENERATOR`, `DISCRIMINATOR` and `GOLDEN` among them.
-        generator_opset: of the generator's graph.
         encoder_opset: of the encoder's graph; None without an encoder.
         golden_count: rows of the golden file.
         tolerances: of a replay, one a provider and precision.

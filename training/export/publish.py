@@ -57,7 +57,6 @@ def publish(files: Mapping[str, bytes], models_dir: Path, name: str, version: in
 
     Args:
         models_dir: folder of packages; made if missing.
-        version: that `choose_version` chose.
 
     Returns:
         The package's folder, complete and on the disk.

@@ -80,7 +80,6 @@ def build_optimizer(
 
     Args:
         weight_decay: decoupled; 0 for RMSprop.
-        pace: the `[trainer]` table.
         lazy: exponent of the moments' decay, from `lazy_correction`.
 
     Raises:

@@ -274,11 +274,7 @@ class Trainer:
             torch.distributed.destroy_process_group()
 
     def agreed(self, *, here: bool) -> bool:
-        """Whether something holds in any process; every process must call this.
-
-        Args:
-            here: whether it holds in this one.
-        """
+        """Whether something holds in any process; every process must call this."""
         if self.processes == 1:
             return here  # without a reduction, which would synchronise with the device
         anywhere = self._accelerator.reduce(torch.tensor(float(here), device=self.device), "sum")

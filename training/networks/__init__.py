@@ -34,9 +34,6 @@ DEFAULT_KIND: Final = "dcgan"
 def generator(config: GeneratorConfig, task: Task) -> nn.Module:
     """Build the generator of a configuration, with random weights.
 
-    Args:
-        config: the `[generator]` table.
-
     Returns:
         A `GeneratorNetwork`.
     """
@@ -55,9 +52,6 @@ def generator(config: GeneratorConfig, task: Task) -> nn.Module:
 
 def discriminator(config: DiscriminatorConfig, task: Task) -> nn.Module:
     """Build the discriminator of a configuration, with random weights.
-
-    Args:
-        config: the `[discriminator]` table.
 
     Returns:
         A `DiscriminatorNetwork`.

@@ -88,9 +88,6 @@ def shared_statistics(*networks: nn.Module) -> Iterator[None]:
     Every process of the default group must call these networks in training mode equally often and in the same order;
     a call that only one of them makes would wait for the others forever.
 
-    Args:
-        *networks: whose layers.
-
     Yields:
         While it is in force.
     """

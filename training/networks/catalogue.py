@@ -23,7 +23,6 @@ class ItemGenerator(nn.Module):
     """Gumbel latents [B, I] and users [B] to items [B].
 
     Args:
-        config: the `[generator]` table.
         task: items, and users as its classes.
 
     Raises:

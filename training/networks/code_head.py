@@ -43,7 +43,6 @@ class CodeHead(nn.Module):
     """Features [B, F] to the parameters of Q [B, K].
 
     Args:
-        config: the `[code_head]` table.
         feature_size: F.
     """
 

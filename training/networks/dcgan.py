@@ -204,7 +204,6 @@ class Generator(ConditionalGenerator):
     """Latents [B, Z] to samples [B, C, H, W] in (-1, 1).
 
     Args:
-        config: the `[generator]` table.
         task: the images' shape, the number of classes and the width of the codes.
     """
 
@@ -258,7 +257,6 @@ class Discriminator(Projecting):
     """Samples [B, C, H, W] to logits [B / m], each a function of its own samples.
 
     Args:
-        config: the `[discriminator]` table.
         task: the images' shape, the number of classes, m, and the width of the latents that belong to samples.
     """
 

@@ -65,7 +65,6 @@ class Encoder(nn.Module):
     """Samples [B, ...] to latents [B, Z].
 
     Args:
-        config: the `[encoder]` table.
         task: the samples' shape.
         latent_size: Z.
     """

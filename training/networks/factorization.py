@@ -56,7 +56,6 @@ class Generator(ItemGenerator):
     """Gumbel latents [B, I] and users [B] to items [B].
 
     Args:
-        config: the `[generator]` table.
         task: items, and users as its classes.
 
     Raises:
@@ -76,7 +75,6 @@ class Discriminator(nn.Module):
     """Items [B] and users [B] to logits [B] of relevance.
 
     Args:
-        config: the `[discriminator]` table.
         task: items, and users as its classes.
 
     Raises:

@@ -51,7 +51,6 @@ class Generator(ItemGenerator):
     """Gumbel latents [B, I] and users [B] to items [B].
 
     Args:
-        config: the `[generator]` table.
         task: items, and users as its classes.
 
     Raises:

@@ -117,7 +117,6 @@ class Generator(ConditionalGenerator):
     """Latents [B, Z] to vectors [B, D], or to images [B, C, H, W] in (-1, 1).
 
     Args:
-        config: the `[generator]` table.
         task: the samples' shape, the number of classes and the width of the codes.
     """
 
@@ -142,7 +141,6 @@ class Discriminator(Projecting):
     """Samples [B, ...] to logits [B / m], each a function of its own samples.
 
     Args:
-        config: the `[discriminator]` table.
         task: the samples' shape, the number of classes, m, and the width of the latents that belong to samples.
     """
 

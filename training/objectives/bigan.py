@@ -37,7 +37,6 @@ class BiGan(GradientPenalties):
 
         Args:
             nets: the players, with an encoder and a discriminator of pairs.
-            batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
             2 log 2 where every logit is 0.
@@ -59,7 +58,6 @@ class BiGan(GradientPenalties):
 
         Args:
             nets: the players, with an encoder and a discriminator of pairs.
-            batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
             The loss; 2 log 2 where every logit is 0.

@@ -32,7 +32,6 @@ class FeatureMatching(NonSaturating):
 
         Args:
             nets: the players, of which the discriminator gives features.
-            batch: real samples [B, ...] and latents [B, Z].
 
         Returns:
             The loss, at least 0; by unbiased samples of equal distributions it is about 2 tr Cov(f) / B, not 0.

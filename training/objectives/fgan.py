@@ -292,9 +292,6 @@ class FGan(GradientPenalties):
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """E_q f*(T) - E_p T plus the penalties; the part `adversarial` is the negative of the bound.
 
-        Args:
-            batch: real samples [B, ...] and latents [B, Z].
-
         Returns:
             The loss; f*(g(0)) - g(0) where every logit is 0.
         """

@@ -32,9 +32,6 @@ class Hinge(GradientPenalties):
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """E relu(1 - D(x)) + E relu(1 + D(G(z))) plus the penalties.
 
-        Args:
-            batch: real samples [B, ...] and latents [B, Z].
-
         Returns:
             The loss; 2 where every logit is 0.
         """

@@ -54,9 +54,6 @@ class LeastSquares(GradientPenalties):
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2 plus the penalties.
 
-        Args:
-            batch: real samples [B, ...] and latents [B, Z].
-
         Returns:
             The loss; (a^2 + b^2)/2 where every logit is 0.
         """

@@ -38,9 +38,6 @@ class _ValueFunctionCritic(GradientPenalties):
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """Cross-entropy of the critic with targets `real_target` and 0, plus the penalties.
 
-        Args:
-            batch: real samples [B, ...] and latents [B, Z].
-
         Returns:
             2 log 2 where every logit is 0, for any target.
         """

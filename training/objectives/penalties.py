@@ -101,10 +101,6 @@ class GradientPenalties:
 
         Args:
             nets: the players; the generator's output counts as constant.
-            batch: real samples [B, ...] and latents [B, Z].
-
-        Returns:
-            The logits and the penalties.
         """
         with torch.no_grad():
             fake = nets.generate(batch)
@@ -126,7 +122,6 @@ def critic_terms(adversarial: Tensor, judgement: Judgement, overfitting: Tensor 
 
     Args:
         adversarial: scalar, the objective's own term.
-        judgement: what `GradientPenalties.judge` returned.
         overfitting: [B / m] numbers that are positive where a real sample is taken for real; None takes its logit,
             which is right only where the objective fixes the zero.
 

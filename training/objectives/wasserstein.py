@@ -38,9 +38,6 @@ class _CriticDifference(GradientPenalties):
     def critic_loss(self, nets: Networks, batch: Batch) -> LossTerms:
         """E D(G(z)) - E D(x) plus the penalties.
 
-        Args:
-            batch: real samples [B, ...] and latents [B, Z].
-
         Returns:
             The loss; its part `wasserstein_estimate` is E D(x) - E D(G(z)), K times a lower bound of W1 for a critic
             of Lipschitz constant K (unknown under clamped weights, about 1 under the penalty).

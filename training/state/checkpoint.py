@@ -41,7 +41,6 @@ class TrainerState(TypedDict):
         generator_side: weights and buffers of the generator and of an encoder.
         critic_side: weights and buffers of the discriminator and of a code head.
         ema: weights and buffers of the averaged generator side.
-        generator_optimizer: its moments and steps.
         scaler: the loss scale of fp16; empty otherwise.
         augmentation: its probability and accumulated signs; empty where it has no state.
         unlogged: readings since the last row of the log, [steps] each, by name.
@@ -66,7 +65,6 @@ class Checkpoint(TypedDict):
     """A state and what it belongs to.
 
     Attributes:
-        format: of this file.
         config: the configuration as TOML, to name a difference.
         task: what the networks were built to fit.
         machine: names and versions of the device and the libraries; older files lack it.

@@ -48,11 +48,7 @@ def rows(run: Path) -> list[Row]:
 
 
 def events(run: Path) -> list[Event]:
-    """Read the events of a run.
-
-    Returns:
-        The events in order.
-    """
+    """Read the events of a run."""
     return [Event(**json.loads(line)) for line in complete_lines(run / EVENTS_NAME)]
 
 

@@ -92,8 +92,6 @@ def trained_critic(objective: Objective, real: Mixture, generated: Mixture, step
 
     Args:
         objective: its `critic_loss` is minimised.
-        real: the law of the real samples.
-        generated: the law of the generated ones.
         steps: of Adam, the learning rate falling to 0 along half a cosine.
 
     Returns:

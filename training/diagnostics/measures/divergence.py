@@ -58,7 +58,6 @@ def readings(objective: Objective, real_logits: Tensor, fake_logits: Tensor) -> 
     """Compute the figures that a critic's logits give for the objective's divergence.
 
     Args:
-        objective: the game that the critic plays.
         real_logits: [B], of samples that the critic was not trained on where there are such.
         fake_logits: [N].
 

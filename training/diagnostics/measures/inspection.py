@@ -86,7 +86,6 @@ def inspect(trained: Run, data: Data) -> Inspection:
     """Inspect the networks of a checkpoint.
 
     Args:
-        trained: the networks, on the CPU.
         data: that they were trained on, of samples that have distances, some of them held out.
     """
     most = max(PART, min(TRAINED_ON + TESTED, NUMBERS // max(1, int(np.prod(data.sample_shape)))))

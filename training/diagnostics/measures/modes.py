@@ -115,9 +115,6 @@ def of_mixture(law: Mixture) -> ModeJudge:
 def of_labels(data: ImageData) -> ModeJudge:
     """Make the judge of labelled images' classes.
 
-    Args:
-        data: with labels and label names.
-
     Returns:
         Assigns every sample to the classifier's first choice.
     """

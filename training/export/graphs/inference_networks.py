@@ -125,7 +125,6 @@ class CodeReader(nn.Module):
     """A code head with its discriminator: from a sample to the distribution of its codes.
 
     Args:
-        discriminator: provides the code head's features.
         code_head: features [B, F] to the codes' parameters [B, K].
     """
 

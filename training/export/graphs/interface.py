@@ -27,12 +27,7 @@ IMAGE_AXES: Final = 3  # channels, height and width; a vector has one
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output tensor of a graph.
-
-    Attributes:
-        name: which is also its role.
-        datatype: of the Open Inference Protocol.
-    """
+    """An input or output tensor of a graph."""
 
     name: str
     datatype: DataType

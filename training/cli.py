@@ -119,7 +119,7 @@ def _train(arguments: argparse.Namespace) -> None:
         if arguments.data_path is not None:
             config = configuration.with_data_path(config, arguments.data_path)
     if arguments.dry_run:
-        run.rehearse(config, _say)
+        run.dry_run(config, _say)
     elif arguments.out is None:
         raise TrainingError("train needs --out RUN, the folder for the run (or --dry-run, to only look)")
     else:
@@ -201,10 +201,10 @@ def _register_evaluate(commands: "Commands") -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training.export.graphs.features import Given
+    from training.export.graphs.features import ExtractorFile
     from training.export.measure import as_json, as_text, measure
 
-    given = arguments.features and Given(
+    given = arguments.features and ExtractorFile(
         path=arguments.features, value_range=arguments.features_range, size=arguments.features_size
     )
     found = measure(arguments.place, _note if arguments.json else _say, arguments.data_path, given)

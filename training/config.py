@@ -210,7 +210,7 @@ def with_data_path(config: Config, path: str) -> Config:
     return replace(config, data=replace(config.data, path=path))
 
 
-def doubts(config: Config) -> list[str]:
+def warnings_of(config: Config) -> list[str]:
     """Warn of settings that are valid but probably not intended.
 
     Returns:

@@ -77,14 +77,14 @@ class Bench:
         self.judge: Classifier = classifier.obtain(data)
         self._served = served
         self._classes = len(served.manifest["labels"]["names"])
-        self._held_out: Features = self.judge.judge(data.held_out[reference_rows(data)])[0]
+        self._held_out: Features = self.judge.extract(data.held_out[reference_rows(data)])[0]
 
     def measure(self, way: str, options: Options, count: int) -> Row:
         """Draw N samples in one way, and judge them."""
         labels = np.arange(count) % self._classes
         images, candidates = self._served.draw(labels, options)
         pixels = np.ascontiguousarray(images.astype(np.uint8, copy=False).transpose(0, 3, 1, 2))
-        features, probabilities = self.judge.judge(pixels)
+        features, probabilities = self.judge.extract(pixels)
         return Row(
             way=way,
             options=options,

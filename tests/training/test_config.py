@@ -153,13 +153,13 @@ def test_bundled_data_takes_no_path() -> None:
     ],
 )
 def test_a_game_that_lacks_what_makes_it_converge_is_doubted(objective: dict[str, Value], said: str) -> None:
-    (doubt,) = configuration.doubts(small.config(objective=objective))
+    (doubt,) = configuration.warnings_of(small.config(objective=objective))
     assert said in doubt
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_nothing_that_is_shipped_is_doubted(path: Path) -> None:
-    assert configuration.doubts(configuration.load(path)) == []
+    assert configuration.warnings_of(configuration.load(path)) == []
 
 
 def test_a_byte_order_mark_before_a_configuration_is_skipped(tmp_path: Path) -> None:

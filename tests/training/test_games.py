@@ -219,7 +219,7 @@ def test_what_is_read_are_distributions_over_categories_and_means(packages: dict
     read = pair.encoder.run({"sample": samples})["code"]
     assert np.allclose(read[:, :10].sum(axis=1), 1, atol=1e-5)
     assert read[:, :10].min() >= 0
-    nets = players.seen_by_objectives(trained.ema, trained.players.critic_side)
+    nets = players.networks_of(trained.ema, trained.players.critic_side)
     assert nets.features is not None
     assert nets.code_head is not None
     with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 from training.augmentation.adaptive import Adaptive, AdaptiveConfig
 from training.augmentation.diffaugment import DiffAugment, DiffAugmentConfig
-from training.augmentation.numbers import Numbers
+from training.augmentation.random_numbers import RandomNumbers
 from training.augmentation.warps import WarpsConfig, warped
 
 AugmentationConfig = DiffAugmentConfig | AdaptiveConfig
@@ -17,7 +17,7 @@ Augmentation = DiffAugment | Adaptive
 
 KINDS: Final[dict[str, type[AugmentationConfig]]] = {kind.kind: kind for kind in (DiffAugmentConfig, AdaptiveConfig)}
 
-__all__ = ["KINDS", "Augmentation", "AugmentationConfig", "Numbers", "WarpsConfig", "build", "warped"]
+__all__ = ["KINDS", "Augmentation", "AugmentationConfig", "RandomNumbers", "WarpsConfig", "build", "warped"]
 
 
 def build(config: AugmentationConfig) -> Augmentation:

@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from training.augmentation.numbers import Numbers
+from training.augmentation.random_numbers import RandomNumbers
 from training.augmentation.warps import resample, rotation, scaling
 from training.tables import Range
 
@@ -58,7 +58,7 @@ class Adaptive:
         self._signs = 0.0  # sum over the steps since the last adjustment
         self._steps = 0
 
-    def __call__(self, images: Tensor, numbers: Numbers) -> Tensor:
+    def __call__(self, images: Tensor, numbers: RandomNumbers) -> Tensor:
         """Augment images [B, C, H, W]."""
         moved = resample(images, geometry(self.probability, numbers, images.shape[2:]))
         return colour(moved, self.probability, numbers)
@@ -86,7 +86,7 @@ class Adaptive:
         self.probability, self._signs, self._steps = state["probability"], state["signs"], int(state["steps"])
 
 
-def geometry(probability: float, numbers: Numbers, size: torch.Size) -> Tensor:
+def geometry(probability: float, numbers: RandomNumbers, size: torch.Size) -> Tensor:
     """Draw each sample's map: flip, quarter turns, whole-pixel moves, scales, rotations, moves.
 
     Args:
@@ -121,7 +121,7 @@ def geometry(probability: float, numbers: Numbers, size: torch.Size) -> Tensor:
     return torch.cat([linear, (2 * (whole + move)).unsqueeze(2)], dim=2)  # the side is two half sides
 
 
-def colour(images: Tensor, probability: float, numbers: Numbers) -> Tensor:
+def colour(images: Tensor, probability: float, numbers: RandomNumbers) -> Tensor:
     """Change brightness and contrast, invert the luma, and, of colour images, turn the hue and scale the saturation.
 
     Args:
@@ -151,6 +151,6 @@ def colour(images: Tensor, probability: float, numbers: Numbers) -> Tensor:
     return each(luma) * grey + each(saturation) * chroma
 
 
-def _sometimes(values: Tensor, neutral: float, probability: float, numbers: Numbers) -> Tensor:
+def _sometimes(values: Tensor, neutral: float, probability: float, numbers: RandomNumbers) -> Tensor:
     """Values [B, K] with probability p, and the neutral one otherwise."""
     return torch.where(numbers.uniform() < probability, values, neutral)

@@ -102,7 +102,7 @@ class InteractionData:
         return table
 
 
-def put_aside(pairs: Pairs, keys: ValidationKeys) -> tuple[Pairs, Pairs]:
+def split_validation(pairs: Pairs, keys: ValidationKeys) -> tuple[Pairs, Pairs]:
     """Split off validation pairs: some users give up a share of theirs, the rest none.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.interaction_data import InteractionData, Pairs, ValidationKeys, put_aside
+from training.data.interaction_data import InteractionData, Pairs, ValidationKeys, split_validation
 from training.errors import ConfigError
 from training.tables import Range
 
@@ -84,7 +84,7 @@ def load(config: PlantedConfig) -> InteractionData:
     # Which choices are held out must not depend on their order, or the test items would have lower scores.
     choices = np.random.default_rng((config.data_seed, CHOICES, 1)).permuted(choices, axis=1)
     everything = _pairs(choices)
-    pairs, validation = put_aside(_pairs(choices[:, : config.positives]), config)
+    pairs, validation = split_validation(_pairs(choices[:, : config.positives]), config)
     return InteractionData(
         name=config.kind,
         pairs=pairs,

@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.interaction_data import InteractionData, Pairs, ValidationKeys, put_aside
+from training.data.interaction_data import InteractionData, Pairs, ValidationKeys, split_validation
 from training.errors import DataError
 
 MOVIELENS: Final = "movielens-100k"
@@ -80,7 +80,7 @@ def load(config: InteractionsConfig) -> InteractionData:
     contents = [_read(where / f"{config.stem}-{part}.txt") for part in ("train", "test")]
     train, test = (_ratings(content, where, config.stem) for content in contents)
     users, items = (int(max(train[:, column].max(), test[:, column].max())) + 1 for column in (0, 1))
-    pairs, validation = put_aside(_relevant(train), config)
+    pairs, validation = split_validation(_relevant(train), config)
     return InteractionData(
         name=config.stem,
         pairs=pairs,

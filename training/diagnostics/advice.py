@@ -85,7 +85,7 @@ class Advice:
 Remedy = Callable[[Config], Advice | None]
 
 
-def against(name: Name, config: Config) -> tuple[Advice, ...]:
+def advice_for(name: Name, config: Config) -> tuple[Advice, ...]:
     """List what to try after a finding.
 
     Returns:
@@ -95,7 +95,7 @@ def against(name: Name, config: Config) -> tuple[Advice, ...]:
     return tuple(advice for advice in found if advice is not None)[:MOST]
 
 
-def said(text: str) -> Remedy:
+def note(text: str) -> Remedy:
     """Make advice that is no key of the configuration."""
     return lambda _config: Advice("", {}, text)
 
@@ -360,14 +360,14 @@ REMEDIES: Final[dict[Name, tuple[Remedy, ...]]] = {
     "weak": (_see_detail, _faster_critic, _wider_critic, _more_critic_steps),
     "saturation": (_keep_gradient, _smooth, _normalise, _raise_penalties, _slower_critic, _one_critic_step),
     "collapse": (_usual_rates, _pair, _pack, _slower_generator, _larger_batch, _raise_penalties),
-    "overfitting": (said("more data"), _augment, _mirror, _raise_penalties, _narrower_critic),
+    "overfitting": (note("more data"), _augment, _mirror, _raise_penalties, _narrower_critic),
     "young": (_longer,),
     "outplayed": (_one_critic_step, _slower_critic, _raise_penalties, _wider_generator, _normalise, _longer),
     "missing": (_pack, _pair, _see_detail, _wider_critic, _longer),
     "oscillation": (_usual_rates, _anneal, _no_momentum, _raise_penalties, _slower_both),
-    "memorised": (said("more data"), _augment, _mirror, _narrower_generator, _shorter),
+    "memorised": (note("more data"), _augment, _mirror, _narrower_generator, _shorter),
     "unlike": (_longer, _wider_generator, _wider_critic),
     "distinguishable": (_longer, _anneal, _wider_generator, _wider_critic),
-    "unfinished": (said("python -m training resume RUN continues it"),),
+    "unfinished": (note("python -m training resume RUN continues it"),),
     "unmeasured": (_measure,),
 }

@@ -29,17 +29,17 @@ from dataclasses import replace
 from typing import Final
 
 from training.diagnostics import symptoms
-from training.diagnostics.advice import against
+from training.diagnostics.advice import advice_for
 from training.diagnostics.alarm import readings_of
-from training.diagnostics.findings import Finding, Record
+from training.diagnostics.findings import Finding, RunRecord
 
 # More steps would not help against these.
 NO_MATTER_OF_TIME: Final = frozenset({"diverged", "stalled", "constrained", "weak"})
 
-Rule = Callable[[Record], Iterator[Finding]]
+Rule = Callable[[RunRecord], Iterator[Finding]]
 
 
-def diagnose(record: Record) -> list[Finding]:
+def diagnose(record: RunRecord) -> list[Finding]:
     """Find the problems of a run.
 
     Returns:
@@ -69,10 +69,10 @@ def diagnose(record: Record) -> list[Finding]:
     return _consistent(found)
 
 
-def _without_a_symptom(record: Record) -> Finding:
+def _without_a_symptom(record: RunRecord) -> Finding:
     if not any(readings_of(row) for row in record.rows):
         words = "The run has no measurements, so only its losses, its events and its end are known."
-        return Finding("unmeasured", words, against("unmeasured", record.config), "losses")
+        return Finding("unmeasured", words, advice_for("unmeasured", record.config), "losses")
     if record.inspection is None:
         words = (
             f"Nothing bad was seen{_clauses(record)}. But its samples were not compared with the data, and without "
@@ -88,14 +88,14 @@ def _without_a_symptom(record: Record) -> Finding:
     return Finding("healthy", words, chart="variety")
 
 
-def _unfinished(record: Record) -> Iterator[Finding]:
+def _unfinished(record: RunRecord) -> Iterator[Finding]:
     total = record.config.trainer.total_samples
     if record.samples_seen < total:
         words = f"The run is at sample {record.samples_seen:,} of {total:,} ({record.samples_seen / total:.0%})."
-        yield Finding("unfinished", words, against("unfinished", record.config))
+        yield Finding("unfinished", words, advice_for("unfinished", record.config))
 
 
-def _clauses(record: Record) -> str:
+def _clauses(record: RunRecord) -> str:
     """Figures in favour of a run, each clause after a colon or a comma; empty if nothing was measured."""
     clauses = []
     diversity, drawn, real = record.last("diversity"), record.last("modes"), record.last("modes_of_real")

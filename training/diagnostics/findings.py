@@ -20,7 +20,7 @@ LAST_PART: Final = 3  # findings rest on the last third of the measurements
 
 
 @dataclass(frozen=True)
-class Record:
+class RunRecord:
     """A run's record.
 
     Attributes:

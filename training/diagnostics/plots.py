@@ -9,7 +9,7 @@ from typing import Final
 
 from training.diagnostics.alarm import LEAST_DIVERSITY, LEAST_MODES, readings_of
 from training.diagnostics.charts import Chart, Mark, Reference, Series
-from training.diagnostics.findings import Record
+from training.diagnostics.findings import RunRecord
 from training.diagnostics.measures.divergence import equilibrium, target_of
 from training.diagnostics.measures.spread import NEAR_QUANTILE
 from training.diagnostics.symptoms import RESTLESS
@@ -36,7 +36,7 @@ BOUNDS: Final[dict[str, tuple[str, tuple[Reference, ...]]]] = {
 }
 
 
-def charts_of(record: Record) -> list[Chart]:
+def charts_of(record: RunRecord) -> list[Chart]:
     """Make the charts for which a run has measurements.
 
     Returns:
@@ -60,29 +60,29 @@ def charts_of(record: Record) -> list[Chart]:
     ]
 
 
-def marks_of(record: Record) -> list[Mark]:
+def marks_of(record: RunRecord) -> list[Mark]:
     """Make the marks of a run's events."""
     return [Mark(event.samples, f"{event.event} at {event.samples:,}: {event.text}") for event in record.events]
 
 
-def _points(record: Record, name: str) -> Points:
+def _points(record: RunRecord, name: str) -> Points:
     """A reading over training time."""
     measured = ((row["samples"], readings_of(row)) for row in record.rows)
     return [(samples, readings[name]) for samples, readings in measured if name in readings]
 
 
-def _logged(record: Record, name: str) -> Points:
+def _logged(record: RunRecord, name: str) -> Points:
     """A mean of the log over training time."""
     return [(row["samples"], row[name]) for row in record.rows if name in row]
 
 
-def _series(record: Record, **names: str) -> list[Series]:
+def _series(record: RunRecord, **names: str) -> list[Series]:
     """The available readings as curves with the given names."""
     found = ((name, _points(record, reading)) for reading, name in names.items())
     return [Series(name, points) for name, points in found if points]
 
 
-def _divergence(record: Record) -> Iterator[Chart]:
+def _divergence(record: RunRecord) -> Iterator[Chart]:
     for reading, (what, references) in BOUNDS.items():
         series = _series(record, **{reading: "bound"})
         if series:
@@ -90,7 +90,7 @@ def _divergence(record: Record) -> Iterator[Chart]:
             yield Chart("divergence", "Divergence of data and generator", caption, series, references)
 
 
-def _answers(record: Record) -> Iterator[Chart]:
+def _answers(record: RunRecord) -> Iterator[Chart]:
     series = _series(record, d_real="D on real samples", d_generated="D on generated ones", d_distance="|D - rest|")
     if series:
         rest, _ = equilibrium(target_of(record.config.objective))
@@ -101,7 +101,7 @@ def _answers(record: Record) -> Iterator[Chart]:
         yield Chart("answers", "Probabilities of the critic", caption, series, (Reference(f"{rest:g}: at rest", rest),))
 
 
-def _accuracy(record: Record) -> Iterator[Chart]:
+def _accuracy(record: RunRecord) -> Iterator[Chart]:
     series = _series(record, paired_accuracy="pairs told apart", sure_share="sure answers")
     if series:
         caption = (
@@ -111,7 +111,7 @@ def _accuracy(record: Record) -> Iterator[Chart]:
         yield Chart("accuracy", "How sure the critic is", caption, series, (Reference("1/2: a coin", 0.5),))
 
 
-def _gradients(record: Record) -> Iterator[Chart]:
+def _gradients(record: RunRecord) -> Iterator[Chart]:
     series = _series(
         record, gradient_minimax="log(1 - D), minimax", gradient_non_saturating="-log D, non-saturating"
     ) or _series(record, gradient="the run's loss")
@@ -123,7 +123,7 @@ def _gradients(record: Record) -> Iterator[Chart]:
         yield Chart("gradients", "Gradient of the generator", caption, positive, logarithmic=True)
 
 
-def _nearness(record: Record) -> Iterator[Chart]:
+def _nearness(record: RunRecord) -> Iterator[Chart]:
     series = _series(record, near_real="samples near the data")
     if series:
         references = (Reference("real samples", NEAR_QUANTILE), Reference("0: noise", 0.0))
@@ -131,7 +131,7 @@ def _nearness(record: Record) -> Iterator[Chart]:
         yield Chart("nearness", "Distance of samples to the data", caption, series, references)
 
 
-def _variety(record: Record) -> Iterator[Chart]:
+def _variety(record: RunRecord) -> Iterator[Chart]:
     series = _series(record, diversity="generated samples")
     if series:
         references = (Reference("1: the data's", 1.0), Reference("alarm", LEAST_DIVERSITY))
@@ -139,7 +139,7 @@ def _variety(record: Record) -> Iterator[Chart]:
         yield Chart("variety", "Diversity of generated samples", caption, series, references)
 
 
-def _modes(record: Record) -> Iterator[Chart]:
+def _modes(record: RunRecord) -> Iterator[Chart]:
     drawn = _points(record, "modes")
     if drawn:
         real = _points(record, "modes_of_real")[-1][1]
@@ -151,7 +151,7 @@ def _modes(record: Record) -> Iterator[Chart]:
         yield Chart("balance", "Balance of the modes", caption, balance, (NOTHING,))
 
 
-def _support(record: Record) -> Iterator[Chart]:
+def _support(record: RunRecord) -> Iterator[Chart]:
     floor = _points(record, "support_low")
     if floor:
         drawn = _points(record, "probe_samples")[-1][1]
@@ -166,7 +166,7 @@ def _support(record: Record) -> Iterator[Chart]:
         yield Chart("support", "Size of the support", caption, series, references, logarithmic=True)
 
 
-def _unrest(record: Record) -> Iterator[Chart]:
+def _unrest(record: RunRecord) -> Iterator[Chart]:
     series = _series(record, unrest="unrest")
     if series:
         caption = "Distance of a latent's sample from the averaged generator's, in units of that of two real samples."
@@ -174,7 +174,7 @@ def _unrest(record: Record) -> Iterator[Chart]:
         yield Chart("unrest", "Distance of the generator from its average", caption, series, references)
 
 
-def _losses(record: Record) -> Iterator[Chart]:
+def _losses(record: RunRecord) -> Iterator[Chart]:
     named = (("critic", "critic/total"), ("generator", "generator/total"))
     series = [Series(name, points) for name, key in named if (points := _logged(record, key))]
     if series:

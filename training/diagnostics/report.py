@@ -14,7 +14,7 @@ from training import config as configuration
 from training import data
 from training.diagnostics.charts import Chart, Mark, draw, number
 from training.diagnostics.diagnosis import diagnose
-from training.diagnostics.findings import Finding, Record
+from training.diagnostics.findings import Finding, RunRecord
 from training.diagnostics.measures import inspection
 from training.diagnostics.measures.inspection import Inspection
 from training.diagnostics.measures.probe import can_probe
@@ -25,7 +25,7 @@ from training.state import checkpoint, history
 from training.state.checkpoint import Run
 
 
-def examine(run: Path, data_path: str | None = None) -> tuple[Record, str | None]:
+def examine(run: Path, data_path: str | None = None) -> tuple[RunRecord, str | None]:
     """Read a run's record.
 
     Args:
@@ -43,7 +43,7 @@ def examine(run: Path, data_path: str | None = None) -> tuple[Record, str | None
     config = configuration.load(run / checkpoint.CONFIG_NAME)
     trained = None if checkpoint.latest(run) is None else checkpoint.load_run(run)
     found, reason = (None, "there is no checkpoint yet") if trained is None else _compare(trained, data_path)
-    return Record(
+    return RunRecord(
         config=config,
         rows=history.rows(run),
         events=history.events(run),
@@ -123,7 +123,7 @@ def write(run: Path, data_path: str | None = None) -> tuple[Path, list[Finding]]
     return path, findings
 
 
-def page(run: Path, record: Record, findings: list[Finding], unread: str | None) -> str:
+def page(run: Path, record: RunRecord, findings: list[Finding], unread: str | None) -> str:
     """Format the report as HTML.
 
     Args:
@@ -162,7 +162,7 @@ def _finding(finding: Finding, drawn: set[str]) -> str:
     )
 
 
-def _events(record: Record) -> str:
+def _events(record: RunRecord) -> str:
     if not record.events:
         return ""
     lines = "".join(f"<li>sample {event.samples:,}: {escape(event.text)}</li>" for event in record.events)

@@ -15,9 +15,9 @@ from statistics import fmean
 from typing import Final
 
 from training.data.mixtures import MixtureConfig
-from training.diagnostics.advice import Name, against
+from training.diagnostics.advice import Name, advice_for
 from training.diagnostics.alarm import LEAST_IN_MODES, signs
-from training.diagnostics.findings import LAST_PART, Finding, Record
+from training.diagnostics.findings import LAST_PART, Finding, RunRecord
 from training.diagnostics.measures.divergence import LOG_ODDS
 
 VARIETY: Final = ("diversity", "support", "support_high", "probe_samples")
@@ -42,7 +42,7 @@ FEW_STEPS: Final = 1_000  # of the generator
 STILL_NEARING: Final = 0.95  # of the distance to the data a third of the run before
 
 
-def diverged(record: Record) -> Iterator[Finding]:
+def diverged(record: RunRecord) -> Iterator[Finding]:
     """Whether values grew without bound."""
     ends = [event for event in record.events if event.event in ("rollback", "divergence")]
     if ends:
@@ -59,7 +59,7 @@ def diverged(record: Record) -> Iterator[Finding]:
         yield _found(record, "diverged", seen, "variety")
 
 
-def stalled(record: Record) -> Iterator[Finding]:
+def stalled(record: RunRecord) -> Iterator[Finding]:
     """Whether the generator does not learn, independent of its critic."""
     found, gradients = record.inspection, record.readings("gradient")
     if found is not None and found.silent_layers:
@@ -77,7 +77,7 @@ def stalled(record: Record) -> Iterator[Finding]:
     yield _found(record, "stalled", seen, "gradients")
 
 
-def weak(record: Record) -> Iterator[Finding]:
+def weak(record: RunRecord) -> Iterator[Finding]:
     """Whether the critic misses what a small classifier detects, or its logits are too small."""
     found = record.inspection
     if found is None or found.critic is None or found.two_sample.auc < TOLD_APART:
@@ -102,7 +102,7 @@ def weak(record: Record) -> Iterator[Finding]:
         yield _found(record, "weak", words, _critic_chart(record))
 
 
-def collapse(record: Record) -> Iterator[Finding]:
+def collapse(record: RunRecord) -> Iterator[Finding]:
     """Whether the collapse alarm is on for more than missing modes."""
     alarms = [event for event in record.events if event.event in ("collapse", "recovery")]
     if alarms and alarms[-1].event == "collapse" and not _only_misses_modes(record):
@@ -110,7 +110,7 @@ def collapse(record: Record) -> Iterator[Finding]:
         yield _found(record, "collapse", seen, "variety")
 
 
-def saturation(record: Record) -> Iterator[Finding]:
+def saturation(record: RunRecord) -> Iterator[Finding]:
     """Whether the critic is so sure that the minimax loss has no gradient left."""
     seen = _sure(record)
     if seen is not None and record.config.objective.kind == "minimax":
@@ -118,7 +118,7 @@ def saturation(record: Record) -> Iterator[Finding]:
         yield _found(record, "saturation", words, "gradients")
 
 
-def outplayed(record: Record) -> Iterator[Finding]:
+def outplayed(record: RunRecord) -> Iterator[Finding]:
     """Whether the critic has won."""
     seen, told_apart = _sure(record), record.last("paired_accuracy")
     if seen is not None and record.config.objective.kind == "minimax":
@@ -136,7 +136,7 @@ def outplayed(record: Record) -> Iterator[Finding]:
     yield _found(record, "outplayed", words, _critic_chart(record))
 
 
-def overfitting(record: Record) -> Iterator[Finding]:
+def overfitting(record: RunRecord) -> Iterator[Finding]:
     """Whether the critic has memorised its training set."""
     critic = None if record.inspection is None else record.inspection.critic
     if critic is not None and critic.known > BY_HEART:
@@ -148,7 +148,7 @@ def overfitting(record: Record) -> Iterator[Finding]:
         yield _found(record, "overfitting", seen, "accuracy")
 
 
-def young(record: Record) -> Iterator[Finding]:
+def young(record: RunRecord) -> Iterator[Finding]:
     """Whether samples are unlike the data because the run is too short."""
     if record.inspection is None:
         unlike = (record.last("paired_accuracy") or 0.0) > NO_EFFORT
@@ -170,7 +170,7 @@ def young(record: Record) -> Iterator[Finding]:
     yield _found(record, "young", f"{seen}. Other findings may be temporary.", "nearness")
 
 
-def missing(record: Record) -> Iterator[Finding]:
+def missing(record: RunRecord) -> Iterator[Finding]:
     """Whether some modes are never drawn, by a generator that draws samples of modes at all."""
     drawn, real = record.last("modes"), record.last("modes_of_real")
     if drawn is not None and real is not None and counts_modes(record) and drawn < MISSED * real:
@@ -178,7 +178,7 @@ def missing(record: Record) -> Iterator[Finding]:
         yield _found(record, "missing", seen, "modes")
 
 
-def oscillation(record: Record) -> Iterator[Finding]:
+def oscillation(record: RunRecord) -> Iterator[Finding]:
     """Whether the generator is far from its own average."""
     unrest = record.last("unrest")
     if unrest is not None and unrest > RESTLESS:
@@ -189,7 +189,7 @@ def oscillation(record: Record) -> Iterator[Finding]:
         yield _found(record, "oscillation", seen, "unrest")
 
 
-def memorised(record: Record) -> Iterator[Finding]:
+def memorised(record: RunRecord) -> Iterator[Finding]:
     """Whether samples are copies of training samples."""
     found = None if record.inspection is None else record.inspection.memorisation
     if found is not None and found.copies > COPIED:
@@ -201,7 +201,7 @@ def memorised(record: Record) -> Iterator[Finding]:
         yield _found(record, "memorised", seen, "")
 
 
-def unlike(record: Record) -> Iterator[Finding]:
+def unlike(record: RunRecord) -> Iterator[Finding]:
     """Whether a fresh classifier tells samples from real ones almost always, and whether they are near them at all."""
     found = record.inspection
     if found is None or found.two_sample.auc < TOLD_APART:
@@ -219,7 +219,7 @@ def unlike(record: Record) -> Iterator[Finding]:
         yield _found(record, "distinguishable", words, "nearness")
 
 
-def counts_modes(record: Record) -> bool:
+def counts_modes(record: RunRecord) -> bool:
     """Whether enough samples are in modes to say which are missing; noise that a classifier names is in none."""
     if (
         not isinstance(record.config.data, MixtureConfig)
@@ -233,8 +233,8 @@ def counts_modes(record: Record) -> bool:
     return inside >= LEAST_IN_MODES or inside * probed >= ENOUGH_A_MODE * real
 
 
-def _found(record: Record, name: Name, words: str, chart: str) -> Finding:
-    return Finding(name, words, against(name, record.config), chart)
+def _found(record: RunRecord, name: Name, words: str, chart: str) -> Finding:
+    return Finding(name, words, advice_for(name, record.config), chart)
 
 
 def _last(count: int) -> int:
@@ -246,11 +246,11 @@ def _percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def _critic_chart(record: Record) -> str:
+def _critic_chart(record: RunRecord) -> str:
     return "divergence" if record.config.objective.loss_family in LOG_ODDS else "accuracy"
 
 
-def _spread(record: Record) -> float | None:
+def _spread(record: RunRecord) -> float | None:
     """Spread of the critic's logits: at the checkpoint, or from the log's means."""
     if record.inspection is not None and record.inspection.critic is not None:
         return record.inspection.critic.spread
@@ -258,14 +258,14 @@ def _spread(record: Record) -> float | None:
     return abs(real[-1] - fake[-1]) if real and fake else None
 
 
-def _is_flat(record: Record) -> bool:
+def _is_flat(record: RunRecord) -> bool:
     """Whether the critic's logits are nearly all the same."""
     critic = None if record.inspection is None else record.inspection.critic
     least = FLAT_CLIPPED if record.config.objective.loss_family == "wasserstein" else FLAT
     return critic is not None and critic.spread < least
 
 
-def _only_misses_modes(record: Record) -> bool:
+def _only_misses_modes(record: RunRecord) -> bool:
     """Whether samples are varied but miss modes; the finding is then about the modes."""
     drawn, real = record.last("modes"), record.last("modes_of_real")
     if drawn is None or real is None or not drawn < MISSED * real:
@@ -274,7 +274,7 @@ def _only_misses_modes(record: Record) -> bool:
     return counts_modes(record) and drawn > OF_A_FEW * real and not signs(variety)
 
 
-def _is_held(record: Record) -> bool:
+def _is_held(record: RunRecord) -> bool:
     """Whether a clip, or penalties larger than the game's loss, keep the critic flat."""
     if record.config.objective.kind == "wasserstein":
         return True
@@ -286,7 +286,7 @@ def _is_held(record: Record) -> bool:
     return fmean(penalties[:part]) > fmean(game[:part])
 
 
-def _sure(record: Record) -> str | None:
+def _sure(record: RunRecord) -> str | None:
     """Evidence that the critic is sure of its outputs, if it is."""
     minimax, other = record.last("gradient_minimax"), record.last("gradient_non_saturating")
     if minimax is None or other is None or minimax >= VANISHED * other:

@@ -122,7 +122,7 @@ class Classifier:
         """What identifies the features, as plain values."""
         return {"kind": KIND, "dimensions": self.dimensions, "sha256": self.sha256}
 
-    def judge(self, pixels: Bytes) -> tuple[Features, NDArray[np.float64]]:
+    def extract(self, pixels: Bytes) -> tuple[Features, NDArray[np.float64]]:
         """Compute features and class probabilities.
 
         Args:

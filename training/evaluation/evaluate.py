@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from training.data.image_data import Bytes, Dataset, ImageData, Labels
 from training.evaluation.classifier import Classifier, labels_of
 from training.evaluation.distances import Features, frechet_distance, kernel_distance
+from training.evaluation.feature_extractors import LARGEST_BLOB_SHARE, FeatureExtractor, blobs
 from training.evaluation.intervals import LEVEL, PARTS, Interval, Rows, intervals
-from training.evaluation.judges import LARGEST_BLOB_SHARE, Judge, blobs
 from training.evaluation.modes import Modes, count_modes
 from training.evaluation.neighbourhoods import Neighbourhoods, compare
 
@@ -72,7 +72,7 @@ class Evaluation:
 
     samples: int
     held_out: int
-    judge: Judge
+    judge: FeatureExtractor
     generated: Figures
     real: Figures
     blobs: Figures
@@ -133,7 +133,9 @@ def reference_rows(data: Dataset) -> NDArray[np.int64]:
     return np.arange(count) * available // count
 
 
-def evaluate(generated: Bytes, data: ImageData, judge: Judge, asked_labels: Labels | None = None) -> Evaluation:
+def evaluate(
+    generated: Bytes, data: ImageData, judge: FeatureExtractor, asked_labels: Labels | None = None
+) -> Evaluation:
     """Judge generated images.
 
     Args:
@@ -142,14 +144,14 @@ def evaluate(generated: Bytes, data: ImageData, judge: Judge, asked_labels: Labe
         asked_labels: [N] requested classes; None for an unconditional generator.
     """
     real = data.held_out[reference_rows(data)]
-    held_out, _ = judge.judge(real)
+    held_out, _ = judge.extract(real)
     floor_count = min(len(generated), len(data.train))
     chosen = np.random.default_rng(FLOOR_SEED).choice(len(data.train), floor_count, replace=False)
 
     floor = data.train[np.sort(chosen)]
 
     def compared(images: Bytes, asked: Labels | None = None) -> _Compared:
-        features, probabilities = judge.judge(images)
+        features, probabilities = judge.extract(images)
         return _Compared(features, held_out, probabilities, data, asked)
 
     of_real = compared(floor).with_intervals()

@@ -94,7 +94,7 @@ def count_stacked(pixels: Bytes, judge: Classifier) -> StackedModes:
     """
     classes = np.zeros(len(pixels), np.int64)
     for channel in range(pixels.shape[1]):
-        _, probabilities = judge.judge(pixels[:, channel : channel + 1])
+        _, probabilities = judge.extract(pixels[:, channel : channel + 1])
         classes = classes * DIGITS + probabilities.argmax(axis=1)
     histogram = np.bincount(classes, minlength=CLASSES)
     shares = histogram[histogram > 0] / len(pixels)

@@ -100,7 +100,7 @@ class RandomConvolutions:
             "recipe": dataclasses.asdict(self.recipe),
         }
 
-    def judge(self, pixels: Bytes) -> tuple[Features, None]:
+    def extract(self, pixels: Bytes) -> tuple[Features, None]:
         """Compute features.
 
         Args:

@@ -31,7 +31,7 @@ from training.export.graphs import onnx_export
 from training.export.graphs.catalogue import among_the_unknown
 from training.export.graphs.export_seeds import Purpose
 from training.export.graphs.interface import CONDITION, LABEL, LATENT, LOGIT, SAMPLE
-from training.export.graphs.pair import Pair, Samples, Say, Shown, build, half_real
+from training.export.graphs.pair import LabelledSamples, Pair, Samples, Say, build, half_real
 from training.export.graphs.parity import depends_on_batch_mates
 from training.export.graphs.runtime import Arrays
 from training.export.manifest import (
@@ -212,7 +212,7 @@ def _judge(pair: Pair, run: Run, data: Data, say: Say) -> tuple[Findings, Discri
 
 
 def _unknown_label(
-    pair: Pair, real: Shown, generated: Shown, calibration: Calibration, say: Say
+    pair: Pair, real: LabelledSamples, generated: LabelledSamples, calibration: Calibration, say: Say
 ) -> UnknownLabel | None:
     """Calibrate logits without a label; None without classes, or with too many."""
     if not 0 < len(pair.interface.labels) <= MOST_CLASSES or real.labels is None or generated.labels is None:
@@ -228,14 +228,14 @@ def _unknown_label(
     return found
 
 
-def _generated_beside(real: Shown, pair: Pair, data: Data) -> Shown:
+def _generated_beside(real: LabelledSamples, pair: Pair, data: Data) -> LabelledSamples:
     """As many generated samples; items for the same users, without those they are known to have taken."""
     if not isinstance(data, InteractionData) or real.labels is None:
         return pair.generated(Purpose.CALIBRATION, len(real.samples))
     inputs, known = pair.inputs(Purpose.CALIBRATION, len(real.samples)), data.relevance(data.pairs)
     unknown = among_the_unknown(inputs[LATENT], real.labels, known)
     drawn = pair.generator.output(SAMPLE, {LATENT: unknown, CONDITION: real.labels})
-    return Shown(drawn.astype(np.int64), real.labels)
+    return LabelledSamples(drawn.astype(np.int64), real.labels)
 
 
 def _noise_probability(pair: Pair, calibration: Calibration, data: Data) -> float:

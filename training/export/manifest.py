@@ -18,7 +18,7 @@ import jsonschema
 from training.errors import ExportError
 from training.export.calibration import Calibration
 from training.export.golden import Tolerance
-from training.export.graphs.interface import CONDITION_NAME, Interface, Port
+from training.export.graphs.interface import CONDITION_NAME, Interface, TensorSpec
 from training.export.unknown_label import UnknownLabel
 
 FILE_NAME: Final = "manifest.json"
@@ -165,7 +165,7 @@ def file_entry(content: bytes) -> Entry:
     return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _graph(file: str, opset: int, inputs: Sequence[Port], outputs: Sequence[Port]) -> Entry:
+def _graph(file: str, opset: int, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Entry:
     return {
         "file": file,
         "opset": opset,

@@ -12,7 +12,7 @@ from training.config import Config
 from training.data import Data, ImageData
 from training.errors import ExportError
 from training.export import export, quality
-from training.export.graphs.features import Given, GivenFeatures
+from training.export.graphs.features import ExtractorFile, OnnxExtractor
 from training.export.graphs.interface import interface
 from training.export.graphs.pair import Say, build
 from training.export.graphs.runtime import Graph
@@ -20,7 +20,7 @@ from training.export.manifest import FILE_NAME, GENERATOR
 from training.export.quality import Quality
 
 
-def measure(place: Path, say: Say, data_path: str | None = None, features: Given | None = None) -> Quality:
+def measure(place: Path, say: Say, data_path: str | None = None, features: ExtractorFile | None = None) -> Quality:
     """Evaluate a run or a package.
 
     Args:
@@ -55,12 +55,12 @@ def as_json(found: Quality) -> str:
     return json.dumps({found.subject: found.figures}, indent=2)
 
 
-def _judge(features: Given | None, data: Data) -> GivenFeatures | None:
+def _judge(features: ExtractorFile | None, data: Data) -> OnnxExtractor | None:
     if features is None:
         return None
     if not isinstance(data, ImageData):
         raise ExportError(f"--features judges images, and {data.name} holds none")
-    return GivenFeatures(features, data.image_shape)
+    return OnnxExtractor(features, data.image_shape)
 
 
 def _package(package: Path, data_path: str | None) -> tuple[Graph, Config, Data]:

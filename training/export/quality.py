@@ -33,8 +33,8 @@ from training.data.planted import tastes
 from training.data.stacked_mnist import CLASSES
 from training.evaluation import classifier, evaluate, mixtures, modes, reference_rows
 from training.evaluation.classifier import Classifier
+from training.evaluation.feature_extractors import Extractors, FeatureExtractor, choose
 from training.evaluation.intervals import LEVEL, PARTS
-from training.evaluation.judges import Judge, Panel, choose
 from training.evaluation.random_convolutions import RandomConvolutions
 from training.evaluation.ranking import popularity, rank
 from training.evaluation.tables import coverage_table, metrics_table, ranking_table, stacked_table
@@ -67,12 +67,12 @@ class Quality:
 
 
 def measure(
-    generator: Graph, face: Interface, config: Config, data: Data, say: Say, given: Judge | None = None
+    generator: Graph, face: Interface, config: Config, data: Data, say: Say, given: FeatureExtractor | None = None
 ) -> Quality | None:
     """Measure the samples of a generator's graph.
 
     Args:
-        given: judge of images, instead of the chosen ones.
+        given: feature extractor, instead of the chosen ones.
 
     Returns:
         The figures; None where they cannot be measured.
@@ -91,10 +91,12 @@ def measure(
     return None
 
 
-def _of_images(generator: Graph, face: Interface, data: ImageData, say: Say, given: Judge | None = None) -> Quality:
+def _of_images(
+    generator: Graph, face: Interface, data: ImageData, say: Say, given: FeatureExtractor | None = None
+) -> Quality:
     if given is not None:
         say("evaluation: by the features given")
-        panel = Panel((given,))
+        panel = Extractors((given,))
     else:
         by = "random convolutions"
         if data.train_labels is not None:
@@ -105,7 +107,7 @@ def _of_images(generator: Graph, face: Interface, data: ImageData, say: Say, giv
         say(f"evaluation: no classifier judges: {panel.rejected}")
     shown = draw_samples(generator, face, Purpose.EVALUATION, len(reference_rows(data)))
     pixels = shown.samples.astype(np.uint8, copy=False)
-    first, *others = (evaluate(pixels, data, judge, shown.labels) for judge in panel.judges)
+    first, *others = (evaluate(pixels, data, judge, shown.labels) for judge in panel.extractors)
     figures = first.summary()
     lines = metrics_table(first)
     limits = first.warnings()
@@ -131,7 +133,7 @@ def _of_images(generator: Graph, face: Interface, data: ImageData, say: Say, giv
     )
 
 
-def _features(judge: Judge) -> str:
+def _features(judge: FeatureExtractor) -> str:
     """Describe the features in a sentence or two."""
     facts = judge.facts()
     if isinstance(judge, Classifier):

@@ -28,7 +28,7 @@ from training.export.calibration import Curve, PiecewiseLinear, Platt
 from training.export.card import UNLABELLED, unlabelled
 from training.export.graphs.export_seeds import Purpose, draw
 from training.export.graphs.interface import LABEL, LATENT, LOGIT, PIXELS, SAMPLE, Interface
-from training.export.graphs.pair import Floats, Samples, Say, Shown
+from training.export.graphs.pair import Floats, LabelledSamples, Samples, Say
 from training.export.graphs.runtime import Arrays, Graph
 from training.export.manifest import CARD, FILE_NAME, file_entry, moment, written
 from training.export.provenance import commit
@@ -108,7 +108,7 @@ class _Package:
         """Compute logits of samples under every class; [N, K]."""
         graph, columns = self.manifest["discriminator"], []
         inputs, outputs = _names(graph, "inputs"), _names(graph, "outputs")
-        for shown in Shown(samples, None).under_every_class(len(self.face.labels)):
+        for shown in LabelledSamples(samples, None).under_every_class(len(self.face.labels)):
             fed = _renamed(shown.inputs(), inputs)
             if self.face.kind == "image":
                 low, high = self.manifest["sample"]["range"]

@@ -121,7 +121,7 @@ def fit(trainer: Trainer, run: Path, observers: Observers | None) -> None:
 def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: StopRequest) -> None:
     pace, watched = trainer.config.trainer, trainer.config.diagnostics
     readings = trainer.step()
-    stopping = trainer.agreed(here=stop.signal_number is not None)  # one process alone would wait for the others
+    stopping = trainer.any_process(here=stop.signal_number is not None)  # one process alone would wait for the others
     saving = stopping or trainer.passed(pace.checkpoint_every_samples)
     logging = trainer.passed(pace.log_every_samples)
     measuring = watched.every_samples > 0 and trainer.passed(watched.every_samples)
@@ -151,7 +151,7 @@ def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: Sto
 
 def _collapsed(trainer: Trainer, event: Event | None) -> bool:
     """Whether the main process has just raised the collapse alarm."""
-    return trainer.agreed(here=event is not None and event.event == "collapse")
+    return trainer.any_process(here=event is not None and event.event == "collapse")
 
 
 def _roll_back(trainer: Trainer, run: Path, observers: Observers | None, error: DivergenceError) -> None:
@@ -228,7 +228,7 @@ def resume(run: Path, say: Say, data_path: str | None = None) -> None:
     _fit(trainer, run, say)
 
 
-def rehearse(config: Config, say: Say) -> None:
+def dry_run(config: Config, say: Say) -> None:
     """Show what would be trained and how fast, from a few discarded steps.
 
     Args:
@@ -243,7 +243,7 @@ def rehearse(config: Config, say: Say) -> None:
         _introduce(trainer, say)
     _time_steps(trainer, WARM_UP_STEPS, "warming up")
     step_s = _time_steps(trainer, TIMED_STEPS, "timing steps")
-    trainer.leave(together=True)
+    trainer.shut_down(together=True)
     if not trainer.is_main_process:
         return
     rate = config.trainer.batch_size / step_s
@@ -260,7 +260,7 @@ def _time_steps(trainer: Trainer, most: int, what: str) -> float:
     for _ in progress(range(most), what, most):
         trainer.step()
         steps += 1
-        if trainer.agreed(here=time.perf_counter() - began_s > ENOUGH_S):  # all processes stop together
+        if trainer.any_process(here=time.perf_counter() - began_s > ENOUGH_S):  # all processes stop together
             break
     trainer.check_finite()  # waits for the device, too
     return (time.perf_counter() - began_s) / steps
@@ -270,12 +270,12 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> None:
     try:
         _fit_and_tell(trainer, run, say)
     except (CollapseError, DivergenceError, Interrupted):  # on which all processes agree
-        trainer.leave(together=True)  # a process that ends makes the launcher end the others, which may still write
+        trainer.shut_down(together=True)  # a process that ends makes the launcher end the others, which may still write
         raise
     except BaseException:
-        trainer.leave(together=False)
+        trainer.shut_down(together=False)
         raise
-    trainer.leave(together=True)
+    trainer.shut_down(together=True)
 
 
 def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> None:
@@ -329,7 +329,7 @@ def _introduce(trainer: Trainer, say: Say) -> None:
     say(_summary(trainer))
     for note in trainer.data.notes if isinstance(trainer.data, ImageData) else ():
         say(f"  {note}")
-    for doubt in configuration.doubts(trainer.config):
+    for doubt in configuration.warnings_of(trainer.config):
         say(f"warning: {doubt}")
 
 

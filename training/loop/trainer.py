@@ -21,7 +21,7 @@ from torch import Tensor
 
 from training import augmentation
 from training import config as configuration
-from training.augmentation import Numbers, warped
+from training.augmentation import RandomNumbers, warped
 from training.config import Config
 from training.data.image_data import Dataset
 from training.errors import DivergenceError
@@ -179,7 +179,7 @@ class Trainer:
             DivergenceError: with the first value that is not, and when.
         """
         reason = self._divergence()
-        if self.agreed(here=reason is not None):
+        if self.any_process(here=reason is not None):
             raise DivergenceError(reason or f"another process, at sample {self.samples_seen:,}", DIVERGED_ADVICE)
 
     def take_means(self) -> dict[str, float]:
@@ -262,7 +262,7 @@ class Trainer:
         text = f"{reason}; back to sample {self.samples_seen:,} with {rates:g} times the learning rates"
         self.rollbacks = (*self.rollbacks, Event(self.samples_seen, "rollback", text))
 
-    def leave(self, *, together: bool) -> None:
+    def shut_down(self, *, together: bool) -> None:
         """Destroy the process group; without this, a process that ends is aborted by the group's threads.
 
         Args:
@@ -273,7 +273,7 @@ class Trainer:
                 self._accelerator.wait_for_everyone()
             torch.distributed.destroy_process_group()
 
-    def agreed(self, *, here: bool) -> bool:
+    def any_process(self, *, here: bool) -> bool:
         """Whether something holds in any process; every process must call this."""
         if self.processes == 1:
             return here  # without a reduction, which would synchronise with the device
@@ -324,12 +324,12 @@ class Trainer:
             return None
         return partial(warped, config=self.config.warps, numbers=self._numbers(WARPS, draw))
 
-    def _numbers(self, stream: int, draw: int) -> Numbers:
+    def _numbers(self, stream: int, draw: int) -> RandomNumbers:
         chance = random_stream(self.config.seed, stream, draw)
-        return Numbers(chance, self.config.trainer.batch_size, self._part, self.device)
+        return RandomNumbers(chance, self.config.trainer.batch_size, self._part, self.device)
 
     def _critic_step(self, objective: Objective, batch: Batch, draw: int) -> LossTerms:
-        nets = players.seen_by_objectives(
+        nets = players.networks_of(
             self.players.generator_side, self._parallel_critic_side, self._augment(draw), self._warp(draw)
         )
         terms = objective.critic_loss(nets, batch)
@@ -346,7 +346,7 @@ class Trainer:
     def _generator_step(self, objective: Objective, batch: Batch, augment: Augment | None) -> LossTerms:
         # Not the parallel critic: its wrapper expects gradients from each use, and here there are none.
         with players.frozen(self.players.critic_side):
-            nets = players.seen_by_objectives(self._parallel_generator_side, self.players.critic_side, augment)
+            nets = players.networks_of(self._parallel_generator_side, self.players.critic_side, augment)
             terms = objective.generator_loss(nets, batch)
             self._descend(terms.total, self._generator_optimizer)
         return terms

@@ -50,7 +50,7 @@ class ConditionalGenerator(nn.Module):
         return samples
 
 
-class Projecting(nn.Module):
+class ProjectionDiscriminator(nn.Module):
     """Base of discriminators: what follows the features.
 
     Attributes:

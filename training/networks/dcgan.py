@@ -34,7 +34,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from training.networks import weights
 from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task, packed
-from training.networks.conditioning import ConditionalGenerator, Projecting, draw_classes
+from training.networks.conditioning import ConditionalGenerator, ProjectionDiscriminator, draw_classes
 from training.networks.weights import InitialWeights
 from training.tables import Range
 
@@ -253,7 +253,7 @@ class Generator(ConditionalGenerator):
         _initialise(self, config.initial_weights, LEAKY_SLOPE)
 
 
-class Discriminator(Projecting):
+class Discriminator(ProjectionDiscriminator):
     """Samples [B, C, H, W] to logits [B / m], each a function of its own samples.
 
     Args:

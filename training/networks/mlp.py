@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task, packed
-from training.networks.conditioning import ConditionalGenerator, Projecting, draw_classes
+from training.networks.conditioning import ConditionalGenerator, ProjectionDiscriminator, draw_classes
 from training.tables import Range
 
 LEAKY_SLOPE: Final = 0.2  # DCGAN's
@@ -137,7 +137,7 @@ class Generator(ConditionalGenerator):
         _initialise(self, config.activation)
 
 
-class Discriminator(Projecting):
+class Discriminator(ProjectionDiscriminator):
     """Samples [B, ...] to logits [B / m], each a function of its own samples.
 
     Args:

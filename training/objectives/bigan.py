@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from training.objectives.base import Batch, LossTerms, Networks
-from training.objectives.penalties import GradientPenalties, Judgement, critic_terms, squared_gradient
+from training.objectives.penalties import CriticOutputs, GradientPenalties, critic_terms, squared_gradient
 
 Pair = tuple[Tensor, Tensor]  # a sample [B, ...] and a latent [B, Z]
 
@@ -50,7 +50,7 @@ class BiGan(GradientPenalties):
             penalties["r1"] = self.gamma_r1 / 2 * _squared_gradient(real_logits, real)
         if self.gamma_r2 > 0:
             penalties["r2"] = self.gamma_r2 / 2 * _squared_gradient(fake_logits, fake)
-        judgement = Judgement(real_logits, fake_logits, penalties)
+        judgement = CriticOutputs(real_logits, fake_logits, penalties)
         return critic_terms(softplus(-real_logits).mean() + softplus(fake_logits).mean(), judgement)
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:

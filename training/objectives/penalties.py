@@ -41,7 +41,7 @@ def squared_gradient(logits: Tensor, samples: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class CriticOutputs:
     """A critic's logits and penalties on a real and a generated batch.
 
     Attributes:
@@ -96,7 +96,7 @@ class GradientPenalties:
             penalty_every_steps=1,
         )
 
-    def judge(self, nets: Networks, batch: Batch) -> Judgement:
+    def judge(self, nets: Networks, batch: Batch) -> CriticOutputs:
         """Evaluate the critic and its penalties on a real and a generated batch.
 
         Args:
@@ -114,10 +114,10 @@ class GradientPenalties:
             penalties["r1"] = self.gamma_r1 / 2 * squared_gradient(real_logits, real)
         if self.gamma_r2 > 0:
             penalties["r2"] = self.gamma_r2 / 2 * squared_gradient(fake_logits, fake)
-        return Judgement(real_logits, fake_logits, penalties)
+        return CriticOutputs(real_logits, fake_logits, penalties)
 
 
-def critic_terms(adversarial: Tensor, judgement: Judgement, overfitting: Tensor | None = None) -> LossTerms:
+def critic_terms(adversarial: Tensor, judgement: CriticOutputs, overfitting: Tensor | None = None) -> LossTerms:
     """The critic's loss from the game's own term and the penalties.
 
     Args:

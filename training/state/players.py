@@ -152,7 +152,7 @@ def start_from(players: Players, data: "Dataset") -> None:
         players.generator.start_from(torch.from_numpy(data.relevance(data.pairs)))
 
 
-def seen_by_objectives(
+def networks_of(
     generator_side: nn.Module,
     critic_side: nn.Module,
     augment: Callable[[Tensor], Tensor] | None = None,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.augmentation import Numbers
+from training.augmentation import RandomNumbers
 from training.augmentation.adaptive import Adaptive, AdaptiveConfig, colour, geometry
 
 COUNT = 256
@@ -17,8 +17,8 @@ def images(channels: int = 3) -> Tensor:
     return torch.rand(COUNT, channels, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def numbers() -> Numbers:
-    return Numbers(np.random.default_rng(0), COUNT, slice(None), torch.device("cpu"))
+def numbers() -> RandomNumbers:
+    return RandomNumbers(np.random.default_rng(0), COUNT, slice(None), torch.device("cpu"))
 
 
 def at(probability: float) -> Adaptive:

@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.augmentation import Numbers
+from training.augmentation import RandomNumbers
 from training.augmentation.diffaugment import DiffAugment, DiffAugmentConfig, Policy, color, cutout, translation
 
 COUNT = 200
 IMAGES = torch.rand(COUNT, 3, 16, 8, generator=torch.Generator().manual_seed(0)) + 1  # no pixel is 0
 
 
-def numbers(seed: int = 0, part: slice = slice(None), count: int = COUNT) -> Numbers:
-    return Numbers(np.random.default_rng(seed), count, part, torch.device("cpu"))
+def numbers(seed: int = 0, part: slice = slice(None), count: int = COUNT) -> RandomNumbers:
+    return RandomNumbers(np.random.default_rng(seed), count, part, torch.device("cpu"))
 
 
 def test_cutout_blanks_a_quarter_of_the_image_at_most_and_leaves_the_rest() -> None:
@@ -55,7 +55,7 @@ def test_gradients_come_through_twice(policy: Policy) -> None:
     images = IMAGES[:3].double().requires_grad_()
 
     def squared(values: Tensor) -> Tensor:
-        chance = Numbers(np.random.default_rng(0), 3, slice(None), torch.device("cpu"))
+        chance = RandomNumbers(np.random.default_rng(0), 3, slice(None), torch.device("cpu"))
         return DiffAugment(DiffAugmentConfig(policies=(policy,)))(values, chance).square().sum()
 
     (gradient,) = torch.autograd.grad(squared(images), images, create_graph=True)

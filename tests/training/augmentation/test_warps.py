@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.augmentation import Numbers, WarpsConfig, warped
+from training.augmentation import RandomNumbers, WarpsConfig, warped
 
 COUNT: Final = 500
 SIZE: Final = 32
 STILL: Final = {"rotation": 0.0, "slant": 0.0, "stretch": 1.0, "shift": 0.0}
 
 
-def numbers(part: slice = slice(None)) -> Numbers:
-    return Numbers(np.random.default_rng(0), COUNT, part, torch.device("cpu"))
+def numbers(part: slice = slice(None)) -> RandomNumbers:
+    return RandomNumbers(np.random.default_rng(0), COUNT, part, torch.device("cpu"))
 
 
 def blobs(x: float, y: float, deviation: float = 2.0) -> Tensor:

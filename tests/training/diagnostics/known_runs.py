@@ -22,7 +22,7 @@ from PIL import Image
 from training import config as configuration
 from training.data import DigitsConfig, digits
 from training.data.image_data import FEWEST_HELD_OUT
-from training.diagnostics.findings import Record
+from training.diagnostics.findings import RunRecord
 from training.diagnostics.measures.inspection import CriticView, Inspection
 from training.diagnostics.measures.memorisation import Memorisation
 from training.diagnostics.measures.two_sample import TwoSample
@@ -476,7 +476,7 @@ def train(name: str, seed: int, folder: Path) -> Path:
     return folder / "run"
 
 
-def as_plain(record: Record) -> dict[str, Any]:
+def as_plain(record: RunRecord) -> dict[str, Any]:
     """A record as what JSON can hold, its figures rounded."""
     return {
         "config": configuration.dumps(record.config),
@@ -487,10 +487,10 @@ def as_plain(record: Record) -> dict[str, Any]:
     }
 
 
-def from_plain(plain: Mapping[str, Any]) -> Record:
+def from_plain(plain: Mapping[str, Any]) -> RunRecord:
     """The record that `as_plain` wrote."""
     found = plain["inspection"]
-    return Record(
+    return RunRecord(
         config=configuration.loads(plain["config"]),
         rows=plain["rows"],
         events=[Event(**event) for event in plain["events"]],

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tests.support import small
-from training.diagnostics.findings import Record
+from training.diagnostics.findings import RunRecord
 from training.diagnostics.measures.inspection import CriticView, Inspection
 from training.diagnostics.measures.memorisation import Memorisation
 from training.diagnostics.measures.two_sample import TwoSample
@@ -41,9 +41,9 @@ def record(
     inspection: Inspection | None = SOUND,
     objective: dict[str, Value] | None = None,
     **readings: float,
-) -> Record:
+) -> RunRecord:
     """A run of ten measurements, all alike: a healthy one's at its end, with some readings changed."""
     theory = {f"theory/{name}": figure for name, figure in {**HEALTHY, **readings}.items()}
     rows = [{"samples": float(samples), "critic/total": 0.6, **theory} for samples in range(6_400, 64_001, 6_400)]
     config = small.config(objective=objective or {}, trainer={"total_samples": 64_000})
-    return Record(config, rows, events, seen, inspection)
+    return RunRecord(config, rows, events, seen, inspection)

@@ -8,7 +8,7 @@ from tests.support import small
 from training import config as configuration
 from training import keys
 from training.config import Config
-from training.diagnostics.advice import REMEDIES, Name, against
+from training.diagnostics.advice import REMEDIES, Name, advice_for
 from training.tables import Value
 
 CONFIGS = {path.stem: configuration.load(path) for path in sorted(keys.SHIPPED.glob("*.toml"))}
@@ -27,7 +27,7 @@ def taken(config: Config, section: str, keys: dict[str, Value]) -> Config:
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_advice_that_is_taken_makes_another_valid_configuration(config: Config) -> None:
     for name in REMEDIES:
-        for advice in against(name, config):
+        for advice in advice_for(name, config):
             if advice.keys:
                 changed = taken(config, advice.section, dict(advice.keys))
                 assert configuration.sha256(changed) != configuration.sha256(config), str(advice)
@@ -37,7 +37,7 @@ def test_advice_that_is_taken_makes_another_valid_configuration(config: Config) 
 def test_what_is_advised_is_never_what_is_set_already(config: Config) -> None:
     tables = configuration.to_tables(config)
     for name in NAMES:
-        for advice in against(name, config):
+        for advice in advice_for(name, config):
             table = tables.get(advice.section, {})
             if "kind" in advice.keys:  # another game or augmentation, whose other keys may happen to be the same
                 assert advice.keys["kind"] != table.get("kind"), str(advice)
@@ -47,7 +47,7 @@ def test_what_is_advised_is_never_what_is_set_already(config: Config) -> None:
 
 def texts(name: Name, **changes: dict[str, Value]) -> str:
     """Everything that is advised against a finding in the small run with some keys changed."""
-    return "\n".join(map(str, against(name, small.config(**changes))))
+    return "\n".join(map(str, advice_for(name, small.config(**changes))))
 
 
 def test_a_penalty_that_is_set_is_raised_and_one_that_is_not_is_added() -> None:
@@ -72,7 +72,7 @@ def test_augmentation_that_is_on_is_not_advised() -> None:
 
 
 def test_rates_far_beyond_the_usual_are_the_first_thing_to_change() -> None:
-    first, *_ = against("collapse", small.config(trainer={"learning_rate_generator": 3e-2}))
+    first, *_ = advice_for("collapse", small.config(trainer={"learning_rate_generator": 3e-2}))
     assert first.keys == {"learning_rate_generator": pytest.approx(3e-4)}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.diagnostics.records import NEW, SOUND, record
 from training.diagnostics.diagnosis import diagnose
-from training.diagnostics.findings import Record
+from training.diagnostics.findings import RunRecord
 from training.diagnostics.measures.inspection import CriticView
 from training.state.history import Event
 
@@ -17,7 +17,7 @@ RECOVERY = Event(900, "recovery", "the collapse is over: variety is back")
 ROLLBACK = Event(320, "rollback", "critic/total became nan at sample 400; back to sample 320")
 
 
-def sure_critic(kind: str) -> Record:
+def sure_critic(kind: str) -> RunRecord:
     """A run whose critic has won."""
     return record(
         objective={"kind": kind},
@@ -35,7 +35,7 @@ def told_apart(
     critic: CriticView | None = None,
     paired_accuracy: float = 0.97,
     modes: float = 10.0,
-) -> Record:
+) -> RunRecord:
     """A run whose samples a fresh classifier tells from real ones."""
     found = replace(
         SOUND,
@@ -46,7 +46,7 @@ def told_apart(
     return record(seen=seen, inspection=found, paired_accuracy=paired_accuracy, modes=modes)
 
 
-CASES: dict[str, tuple[Record, list[str]]] = {
+CASES: dict[str, tuple[RunRecord, list[str]]] = {
     "a healthy run": (record(), ["healthy"]),
     "a run that is not over": (record(seen=32_000), ["healthy", "unfinished"]),
     "minimax with a sure critic": (sure_critic("minimax"), ["saturation"]),
@@ -92,7 +92,7 @@ CASES: dict[str, tuple[Record, list[str]]] = {
 
 
 @pytest.mark.parametrize(("run", "names"), CASES.values(), ids=CASES.keys())
-def test_what_a_run_suffers_from_is_named(run: Record, names: list[str]) -> None:
+def test_what_a_run_suffers_from_is_named(run: RunRecord, names: list[str]) -> None:
     assert [finding.name for finding in diagnose(run)] == names
 
 

@@ -18,7 +18,7 @@ def test_a_short_recipe_reads_digits_well_and_its_weights_repeat(tmp_path: Path)
     first, second = (obtain(DIGITS, tmp_path / name, SHORT) for name in ("first", "second"))
     assert first.accuracy > 0.9
     assert first.sha256 == second.sha256
-    features, probabilities = first.judge(DIGITS.held_out)
+    features, probabilities = first.extract(DIGITS.held_out)
     assert features.shape == (256, 128)
     assert features.min() >= 0
     assert features.dtype == np.float64
@@ -69,7 +69,7 @@ def test_odd_sizes_and_colours_have_a_judge_too(tmp_path: Path, shape: tuple[int
     data = replace(
         DIGITS, train=pixels, held_out=pixels, train_labels=labels, held_out_labels=labels, label_names=("a", "b")
     )
-    features, probabilities = obtain(data, tmp_path, replace(SHORT, samples=256)).judge(pixels)
+    features, probabilities = obtain(data, tmp_path, replace(SHORT, samples=256)).extract(pixels)
     assert features.shape == (40, 128)
     assert probabilities.shape == (40, 2)
 

@@ -11,7 +11,7 @@ from tests.training.evaluation import pictures
 from training.data import digits
 from training.data.image_data import Bytes, ImageData
 from training.evaluation.distances import Features, frechet_distance, kernel_distance
-from training.evaluation.judges import blobs
+from training.evaluation.feature_extractors import blobs
 from training.evaluation.neighbourhoods import Neighbourhoods, compare
 from training.evaluation.random_convolutions import RandomConvolutions, fit
 
@@ -24,18 +24,18 @@ def source(name: str) -> tuple[ImageData, RandomConvolutions, Features]:
     """A data set, the features fitted to it, and those of its held-out images."""
     data = digits.load(digits.DigitsConfig()) if name == "digits" else pictures.scenery(labelled=True)
     judge = fit(data, len(data.held_out))
-    return data, judge, judge.judge(data.held_out)[0]
+    return data, judge, judge.extract(data.held_out)[0]
 
 
 def distances(name: str, images: Bytes) -> tuple[float, float]:
     _, judge, held_out = source(name)
-    features, _ = judge.judge(images)
+    features, _ = judge.extract(images)
     return frechet_distance(features, held_out), kernel_distance(features, held_out)
 
 
 def around(name: str, images: Bytes) -> Neighbourhoods:
     _, judge, held_out = source(name)
-    return compare(judge.judge(images)[0], held_out)
+    return compare(judge.extract(images)[0], held_out)
 
 
 def real(name: str) -> Bytes:
@@ -101,7 +101,7 @@ def test_the_same_data_has_the_same_features_under_the_same_hash() -> None:
     data, first, _ = source("digits")
     second = fit(data, len(data.held_out))
     assert second.sha256 == first.sha256
-    assert np.array_equal(first.judge(data.held_out)[0], second.judge(data.held_out)[0])
+    assert np.array_equal(first.extract(data.held_out)[0], second.extract(data.held_out)[0])
     assert fit(replace(data, sha256="0" * 64), len(data.held_out)).sha256 != first.sha256
 
 
@@ -109,7 +109,7 @@ def test_labels_are_not_looked_at() -> None:
     data, judge, held_out = source("scenes")
     unlabelled = fit(replace(data, train_labels=None, held_out_labels=None, label_names=None), len(data.held_out))
     assert unlabelled.sha256 == judge.sha256
-    assert np.array_equal(unlabelled.judge(data.held_out)[0], held_out)
+    assert np.array_equal(unlabelled.extract(data.held_out)[0], held_out)
 
 
 def test_few_held_out_images_have_few_features() -> None:
@@ -123,7 +123,7 @@ def test_few_held_out_images_have_few_features() -> None:
 def test_every_size_and_number_of_channels_has_features(shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (90, *shape), dtype=np.uint8)
     data = replace(pictures.scenery(80, 10), train=pixels[:80], held_out=pixels[80:])
-    features, classes = fit(data, 80).judge(data.held_out)
+    features, classes = fit(data, 80).extract(data.held_out)
     assert features.shape == (10, 8)
     assert np.isfinite(features).all()
     assert classes is None
@@ -132,4 +132,4 @@ def test_every_size_and_number_of_channels_has_features(shape: tuple[int, int, i
 def test_images_that_are_all_one_colour_have_features_too() -> None:
     flat = np.full((80, 3, 8, 8), 7, np.uint8)
     data = replace(pictures.scenery(80, 10), train=flat, held_out=flat[:10])
-    assert np.isfinite(fit(data, 80).judge(flat)[0]).all()
+    assert np.isfinite(fit(data, 80).extract(flat)[0]).all()

@@ -22,7 +22,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 def stack(judge: Classifier, *classes: int) -> np.ndarray:
     """One image of the first training digit of each class that the judge gets right, a channel each."""
     assert DIGITS.train_labels is not None
-    right = judge.judge(DIGITS.train)[1].argmax(axis=1) == DIGITS.train_labels
+    right = judge.extract(DIGITS.train)[1].argmax(axis=1) == DIGITS.train_labels
     rows = [int((right & (DIGITS.train_labels == digit)).argmax()) for digit in range(10)]
     return DIGITS.train[rows][list(classes), 0]
 

@@ -12,7 +12,7 @@ from tests.support import exported, small
 from tests.training.evaluation import pictures
 from tests.training.export.graphs.test_features import extractor
 from training.errors import CheckpointError, ExportError
-from training.export.graphs.features import Given
+from training.export.graphs.features import ExtractorFile
 from training.export.measure import as_text, measure
 from training.loop import run
 from training.tables import Value
@@ -97,7 +97,7 @@ def test_a_run_on_images_without_labels_has_figures(tmp_path: Path) -> None:
 def test_features_that_do_not_fit_are_refused_before_anything_is_computed(package: Path, tmp_path: Path) -> None:
     said: list[str] = []
     with pytest.raises(ExportError, match="cannot read"):
-        measure(package.parents[2] / "run", said.append, features=Given(path=tmp_path / "none.onnx"))
+        measure(package.parents[2] / "run", said.append, features=ExtractorFile(path=tmp_path / "none.onnx"))
     assert said == []
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from training import networks
 from training.export.graphs import onnx_export
-from training.export.graphs.interface import Port
+from training.export.graphs.interface import TensorSpec
 from training.export.graphs.runtime import Graph
 from training.networks import mlp
 from training.networks.base import Task
@@ -121,7 +121,11 @@ def test_without_normalisation_there_is_no_batch_statistic(norm: str) -> None:
 def test_a_pair_exports_to_graphs_for_any_batch(activation: Activation) -> None:
     generator = Generator(GeneratorConfig(latent_size=3, widths=(8,), norm="batch"), PAIR).eval()
     discriminator = Discriminator(DiscriminatorConfig(widths=(8,), activation=activation, fourier_octaves=3), PAIR)
-    latent, sample, logit = Port("latent", "FP32", (3,)), Port("sample", "FP32", (2,)), Port("logit", "FP32")
+    latent, sample, logit = (
+        TensorSpec("latent", "FP32", (3,)),
+        TensorSpec("sample", "FP32", (2,)),
+        TensorSpec("logit", "FP32"),
+    )
     generating = Graph(onnx_export.write(generator, [latent], [sample]))
     judging = Graph(onnx_export.write(discriminator.eval(), [sample], [logit]))
     for count in (1, 3):

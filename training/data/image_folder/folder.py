@@ -25,7 +25,7 @@ import numpy as np
 
 from training.data.image_data import FEWEST_HELD_OUT, Bytes, ImageData, Labels
 from training.data.image_folder import image_files
-from training.data.image_folder.image_files import COLOUR, GREY, Background, Header, Step, UnreadableError, Wanted
+from training.data.image_folder.image_files import COLOUR, GREY, Background, Header, Step, TargetFormat, UnreadableError
 from training.data.image_folder.listing import MOST_NAMED, Listing, is_text, named, shown, walk
 from training.data.image_folder.split import AUTO, Split, classes_of, position, split_of
 from training.errors import DataError
@@ -185,13 +185,13 @@ def _headers(root: Path, names: Sequence[str]) -> tuple[dict[str, Header], dict[
     headers, unreadable = {}, {}
     for name in names:
         try:
-            headers[name] = image_files.look(root / name)
+            headers[name] = image_files.read_header(root / name)
         except UnreadableError as error:
             unreadable[name] = str(error)
     return headers, unreadable
 
 
-def _wanted(where: str, config: FolderConfig, headers: list[Header]) -> Wanted:
+def _wanted(where: str, config: FolderConfig, headers: list[Header]) -> TargetFormat:
     """The format of all images; refused where they differ and the configuration does not decide."""
     of_channels, of_sizes = Counter(header.channels for header in headers), Counter(header.size for header in headers)
     differences = []
@@ -206,14 +206,14 @@ def _wanted(where: str, config: FolderConfig, headers: list[Header]) -> Wanted:
         differences.append(f"has images of {most}{rest} (width x height): set image_size = [{height}, {width}], say,")
     if differences:
         raise DataError(f"{where} {' and '.join(differences)} in [data] to bring all to one shape")
-    return Wanted(
+    return TargetFormat(
         channels=next(iter(of_channels)) if config.channels == "as_is" else config.channels,
         size=next(iter(of_sizes)) if config.image_size == "as_is" else config.image_size,
         background=config.background,
     )
 
 
-def _check_memory(where: str, count: int, wanted: Wanted) -> None:
+def _check_memory(where: str, count: int, wanted: TargetFormat) -> None:
     """Refuse images that do not fit into memory, before reading them."""
     needed = COPIES_IN_MEMORY * count * wanted.channels * math.prod(wanted.size)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -224,7 +224,7 @@ def _check_memory(where: str, count: int, wanted: Wanted) -> None:
         )
 
 
-def _read(root: Path, listing: Listing, wanted: Wanted, unreadable: dict[str, str]) -> _Read:
+def _read(root: Path, listing: Listing, wanted: TargetFormat, unreadable: dict[str, str]) -> _Read:
     """Decode all images; one error names all that cannot be decoded."""
     names, failed = listing.names, dict(unreadable)
     pixels = np.empty((len(names), wanted.channels, *wanted.size), np.uint8)
@@ -281,7 +281,7 @@ def _told_steps(read: _Read, config: FolderConfig) -> Iterator[str]:
             yield f"converted: {read.steps[step]:,} {step}{more}"
 
 
-def _told_sizes(headers: list[Header], wanted: Wanted) -> str:
+def _told_sizes(headers: list[Header], wanted: TargetFormat) -> str:
     height, width = wanted.size
     told = f"size: {_size(wanted.size)}, {'grey' if wanted.channels == GREY else 'colour'}"
     changed = [header.size for header in headers if header.size != wanted.size]

@@ -83,7 +83,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetFormat:
     """The format of all images.
 
     Attributes:
@@ -109,7 +109,7 @@ class Decoded:
     brightest: int = 0
 
 
-def look(path: Path) -> Header:
+def read_header(path: Path) -> Header:
     """Read an image's header.
 
     Returns:
@@ -127,7 +127,7 @@ def look(path: Path) -> Header:
         return Header((width, height) if sideways else (height, width), CHANNELS[image.mode])
 
 
-def decode(content: bytes, wanted: Wanted) -> Decoded:
+def decode(content: bytes, wanted: TargetFormat) -> Decoded:
     """Read an image and convert it.
 
     Returns:

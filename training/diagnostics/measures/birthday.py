@@ -28,7 +28,7 @@ TAIL: Final = 0.025  # probability beyond each end of the interval, which covers
 
 
 @dataclass(frozen=True)
-class Ruler:
+class DuplicateThreshold:
     """The threshold for duplicates.
 
     Attributes:
@@ -75,7 +75,7 @@ class Birthday:
         return figures | {name: figure for name, figure in optional.items() if figure is not None}
 
 
-def calibrate(real: Tensor) -> Ruler:
+def calibrate(real: Tensor) -> DuplicateThreshold:
     """Compute the threshold from real samples.
 
     Args:
@@ -84,10 +84,10 @@ def calibrate(real: Tensor) -> Ruler:
     apart = distances(real, real)
     nearest = apart.fill_diagonal_(torch.inf).min(dim=1).values
     threshold = float(nearest.quantile(NEAREST_QUANTILE))
-    return Ruler(threshold, int((pair_distances(real) <= threshold).sum()))
+    return DuplicateThreshold(threshold, int((pair_distances(real) <= threshold).sum()))
 
 
-def estimate(generated: Tensor, ruler: Ruler, apart: Tensor | None = None) -> Birthday:
+def estimate(generated: Tensor, ruler: DuplicateThreshold, apart: Tensor | None = None) -> Birthday:
     """Count coincidences and estimate the support.
 
     Args:

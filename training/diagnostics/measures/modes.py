@@ -28,7 +28,7 @@ NO_MODE: Final = -1
 
 
 @dataclass(frozen=True)
-class ModeJudge:
+class ModeAssigner:
     """Assigns samples to modes.
 
     Attributes:
@@ -41,7 +41,7 @@ class ModeJudge:
     shares: NDArray[np.float64]
 
 
-def readings(judge: ModeJudge, samples: Tensor, near: Tensor | None = None) -> dict[str, float]:
+def readings(judge: ModeAssigner, samples: Tensor, near: Tensor | None = None) -> dict[str, float]:
     """Describe samples by their modes.
 
     Args:
@@ -76,7 +76,7 @@ def uniform(count: int) -> NDArray[np.float64]:
 QUICK_RECIPE: Final = replace(classifier.RECIPE, samples=60_000)
 
 
-def judge_of(config: Config, data: Dataset) -> ModeJudge | None:
+def assigner_of(config: Config, data: Dataset) -> ModeAssigner | None:
     """Make the judge of a data set's modes.
 
     Returns:
@@ -93,7 +93,7 @@ def judge_of(config: Config, data: Dataset) -> ModeJudge | None:
     return None
 
 
-def of_mixture(law: Mixture) -> ModeJudge:
+def of_mixture(law: Mixture) -> ModeAssigner:
     """Make the judge of a mixture's components.
 
     Returns:
@@ -109,10 +109,10 @@ def of_mixture(law: Mixture) -> ModeJudge:
         nearest = apart.argmin(axis=1)
         return np.where(apart.min(axis=1) < DEVIATIONS, nearest, NO_MODE)
 
-    return ModeJudge(len(law.weights), assign, law.weights)
+    return ModeAssigner(len(law.weights), assign, law.weights)
 
 
-def of_labels(data: ImageData) -> ModeJudge:
+def of_labels(data: ImageData) -> ModeAssigner:
     """Make the judge of labelled images' classes.
 
     Returns:
@@ -122,14 +122,14 @@ def of_labels(data: ImageData) -> ModeJudge:
     judge = classifier.obtain(data, recipe=QUICK_RECIPE)
 
     def assign(samples: Tensor) -> NDArray[np.int64]:
-        _, probabilities = judge.judge(to_bytes(samples).numpy())
+        _, probabilities = judge.extract(to_bytes(samples).numpy())
         first_choice: NDArray[np.int64] = probabilities.argmax(axis=1)
         return first_choice
 
-    return ModeJudge(len(names), assign, np.bincount(labels, minlength=len(names)) / len(labels))
+    return ModeAssigner(len(names), assign, np.bincount(labels, minlength=len(names)) / len(labels))
 
 
-def of_channels(single: ModeJudge, channels: int) -> ModeJudge:
+def of_channels(single: ModeAssigner, channels: int) -> ModeAssigner:
     """Make the judge of images whose channels are independent images.
 
     Args:
@@ -148,4 +148,4 @@ def of_channels(single: ModeJudge, channels: int) -> ModeJudge:
     shares = np.ones(1)
     for _ in range(channels):
         shares = np.outer(shares, single.shares).ravel()
-    return ModeJudge(single.count**channels, assign, shares)
+    return ModeAssigner(single.count**channels, assign, shares)

@@ -30,7 +30,7 @@ from training.data.vector_data import VectorData
 from training.diagnostics.measures import birthday, modes, spread
 from training.diagnostics.measures.distances import pair_distances
 from training.diagnostics.measures.divergence import LOG_ODDS, Readings, readings
-from training.diagnostics.measures.modes import judge_of
+from training.diagnostics.measures.modes import assigner_of
 from training.diagnostics.measures.saturation import gradient_norm, gradient_norms, sure_share
 from training.networks.base import Task
 from training.objectives.base import Batch, Networks
@@ -65,7 +65,7 @@ class Probe:
         self._unit = spread.unit(real)
         self._ruler = birthday.calibrate(real)
         self._neighbourhood = spread.neighbourhood(real)
-        self._modes = judge_of(config, data)
+        self._modes = assigner_of(config, data)
         self._modes_are_exact = isinstance(config.data, MixtureConfig)
         self._modes_of_real = 0.0 if self._modes is None else modes.readings(self._modes, real)["modes"]
 
@@ -81,13 +81,13 @@ class Probe:
             Readings by name, without those that are not finite.
         """
         generator_side, critic_side = copy.deepcopy(trained.generator_side), copy.deepcopy(trained.critic_side).eval()
-        nets = players.seen_by_objectives(generator_side, critic_side)
+        nets = players.networks_of(generator_side, critic_side)
         devices = [] if self._batch.real.device.type != "cuda" else [self._batch.real.device]
         with torch.random.fork_rng(devices=devices):
             found = self._critic(nets) | self._gradients(nets, generator_side)
             with torch.no_grad():
-                drawn = players.seen_by_objectives(averaged, critic_side).generate(self._batch).cpu()
-                current = players.seen_by_objectives(generator_side.eval(), critic_side).generate(self._batch).cpu()
+                drawn = players.networks_of(averaged, critic_side).generate(self._batch).cpu()
+                current = players.networks_of(generator_side.eval(), critic_side).generate(self._batch).cpu()
         found |= {"probe_samples": float(self.size), **self._variety(drawn, current)}
         return {name: figure for name, figure in found.items() if math.isfinite(figure)}
 

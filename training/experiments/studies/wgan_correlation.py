@@ -124,7 +124,7 @@ def follow(config: Config, estimate: Callable[[Mapping[str, float]], float], set
     """
     data = cast("ImageData", sources.load(config.data))
     judge = classifier.obtain(data)
-    real, _ = judge.judge(data.train)
+    real, _ = judge.extract(data.train)
     keys = config.generator
     asked = latents(config.seed, PROBE, 0, SAMPLES, keys.latent_size, keys.prior)
     trainer, curve = Trainer(config, data), Curve()
@@ -132,7 +132,7 @@ def follow(config: Config, estimate: Callable[[Mapping[str, float]], float], set
         trainer.step()
         if trainer.passed(config.trainer.total_samples // LOOKS):
             trainer.check_finite()
-            drawn, _ = judge.judge(_drawn(trainer, asked))
+            drawn, _ = judge.extract(_drawn(trainer, asked))
             curve.samples.append(trainer.samples_seen)
             curve.estimates.append(estimate(trainer.take_means()))
             curve.distances.append(frechet_distance(drawn, real))

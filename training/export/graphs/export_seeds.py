@@ -35,7 +35,7 @@ def draw(purpose: Purpose, count: int, interface: Interface) -> Arrays:
     drawn = latents(SEED, EXPORT, purpose, count, interface.latent_size, interface.prior)
     inputs: Arrays = {LATENT: drawn.numpy()}
     if interface.told:
-        inputs[interface.told] = labels(SEED, EXPORT_LABELS, purpose, count, interface.told_count).numpy()
+        inputs[interface.told] = labels(SEED, EXPORT_LABELS, purpose, count, interface.condition_count).numpy()
     if interface.codes is not None:
         inputs[CODE] = codes(SEED, EXPORT_CODES, purpose, count, interface.codes).numpy()
     return inputs

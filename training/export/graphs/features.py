@@ -72,7 +72,7 @@ def before_last_layer(graph: bytes, name: str) -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class ExtractorFile:
     """A user's feature extractor.
 
     Attributes:
@@ -85,8 +85,8 @@ class Given:
     size: int | None = None
 
 
-class GivenFeatures:
-    """A user's ONNX graph as a judge of images: one input [B, C, H, W] or [B, H, W, C], one output [B, D].
+class OnnxExtractor:
+    """A user's ONNX graph as a feature extractor: one input [B, C, H, W] or [B, H, W, C], one output [B, D].
 
     Layout, size, type and batch are the graph's where it defines them. Images of another size are resized as clean-fid
     does: bicubic with antialiasing, each channel as floats, without rounding. A grey image is repeated in all three
@@ -103,7 +103,7 @@ class GivenFeatures:
         Parmar, Zhang and Zhu, On Aliased Resizing and Surprising Subtleties in GAN Evaluation (2022), on resizing.
     """
 
-    def __init__(self, given: Given, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, given: ExtractorFile, image_shape: tuple[int, int, int]) -> None:
         self._name = given.path.name
         try:
             model = given.path.read_bytes()
@@ -125,7 +125,7 @@ class GivenFeatures:
             raise self._unfit(f"takes {taken.type}, which is none of {', '.join(TYPES)}")
         self._scale, self._shift = self._values(given.value_range)
         self._batch, self._channels, self._last, self._size = self._layout(list(taken.shape), given.size, image_shape)
-        trial, _ = self.judge(np.zeros((2, *image_shape), np.uint8))
+        trial, _ = self.extract(np.zeros((2, *image_shape), np.uint8))
         self._dimensions = int(trial.shape[1])
 
     @property
@@ -151,7 +151,7 @@ class GivenFeatures:
             },
         }
 
-    def judge(self, pixels: Bytes) -> tuple[Features, None]:
+    def extract(self, pixels: Bytes) -> tuple[Features, None]:
         """Compute features.
 
         Args:

@@ -26,7 +26,7 @@ IMAGE_AXES: Final = 3  # channels, height and width; a vector has one
 
 
 @dataclass(frozen=True)
-class Port:
+class TensorSpec:
     """An input or output tensor of a graph."""
 
     name: str
@@ -89,53 +89,53 @@ class Interface:
         }
 
     @property
-    def generator_inputs(self) -> tuple[Port, ...]:
+    def generator_inputs(self) -> tuple[TensorSpec, ...]:
         """In the order of the network's arguments."""
         return (self._latent, *self._told, *self._code)
 
     @property
-    def generator_outputs(self) -> tuple[Port, ...]:
+    def generator_outputs(self) -> tuple[TensorSpec, ...]:
         """In the order of the package's format."""
         if self.kind != "image":
             return (self._sample,)
         channels, height, width = self.sample_shape
-        return (self._sample, Port(PIXELS, "UINT8", (height, width, channels)))
+        return (self._sample, TensorSpec(PIXELS, "UINT8", (height, width, channels)))
 
     @property
-    def discriminator_inputs(self) -> tuple[Port, ...]:
+    def discriminator_inputs(self) -> tuple[TensorSpec, ...]:
         """In the order of the network's arguments."""
         return (self._sample, *self._told)
 
     @property
-    def discriminator_outputs(self) -> tuple[Port, ...]:
+    def discriminator_outputs(self) -> tuple[TensorSpec, ...]:
         """One logit a sample."""
-        return (Port(LOGIT, "FP32"),)
+        return (TensorSpec(LOGIT, "FP32"),)
 
     @property
-    def encoder_inputs(self) -> tuple[Port, ...]:
+    def encoder_inputs(self) -> tuple[TensorSpec, ...]:
         """In the order of the network's arguments."""
         return (self._sample,)
 
     @property
-    def encoder_outputs(self) -> tuple[Port, ...]:
+    def encoder_outputs(self) -> tuple[TensorSpec, ...]:
         """Latent or codes; empty where there is no such graph."""
         return (self._latent,) if self.encodes_latents else self._code
 
     @property
-    def _latent(self) -> Port:
-        return Port(LATENT, "FP32", (self.latent_size,))
+    def _latent(self) -> TensorSpec:
+        return TensorSpec(LATENT, "FP32", (self.latent_size,))
 
     @property
-    def _code(self) -> tuple[Port, ...]:
-        return () if self.codes is None else (Port(CODE, "FP32", (self.codes.size,)),)
+    def _code(self) -> tuple[TensorSpec, ...]:
+        return () if self.codes is None else (TensorSpec(CODE, "FP32", (self.codes.size,)),)
 
     @property
-    def _sample(self) -> Port:
-        return Port(SAMPLE, "INT64" if self.kind == "item" else "FP32", self.sample_shape)
+    def _sample(self) -> TensorSpec:
+        return TensorSpec(SAMPLE, "INT64" if self.kind == "item" else "FP32", self.sample_shape)
 
     @property
-    def _told(self) -> tuple[Port, ...]:
-        return (Port(self.told, "INT64"),) if self.told else ()
+    def _told(self) -> tuple[TensorSpec, ...]:
+        return (TensorSpec(self.told, "INT64"),) if self.told else ()
 
     @property
     def told(self) -> str:
@@ -143,7 +143,7 @@ class Interface:
         return CONDITION if self.conditions else LABEL if self.labels else ""
 
     @property
-    def told_count(self) -> int:
+    def condition_count(self) -> int:
         """Number of classes or ids."""
         return self.conditions or len(self.labels)
 

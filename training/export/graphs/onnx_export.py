@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from training.errors import ExportError
-from training.export.graphs.interface import Port
+from training.export.graphs.interface import TensorSpec
 
 OPSET: Final = 18
 BATCH_NAME: Final = "batch"
@@ -29,7 +29,7 @@ RANDOM_OPERATORS: Final = {
 }  # fmt: skip
 
 
-def write(network: nn.Module, inputs: Sequence[Port], outputs: Sequence[Port]) -> bytes:
+def write(network: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bytes:
     """Write a network as a graph.
 
     Args:
@@ -67,7 +67,7 @@ def opset_of(graph: bytes) -> int:
     return version
 
 
-def _export(network: nn.Module, inputs: Sequence[Port], outputs: Sequence[Port]) -> onnx.ModelProto:
+def _export(network: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it warns of every optional library that is missing

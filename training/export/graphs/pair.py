@@ -36,7 +36,7 @@ STATISTICS_LATENTS = 10_000
 
 
 @dataclass(frozen=True)
-class Shown:
+class LabelledSamples:
     """Samples as they are sent, with their labels.
 
     Attributes:
@@ -55,14 +55,14 @@ class Shown:
             return {SAMPLE: self.samples, CONDITION: self.labels}
         return {SAMPLE: floats(self.samples), LABEL: self.labels}
 
-    def under_every_class(self, classes: int) -> Iterator["Shown"]:
+    def under_every_class(self, classes: int) -> Iterator["LabelledSamples"]:
         """Yield the same samples under each of K classes."""
         for label in range(classes):
-            yield Shown(self.samples, np.full(len(self.samples), label, np.int64))
+            yield LabelledSamples(self.samples, np.full(len(self.samples), label, np.int64))
 
-    def __getitem__(self, rows: slice) -> "Shown":
+    def __getitem__(self, rows: slice) -> "LabelledSamples":
         """Select rows."""
-        return Shown(self.samples[rows], None if self.labels is None else self.labels[rows])
+        return LabelledSamples(self.samples[rows], None if self.labels is None else self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Pair:
         """Draw the generator's inputs for one purpose, [count, ...] by name."""
         return draw(purpose, count, self.interface)
 
-    def generated(self, purpose: Purpose, count: int) -> Shown:
+    def generated(self, purpose: Purpose, count: int) -> LabelledSamples:
         """Generate samples as they are sent, with their requested labels."""
         return draw_samples(self.generator, self.interface, purpose, count)
 
-    def real(self, samples: Samples, labels: Labels | None) -> Shown:
+    def real(self, samples: Samples, labels: Labels | None) -> LabelledSamples:
         """Combine real samples with their labels, if the package is conditional.
 
         Args:
@@ -104,13 +104,13 @@ class Pair:
         Returns:
             What the discriminator is shown.
         """
-        return Shown(samples, labels if self.interface.told else None)
+        return LabelledSamples(samples, labels if self.interface.told else None)
 
-    def logits(self, shown: Shown) -> Floats:
+    def logits(self, shown: LabelledSamples) -> Floats:
         """Compute the logits of samples; [N]."""
         return self.discriminator.output(LOGIT, shown.inputs()).astype(np.float32)
 
-    def logits_of_every_class(self, shown: Shown) -> Floats:
+    def logits_of_every_class(self, shown: LabelledSamples) -> Floats:
         """Compute the logits of samples under each class; [N, K]."""
         return np.stack([self.logits(each) for each in shown.under_every_class(len(self.interface.labels))], axis=1)
 
@@ -154,7 +154,7 @@ def build(run: Run, data: Data, say: Say) -> Pair:
     return Pair(face, generator_bytes, discriminator_bytes, generator, discriminator, found, encoder_bytes, encoder)
 
 
-def draw_samples(generator: Graph, face: Interface, purpose: Purpose, count: int) -> Shown:
+def draw_samples(generator: Graph, face: Interface, purpose: Purpose, count: int) -> LabelledSamples:
     """Draw samples of a generator's graph, as they are sent.
 
     Args:
@@ -172,7 +172,7 @@ def draw_samples(generator: Graph, face: Interface, purpose: Purpose, count: int
         drawn = generator.output(SAMPLE, inputs)
         samples = drawn.astype(np.int64) if face.kind == "item" else drawn.astype(np.float32, copy=False)
     labels = inputs.get(face.told)
-    return Shown(samples, None if labels is None else labels.astype(np.int64, copy=False))
+    return LabelledSamples(samples, None if labels is None else labels.astype(np.int64, copy=False))
 
 
 def floats(samples: Samples) -> Floats:
@@ -183,7 +183,7 @@ def floats(samples: Samples) -> Floats:
     return values
 
 
-def half_real(generated: Shown, data: Data) -> Shown:
+def half_real(generated: LabelledSamples, data: Data) -> LabelledSamples:
     """Replace every second sample by a held-out one, so that logits of both kinds occur.
 
     Raises:
@@ -193,9 +193,9 @@ def half_real(generated: Shown, data: Data) -> Shown:
     rows = np.arange(len(samples[::2])) % len(data.held_out)
     samples[::2] = data.held_out[rows]
     if generated.labels is None:
-        return Shown(samples, None)
+        return LabelledSamples(samples, None)
     if data.held_out_labels is None:
         raise ExportError(f"the held-out samples of {data.name} have no labels for a conditional discriminator")
     labels = generated.labels.copy()
     labels[::2] = data.held_out_labels[rows]
-    return Shown(samples, labels)
+    return LabelledSamples(samples, labels)

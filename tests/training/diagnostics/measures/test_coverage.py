@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.diagnostics.measures.modes import ModeJudge, readings, uniform
+from training.diagnostics.measures.modes import ModeAssigner, readings, uniform
 
 
 def drawing(*modes: int) -> dict[str, float]:
@@ -17,7 +17,7 @@ def drawing(*modes: int) -> dict[str, float]:
     def assign(given: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
         return given[:, 0].long().numpy()
 
-    return readings(ModeJudge(4, assign, uniform(4)), samples)
+    return readings(ModeAssigner(4, assign, uniform(4)), samples)
 
 
 def test_even_modes_have_the_largest_entropy_and_no_divergence() -> None:
@@ -46,5 +46,5 @@ def test_without_any_sample_in_a_mode_there_is_no_histogram_to_describe() -> Non
 
 def test_the_divergence_is_from_the_shares_of_the_data() -> None:
     shares = np.array([0.75, 0.25])
-    judge = ModeJudge(2, lambda given: np.array([0, 0, 0, 1])[: len(given)], shares)
+    judge = ModeAssigner(2, lambda given: np.array([0, 0, 0, 1])[: len(given)], shares)
     assert readings(judge, torch.zeros(4, 1))["mode_reverse_kl"] == pytest.approx(0, abs=1e-12)

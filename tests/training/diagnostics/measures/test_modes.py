@@ -11,7 +11,7 @@ from tests.support import small
 from training.data import DigitsConfig, digits
 from training.data.mixtures import ring
 from training.data.pixels import to_floats
-from training.diagnostics.measures.modes import ModeJudge, judge_of, of_channels, of_labels, of_mixture
+from training.diagnostics.measures.modes import ModeAssigner, assigner_of, of_channels, of_labels, of_mixture
 
 DIGITS = digits.load(DigitsConfig())
 
@@ -37,7 +37,7 @@ def test_digits_are_told_apart_by_a_classifier_of_their_own(tmp_path: Path, monk
 
 
 def test_channels_are_judged_one_by_one_and_their_modes_combine() -> None:
-    single = ModeJudge(10, lambda images: images[:, 0, 0, 0].long().numpy(), np.full(10, 0.1))
+    single = ModeAssigner(10, lambda images: images[:, 0, 0, 0].long().numpy(), np.full(10, 0.1))
     triples = of_channels(single, 3)
     assert triples.assign(torch.tensor([4.0, 0.0, 7.0]).reshape(1, 3, 1, 1)).tolist() == [407]
     assert triples.count == 1_000
@@ -46,5 +46,5 @@ def test_channels_are_judged_one_by_one_and_their_modes_combine() -> None:
 
 def test_without_labels_or_where_it_is_not_wanted_nothing_is_counted() -> None:
     bare = dataclasses.replace(DIGITS, train_labels=None, held_out_labels=None, label_names=None)
-    assert judge_of(small.config(diagnostics={"classifier": True}), bare) is None
-    assert judge_of(small.config(diagnostics={"classifier": False}), DIGITS) is None
+    assert assigner_of(small.config(diagnostics={"classifier": True}), bare) is None
+    assert assigner_of(small.config(diagnostics={"classifier": False}), DIGITS) is None

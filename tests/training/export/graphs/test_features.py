@@ -14,14 +14,14 @@ from torch import nn
 from training.errors import ExportError
 from training.evaluation.distances import Features
 from training.export.graphs import onnx_export
-from training.export.graphs.features import Given, GivenFeatures, before_last_layer
-from training.export.graphs.interface import Port
+from training.export.graphs.features import ExtractorFile, OnnxExtractor, before_last_layer
+from training.export.graphs.interface import TensorSpec
 from training.export.graphs.runtime import Graph
 
 
 def written(*layers: nn.Module) -> bytes:
     network = nn.Sequential(*layers).eval().requires_grad_(False)
-    return onnx_export.write(network, (Port("sample", "FP32", (5,)),), (Port("latent", "FP32", (2,)),))
+    return onnx_export.write(network, (TensorSpec("sample", "FP32", (5,)),), (TensorSpec("latent", "FP32", (2,)),))
 
 
 def test_the_graph_is_cut_where_its_last_layer_begins() -> None:
@@ -95,16 +95,16 @@ def test_a_graph_of_floats_is_shown_pixels_in_the_range_that_it_is_said_to_want(
     tmp_path: Path, value_range: str, expected: Callable[[Features], Features]
 ) -> None:
     path = extractor(tmp_path, [BATCH, 3, 6, 4], first_pixels=72)
-    judge = GivenFeatures(Given(path=path, value_range=value_range), (3, 6, 4))
-    features, classes = judge.judge(COLOUR)
+    judge = OnnxExtractor(ExtractorFile(path=path, value_range=value_range), (3, 6, 4))
+    features, classes = judge.extract(COLOUR)
     assert np.allclose(features, expected(COLOUR.astype(float)).reshape(5, -1), atol=1e-5)
     assert classes is None
     assert judge.dimensions == 72
 
 
 def test_channels_come_last_where_the_graph_has_them_there_and_bytes_stay_bytes(tmp_path: Path) -> None:
-    judge = GivenFeatures(Given(path=extractor(tmp_path, [BATCH, 6, 4, 3], onnx.TensorProto.UINT8)), (3, 6, 4))
-    assert np.array_equal(judge.judge(COLOUR)[0], COLOUR.transpose(0, 2, 3, 1).reshape(5, -1)[:, :12])
+    judge = OnnxExtractor(ExtractorFile(path=extractor(tmp_path, [BATCH, 6, 4, 3], onnx.TensorProto.UINT8)), (3, 6, 4))
+    assert np.array_equal(judge.extract(COLOUR)[0], COLOUR.transpose(0, 2, 3, 1).reshape(5, -1)[:, :12])
     facts = judge.facts()
     assert isinstance(facts["input"], dict)
     assert (facts["input"]["layout"], facts["input"]["range"]) == ("NHWC", "bytes")
@@ -112,30 +112,32 @@ def test_channels_come_last_where_the_graph_has_them_there_and_bytes_stay_bytes(
 
 def test_grey_images_are_shown_in_all_three_channels(tmp_path: Path) -> None:
     path = extractor(tmp_path, [BATCH, 3, 6, 4], first_pixels=72)
-    features, _ = GivenFeatures(Given(path=path, value_range="bytes"), (1, 6, 4)).judge(GREY)
+    features, _ = OnnxExtractor(ExtractorFile(path=path, value_range="bytes"), (1, 6, 4)).extract(GREY)
     assert np.array_equal(features, np.repeat(GREY, 3, axis=1).reshape(5, -1))
 
 
 def test_images_are_resized_as_clean_fid_does(tmp_path: Path) -> None:
-    judge = GivenFeatures(Given(path=extractor(tmp_path, [BATCH, 1, 3, 4]), value_range="bytes"), (1, 6, 4))
+    judge = OnnxExtractor(ExtractorFile(path=extractor(tmp_path, [BATCH, 1, 3, 4]), value_range="bytes"), (1, 6, 4))
     plane = Image.fromarray(GREY[0, 0].astype(np.float32), mode="F").resize((4, 3), Image.Resampling.BICUBIC)
-    assert np.allclose(judge.judge(GREY)[0][0], np.asarray(plane).ravel(), atol=1e-4)
+    assert np.allclose(judge.extract(GREY)[0][0], np.asarray(plane).ravel(), atol=1e-4)
 
 
 def test_an_open_size_is_the_images_own_or_the_one_given(tmp_path: Path) -> None:
     path = extractor(tmp_path, [BATCH, 1, "height", "width"], first_pixels=1_000)
-    assert GivenFeatures(Given(path=path, value_range="bytes"), (1, 6, 4)).dimensions == 24
-    assert GivenFeatures(Given(path=path, value_range="bytes", size=10), (1, 6, 4)).dimensions == 100
+    assert OnnxExtractor(ExtractorFile(path=path, value_range="bytes"), (1, 6, 4)).dimensions == 24
+    assert OnnxExtractor(ExtractorFile(path=path, value_range="bytes", size=10), (1, 6, 4)).dimensions == 100
 
 
 def test_a_graph_of_a_fixed_batch_is_shown_as_many_at_a_time(tmp_path: Path) -> None:
-    judge = GivenFeatures(Given(path=extractor(tmp_path, [2, 1, 6, 4]), value_range="bytes"), (1, 6, 4))
-    assert np.array_equal(judge.judge(GREY)[0], GREY.reshape(5, -1)[:, :12])
+    judge = OnnxExtractor(ExtractorFile(path=extractor(tmp_path, [2, 1, 6, 4]), value_range="bytes"), (1, 6, 4))
+    assert np.array_equal(judge.extract(GREY)[0], GREY.reshape(5, -1)[:, :12])
 
 
 def test_another_file_has_another_hash(tmp_path: Path) -> None:
-    first = GivenFeatures(Given(path=extractor(tmp_path, [2, 1, 6, 4]), value_range="bytes"), (1, 6, 4)).facts()
-    second = GivenFeatures(Given(path=extractor(tmp_path, [3, 1, 6, 4]), value_range="bytes"), (1, 6, 4)).facts()
+    first = OnnxExtractor(ExtractorFile(path=extractor(tmp_path, [2, 1, 6, 4]), value_range="bytes"), (1, 6, 4)).facts()
+    second = OnnxExtractor(
+        ExtractorFile(path=extractor(tmp_path, [3, 1, 6, 4]), value_range="bytes"), (1, 6, 4)
+    ).facts()
     assert first["sha256"] == hashlib.sha256(extractor(tmp_path, [2, 1, 6, 4]).read_bytes()).hexdigest()
     assert first["sha256"] != second["sha256"]
 
@@ -167,14 +169,14 @@ def test_another_file_has_another_hash(tmp_path: Path) -> None:
 def test_a_graph_that_does_not_fit_is_refused_with_what_to_do(
     tmp_path: Path, shape: list[int | str], element: int, value_range: str | None, size: int | None, message: str
 ) -> None:
-    given = Given(path=extractor(tmp_path, shape, element), value_range=value_range, size=size)
+    given = ExtractorFile(path=extractor(tmp_path, shape, element), value_range=value_range, size=size)
     with pytest.raises(ExportError, match=message):
-        GivenFeatures(given, (3, 6, 4))
+        OnnxExtractor(given, (3, 6, 4))
 
 
 def test_a_file_that_is_no_graph_or_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"cannot read .*none.onnx: No such file"):
-        GivenFeatures(Given(path=tmp_path / "none.onnx"), (1, 6, 4))
+        OnnxExtractor(ExtractorFile(path=tmp_path / "none.onnx"), (1, 6, 4))
     (tmp_path / "junk.onnx").write_bytes(b"junk")
     with pytest.raises(ExportError, match=r"junk.onnx is no ONNX graph that can be run"):
-        GivenFeatures(Given(path=tmp_path / "junk.onnx"), (1, 6, 4))
+        OnnxExtractor(ExtractorFile(path=tmp_path / "junk.onnx"), (1, 6, 4))

@@ -11,7 +11,7 @@ from training.data import digits
 from training.data.image_data import Bytes, ImageData
 from training.evaluation.classifier import Classifier
 from training.evaluation.distances import Features
-from training.evaluation.judges import blobs, choose, try_out
+from training.evaluation.feature_extractors import blob_test, blobs, choose
 from training.evaluation.random_convolutions import RandomConvolutions, fit
 
 DIGITS = digits.load(digits.DigitsConfig())
@@ -24,13 +24,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 def test_images_without_labels_are_judged_by_random_convolutions() -> None:
     panel = choose(replace(DIGITS, train_labels=None, held_out_labels=None, label_names=None), 256)
-    assert [type(judge) for judge in panel.judges] == [RandomConvolutions]
+    assert [type(judge) for judge in panel.extractors] == [RandomConvolutions]
     assert panel.rejected == ""
 
 
 def test_a_classifier_that_is_right_and_passes_its_trial_judges_first() -> None:
     panel = choose(DIGITS, 256)
-    assert [type(judge) for judge in panel.judges] == [Classifier, RandomConvolutions]
+    assert [type(judge) for judge in panel.extractors] == [Classifier, RandomConvolutions]
     assert panel.rejected == ""
 
 
@@ -38,7 +38,7 @@ def test_a_classifier_that_is_often_wrong_does_not_judge() -> None:
     assert DIGITS.train_labels is not None
     labels = np.random.default_rng(0).integers(10, size=len(DIGITS.train))
     panel = choose(replace(DIGITS, train_labels=labels, sha256="1" * 64), 256)
-    assert [type(judge) for judge in panel.judges] == [RandomConvolutions]
+    assert [type(judge) for judge in panel.extractors] == [RandomConvolutions]
     assert panel.rejected.startswith("one trained on the data's labels is right of ")
     assert panel.rejected.endswith(" of the held-out images, and 95% are the least to judge by")
 
@@ -56,7 +56,7 @@ def test_a_classifier_that_is_right_and_takes_blobs_for_images_does_not_judge() 
         label_names=("dark", "bright"),
     )
     panel = choose(data, 100)
-    assert [type(judge) for judge in panel.judges] == [RandomConvolutions]
+    assert [type(judge) for judge in panel.extractors] == [RandomConvolutions]
     assert "blobs without any detail have a density of" in panel.rejected
 
 
@@ -67,15 +67,15 @@ def test_a_judge_who_sees_nothing_but_colour_fails_its_trial() -> None:
         def facts(self) -> dict[str, object]:
             return {"kind": "colour"}
 
-        def judge(self, pixels: Bytes) -> tuple[Features, None]:
+        def extract(self, pixels: Bytes) -> tuple[Features, None]:
             return pixels.mean(axis=(2, 3)), None
 
-    assert not try_out(Colour(), pictures.scenery()).passed
+    assert not blob_test(Colour(), pictures.scenery()).passed
 
 
 @pytest.mark.parametrize("data", [DIGITS, pictures.scenery()], ids=["digits", "scenes"])
 def test_random_convolutions_pass_their_trial(data: ImageData) -> None:
-    trial = try_out(fit(data, len(data.held_out)), data)
+    trial = blob_test(fit(data, len(data.held_out)), data)
     assert trial.passed
     assert trial.blobs < 0.05
     assert trial.real > 0.8

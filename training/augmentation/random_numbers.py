@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Numbers:
+class RandomNumbers:
     """The numbers of one step, drawn one after the other.
 
     Args:

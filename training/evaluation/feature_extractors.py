@@ -23,13 +23,13 @@ LEAST_ACCURACY: Final = 0.95
 TRIAL_IMAGES: Final = 1_000
 TRIAL_SEED: Final = 0
 # Of real images' density. Above it, a classifier's figures of quality are not usable; below it, the random convolutions
-# beside it are still the better judge of appearance.
+# beside it describe appearance better.
 LARGEST_BLOB_SHARE: Final = 0.5
 BLOB_WIDTHS: Final = (0.1, 0.3)  # of the image's side
 BLOB_STRENGTH: Final = 20.0  # standard deviation of the blob's brightness, in steps of a byte
 
 
-class Judge(Protocol):
+class FeatureExtractor(Protocol):
     """Maps images to features, and optionally to class probabilities."""
 
     @property
@@ -41,14 +41,14 @@ class Judge(Protocol):
         """What identifies the features, as plain values; `sha256` is among them."""
         ...
 
-    def judge(self, pixels: Bytes) -> tuple[Features, NDArray[np.float64] | None]:
-        """Features [N, D] of images [N, C, H, W], and class probabilities [N, K] if the judge has classes."""
+    def extract(self, pixels: Bytes) -> tuple[Features, NDArray[np.float64] | None]:
+        """Features [N, D] of images [N, C, H, W], and class probabilities [N, K] if the extractor has classes."""
         ...
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A judge's density of blobs among held-out images, against that of real images.
+class BlobTest:
+    """An extractor's density of blobs among held-out images, against that of real images.
 
     Density and not precision, because the balls of a few outlying real images are so large that anything lies inside.
 
@@ -62,25 +62,25 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """Whether the judge separates blobs from real images."""
+        """Whether the extractor separates blobs from real images."""
         return self.blobs <= LARGEST_BLOB_SHARE * self.real
 
 
 @dataclass(frozen=True)
-class Panel:
-    """The judges of an evaluation.
+class Extractors:
+    """The feature extractors of an evaluation.
 
     Attributes:
-        judges: one or two; a classifier, if there is one, comes first.
+        extractors: one or two; a classifier, if there is one, comes first.
         rejected: why the classifier is not used, if there are labels; else empty.
     """
 
-    judges: tuple[Judge, ...]
+    extractors: tuple[FeatureExtractor, ...]
     rejected: str = ""
 
 
-def choose(data: ImageData, held_out: int) -> Panel:
-    """Choose the judges for a data set.
+def choose(data: ImageData, held_out: int) -> Extractors:
+    """Choose the feature extractors for a data set.
 
     Args:
         held_out: held-out images that will be compared with.
@@ -90,26 +90,26 @@ def choose(data: ImageData, held_out: int) -> Panel:
     """
     fitted = random_convolutions.fit(data, held_out)
     if data.train_labels is None:
-        return Panel((fitted,))
+        return Extractors((fitted,))
     trained = classifier.obtain(data)
     if trained.accuracy < LEAST_ACCURACY:
-        return Panel(
+        return Extractors(
             (fitted,),
             f"one trained on the data's labels is right of {trained.accuracy:.1%} of the held-out images, and "
             f"{LEAST_ACCURACY:.0%} are the least to judge by",
         )
-    trial = try_out(trained, data)
+    trial = blob_test(trained, data)
     if not trial.passed:
-        return Panel(
+        return Extractors(
             (fitted,),
             f"by the features of one trained on the data's labels ({trained.accuracy:.2%} right), blobs without any "
             f"detail have a density of {trial.blobs:.2f} where real images have {trial.real:.2f}",
         )
-    return Panel((trained, fitted))
+    return Extractors((trained, fitted))
 
 
-def try_out(judge: Judge, data: ImageData) -> Trial:
-    """Test a judge on blobs.
+def blob_test(extractor: FeatureExtractor, data: ImageData) -> BlobTest:
+    """Test an extractor on blobs.
 
     Args:
         data: that the images to be judged imitate.
@@ -117,9 +117,9 @@ def try_out(judge: Judge, data: ImageData) -> Trial:
     chance = np.random.default_rng(TRIAL_SEED)
     count = min(TRIAL_IMAGES, len(data.train), len(data.held_out))
     real = data.train[np.sort(chance.choice(len(data.train), count, replace=False))]
-    reference, _ = judge.judge(data.held_out[np.arange(count) * len(data.held_out) // count])
-    densities = [compare(judge.judge(images)[0], reference).density for images in (blobs(real, chance), real)]
-    return Trial(*densities)
+    reference, _ = extractor.extract(data.held_out[np.arange(count) * len(data.held_out) // count])
+    densities = [compare(extractor.extract(images)[0], reference).density for images in (blobs(real, chance), real)]
+    return BlobTest(*densities)
 
 
 def blobs(images: Bytes, chance: np.random.Generator) -> Bytes:

@@ -1,4 +1,4 @@
-"""The reference of every key: it says what the code says, and finds the same mistakes sooner."""
+"""The reference of every key: it agrees with the code, and finds the same mistakes sooner."""
 
 import json
 import os

@@ -53,7 +53,7 @@ def test_the_real_files_give_the_real_images() -> None:
     assert images.held_out.shape == (10_000, 1, 28, 28)
     assert images.train_labels is not None
     assert images.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert round(float(images.train.mean()) / 255, 4) == 0.1307  # the mean that everybody normalises by
+    assert round(float(images.train.mean()) / 255, 4) == 0.1307  # the usual constant of normalisation
 
 
 @needs_files

@@ -1,4 +1,4 @@
-"""Records of runs that nobody trained: rows as a run would write them."""
+"""Synthetic records of runs: rows as a run would write them."""
 
 from collections.abc import Sequence
 

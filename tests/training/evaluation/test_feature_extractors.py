@@ -1,4 +1,4 @@
-"""Who judges: nobody who takes blobs for images, however many held-out images it gets right."""
+"""The choice of feature extractors: none that accepts blobs, at any accuracy."""
 
 from dataclasses import replace
 

@@ -4,7 +4,7 @@ from training.experiments.base import Experiment, Metrics, Setting, Target
 
 
 def unheard(_line: str) -> None:
-    """What nobody needs to be told."""
+    """Discard a line of output."""
 
 
 def toss(setting: Setting) -> Metrics:

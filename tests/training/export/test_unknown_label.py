@@ -65,7 +65,7 @@ def test_the_accuracy_is_of_real_samples_that_fitted_nothing() -> None:
     (real, real_labels), (generated, generated_labels) = drawn(0.5, 0, 400), drawn(-0.5, 1, 400)
     (_, judging), _ = split(400, 400)
     wrong = real_labels.copy()
-    wrong[judging] = (wrong[judging] + 1) % 3  # whoever fitted on these would have learnt of it
+    wrong[judging] = (wrong[judging] + 1) % 3  # a fit on these would show it
     found = calibrate_unknown_label(logits_of(real), wrong, logits_of(generated), generated_labels, AS_IT_IS)
     assert found.label_accuracy < 0.15
 

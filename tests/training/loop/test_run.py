@@ -1,4 +1,4 @@
-"""Runs as real processes: killed, stopped, resumed, refused; and equal, bit for bit, to one that nobody touched."""
+"""Runs as real processes: killed, stopped, resumed, refused; and equal, bit for bit, to an uninterrupted one."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(config_file: Path) -> Path:
-    """A run that nobody touched, by a process of its own."""
+    """An uninterrupted run, by a process of its own."""
     folder = config_file.parent / "whole"
     status, _, errors = small.command("train", config_file, "--out", folder)
     assert status == 0, errors

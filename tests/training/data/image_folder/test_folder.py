@@ -42,7 +42,7 @@ def test_the_usual_formats_are_read_wherever_they_lie_below(tmp_path: Path, suff
     fill(tmp_path / "a" / "b", 32, suffix=suffix)
     fill(tmp_path / "c", 32, suffix=suffix)
     (tmp_path / "notes.txt").write_text("not an image")
-    images = load(tmp_path, channels=1)  # WebP knows no grey mode
+    images = load(tmp_path, channels=1)  # WebP has no grey mode
     assert len(images.train) + len(images.held_out) == 64
 
 
@@ -440,7 +440,7 @@ def test_opaque_images_with_an_alpha_channel_are_as_they_would_be_without(tmp_pa
 
 def test_transparency_goes_before_the_image_is_scaled(tmp_path: Path) -> None:
     fill(tmp_path, 64, mode="RGB", size=(64, 64))
-    image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))  # red, where nobody sees it
+    image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))  # red, fully transparent
     image.paste((0, 0, 0, 255), (0, 0, 31, 64))
     image.save(tmp_path / "0.png")
     images = together(load(tmp_path, image_size=(8, 8), background="black"))

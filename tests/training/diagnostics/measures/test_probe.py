@@ -1,4 +1,4 @@
-"""A look at a run: it finds what theory says, for every game, and the run never notices."""
+"""The probe: it measures what theory says, for every game, without changing the run."""
 
 import copy
 import math

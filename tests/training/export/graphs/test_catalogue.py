@@ -32,7 +32,7 @@ TASK: Final = Task(sample_shape=(), items=9, classes=4)
 
 
 def unheard(_line: str) -> None:
-    """What nobody needs to be told."""
+    """Discard a line of output."""
 
 
 def small_generator(kind: str) -> ItemGenerator:

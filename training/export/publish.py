@@ -78,7 +78,7 @@ def publish(files: Mapping[str, bytes], models_dir: Path, name: str, version: in
             shutil.rmtree(temporary, ignore_errors=True)
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise ExportError(
-                f"{target} has been published since, and a package never changes; export again"
+                f"{target} came into being meanwhile, and a package never changes; export again"
             ) from error
         raise ExportError(f"cannot write {target}: {error.strerror}") from error
     sync_folder(target.parent)

@@ -65,7 +65,9 @@ class _Package:
         names, sample = tuple(manifest.get("labels", {}).get("names", ())), manifest["sample"]
         judge = manifest.get("discriminator")
         if judge is None or LABEL not in _names(judge, "inputs"):
-            raise ExportError(f"{folder} has no conditional discriminator; its scores need no label")
+            raise ExportError(
+                f"{folder} has no discriminator that is told a class; its scores need no label as they are"
+            )
         if len(names) > MOST_CLASSES:
             raise ExportError(
                 f"{folder} has {len(names):,} classes; scores without a label judge {MOST_CLASSES} at most"

@@ -190,7 +190,7 @@ class OnnxExtractor:
     def _values(self, value_range: str | None) -> tuple[Features, Features]:
         if self._dtype == np.uint8:
             if value_range not in {None, "bytes"}:
-                raise self._unfit(f"takes bytes, so --features-range {value_range} does not apply")
+                raise self._unfit(f"takes bytes, so --features-range {value_range} means nothing to it")
             value_range = "bytes"
         if value_range is None:
             raise self._unfit(f"takes floats and does not say of which range: --features-range {'|'.join(RANGES)}")

@@ -108,7 +108,7 @@ def _check(model: onnx.ModelProto) -> None:
     """Refuse a graph that is not a function of its inputs alone."""
     onnx.checker.check_model(model, full_check=True)
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
-        raise ExportError("the network branches on its data; a package's graph has no control flow")
+        raise ExportError("the network decides its course by its data; a package's graph is one straight computation")
     chance = sorted({node.op_type for node in model.graph.node} & RANDOM_OPERATORS)
     if chance:
         raise ExportError(

@@ -126,7 +126,7 @@ def build(run: Run, data: Data, say: Say) -> Pair:
     """
     face = interface(run.config, data)
     if inference_networks.has_batch_statistics(run.generator):
-        say(f"batch statistics: estimating them over {STATISTICS_LATENTS:,} latents")
+        say(f"batch statistics: gathering them anew over {STATISTICS_LATENTS:,} latents")
         told = draw(Purpose.BATCH_STATISTICS, STATISTICS_LATENTS, face).values()
         inference_networks.reestimate(run.generator, *(torch.from_numpy(values) for values in told))
     if players.ENCODER in run.ema:

@@ -224,6 +224,27 @@ class PackageGraphs:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """The device that runs a graph, and what is between it and the runtime; `unknown` is what could not be asked.
+
+    Attributes:
+        name: of the device.
+        driver: its version.
+        cuda: version of the CUDA runtime.
+        cudnn: version of cuDNN.
+        cublas: version of cuBLAS.
+        cpu_operators: operators of the graph that run on the CPU all the same, with copies before and after.
+    """
+
+    name: str
+    driver: str
+    cuda: str
+    cudnn: str
+    cublas: str
+    cpu_operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GraphReport:
     """What loading one graph showed on this machine.
 
@@ -238,6 +259,7 @@ class GraphReport:
         runtime: the library and its version, as in `onnxruntime 1.31.1`.
         precision: of the arithmetic.
         pixel_difference: of its pixels from the golden ones; None where it has none.
+        device: that runs it; None on the CPU.
     """
 
     provider: str
@@ -249,6 +271,7 @@ class GraphReport:
     runtime: str
     precision: Precision
     pixel_difference: PixelDifference | None
+    device: DeviceReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

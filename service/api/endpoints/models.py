@@ -14,6 +14,7 @@ from service.api.sample_types import Images, Items, Kind, Vectors, kind_of
 from service.api.schemas.responses import (
     CodesInput,
     ConditionInput,
+    Device,
     EncoderOutputs,
     GraphOnDevice,
     ImageOutput,
@@ -180,4 +181,5 @@ def _on_device(report: GraphReport) -> GraphOnDevice:
         largest_deviation=report.largest_deviation,
         golden_deviation=report.golden_deviation,
         pixel_difference=report.pixel_difference and PixelDifference.model_validate(report.pixel_difference),
+        device=report.device and Device.model_validate(report.device),
     )

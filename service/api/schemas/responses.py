@@ -280,6 +280,21 @@ class PixelDifference(BaseModel):
     share: float = Field(description="of the pixels that differ at all, in [0, 1]", examples=[0.0])
 
 
+class Device(BaseModel):
+    """A device that is not the CPU, and what is between it and the runtime."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str = Field(description="the device's own", examples=["NVIDIA H100 80GB HBM3"])
+    driver: str = Field(description="version of its driver", examples=["580.95.05"])
+    cuda: str = Field(description="version of the CUDA runtime", examples=["13.0"])
+    cudnn: str = Field(description="version of cuDNN", examples=["9.20.0"])
+    cublas: str = Field(description="version of cuBLAS", examples=["13.1.1"])
+    cpu_operators: list[str] = Field(
+        description="operators of the graph that run on the CPU all the same", examples=[[]]
+    )
+
+
 class GraphOnDevice(BaseModel):
     """What loading a graph showed on this machine."""
 
@@ -301,6 +316,7 @@ class GraphOnDevice(BaseModel):
     pixel_difference: PixelDifference | None = Field(
         None, description="how its pixels differ from the exporter's own, which were computed in fp32"
     )
+    device: Device | None = Field(None, description="what it runs on; absent on the CPU")
 
 
 class VersionDetails(VersionState):

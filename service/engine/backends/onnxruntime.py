@@ -1,25 +1,23 @@
 """One graph in ONNX Runtime, on the CPU or CUDA.
 
-Settings that change results or fairness are set explicitly: TF32 is off, because golden tolerances are stated for fp32;
-threads do not spin, because the spinning threads of an idle session take the cores that another one needs.
+Settings that change results or fairness are set explicitly: those of CUDA are `cuda.provider_options`; threads do not
+spin, because the spinning threads of an idle session take the cores that another one needs. A session never changes its
+device: without ONNX Runtime's own fallback a run that fails on CUDA raises.
 """
 
-import ctypes
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import onnxruntime as ort
 
+from service.engine.backends import cuda
 from service.engine.backends.base import TensorInfo, batch_of, check_output_shapes, check_signature
+from service.engine.backends.cuda import ConvSearch
 from service.engine.config import CPU, CUDA, Device, Precision
 from service.engine.model_spec import Feeds, GraphSpec, Outputs
 from service.errors import GraphRefused, SessionFailed
 
 RUNTIME = f"onnxruntime {ort.__version__}"
-CUDA_OPTIONS = {"use_tf32": "0"}
-# The list of cuDNN's plans of which a convolution takes the first: of its fast heuristic, or of its thorough one.
-ConvSearch = Literal["HEURISTIC", "EXHAUSTIVE"]
 # ONNX Runtime's log severity: errors and worse.
 LOG_ERRORS = 3
 
@@ -45,9 +43,11 @@ class Session:
 
     Attributes:
         graph: as in `LoadedGraph`, and so are the others.
+        cpu_operators: operators that run on the CPU although the session is on CUDA, each once.
 
     Raises:
-        GraphRefused: ONNX Runtime cannot load it, its tensors are not the stated ones, or CUDA is asked for and absent.
+        GraphRefused: ONNX Runtime cannot load it, its tensors are not the stated ones, or CUDA is asked for and does
+            not work.
     """
 
     def __init__(
@@ -59,6 +59,8 @@ class Session:
         self._outputs = spec.outputs
         self._session = _load(graph, spec.model, device, threads, conv_search)
         self.provider: str = self._session.get_providers()[0]
+        self._is_on_cuda = self.provider == CUDA
+        self.cpu_operators = _cpu_operators(self._session) if self._is_on_cuda else ()
         check_signature(spec.inputs, _found(self._session.get_inputs()), f"{graph} inputs")
         check_signature(spec.outputs, _found(self._session.get_outputs()), f"{graph} outputs")
 
@@ -67,10 +69,24 @@ class Session:
         try:
             arrays = self._session.run(outputs, feeds)
         except Exception as error:  # its exceptions share no base class
+            if self._is_on_cuda:
+                cuda.PROCESS.run_failed(error)
             raise SessionFailed(f"the {self.graph}'s session failed") from error
+        if self._is_on_cuda:
+            cuda.PROCESS.run_passed()
         results: Outputs = dict(zip(outputs, arrays, strict=True))
         check_output_shapes(self.graph, self._outputs, batch_of(feeds), results)
         return results
+
+    def check_provider(self) -> None:
+        """Refuse a session that no longer runs where it was opened.
+
+        Raises:
+            GraphRefused: its provider is another one.
+        """
+        provider = self._session.get_providers()[0]
+        if provider != self.provider:
+            raise GraphRefused(f"{self.graph}: its session was opened on {self.provider} and now runs on {provider}")
 
     def shrink(self, feeds: Feeds) -> None:
         """Run once, and free the memory that larger runs took; the next of those takes it again.
@@ -87,38 +103,60 @@ class Session:
 
 
 def _load(graph: str, model: bytes, device: Device, threads: int, conv_search: ConvSearch) -> ort.InferenceSession:
+    if _takes_cuda(graph, device):
+        try:
+            return _open(model, threads, cuda.provider_options(conv_search))
+        except Exception as error:  # its exceptions share no base class
+            message = f"{graph}: ONNX Runtime cannot load the graph on CUDA: {cuda.own_words(error)}"
+            if device == "cuda":
+                raise GraphRefused(message) from error
+            _log.warning("%s; using the CPU", message)
+    try:
+        return _open(model, threads, None)
+    except Exception as error:  # its exceptions share no base class
+        raise GraphRefused(f"{graph}: ONNX Runtime cannot load the graph: {error}") from error
+
+
+def _takes_cuda(graph: str, device: Device) -> bool:
+    """Whether to open a session on CUDA.
+
+    Raises:
+        GraphRefused: CUDA is asked for and does not work.
+    """
+    if device == "cpu":
+        return False
+    if device == "auto":
+        return cuda.PROCESS.is_chosen()
+    if problem := cuda.PROCESS.verdict.problem:
+        raise GraphRefused(f"{graph}: CUDA is not usable: {problem}")
+    return True
+
+
+def _open(model: bytes, threads: int, cuda_options: dict[str, str] | None) -> ort.InferenceSession:
+    """Open a session on CUDA, where there are options for it, or on the CPU.
+
+    Raises:
+        Exception: whatever ONNX Runtime raises, or what says that it took another device.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = LOG_ERRORS
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    cuda_wanted = device == "cuda" or (device == "auto" and _cuda_driver_present())
-    cuda_options = {**CUDA_OPTIONS, "cudnn_conv_algo_search": conv_search}
-    providers: list[str | tuple[str, dict[str, str]]] = [(CUDA, cuda_options), CPU] if cuda_wanted else [CPU]
-    if cuda_wanted:
-        ort.preload_dlls()
-    try:
-        session = ort.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # its exceptions share no base class
-        raise GraphRefused(f"{graph}: ONNX Runtime cannot load the graph: {error}") from error
-    if cuda_wanted and session.get_providers()[0] != CUDA:
-        message = f"{graph}: CUDA is not usable: the driver, CUDA or cuDNN is missing or does not fit ONNX Runtime"
-        if device == "cuda":
-            raise GraphRefused(message)
-        _log.warning("%s; using the CPU", message)
+    if cuda_options is None:
+        return ort.InferenceSession(model, options, providers=[CPU], enable_fallback=0)
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    providers = [(CUDA, cuda_options), CPU]
+    session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    if session.get_providers()[0] != CUDA:
+        raise SessionFailed(f"its session is on {session.get_providers()[0]}")
     return session
 
 
-def _cuda_driver_present() -> bool:
-    """Whether to try CUDA; without a driver the attempt only fills the log."""
-    if CUDA not in ort.get_available_providers():
-        return False
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
+def _cpu_operators(session: ort.InferenceSession) -> tuple[str, ...]:
+    placed = session.get_provider_graph_assignment_info()
+    return tuple(sorted({node.op_type for part in placed if part.ep_name == CPU for node in part.get_nodes()}))
 
 
 def _found(nodes: Sequence[ort.NodeArg]) -> list[TensorInfo]:

@@ -9,39 +9,58 @@ is also a session of all cores, for a request that is alone, where there are sev
 be spread over them. Which of the two runs is decided by the batch; here both are verified to give the same bytes.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from service.engine.backends import cuda
 from service.engine.backends.base import InstanceGroup, LoadedGraph, Runner, SessionPerBatchSize, SessionPool
 from service.engine.backends.onnxruntime import Session
 from service.engine.batching.batch_size import BatchSizer
 from service.engine.config import CUDA, OPENVINO, Precision, Runtime
 from service.engine.loading.batch_invariance import VerificationResult, VerificationSpec, verify
 from service.engine.model_spec import GraphReport, GraphSpec
-from service.errors import GraphRefused
+from service.errors import GraphRefused, PackageError, SessionFailed
+
+_log = logging.getLogger(__name__)
 
 
 def onnxruntime_instances(
     kind: str, runtime: Runtime, verification: VerificationSpec
 ) -> tuple[InstanceGroup, GraphReport]:
-    """Load a graph in ONNX Runtime and verify it.
+    """Load a graph in ONNX Runtime and verify it; where any device may compute, one that CUDA fails at on the CPU.
 
     Raises:
-        GraphRefused: ONNX Runtime cannot load it, or as `verify`.
+        GraphRefused: ONNX Runtime cannot load or run it, CUDA is asked for and cannot run all of it, or as `verify`.
         GoldenMismatch: as `verify`.
     """
-    opened: list[Session] = []
+    first = Session(kind, verification.spec, runtime.device, threads=1)
+    if first.provider != CUDA:
+        return _on_cpu(first, runtime, verification)
+    try:
+        return _on_cuda(first, runtime, verification)
+    except SessionFailed as error:
+        message = f"{kind}: it does not run on CUDA: {cuda.own_words(error.__cause__ or error)}"
+        if runtime.device == "cuda":
+            raise GraphRefused(message) from error
+    except PackageError as error:
+        if runtime.device == "cuda":
+            raise
+        message = f"refused on CUDA: {error}"
+    _log.warning("%s; using the CPU", message)
+    return _on_cpu(Session(kind, verification.spec, "cpu", threads=1), runtime, verification)
+
+
+def _on_cpu(first: Session, runtime: Runtime, verification: VerificationSpec) -> tuple[InstanceGroup, GraphReport]:
+    opened = [first]
 
     def session(threads: int) -> Session:
-        opened.append(Session(kind, verification.spec, runtime.device, threads))
+        opened.append(Session(first.graph, verification.spec, "cpu", threads))
         return opened[-1]
 
-    first = session(threads=1)
-    if first.provider == CUDA:
-        return instances_per_batch_size(first, lambda: session(threads=1), verification)
     instances, report = instances_per_core(first, session, runtime.cores, verification)
     if not report.buckets:
         return instances, report
@@ -50,6 +69,32 @@ def onnxruntime_instances(
     release_memory = _memory_release(kept, largest, verification.spec)
     release_memory()  # the verification ran larger batches than are worth running
     return replace(instances, release_memory=release_memory), report
+
+
+def _on_cuda(first: Session, runtime: Runtime, verification: VerificationSpec) -> tuple[InstanceGroup, GraphReport]:
+    """Load and verify a graph on CUDA, all its sessions alike.
+
+    Raises:
+        GraphRefused: some of it runs on the CPU and CUDA is asked for, a session is or ends on the CPU, or as `verify`.
+        GoldenMismatch: as `verify`.
+        SessionFailed: a run failed.
+    """
+    if first.cpu_operators:
+        message = f"{first.graph}: ONNX Runtime runs these operators of it on the CPU: {', '.join(first.cpu_operators)}"
+        if runtime.device == "cuda":
+            raise GraphRefused(message)
+        _log.warning("%s", message)
+    opened = [first]
+
+    def session() -> Session:
+        opened.append(Session(first.graph, verification.spec, "cuda", threads=1))
+        return opened[-1]
+
+    instances, report = instances_per_batch_size(first, session, verification)
+    for each in opened:
+        each.check_provider()
+    device = cuda.PROCESS.verdict.device
+    return instances, replace(report, device=device and replace(device, cpu_operators=first.cpu_operators))
 
 
 def instances_per_core(

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 from service.engine.backends.onnxruntime import Session
@@ -15,10 +14,9 @@ from service.engine.config import CUDA, Device
 from service.engine.model_spec import Feeds, GraphSpec, TensorSpec
 from service.errors import GraphRefused, SessionFailed
 from service.memory import trim_heap
+from tests.support.cuda import fake_cuda, needs_cuda, without_cuda
 from tests.support.graph_makers import GOLDEN_LATENT, INPUTS, OUTPUTS, Maker, identity
 from tests.support.toy import toy_graphs
-
-HAS_CUDA = CUDA in ort.get_available_providers() and any(device.ep_name == CUDA for device in ort.get_ep_devices())
 
 
 def session(spec: GraphSpec, device: Device = "cpu", threads: int = 1) -> Session:
@@ -138,19 +136,75 @@ def test_the_cpu_is_used_where_it_is_asked_for() -> None:
     assert session(identity()).provider == "CPUExecutionProvider"
 
 
-@pytest.mark.skipif(HAS_CUDA, reason="CUDA works here")
+@without_cuda
 def test_cuda_is_refused_rather_than_replaced_where_it_is_asked_for_and_does_not_work() -> None:
     with pytest.raises(GraphRefused, match="CUDA is not usable"):
         session(identity(), device="cuda")
 
 
-@pytest.mark.skipif(HAS_CUDA, reason="CUDA works here")
+@without_cuda
 def test_auto_takes_the_cpu_where_cuda_does_not_work() -> None:
     assert session(identity(), device="auto").provider == "CPUExecutionProvider"
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")
+@needs_cuda
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_cuda_is_used_where_it_works(device: Device) -> None:
     assert session(identity(), device).provider == CUDA
+
+
+def test_a_run_that_fails_on_cuda_does_not_go_on_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's own fallback would make the session anew on the CPU, and the label would stay CUDA."""
+    fake_cuda(monkeypatch, fails_after=2, failure="no_plan")
+    on_cuda = session(identity(), device="cuda")
+    feeds: Feeds = {"latent": GOLDEN_LATENT[:2]}
+    assert on_cuda.compute(feeds, ["sample"])["sample"].tolist() == GOLDEN_LATENT[:2].tolist()
+    with pytest.raises(SessionFailed):
+        on_cuda.compute(feeds, ["sample"])
+    assert on_cuda.provider == CUDA
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_session_on_cuda_is_told_whatever_changes_its_bytes_or_its_memory(
+    monkeypatch: pytest.MonkeyPatch, device: Device
+) -> None:
+    card = fake_cuda(monkeypatch)
+    assert session(identity(), device).provider == CUDA
+    for providers, options, enable_fallback in card.opened:  # the smoke run's and the graph's
+        assert providers[0] == CUDA
+        assert not enable_fallback
+        assert options == {
+            "use_tf32": "0",
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "fuse_conv_bias": "0",
+            "prefer_nhwc": "0",
+            "arena_extend_strategy": "kSameAsRequested",
+        }
+
+
+def test_what_cannot_be_opened_on_cuda_is_refused_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = fake_cuda(monkeypatch)
+    session(identity(), device="cuda")
+    card.refuses = RuntimeError("CUDA failure 2: out of memory ; GPU=0 ; hostname=secret")
+    with pytest.raises(
+        GraphRefused, match=r"^generator: ONNX Runtime cannot load the graph on CUDA: CUDA failure 2: .*y$"
+    ):
+        session(identity(), device="cuda")
+
+
+def test_what_cannot_be_opened_on_cuda_is_opened_on_the_cpu_where_any_device_may_compute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    card = fake_cuda(monkeypatch)
+    session(identity(), device="auto")
+    card.refuses = RuntimeError("CUDA failure 2: out of memory")
+    assert session(identity(), device="auto").provider == "CPUExecutionProvider"
+    assert "out of memory; using the CPU" in caplog.text
+
+
+def test_a_session_that_silently_took_the_cpu_is_not_taken_for_one_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = fake_cuda(monkeypatch)
+    session(identity(), device="cuda")
+    card.opens = False
+    with pytest.raises(GraphRefused, match="its session is on CPUExecutionProvider"):
+        session(identity(), device="cuda")

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.engine.backends.base import InstanceGroup
 from service.engine.backends.onnxruntime import Session
-from service.engine.config import Runtime
+from service.engine.config import CPU, CUDA, Device, Runtime
 from service.engine.loading.batch_invariance import VerificationSpec
 from service.engine.loading.instances import instances_per_batch_size, instances_per_core, onnxruntime_instances
-from service.engine.model_spec import Feeds, GraphSpec
+from service.engine.model_spec import Feeds, GraphReport, GraphSpec
+from service.errors import GoldenMismatch, GraphRefused
+from tests.support.cuda import DEVICE, FakeCuda, fake_cuda
+from tests.support.device import cuda_error
 from tests.support.graph_makers import GOLDEN_LATENT, TOLERANCE, identity, shifted_from
 from tests.support.toy import TOLERANCES, toy_graphs
 
@@ -137,3 +141,100 @@ def test_with_a_session_a_size_a_batch_coupled_graph_keeps_one_session_for_all()
         assert (
             len(instances.single_thread.compute({"sample": spec.golden["sample"][:group]}, ["logit"])["logit"]) == group
         )
+
+
+def load(device: Device) -> tuple[InstanceGroup, GraphReport]:
+    return onnxruntime_instances("generator", Runtime(device=device, threads=1), verification(SPEC))
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_on_cuda_the_report_names_the_device_and_the_libraries(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
+    fake_cuda(monkeypatch)
+    instances, report = load(device)
+    assert (report.provider, report.device, instances.concurrency) == (CUDA, DEVICE, 1)
+
+
+def test_on_the_cpu_the_report_names_no_device() -> None:
+    assert load("cpu")[1].device is None
+
+
+def test_a_graph_that_fails_on_cuda_is_loaded_on_the_cpu_where_any_device_may_compute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_cuda(monkeypatch, fails_after=5, failure="no_plan")
+    instances, report = load("auto")
+    assert (report.provider, report.device) == (CPU, None)
+    assert instances.release_memory is not None
+    assert "generator: it does not run on CUDA: " in caplog.text
+    assert "GRAPH_NOT_SUPPORTED" in caplog.text
+
+
+def test_a_graph_that_fails_on_cuda_is_refused_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_cuda(monkeypatch, fails_after=5, failure="no_plan")
+    with pytest.raises(GraphRefused, match=r"generator: it does not run on CUDA: .*GRAPH_NOT_SUPPORTED"):
+        load("cuda")
+
+
+class Filling(FakeCuda):
+    """A card whose memory is full after the smoke run's session and two others."""
+
+    def open(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as onnxruntime has it
+        on_cuda = [names for names, _, _ in self.opened if names[0] == CUDA]
+        self.refuses = cuda_error("out_of_memory") if len(on_cuda) >= 3 else None
+        return super().open(*arguments, **options)
+
+
+def test_all_sessions_of_a_graph_are_on_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_cuda(monkeypatch, kind=Filling)
+    assert load("auto")[1].provider == CPU
+
+
+def test_where_the_devices_memory_is_full_a_graph_is_refused_if_cuda_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_cuda(monkeypatch, kind=Filling)
+    with pytest.raises(GraphRefused, match=r"cannot load the graph on CUDA: .*Failed to allocate memory"):
+        load("cuda")
+
+
+class Straying(FakeCuda):
+    """A card whose sessions are on the CPU after so many runs, as with ONNX Runtime's own fallback."""
+
+    def may_run(self) -> None:
+        super().may_run()
+        self.opens = self.runs < 20
+
+
+def test_after_the_verification_sessions_are_asked_again_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_cuda(monkeypatch, kind=Straying)
+    with pytest.raises(GraphRefused, match="was opened on CUDAExecutionProvider and now runs on CPUExecutionProvider"):
+        load("cuda")
+
+
+def test_what_runs_on_the_cpu_within_a_graph_is_a_warning_and_stands_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_cuda(monkeypatch, cpu_operators=["Resize"])
+    _, report = load("auto")
+    assert report.device is not None
+    assert (report.provider, report.device.cpu_operators) == (CUDA, ("Resize",))
+    assert caplog.text.count("runs these operators of it on the CPU: Resize") == 1
+
+
+def test_what_runs_on_the_cpu_within_a_graph_is_refused_where_cuda_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_cuda(monkeypatch, cpu_operators=["Resize"])
+    with pytest.raises(GraphRefused, match="runs these operators of it on the CPU: Resize"):
+        load("cuda")
+
+
+def test_a_package_without_a_tolerance_for_cuda_runs_on_the_cpu_where_any_device_may_compute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_cuda(monkeypatch)
+    cpu_only = VerificationSpec(identity(), [TOLERANCE], 8, "strict")
+    _, report = onnxruntime_instances("generator", Runtime(device="auto", threads=1), cpu_only)
+    assert report.provider == CPU
+    with pytest.raises(GoldenMismatch, match="states no tolerance for CUDAExecutionProvider"):
+        onnxruntime_instances("generator", Runtime(device="cuda", threads=1), cpu_only)

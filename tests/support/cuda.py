@@ -1,0 +1,223 @@
+"""CUDA in tests: whether it works here, and `onnxruntime.InferenceSession` as a machine with a card would have it.
+
+    @needs_cuda         runs where the service's own smoke run passes
+    @without_cuda       runs where it does not
+    fake_cuda(patch)    ──▶ FakeCuda: sessions that say CUDA, compute on the CPU, and fail as a test decides
+
+Shapes: B rows of a batch.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from service.engine.backends import cuda
+from service.engine.backends.cuda import ProcessCuda
+from service.engine.backends.nvidia import Nvidia
+from service.engine.config import CPU, CUDA
+from service.engine.model_spec import Array, DeviceReport, TensorSpec
+from tests.support.device import Failure, cuda_error
+from tests.support.toy_models import GraphWriter
+
+CHANNELS, SIDE = 4, 8
+DEVICE = DeviceReport(name="fake card", driver="580.1", cuda="13.0", cudnn="9.20.0", cublas="13.1.1")
+
+
+def works_here() -> bool:
+    """Whether the service would compute on CUDA in this process."""
+    return cuda.PROCESS.verdict.device is not None
+
+
+def needs_cuda(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test as one of a card, and skip it where there is none."""
+    skip = pytest.mark.skipif(not works_here(), reason=cuda.PROCESS.verdict.problem)
+    marked: Callable[..., None] = pytest.mark.gpu(skip(test))
+    return marked
+
+
+def without_cuda(test: Callable[..., None]) -> Callable[..., None]:
+    """Skip a test where CUDA works."""
+    marked: Callable[..., None] = pytest.mark.skipif(works_here(), reason="CUDA works here")(test)
+    return marked
+
+
+def smoke_graph() -> bytes:
+    """The graph of `service/engine/backends/smoke_run.onnx`; run this module to write it."""
+    writer = GraphWriter(np.random.default_rng(0))
+    ones = writer.node("Conv", "x", writer.constant(np.full((CHANNELS, CHANNELS, 1, 1), 0.5, np.float32)))
+    kernel = writer.constant(np.full((CHANNELS, CHANNELS, 2, 2), 0.75, np.float32))
+    flat = writer.node("Flatten", writer.node("ConvTranspose", ones, kernel, strides=[2, 2]))
+    writer.node("MatMul", flat, writer.constant(np.ones((CHANNELS * SIDE * SIDE, 1), np.float32)), output="y")
+    return writer.model(
+        (TensorSpec("x", "FP32", (-1, CHANNELS, SIDE // 2, SIDE // 2), "sample"),),
+        (TensorSpec("y", "FP32", (-1, 1), "logit"),),
+    )
+
+
+class FakeNvidia(Nvidia):
+    """A driver that is there, with these libraries missing."""
+
+    def __init__(self, missing: Sequence[str] = ()) -> None:
+        def open_library(name: str) -> object:
+            if name in missing:
+                raise OSError(name)
+            return _Driver()
+
+        super().__init__(open_library)
+
+    def describe(self) -> DeviceReport:
+        return DEVICE
+
+
+class _Driver:
+    def cuInit(self, _flags: int) -> int:  # noqa: N802  (the driver's own name)
+        return 0
+
+
+@dataclass
+class FakeCuda:
+    """`onnxruntime.InferenceSession` with a card; fields may be changed between runs.
+
+    Attributes:
+        opens: whether sessions are on CUDA; else they say that they are on the CPU, as where a library is missing.
+        refuses: what opening a session on CUDA raises.
+        fails_after: runs on CUDA that pass, the smoke run's included; None never fails.
+        fails_from: the file from whose making on all runs on CUDA fail.
+        failure: what those raise that come after.
+        cpu_operators: that are placed on the CPU.
+        opened: (providers, their options, enable_fallback) of each session.
+    """
+
+    opens: bool = True
+    refuses: Exception | None = None
+    fails_after: int | None = None
+    fails_from: Path | None = None
+    failure: Failure = "sticky"
+    cpu_operators: Sequence[str] = ()
+    opened: list[tuple[list[str], Mapping[str, str], bool]] = field(default_factory=list)
+    runs: int = 0
+    real: Any = field(default=ort.InferenceSession, repr=False)
+
+    def open(
+        self, model: bytes, options: ort.SessionOptions, providers: Sequence[Any], enable_fallback: int = 1
+    ) -> Any:  # noqa: ANN401  (as onnxruntime has it)
+        """As `onnxruntime.InferenceSession`."""
+        names = [each if isinstance(each, str) else each[0] for each in providers]
+        own: Mapping[str, str] = next((each[1] for each in providers if not isinstance(each, str)), {})
+        self.opened.append((names, own, bool(enable_fallback)))
+        if names[0] != CUDA:
+            return self.real(model, options, providers=[CPU])
+        if self.refuses is not None:
+            raise self.refuses
+        plain = ort.SessionOptions()
+        plain.intra_op_num_threads = 1
+        return _Session(self, self.real(model, plain, providers=[CPU]), bool(enable_fallback))
+
+    def may_run(self) -> None:
+        """Count a run on CUDA; raises what it is told to."""
+        self.runs += 1
+        is_over = self.fails_after is not None and self.runs > self.fails_after
+        if is_over or (self.fails_from is not None and self.fails_from.exists()):
+            raise cuda_error(self.failure)
+
+
+class _Session:
+    """An `InferenceSession` on a fake card; with ONNX Runtime's own fallback it goes on on the CPU after an EPFail."""
+
+    def __init__(self, card: FakeCuda, session: Any, enable_fallback: bool) -> None:  # noqa: ANN401
+        self._card = card
+        self._session = session
+        self._enable_fallback = enable_fallback
+        self._is_on_cuda = True
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever a session has)
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return [CUDA, CPU] if self._is_on_cuda and self._card.opens else [CPU]
+
+    def get_provider_graph_assignment_info(self) -> list["_Part"]:
+        return [_Part(CPU, self._card.cpu_operators), _Part(CUDA, ["ConvTranspose"])]
+
+    def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Array], options: object = None) -> list[Array]:
+        if self._is_on_cuda:
+            try:
+                self._card.may_run()
+            except Exception as error:
+                if not self._enable_fallback or type(error).__name__ != "EPFail":
+                    raise
+                self._is_on_cuda = False
+        results: list[Array] = self._session.run(outputs, feeds, options)
+        return results
+
+
+@dataclass(frozen=True)
+class _Part:
+    ep_name: str
+    operators: Sequence[str]
+
+    def get_nodes(self) -> list["_Node"]:
+        return [_Node(operator) for operator in self.operators]
+
+
+@dataclass(frozen=True)
+class _Node:
+    op_type: str
+
+
+def fake_cuda(
+    patch: pytest.MonkeyPatch,
+    missing: Sequence[str] = (),
+    kind: type[FakeCuda] = FakeCuda,
+    **fields: Any,  # noqa: ANN401  (of any type)
+) -> FakeCuda:
+    """Give this process a card.
+
+    Args:
+        patch: takes it away again.
+        missing: libraries that cannot be loaded.
+        kind: of card.
+        **fields: of it.
+    """
+    card = kind(**fields)
+    patch.setattr(ort, "InferenceSession", card.open)
+    patch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    patch.setattr(ort, "preload_dlls", lambda: print("Failed to load libfake.so"))  # noqa: T201  (as it does)
+    patch.setattr(ort, "set_default_logger_severity", lambda _: None)
+    patch.setattr(cuda, "PROCESS", ProcessCuda(FakeNvidia(missing)))
+    patch.setenv(cuda.TF32_VARIABLE, "0")  # as a test may leave it
+    patch.delenv(cuda.TF32_VARIABLE)
+    return card
+
+
+# Read by every interpreter at its start: those of one service, whichever starts them, have a card.
+CUSTOMIZED = """
+import pytest
+from pathlib import Path
+from tests.support.cuda import fake_cuda
+
+fake_cuda(pytest.MonkeyPatch(), fails_from=Path({switch!r}))
+"""
+
+
+def customize(folder: Path, switch: Path) -> str:
+    """Write a module that gives every process that finds it a card; returns the `PYTHONPATH` of such a process.
+
+    Args:
+        folder: where to.
+        switch: once this file exists, each run on the card fails with a sticky error.
+    """
+    (folder / "sitecustomize.py").write_text(CUSTOMIZED.format(switch=str(switch)))
+    return os.pathsep.join((str(folder), str(Path(__file__).parents[2])))
+
+
+if __name__ == "__main__":
+    cuda.SMOKE_GRAPH.write_bytes(smoke_graph())
+    sys.stdout.write(f"{cuda.SMOKE_GRAPH} {cuda.SMOKE_GRAPH.stat().st_size}\n")

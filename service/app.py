@@ -9,9 +9,12 @@ at import. The lifespan starts the engine, loads the packages in the background 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import onnxruntime
 import structlog
@@ -29,6 +32,7 @@ from service.api.v2 import infer, repository, server
 from service.api.v2 import models as v2_models
 from service.api.v2 import schemas as v2_schemas
 from service.api.v2.schemas import refusals
+from service.engine.backends import cuda
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
@@ -50,6 +54,9 @@ from service.settings import Settings
 
 # Nothing is in flight when the engine stops: its threads need only end the run they are in.
 ENGINE_STOP_S = 5.0
+DEVICE_LOST = 1
+# Beyond the time to drain: runs on a lost device fail at once, unless its driver hangs.
+LOST_DEVICE_S = 10.0
 
 Answered = Callable[[], Awaitable[None]]
 Failed = Callable[[], None]
@@ -83,7 +90,7 @@ async def computing(
         settings: of the service.
         telemetry: of this process.
         answered: waits until every request that is being answered now has been.
-        failed: told when a configured model cannot be served.
+        failed: told when a configured model cannot be served, or the device is lost.
     """
     runtime = Runtime(
         settings.device, settings.model_threads, settings.reproducibility, settings.backend, settings.precision
@@ -97,15 +104,31 @@ async def computing(
     )
     engine = LocalEngine(runtime, limits, telemetry)
     repository = LocalRepository(settings.models_dir, engine, settings, telemetry, answered)
+    lost = asyncio.Event()
+    cuda.PROCESS.on_lost = partial(_end, asyncio.get_running_loop(), (lost.set, failed), settings.drain_timeout_s)
     loading = asyncio.create_task(_load(repository, failed, settings.rescan_interval_s))
     try:
         yield engine, repository
     finally:
+        cuda.PROCESS.on_lost = None
+        if lost.is_set():
+            os._exit(DEVICE_LOST)  # to free sessions of a device that is lost may hang or abort
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading
         await repository.close()
         await engine.drain(ENGINE_STOP_S)
+
+
+def _end(loop: asyncio.AbstractEventLoop, told: Iterable[Callable[[], None]], drain_timeout_s: float) -> None:
+    """Have the process end because its device is lost: by the event loop, or without it where that hangs."""
+    logger.error("the device is lost, and the process ends", exit_code=DEVICE_LOST)
+    limit = threading.Timer(drain_timeout_s + LOST_DEVICE_S, os._exit, [DEVICE_LOST])
+    limit.daemon = True
+    limit.start()
+    for each in told:
+        with suppress(RuntimeError):  # the loop is closed: the process is about to end
+            loop.call_soon_threadsafe(each)
 
 
 @asynccontextmanager

@@ -61,7 +61,7 @@ class Lifecycle:
         return len(self._requests)
 
     def failed(self) -> None:
-        """A configured model cannot be served; the process should end."""
+        """A configured model cannot be served, or the device is lost; the process should end."""
         if self._state == "serving":
             self._state = "failed"
             self._failed.set()
@@ -115,7 +115,7 @@ class Lifecycle:
             case "draining":
                 raise NotReady("the service is shutting down", RETRY_AFTER_S)
             case "failed":
-                raise NotReady("a configured model cannot be loaded; the log says why")
+                raise NotReady("the service cannot go on; its log says why")
 
     @contextmanager
     def request(self) -> Iterator[None]:

@@ -13,10 +13,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from http import HTTPStatus
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -262,6 +264,8 @@ class RequestMiddleware:
         headers = exchange.info.headers
         self._hosts.check(headers.get("host"))
         check_query(scope["query_string"])
+        if scope["path"].endswith("\n"):  # the patterns of routes end with `$`, which overlooks it
+            raise HTTPException(HTTPStatus.NOT_FOUND)
         with exchange, self._budget.body(exchange.cancelled.cancel) as arriving:
             body = await arriving.read(exchange.receive_body, headers.get("content-length"), self._limits)
             if body is None:

@@ -7,6 +7,7 @@ knows nothing of what is served, nor how many processes serve it.
 
 import asyncio
 import gc
+import logging
 import os
 import resource
 import signal
@@ -36,6 +37,9 @@ BACKLOG = 2048  # uvicorn's
 # A request makes some dozens of objects that the collector tracks, and leaves no cycle behind. By default it looks at
 # the youngest after every 700, a quarter of the event loop's time at full load; cycles of 20,000 are a few megabytes.
 YOUNGEST_OBJECTS = 20_000
+
+# What uvicorn says of every answer that is cut off on purpose, which has a line of its own.
+CUT_OFF = "ASGI callable returned without completing response."
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -142,6 +146,7 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
         except OSError as error:
             logger.error("cannot start", host=settings.host, port=settings.port, reason=error.strerror)  # noqa: TRY400
             return CANNOT_START
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != CUT_OFF)
     server = DrainingServer(config, lifecycle, settings.drain_timeout_s, lifeline)
     server.run(sockets=None if listener is None else [listener])
     logger.info("ended", state=lifecycle.state)

@@ -1,4 +1,4 @@
-"""Requests that may take the express way, on connections that make it hard: in pieces, in a row, old, or last."""
+"""Requests on connections that make it hard: in pieces, in a row, old, or last."""
 
 import re
 import socket
@@ -122,7 +122,7 @@ def test_another_method_or_address_between_them_changes_nothing(
     assert fourth == (200, array(service, 2))
 
 
-def test_chunks_and_asking_first_take_the_ordinary_way(service: ServiceProcess, connection: Connection) -> None:
+def test_chunks_and_asking_first_change_nothing(service: ServiceProcess, connection: Connection) -> None:
     head = b"POST /generate?format=npy HTTP/1.1\r\nhost: x\r\n"
     connection.send(head + b'transfer-encoding: chunked\r\n\r\n5\r\n{"see\r\n6\r\nd": 7}\r\n0\r\n\r\n')
     assert connection.answer() == (200, array(service, 7))
@@ -167,6 +167,13 @@ def test_a_body_that_is_no_http_is_answered_400_once(connection: Connection) -> 
 def test_a_body_that_does_not_end_is_answered_408(connection: Connection) -> None:
     connection.send(request(b'{"seed": 7}')[:-1])
     assert connection.answer()[0] == httpx.codes.REQUEST_TIMEOUT
+
+
+@pytest.mark.parametrize("path", ["/generate", "/v2/models/toy/infer", "/healthz"])
+def test_a_path_that_ends_a_line_is_another_path(service: ServiceProcess, path: str) -> None:
+    with service.client() as client:
+        assert client.post(f"{path}%0A", json={}).status_code == httpx.codes.NOT_FOUND
+        assert client.get(f"{path}%0A").status_code == httpx.codes.NOT_FOUND
 
 
 def test_who_leaves_is_written_down_and_leaves_nothing_behind(service: ServiceProcess) -> None:

@@ -1,6 +1,7 @@
 """`python -m service`: read the settings, and run the service in this process or in several.
 
-Exit codes: 0 after SIGTERM or SIGINT, 1 where a configured model cannot be loaded, 2 for a setting that is not valid.
+Exit codes: 0 after SIGTERM or SIGINT, 1 where a configured model cannot be loaded or the device is lost, 2 for a
+setting that is not valid.
 """
 
 import argparse

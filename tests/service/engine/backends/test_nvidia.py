@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from service.engine.backends.nvidia import CUBLAS, CUDNN, DRIVER, RUNTIME_LIBRARY, WHEELS, Nvidia
+from tests.support.serving import ROOT
 
 
 class Libraries:
@@ -92,3 +93,10 @@ def test_a_missing_library_is_named_with_its_wheel(library: str) -> None:
 
 def test_a_host_without_a_library_answers_through_ctypes_itself() -> None:
     assert not Nvidia(lambda _: ctypes.CDLL("libnot-there.so.0")).has_driver
+
+
+def test_the_wheels_of_the_image_are_pinned() -> None:
+    """Another cuDNN or cuBLAS may choose other kernels, and those give other bytes."""
+    pins = (ROOT / "constraints.txt").read_text()
+    for wheel in WHEELS.values():
+        assert f"\n{wheel}==" in pins

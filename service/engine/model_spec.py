@@ -234,6 +234,8 @@ class DeviceReport:
         cudnn: version of cuDNN.
         cublas: version of cuBLAS.
         cpu_operators: operators of the graph that run on the CPU all the same, with copies before and after.
+        form: of the graph, whose bytes are the same run after run: `heuristic`, `exhaustive` or `as_convolutions`
+            (`loading/graph_forms.py`).
     """
 
     name: str
@@ -242,6 +244,7 @@ class DeviceReport:
     cudnn: str
     cublas: str
     cpu_operators: tuple[str, ...] = ()
+    form: str = "heuristic"
 
 
 @dataclass(frozen=True, slots=True)

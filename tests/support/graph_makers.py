@@ -41,6 +41,15 @@ def identity() -> GraphSpec:
     return maker.spec(GOLDEN_LATENT)
 
 
+def transposed() -> GraphSpec:
+    """Each sample is its latent, through a transposed convolution that changes nothing."""
+    maker = Maker()
+    pixels = maker.node("Reshape", "latent", maker.constant(np.array([0, WIDTH, 1, 1])))
+    kernel = maker.constant(np.eye(WIDTH, dtype=np.float32).reshape(WIDTH, WIDTH, 1, 1))
+    maker.node("Flatten", maker.node("ConvTranspose", pixels, kernel), output="sample")
+    return maker.spec(GOLDEN_LATENT)
+
+
 def shifted_from(batch: int, shift: float) -> GraphSpec:
     """Each sample is its latent; in batches of `batch` and more, `shift` higher."""
     maker = Maker()

@@ -293,6 +293,11 @@ class Device(BaseModel):
     cpu_operators: list[str] = Field(
         description="operators of the graph that run on the CPU all the same", examples=[[]]
     )
+    form: str = Field(
+        description="how it is computed: with the plans of cuDNN's heuristic or exhaustive search, or with its "
+        "transposed convolutions as_convolutions; the first of them that gives the same bytes each time",
+        examples=["heuristic"],
+    )
 
 
 class GraphOnDevice(BaseModel):

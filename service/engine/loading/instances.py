@@ -2,7 +2,7 @@
 
     CPU, ONNX Runtime   one session of one thread, which every worker calls at once
     CPU, OpenVINO       a session per worker and batch size, each of one thread
-    CUDA                a session per batch size, for one worker
+    CUDA                a session per batch size, for one worker, in the form that is steady (`graph_forms.py`)
 
 On the CPU two runs of one thread give more samples a second than one run of two threads, which is done sooner. So there
 is also a session of all cores, for a request that is alone, where there are several cores and a run is long enough to
@@ -22,6 +22,7 @@ from service.engine.backends.onnxruntime import Session
 from service.engine.batching.batch_size import BatchSizer
 from service.engine.config import CUDA, OPENVINO, Precision, Runtime
 from service.engine.loading.batch_invariance import VerificationResult, VerificationSpec, verify
+from service.engine.loading.graph_forms import AS_STATED, GraphForm, load_reproducibly
 from service.engine.model_spec import GraphReport, GraphSpec
 from service.errors import GraphRefused, PackageError, SessionFailed
 
@@ -79,22 +80,41 @@ def _on_cuda(first: Session, runtime: Runtime, verification: VerificationSpec) -
         GoldenMismatch: as `verify`.
         SessionFailed: a run failed.
     """
-    if first.cpu_operators:
-        message = f"{first.graph}: ONNX Runtime runs these operators of it on the CPU: {', '.join(first.cpu_operators)}"
+    placed = _check_placement(first, runtime)
+
+    def load(form: GraphForm, verification: VerificationSpec) -> tuple[InstanceGroup, GraphReport]:
+        opened = [first] if form is AS_STATED else []
+
+        def session() -> Session:
+            opened.append(Session(first.graph, verification.spec, "cuda", threads=1, conv_search=form.conv_search))
+            return opened[-1]
+
+        one = first if form is AS_STATED else session()
+        cpu_operators = _check_placement(one, runtime) if form.is_rewritten else placed
+        instances, report = instances_per_batch_size(one, session, verification)
+        for each in opened:
+            each.check_provider()
+        device = cuda.PROCESS.verdict.device
+        return instances, replace(
+            report, device=device and replace(device, cpu_operators=cpu_operators, form=form.name)
+        )
+
+    return load_reproducibly(first.graph, load, verification)
+
+
+def _check_placement(session: Session, runtime: Runtime) -> tuple[str, ...]:
+    """The operators that run on the CPU, which are logged.
+
+    Raises:
+        GraphRefused: there are any, and CUDA is asked for.
+    """
+    if session.cpu_operators:
+        operators = ", ".join(session.cpu_operators)
+        message = f"{session.graph}: ONNX Runtime runs these operators of it on the CPU: {operators}"
         if runtime.device == "cuda":
             raise GraphRefused(message)
         _log.warning("%s", message)
-    opened = [first]
-
-    def session() -> Session:
-        opened.append(Session(first.graph, verification.spec, "cuda", threads=1))
-        return opened[-1]
-
-    instances, report = instances_per_batch_size(first, session, verification)
-    for each in opened:
-        each.check_provider()
-    device = cuda.PROCESS.verdict.device
-    return instances, replace(report, device=device and replace(device, cpu_operators=first.cpu_operators))
+    return session.cpu_operators
 
 
 def instances_per_core(

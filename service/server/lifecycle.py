@@ -155,8 +155,6 @@ class Lifecycle:
     def watch(self, cut_off: Callable[[], None]) -> None:
         """Have `cut_off` called if the process cannot wait any longer, until it is given to `unwatch`."""
         self._cut_off.add(cut_off)
-        if self._is_over:
-            cut_off()
 
     def unwatch(self, cut_off: Callable[[], None]) -> None:
         """Do not have `cut_off` called any more."""

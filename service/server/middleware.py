@@ -142,6 +142,8 @@ class Exchange:
         """Note that the request is here whole; from now on it is noticed when its client leaves."""
         self._body = body
         self._watching = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch)
+        if self.is_probe:
+            self._lifecycle.unwatch(self._cut_off)  # it is answered to the end
 
     def take_body(self) -> bytes:
         """Answer the body, and keep nothing of it: its request may let go of it sooner."""

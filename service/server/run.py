@@ -108,6 +108,7 @@ class DrainingServer(uvicorn.Server):
         if asked.done():
             logger.info("draining", in_flight=self._lifecycle.in_flight)
             await self._lifecycle.drain(self._drain_timeout_s)
+            self._lifecycle.cut_off()  # bodies of probes that still arrive, which nothing waited for
         self.should_exit = True
 
 

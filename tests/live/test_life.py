@@ -164,6 +164,17 @@ def test_a_second_signal_ends_everything_at_once_and_says_so(models_dir: Path) -
     assert [line["event"] for line in process.log if line["level"] in ("warning", "error")] == ["answer cut off"]
 
 
+def test_a_probe_whose_body_does_not_come_does_not_hold_the_end_up(own_models_dir: Path) -> None:
+    with ServiceProcess(own_models_dir).loaded() as process:
+        with socket.create_connection(("127.0.0.1", process.port), TIMEOUT_S) as asking:
+            asking.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n")
+            assert b"100 Continue" in asking.recv(65536)
+            process.terminate()
+            assert b"503 Service Unavailable" in asking.recv(65536)
+        assert process.wait() == 0
+    assert not [line for line in process.log if line["level"] in ("warning", "error")]
+
+
 def exhaust(pieces: Iterator[bytes]) -> None:
     for _ in pieces:
         pass

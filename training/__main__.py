@@ -3,9 +3,10 @@
 Separate from `training.cli`, so that importing that module changes no streams.
 """
 
+import logging
 import os
 import sys
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from training.cli import main
 
@@ -42,5 +43,19 @@ class _PipeSafeStream:
         os.close(nowhere)
 
 
+def _end(code: int) -> NoReturn:
+    """End the process.
+
+    One of several (torchrun) is ended without the destructors of C++: those of torch's communication sometimes meet a
+    thread of theirs that still runs, which aborts a process whose work is done and stored.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        sys.exit(code)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 sys.stdout, sys.stderr = _PipeSafeStream(sys.stdout), _PipeSafeStream(sys.stderr)
-sys.exit(main())
+_end(main())

@@ -16,6 +16,7 @@ References:
     Protocol Buffers Documentation, Encoding.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -70,6 +71,9 @@ INTEGER, STRING, INTEGERS = 2, 3, 7
 FLOAT32, INT64 = 1, 7
 # Wire types.
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+# What a phase lacks in weights is filled with zeros: a kernel of one weight and a large stride would take all memory.
+# With a stride of 2 the weights become at most four times as many.
+MOST_GROWTH = 4
 END: Final = np.iinfo(np.int64).max  # of a Slice that crops nothing there
 
 
@@ -101,7 +105,7 @@ class _Field:
 
 
 def as_convolutions(model: bytes) -> bytes | None:
-    """Rewrite every transposed convolution of two axes, one group, no dilation and equal strides.
+    """Rewrite every transposed convolution of two axes, one group, no dilation and equal strides that are not large.
 
     Args:
         model: a valid ONNX file.
@@ -113,9 +117,7 @@ def as_convolutions(model: bytes) -> bytes | None:
     graph = next(field for field in fields if field.number == MODEL_GRAPH)
     parts = list(_fields(graph.content))
     tensors = {_name(part.content): part.content for part in parts if part.number == GraphField.INITIALIZER}
-    prefix = "as_convolution"
-    while prefix.encode() in model:
-        prefix += "_"
+    prefix = f"as_convolution_{hashlib.sha256(model).hexdigest()}"  # which no file can hold as a name
     added: list[bytes] = []
     pieces: list[bytes | memoryview] = []
     for index, part in enumerate(parts):
@@ -181,9 +183,10 @@ def _rewrite(
     parameters = [_read_floats(tensors[source]) for source in node.inputs[1:]]
     strides, dilations = (node.integers.get(key, (1, 1)) for key in ("strides", "dilations"))
     is_plain = tuple(dilations) == (1, 1) and node.integers.get("group", (1,))[0] == 1
+    is_square = len(set(strides)) == 1 and strides[0] > 0
     is_padded = node.strings.get("auto_pad", "NOTSET") == "NOTSET" and "output_shape" not in node.integers
     weights = parameters[0]
-    if weights is None or weights.ndim != 4 or len(set(strides)) != 1 or not (is_plain and is_padded):  # noqa: PLR2004  (O, I and two axes)
+    if weights is None or weights.ndim != 4 or not (is_plain and is_square and is_padded):  # noqa: PLR2004  (O, I and two axes)
         return None
     stride = strides[0]
     pads = node.integers.get("pads", (0, 0, 0, 0))
@@ -192,7 +195,8 @@ def _rewrite(
         _Axis.of(weights.shape[2 + axis], stride, (pads[axis], pads[2 + axis]), output_padding[axis])
         for axis in range(2)
     ]
-    if any(pad < 0 for axis in axes for pad in axis.pads):
+    filled = stride**2 * axes[0].phase_weights * axes[1].phase_weights
+    if any(pad < 0 for axis in axes for pad in axis.pads) or filled > MOST_GROWTH * weights.shape[2] * weights.shape[3]:
         return None
 
     initializers = [_tensor(f"{name}_weights", _by_phase(weights, stride, axes))]
@@ -248,7 +252,7 @@ def _read_node(content: memoryview | None) -> _Node:
                 op = field.text
             case NodeField.ATTRIBUTE:
                 attribute = list(_fields(field.content))
-                name = next(each.text for each in attribute if each.number == AttributeField.NAME)
+                name = next((each.text for each in attribute if each.number == AttributeField.NAME), "")
                 numbers = {AttributeField.INTEGER, AttributeField.INTEGERS}
                 integers[name] = [number for each in attribute if each.number in numbers for number in each.integers]
                 strings[name] = "".join(each.text for each in attribute if each.number == AttributeField.STRING)

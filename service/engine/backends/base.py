@@ -72,8 +72,9 @@ class InstanceGroup:
             core, a device that is not the CPU, no batch size to verify (a batch-coupled graph), a run too short to be
             spread, or where its bytes differ from those of `single_thread`.
         concurrency: threads that keep the device busy: one per core on the CPU, one on CUDA.
-        single_thread_s: batch size → fewest seconds of a run of `single_thread` during verification; on the CPU, of its
-            thread's processor time. For every size that serves; empty for a batch-coupled graph.
+        single_thread_s: batch size → seconds of a run of `single_thread` during verification: on the CPU, the fewest of
+            its thread's processor time; on CUDA, the median while it is busy. For every size that serves; empty for a
+            batch-coupled graph.
         all_cores_s: batch size → fewest seconds of a run of `all_cores`, of wall-clock time: a busy machine overstates
             them, so that the runner is chosen less often. For the sizes that it takes, which are the small ones: more
             samples are better shared out between threads. Empty where there is no such runner.

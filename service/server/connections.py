@@ -92,6 +92,8 @@ class LimitedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Begin to wait for headers, or turn the connection away."""
         super().connection_made(transport)
+        # Whatever is not taken is waited for: of the usual 64 KiB a client could leave less for ever.
+        transport.set_write_buffer_limits(high=0)
         self._stalled = StalledWrite(self.transport, self.limits.write_timeout_s)
         if len(self.connections) > self.limits.connections:
             logger.warning("connection turned away", open=len(self.connections))

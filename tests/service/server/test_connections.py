@@ -16,6 +16,8 @@ from service.server.connections import ConnectionLimits, limited
 from service.server.request_log import RequestLog
 
 PATIENCE_S = 20
+# Less than what a transport keeps before it says so, and more than the socket takes.
+LITTLE_BYTES = 32 * 1024
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
 
 Feed = Callable[[asyncio.Protocol], None]
@@ -28,17 +30,26 @@ async def echo(_: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": message["body"]})
 
 
-async def connected(app: ASGIApp) -> tuple[asyncio.Protocol, socket.socket]:
+async def connected(app: ASGIApp, write_timeout_s: float = PATIENCE_S) -> tuple[asyncio.Protocol, socket.socket]:
     """Connect a client to a connection that `app` answers; return the connection, and the client's socket."""
     config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_keep_alive=PATIENCE_S)
     config.load()
-    limits = ConnectionLimits(connections=1, header_timeout_s=PATIENCE_S, write_timeout_s=PATIENCE_S)
+    limits = ConnectionLimits(connections=1, header_timeout_s=PATIENCE_S, write_timeout_s=write_timeout_s)
     kind = limited(limits, RequestLog(Telemetry(CollectorRegistry())))
     ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LITTLE_BYTES // 8)
     _, connection = await asyncio.get_running_loop().connect_accepted_socket(
         lambda: kind(config, ServerState(), {}), ours
     )
     return connection, theirs
+
+
+async def gone(connection: weakref.ref[asyncio.Protocol]) -> None:
+    """Wait until nothing holds a connection."""
+    async with asyncio.timeout(PATIENCE_S / 2):
+        while connection() is not None:
+            await asyncio.sleep(0)
+            gc.collect()
 
 
 async def exchanged(feed: Feed) -> bytes:
@@ -86,10 +97,23 @@ def test_nothing_is_left_of_a_connection_that_was_reset() -> None:
         with client:
             client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             await asyncio.wait_for(answered.wait(), PATIENCE_S)
-        # The answer was not read, so that closing has reset the connection.
-        async with asyncio.timeout(PATIENCE_S / 2):
-            while left() is not None:
-                await asyncio.sleep(0)
-                gc.collect()
+        await gone(left)  # the answer was not read, so that closing has reset the connection
 
     asyncio.run(reset())
+
+
+def test_a_little_that_is_never_taken_holds_no_connection() -> None:
+    async def stalled() -> None:
+        async def app(_: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": bytes(LITTLE_BYTES)})
+
+        connection, client = await connected(app, write_timeout_s=0.1)
+        left = weakref.ref(connection)
+        del connection
+        with client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            await gone(left)
+
+    asyncio.run(stalled())

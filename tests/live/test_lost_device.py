@@ -26,6 +26,7 @@ def test_after_a_sticky_error_the_process_says_so_and_ends_with_1(
             "cudnn": "9.20.0",
             "cublas": "13.1.1",
             "cpu_operators": [],
+            "form": "heuristic",
         }
         assert client.post("/generate", json={"n": 1, "seed": 1}).status_code == 200
         switch.touch()

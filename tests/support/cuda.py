@@ -120,11 +120,16 @@ class FakeCuda:
         plain.intra_op_num_threads = 1
         return _Session(self, self.real(model, plain, providers=[CPU]), bool(enable_fallback))
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether `fails_from` is there."""
+        return self.fails_from is not None and self.fails_from.exists()
+
     def may_run(self) -> None:
         """Count a run on CUDA; raises what it is told to."""
         self.runs += 1
         is_over = self.fails_after is not None and self.runs > self.fails_after
-        if is_over or (self.fails_from is not None and self.fails_from.exists()):
+        if is_over or self.is_broken:
             raise cuda_error(self.failure)
 
 
@@ -139,6 +144,11 @@ class _Session:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever a session has)
         return getattr(self._session, name)
+
+    def __del__(self) -> None:
+        """End the process on a broken card, as a destructor may that CUDA answers an error."""
+        if self._card.is_broken:
+            os.abort()
 
     def get_providers(self) -> list[str]:
         return [CUDA, CPU] if self._is_on_cuda and self._card.opens else [CPU]

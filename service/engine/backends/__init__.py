@@ -1,4 +1,4 @@
-"""The libraries that run ONNX graphs: ONNX Runtime and OpenVINO. In: a `GraphSpec` and feeds; out: arrays.
+"""ONNX Runtime, on the CPU or CUDA, and OpenVINO. In: a `GraphSpec` and feeds; out: arrays, and whether CUDA works.
 
 May import: engine's vocabulary.
 """

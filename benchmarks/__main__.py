@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
     "workers": ("experiments.workers", "several HTTP processes in front of one engine"),
     "training": ("experiments.training", "the trainer against the loops that people write"),
     "cuda": ("experiments.cuda", "fixed buckets against batches as they come, on a CUDA device"),
+    "device": ("device.__main__", "the acceptance on a CUDA device, stage by stage, with pass marks"),
     "report": ("report.report", "tables and plots from the results"),
     "packages": ("contenders.packages", "write the packages of the fixed generators"),
     "environments": ("contenders.environments", "install the peers, each in an environment of its own"),

@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
-from typing import Final
+from typing import Final, Self
 
 DRIVER: Final = "libcuda.so.1"
 # Library → the function that answers its version, where a library of that name is loaded or can be found.
@@ -20,6 +20,7 @@ LIBRARIES: Final = {
 # Wheels that carry the libraries, by the beginning of their names, for what cannot be asked.
 WHEELS: Final = {"cudnn": "nvidia-cudnn", "cublas": "nvidia-cublas"}
 SMI_TIMEOUT_S: Final = 20.0
+UTILISATION: Final = ("--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0", "-lms=200")
 MEBIBYTE: Final = 2**20
 
 Description = dict[str, str]
@@ -69,6 +70,30 @@ def memory_bytes() -> int | None:
     """Memory of the device in use by all processes; None where it cannot be asked."""
     used = query("memory.used") if present() else None
     return int(used) * MEBIBYTE if used is not None and used.isdecimal() else None
+
+
+class Utilisation:
+    """How busy the device is while a block runs, as `nvidia-smi` sees it five times a second.
+
+    Attributes:
+        mean: in percent; None until the block is left, and without a device.
+    """
+
+    def __init__(self) -> None:
+        self.mean: float | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        smi = shutil.which("nvidia-smi") if present() else None
+        if smi is not None:
+            self._process = subprocess.Popen([smi, *UTILISATION], stdout=subprocess.PIPE, text=True)  # noqa: S603
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            readings = [int(word) for word in self._process.communicate()[0].split() if word.isdecimal()]
+            self.mean = sum(readings) / len(readings) if readings else None
 
 
 def _library(name: str) -> ctypes.CDLL | None:

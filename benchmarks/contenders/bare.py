@@ -24,7 +24,12 @@ CLASSES = 10  # of the shipped conditional package
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 # As the service runs its graphs: fp32 is fp32, and the plan of a new batch size is not searched for.
-CUDA_OPTIONS: Final[Mapping[str, str]] = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+CUDA_OPTIONS: Final[Mapping[str, str]] = {
+    "use_tf32": "0",
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "fuse_conv_bias": "0",
+    "prefer_nhwc": "0",
+}
 
 
 def open_session(

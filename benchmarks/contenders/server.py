@@ -141,3 +141,35 @@ def ask(work: Work, seed: int) -> bytes:
     if answer.status != http.client.OK:
         raise LoadFailed(f"{work.url} answered {answer.status}: {content[:LOG_TAIL].decode(errors='replace')}")
     return content
+
+
+class Caller:
+    """One connection to a server, kept open.
+
+    Args:
+        port: of the server, on this host.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_TIMEOUT_S)
+
+    def post(self, path: str, body: bytes, kind: str = "application/json") -> bytes:
+        """Ask, and read the answer.
+
+        Raises:
+            LoadFailed: the status is not 200.
+        """
+        self._connection.request("POST", path, body, {"Content-Type": kind})
+        return self._read(path)
+
+    def get(self, path: str) -> bytes:
+        """As `post`."""
+        self._connection.request("GET", path)
+        return self._read(path)
+
+    def _read(self, path: str) -> bytes:
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if answer.status != http.client.OK:
+            raise LoadFailed(f"{path} answered {answer.status}: {content[:LOG_TAIL].decode(errors='replace')}")
+        return content

@@ -19,7 +19,7 @@ References:
 import copy
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -147,25 +147,29 @@ def tutorial(played: Game) -> Step:
     return step
 
 
-LOOPS: Final[dict[str, Callable[[Game], Step]]] = {
+LOOPS: Final[Mapping[str, Callable[[Game], Step]]] = {
     "ganymede": ours,
     "R3GAN's trainer": r3gan,
     "DCGAN's tutorial": tutorial,
 }
 
 
-def measure(rounds: int, steps: int) -> Iterator[Row]:
+def measure(
+    rounds: int, steps: int, played: Game | None = None, loops: Mapping[str, Callable[[Game], Step]] = LOOPS
+) -> Iterator[Row]:
     """Run every loop in turn.
 
     Args:
         rounds: how often.
         steps: of a loop in each round.
+        played: with what; None plays `game()`.
+        loops: name → what makes its step.
 
     Yields:
         Samples a second, by the clock and by processor time.
     """
-    played = game()
-    ready = {name: begin(played) for name, begin in LOOPS.items()}
+    played = played or game()
+    ready = {name: begin(played) for name, begin in loops.items()}
     for step in ready.values():
         for _ in range(WARM_UP_STEPS):
             step()
@@ -181,7 +185,7 @@ def measure(rounds: int, steps: int) -> Iterator[Row]:
             used = usage.between(before, usage.read(None), cpu_s)
             yield {
                 "round": turn,
-                "config": CONFIG,
+                "config": played.config.name,
                 "loop": name,
                 "samples_per_s": samples / used.wall_s,
                 "samples_per_cpu_s": samples / cpu_s,

@@ -6,6 +6,7 @@ step as it is with the one that is captured as a CUDA graph, where the trainer h
 """
 
 import dataclasses
+import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from typing import Any, Final
 import torch
 
 from benchmarks.device import optional
-from benchmarks.device.stage import Notes, elsewhere, median
+from benchmarks.device.stage import Device, Notes, elsewhere, median
 from benchmarks.experiments import training
 from benchmarks.experiments.training import CONFIG, Game, Step, game, synchronise
 from training.config import Config
@@ -31,8 +32,10 @@ ASKED: Final = {
     "copies": ("cudaMemcpy",),
     "waits": ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"),
 }
-# Names that the trainer's key for a captured step may have; the first that there is counts.
-CAPTURE_KEYS: Final = ("cuda_graph", "captured", "capture")
+CAPTURED: Final = "captured"
+# The trainer's key for a captured step, and whether it runs the same code on a CPU.
+CAPTURE_KEY: Final = "cuda_graph"
+CAN_REHEARSE: Final = "rehearse" in inspect.signature(Trainer).parameters
 USUAL_BATCH: Final = 64
 
 
@@ -178,43 +181,55 @@ def measure_graph_train(notes: Notes) -> None:
     """The step that is captured as a CUDA graph, against the one that is not, and against the tutorial's loop."""
     terms = notes.terms
     keys = {field.name for field in dataclasses.fields(game().config.trainer)}
-    key = next((name for name in CAPTURE_KEYS if name in keys), None)
-    if key is None:
+    if CAPTURE_KEY not in keys:
         notes.skip("captured step", "the trainer has none")
         return
-    if terms.device == "cpu":
+    if terms.device == "cpu" and not CAN_REHEARSE:
         notes.skip("captured step", "no CUDA device")
+        return
     for batch in terms.pick((USUAL_BATCH, 1024), (4,)):
-        notes.attempt(f"batch {batch}", _captured, notes, key, batch)
-    rows = notes.rows("speed")
-    rates = {loop: _rate(rows, loop, USUAL_BATCH, "fp32") for loop in ("captured", OURS, TUTORIAL)}
+        notes.attempt(f"batch {batch}", _captured, notes, batch)
+    rates = {
+        loop: _rate(notes.rows("speed"), loop, terms.pick(USUAL_BATCH, 4), "fp32")
+        for loop in (CAPTURED, OURS, TUTORIAL)
+    }
     if all(rates.values()):
-        notes.figure("captured_of_tutorial", rates["captured"] / rates[TUTORIAL])
+        notes.figure("captured_of_tutorial", rates[CAPTURED] / rates[TUTORIAL])
         notes.say(", ".join(f"{loop} {rate:,.0f} samples/s" for loop, rate in rates.items()))
-    notes.attempt("weights", _apart, notes, key, terms.pick(50, 2))
+    # Determinism is chosen before a process has used the device.
+    steps = terms.pick(50, 2)
+    apart = notes.attempt("weights", elsewhere, difference, {}, terms.pick(USUAL_BATCH, 4), steps, terms.device)
+    notes.row("weights", steps=steps, largest_difference=apart)
+    notes.say(f"largest difference of a weight after {steps} steps: {apart}")
 
 
-def _captured(notes: Notes, key: str, batch: int) -> None:
-    is_card = notes.terms.device == "cuda"
+def _trainer(played: Game, device: Device, *, captured: bool) -> Trainer:
+    """A trainer whose steps are captured, or not; on a CPU it runs what would be captured."""
+    make: Any = Trainer
+    keys = {CAPTURE_KEY: True} if captured else {}
+    named = {"rehearse": True} if captured and device == "cpu" else {}
+    trainer: Trainer = make(with_keys(played.config, keys), played.data, **named)
+    return trainer
 
-    def captured(played: Game) -> Step:
-        return training.ours(replace(played, config=with_keys(played.config, {key: is_card})))
 
+def _captured(notes: Notes, batch: int) -> None:
     rounds, steps = _length(notes)
-    loops = {OURS: training.ours, TUTORIAL: training.tutorial} | ({"captured": captured} if is_card else {})
+    loops = {
+        OURS: training.ours,
+        TUTORIAL: training.tutorial,
+        CAPTURED: lambda played: _trainer(played, notes.terms.device, captured=True).step,
+    }
     for row in training.measure(rounds, steps, _game(CONFIG, batch, "fp32"), loops):
         notes.row("speed", batch=batch, precision="fp32", layout="as shipped", **row)
 
 
-def _apart(notes: Notes, key: str, steps: int) -> None:
-    """The largest difference of a weight after some steps of both kinds."""
+def difference(batch: int, steps: int, device: Device) -> float:
+    """The largest difference of an averaged weight after some steps of both kinds."""
+    played = _game(CONFIG, batch, "fp32", deterministic=True)
     weights = []
-    for captured in (False, notes.terms.device == "cuda"):
-        played = _game(CONFIG, notes.terms.pick(USUAL_BATCH, 4), "fp32", deterministic=True, **{key: captured})
-        trainer = Trainer(played.config, played.data)
+    for captured in (False, True):
+        trainer = _trainer(played, device, captured=captured)
         for _ in range(steps):
             trainer.step()
         weights.append([parameter.detach().double().cpu() for parameter in trainer.ema.parameters()])
-    largest = max(float((left - right).abs().max()) for left, right in zip(*weights, strict=True))
-    notes.row("weights", steps=steps, largest_difference=largest)
-    notes.say(f"largest difference of a weight after {steps} steps: {largest:.3g}")
+    return max(float((left - right).abs().max()) for left, right in zip(*weights, strict=True))

@@ -57,19 +57,12 @@ class Run:
     verdict: queue.Queue[Verdict] = field(default_factory=queue.Queue, compare=False, repr=False)
 
 
-class Asked(threading.local):
-    """The slices whose rows one model thread asked for since its last run."""
-
-    def __init__(self) -> None:
-        self.slices: list[tuple[str, int, int]] = []
-
-
 class Gate:
     """Instances that stop before each run until the test says how it ends."""
 
     def __init__(self) -> None:
         self._session = toy_session()
-        self._asked = Asked()
+        self._written: list[tuple[object, tuple[str, int, int]]] = []
         self._begun: queue.Queue[Run] = queue.Queue()
         self._lock = threading.Lock()
         self._held: deque[Run] = deque()
@@ -92,10 +85,11 @@ class Gate:
         )
 
     def rows(self, request: str, latents: NDArray[np.float32]) -> RowSource:
-        """A request's rows, noted when a model thread asks for them."""
+        """A request's rows, noted with the buffer that a model thread has them written to."""
 
         def source(start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
-            self._asked.slices.append((request, start, stop))
+            with self._lock:
+                self._written.append((rows["latent"].base, (request, start, stop)))
             rows["latent"][:] = latents[start:stop]
             return ()
 
@@ -103,7 +97,10 @@ class Gate:
 
     def compute(self, feeds: Feeds, outputs: Sequence[str], *, all_cores: bool) -> Outputs:
         """Note a run, and wait for the verdict."""
-        slices, self._asked.slices = tuple(self._asked.slices), []
+        buffer = feeds["latent"].base
+        with self._lock:
+            slices = tuple(written for base, written in self._written if base is buffer)
+            self._written = [(base, written) for base, written in self._written if base is not buffer]
         run = Run(slices, len(feeds["latent"]), tuple(outputs), all_cores)
         with self._lock:
             if self._early:
@@ -114,6 +111,12 @@ class Gate:
         if run.verdict.get(timeout=PATIENCE_S) == "fail":
             raise RuntimeError("the device is gone")
         return self._session.compute(feeds, outputs)
+
+    @property
+    def prepared(self) -> tuple[tuple[str, int, int], ...]:
+        """The slices that were written and whose run has not begun."""
+        with self._lock:
+            return tuple(written for _, written in self._written)
 
     def next_run(self) -> Run:
         """Wait for a run to begin."""

@@ -8,14 +8,15 @@ are in which run, and holds the batcher to it:
       that this step caused: cancelling, missing a deadline or failing one never touches another;
     - every sample of a request that was answered was run exactly once, whichever worker it was;
     - no worker stands idle while samples wait, and nothing else runs when a run begins on all cores;
+    - on a device one run is in progress at a time, and a batch that fills the largest size is prepared during it;
     - no request is refused while there is room, and none admitted when there is none.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from prometheus_client import CollectorRegistry
 
 from service.engine.batching.batcher import Batcher
+from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.load import EngineLoad
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
@@ -41,6 +43,8 @@ SAMPLES = 64
 SOON_S = 0.005  # a deadline that passes while the runs in progress are held
 # Of two workers; sizes up to the largest are worth it, and each would be sooner done on all cores than split.
 ALL_CORES_S = {1: 0.6, 2: 0.9, 4: 1.3}
+# So short that no request is refused for its deadline; equal, so that only what fills a run is prepared ahead.
+DEVICE_COSTS = dict.fromkeys(BUCKETS, 1e-6)
 
 _session = toy_session()
 ALONE = [
@@ -72,6 +76,7 @@ class Known:
 
     waiting: dict[str, Asked] = field(default_factory=dict)  # admitted, and not answered yet
     running: list[Run] = field(default_factory=list)
+    prepared: set[tuple[str, int, int]] = field(default_factory=set)  # slices of the batch that was taken ahead
     asked: int = 0
 
     @property
@@ -84,6 +89,7 @@ class BatcherMachine(RuleBasedStateMachine):
 
     workers = 1
     all_cores_s: Mapping[int, float] | None = None
+    device_slots = 0  # on the CPU
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,17 +98,19 @@ class BatcherMachine(RuleBasedStateMachine):
         self.gate = Gate()
         self.registry = CollectorRegistry()
         self.stopped = False
+        self.device = DeviceThread() if self.device_slots else None
         self.batcher = self.loop.run_until_complete(self.make_batcher())
 
     async def make_batcher(self) -> Batcher:
         meter = Meter(Telemetry(self.registry), "toy", "generator")
         return Batcher(
-            self.gate.runners(self.workers, self.all_cores_s),
+            self.gate.runners(self.workers, self.all_cores_s, DEVICE_COSTS if self.device else None),
             TOY.generator.inputs,
             BUCKETS,
-            LIMITS,
+            replace(LIMITS, device_slots=self.device_slots or 1),
             meter,
             EngineLoad(),
+            device=self.device,
         )
 
     @rule(first=first_samples, count=counts)
@@ -156,8 +164,12 @@ class BatcherMachine(RuleBasedStateMachine):
             self.batcher.stop()
             for run in self.known.running:
                 self.gate.let_pass(run)
+            if self.known.prepared:
+                self.gate.let_pass()
             self.loop.run_until_complete(asyncio.wait_for(self.batcher.stopped(), PATIENCE_S))
         finally:
+            if self.device:
+                self.device.stop()
             self.loop.close()
 
     def end_of_run(self, data: st.DataObject) -> Run:
@@ -238,16 +250,39 @@ class BatcherMachine(RuleBasedStateMachine):
     def expect_runs(self) -> None:
         """Where samples wait and a worker is free, it begins at once; note what with."""
         known = self.known
+        if known.prepared and not known.running:
+            assert set(self.next_run().slices) == known.prepared
+            known.prepared = set()
         while known.queued and len(known.running) < self.workers:
-            run = self.gate.next_run()
-            assert run.size in BUCKETS
-            assert 0 < sum(stop - start for _, start, stop in run.slices) <= run.size
-            assert not (run.all_cores and known.running)
-            for name, start, stop in run.slices:
-                asked = known.waiting[name]  # no request that has been answered is run
-                assert asked.begun.isdisjoint(range(start, stop))
-                asked.begun.update(range(start, stop))
-            known.running.append(run)
+            self.note_begun(self.next_run().slices)
+        if self.device_slots > 1 and known.running and not known.prepared:
+            self.expect_preparation()
+
+    def next_run(self) -> Run:
+        run = self.gate.next_run()
+        assert run.size in BUCKETS
+        assert 0 < sum(stop - start for _, start, stop in run.slices) <= run.size
+        assert not (run.all_cores and self.known.running)
+        self.known.running.append(run)
+        return run
+
+    def note_begun(self, slices: Iterable[tuple[str, int, int]]) -> None:
+        for name, start, stop in slices:
+            asked = self.known.waiting[name]  # no request that has been answered is run
+            assert asked.begun.isdisjoint(range(start, stop))
+            asked.begun.update(range(start, stop))
+
+    def expect_preparation(self) -> None:
+        """Where what waits fills the largest size, it is prepared during the run in progress."""
+        largest = BUCKETS[-1]
+        if sum(asked.count - len(asked.begun) for asked in self.known.waiting.values()) < largest:
+            return
+        until = time.monotonic() + PATIENCE_S
+        while sum(stop - start for _, start, stop in self.gate.prepared) < largest:
+            assert time.monotonic() < until
+            time.sleep(0)
+        self.known.prepared = set(self.gate.prepared)
+        self.note_begun(self.known.prepared)
 
 
 class TwoWorkers(BatcherMachine):
@@ -255,6 +290,24 @@ class TwoWorkers(BatcherMachine):
 
     workers = 2
     all_cores_s = ALL_CORES_S
+
+
+class OnDevice(BatcherMachine):
+    """One run at a time on a device, and nothing prepared during it."""
+
+    device_slots = 1
+
+
+class OnDeviceWithTwoSlots(BatcherMachine):
+    """One run at a time on a device, during which the next batch is prepared."""
+
+    device_slots = 2
+
+    @precondition(lambda self: self.known.prepared or not self.known.running)
+    @rule(first=first_samples, count=counts)
+    def ask_and_be_late(self, first: int, count: int) -> None:
+        """While a slot is free, a late request may be prepared before it is late; the machine would not know."""
+        super().ask_and_be_late(first, count)
 
 
 async def fails_with(error: type[GanymedeError] | tuple[type[GanymedeError], ...], task: asyncio.Task[Outputs]) -> None:
@@ -273,5 +326,9 @@ def same(answer: Outputs, asked: Asked) -> bool:
 
 BatcherMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TwoWorkers.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+OnDevice.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+OnDeviceWithTwoSlots.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestOneWorker = BatcherMachine.TestCase
 TestTwoWorkers = TwoWorkers.TestCase
+TestOnDevice = OnDevice.TestCase
+TestOnDeviceWithTwoSlots = OnDeviceWithTwoSlots.TestCase

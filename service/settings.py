@@ -94,7 +94,9 @@ class Settings(BaseSettings):
     reproducibility: Literal["strict", "fast"] = Field(
         "strict", description="`strict` uses only batch sizes proven bitwise equal; `fast` uses all of them"
     )
-    max_batch_samples: int = Field(64, ge=1, le=4096, description="most samples in one session run")
+    max_batch_samples: int = Field(
+        0, ge=0, le=4096, description="most samples in one session run; 0 takes 64 on the CPU and 256 on CUDA"
+    )
     device_slots: int = Field(
         2,
         ge=1,

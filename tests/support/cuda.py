@@ -9,7 +9,9 @@ Shapes: B rows of a batch.
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,8 @@ class FakeCuda:
         failure: what those raise that come after.
         cpu_operators: that are placed on the CPU.
         opened: (providers, their options, enable_fallback) of each session.
+        threads: that opened or ran a session on CUDA.
+        most_running: the most runs on CUDA at a time.
     """
 
     opens: bool = True
@@ -103,7 +107,11 @@ class FakeCuda:
     cpu_operators: Sequence[str] = ()
     opened: list[tuple[list[str], Mapping[str, str], bool]] = field(default_factory=list)
     runs: int = 0
+    threads: set[int] = field(default_factory=set)
+    running: int = 0
+    most_running: int = 0
     real: Any = field(default=ort.InferenceSession, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def open(
         self, model: bytes, options: ort.SessionOptions, providers: Sequence[Any], enable_fallback: int = 1
@@ -114,6 +122,7 @@ class FakeCuda:
         self.opened.append((names, own, bool(enable_fallback)))
         if names[0] != CUDA:
             return self.real(model, options, providers=[CPU])
+        self.threads.add(threading.get_ident())
         if self.refuses is not None:
             raise self.refuses
         plain = ort.SessionOptions()
@@ -124,6 +133,19 @@ class FakeCuda:
     def is_broken(self) -> bool:
         """Whether `fails_from` is there."""
         return self.fails_from is not None and self.fails_from.exists()
+
+    @contextmanager
+    def a_run(self) -> Iterator[None]:
+        """Note which thread runs, and beside how many others."""
+        with self._lock:
+            self.threads.add(threading.get_ident())
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.running -= 1
 
     def may_run(self) -> None:
         """Count a run on CUDA; raises what it is told to."""
@@ -157,13 +179,18 @@ class _Session:
         return [_Part(CPU, self._card.cpu_operators), _Part(CUDA, ["ConvTranspose"])]
 
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Array], options: object = None) -> list[Array]:
-        if self._is_on_cuda:
+        if not self._is_on_cuda:
+            return self._run(outputs, feeds, options)
+        with self._card.a_run():
             try:
                 self._card.may_run()
             except Exception as error:
                 if not self._enable_fallback or type(error).__name__ != "EPFail":
                     raise
                 self._is_on_cuda = False
+            return self._run(outputs, feeds, options)
+
+    def _run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Array], options: object) -> list[Array]:
         results: list[Array] = self._session.run(outputs, feeds, options)
         return results
 

@@ -22,6 +22,10 @@ from types import MappingProxyType
 Costs = Mapping[int, float]
 
 NOT_KNOWN: Costs = MappingProxyType({})
+# Larger batches gain nothing on a core, and every request behind one waits for it.
+CPU_BATCH = 64
+# A device computes as many about as soon, and Python has less to do for each sample.
+DEVICE_BATCH = 256
 # Waking a second worker, and the Python of one more batch: splitting that saves less does not pay.
 HAND_OVER_S = 100e-6
 # Python of a worker per sample; the interpreter lock keeps two workers from doing it side by side.
@@ -32,6 +36,11 @@ LONG_ENOUGH_S = 12e-3
 LEAST_GAIN = 1.05
 # A small run may cost this much more per sample than the largest and still run by itself, so that it need not wait.
 LARGEST_LOSS = 1.25
+
+
+def largest_batch(stated: int, *, on_device: bool) -> int:
+    """The most samples in one run: as stated, or where 0 is, what suits the CPU or another device."""
+    return stated or (DEVICE_BATCH if on_device else CPU_BATCH)
 
 
 class BatchSizer:

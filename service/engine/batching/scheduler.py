@@ -76,7 +76,7 @@ class BatchLimits:
     """How much may run and wait.
 
     Attributes:
-        max_batch_samples: in one session run.
+        max_batch_samples: in one session run; 0 leaves it to the device (`batch_size.largest_batch`).
         queue_samples: waiting for one graph, of all requests together; a request that would pass it is refused.
         request_queue_samples: of one request in that queue at a time; the rest of a larger request follows as room is
             made, and neither fills the queue nor is refused half-way.
@@ -84,7 +84,7 @@ class BatchLimits:
         device_slots: batches of a graph in work at a time on a device: one that runs, and the next, which is prepared.
     """
 
-    max_batch_samples: int = 64
+    max_batch_samples: int = 0
     queue_samples: int = 16_384
     request_queue_samples: int = 1_024
     queue_wait_s: float = 5.0

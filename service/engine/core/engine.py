@@ -1,6 +1,7 @@
 """The engine in this process: its loaded packages, each graph with a batcher and worker threads.
 
     load ──▶ sessions made and verified on a thread ──▶ batchers ──▶ Pipeline ◀── submit, infer
+                        └──── runs on a device ────────────┴──▶ DeviceThread, one for all packages
 
 A package frees its sessions when its last job is done; no job waits for another package to load.
 """
@@ -17,10 +18,11 @@ from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.load import EngineLoad, IdleTrimmer
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
-from service.engine.config import CUDA, Runtime
+from service.engine.config import Runtime
 from service.engine.core.pipeline import Discriminator, Pipeline, RunningGraph
 from service.engine.finite import FinitenessCheck
 from service.engine.interface import InferJob, Job, Samples
+from service.engine.loading.batch_invariance import is_device
 from service.engine.loading.loader import VerifiedGraph, VerifiedPackage, load_package
 from service.engine.model_spec import Array, Capabilities, GraphKind, LoadReport, PackageGraphs, PackageKey, Role
 from service.engine.statistics import GraphStatistics
@@ -102,7 +104,7 @@ class LocalEngine:
     async def load(self, package: PackageGraphs) -> LoadReport:
         """As `Engine.load`; a package that is loaded again replaces itself."""
         started = time.monotonic()
-        verified = await asyncio.to_thread(load_package, package, self._runtime, self._limits)
+        verified = await asyncio.to_thread(load_package, package, self._runtime, self._limits, self._device)
         await asyncio.to_thread(trim_heap)
         if self._draining:
             raise NotReady(STOPPING)
@@ -218,7 +220,7 @@ class LocalEngine:
             Meter(self._telemetry, key.name, kind),
             self._load,
             FinitenessCheck(floats, f"the {kind} of {key}"),
-            device=self._device if graph.report.provider == CUDA else None,
+            device=self._device if is_device(graph.report.provider) else None,
         )
         return RunningGraph(batcher, graph.inputs, graph.outputs)
 

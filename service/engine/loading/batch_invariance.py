@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine.backends.base import LoadedGraph, Runner
+from service.engine.batching.batch_size import largest_batch
 from service.engine.config import CPU, OPENVINO, Reproducibility
 from service.engine.loading.golden import (
     Replay,
@@ -63,7 +64,7 @@ class VerificationSpec:
     Attributes:
         spec: its stated tensors and golden vectors.
         tolerances: of the package.
-        max_batch: the largest batch size to try.
+        max_batch: the largest batch size to try; 0 leaves it to the device.
         mode: `strict` keeps sizes that agree bit for bit; `fast` those within the tolerance.
     """
 
@@ -76,9 +77,10 @@ class VerificationSpec:
         """The batch sizes to try, ascending: 1, 2, 4, … and the largest itself; none of a batch-coupled graph."""
         if self.spec.batch_coupled:
             return ()
+        largest = largest_batch(self.max_batch, on_device=is_device(provider))
         if self.mode == "strict" and all(output.datatype in INTEGERS for output in self.spec.outputs):
-            return (self.max_batch if is_device(provider) else 1,)
-        return tuple(sorted({min(2**power, self.max_batch) for power in range(self.max_batch.bit_length() + 1)}))
+            return (largest if is_device(provider) else 1,)
+        return tuple(sorted({min(2**power, largest) for power in range(largest.bit_length() + 1)}))
 
 
 @dataclass(frozen=True, slots=True)

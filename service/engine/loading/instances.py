@@ -2,7 +2,8 @@
 
     CPU, ONNX Runtime   one session of one thread, which every worker calls at once
     CPU, OpenVINO       a session per worker and batch size, each of one thread
-    CUDA                a session per batch size, for one worker, in the form that is steady (`graph_forms.py`)
+    CUDA                a session per batch size, for one worker, in the form that is steady (`graph_forms.py`); all
+                        are opened and run on the device's thread
 
 On the CPU two runs of one thread give more samples a second than one run of two threads, which is done sooner. So there
 is also a session of all cores, for a request that is alone, where there are several cores and a run is long enough to
@@ -13,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from service.engine.backends import cuda
 from service.engine.backends.base import InstanceGroup, LoadedGraph, Runner, SessionPerBatchSize, SessionPool
 from service.engine.backends.onnxruntime import Session
 from service.engine.batching.batch_size import BatchSizer
+from service.engine.batching.device_thread import DeviceThread, OnDevice
 from service.engine.config import CUDA, OPENVINO, Precision, Runtime
 from service.engine.loading.batch_invariance import VerificationResult, VerificationSpec, verify
 from service.engine.loading.graph_forms import AS_STATED, GraphForm, load_reproducibly
@@ -30,19 +33,28 @@ _log = logging.getLogger(__name__)
 
 
 def onnxruntime_instances(
-    kind: str, runtime: Runtime, verification: VerificationSpec
+    kind: str, runtime: Runtime, verification: VerificationSpec, device: DeviceThread | None = None
 ) -> tuple[InstanceGroup, GraphReport]:
     """Load a graph in ONNX Runtime and verify it; where any device may compute, one that CUDA fails at on the CPU.
+
+    Args:
+        kind: the graph's role in the package.
+        runtime: which device may compute.
+        verification: what the graph must show.
+        device: opens and runs the sessions on CUDA; None makes one for this graph.
 
     Raises:
         GraphRefused: ONNX Runtime cannot load or run it, CUDA is asked for and cannot run all of it, or as `verify`.
         GoldenMismatch: as `verify`.
     """
-    first = Session(kind, verification.spec, runtime.device, threads=1)
+    device = device or DeviceThread()
+    uses_cuda = runtime.device != "cpu" and cuda.PROCESS.verdict.device is not None
+    open_session = partial(device.call, Session) if uses_cuda else Session
+    first = open_session(kind, verification.spec, runtime.device, threads=1)
     if first.provider != CUDA:
         return _on_cpu(first, runtime, verification)
     try:
-        return _on_cuda(first, runtime, verification)
+        return _on_cuda(first, runtime, verification, device)
     except SessionFailed as error:
         message = f"{kind}: it does not run on CUDA: {cuda.own_words(error.__cause__ or error)}"
         if runtime.device == "cuda":
@@ -72,8 +84,10 @@ def _on_cpu(first: Session, runtime: Runtime, verification: VerificationSpec) ->
     return replace(instances, release_memory=release_memory), report
 
 
-def _on_cuda(first: Session, runtime: Runtime, verification: VerificationSpec) -> tuple[InstanceGroup, GraphReport]:
-    """Load and verify a graph on CUDA, all its sessions alike.
+def _on_cuda(
+    first: Session, runtime: Runtime, verification: VerificationSpec, device: DeviceThread
+) -> tuple[InstanceGroup, GraphReport]:
+    """Load and verify a graph on CUDA, all its sessions alike and on the device's thread.
 
     Raises:
         GraphRefused: some of it runs on the CPU and CUDA is asked for, a session is or ends on the CPU, or as `verify`.
@@ -85,19 +99,17 @@ def _on_cuda(first: Session, runtime: Runtime, verification: VerificationSpec) -
     def load(form: GraphForm, verification: VerificationSpec) -> tuple[InstanceGroup, GraphReport]:
         opened = [first] if form is AS_STATED else []
 
-        def session() -> Session:
-            opened.append(Session(first.graph, verification.spec, "cuda", threads=1, conv_search=form.conv_search))
-            return opened[-1]
+        def session() -> OnDevice:
+            opened.append(device.call(Session, first.graph, verification.spec, "cuda", 1, form.conv_search))
+            return OnDevice(opened[-1], device)
 
-        one = first if form is AS_STATED else session()
-        cpu_operators = _check_placement(one, runtime) if form.is_rewritten else placed
+        one = OnDevice(first, device) if form is AS_STATED else session()
+        cpu_operators = _check_placement(opened[0], runtime) if form.is_rewritten else placed
         instances, report = instances_per_batch_size(one, session, verification)
         for each in opened:
             each.check_provider()
-        device = cuda.PROCESS.verdict.device
-        return instances, replace(
-            report, device=device and replace(device, cpu_operators=cpu_operators, form=form.name)
-        )
+        card = cuda.PROCESS.verdict.device
+        return instances, replace(report, device=card and replace(card, cpu_operators=cpu_operators, form=form.name))
 
     return load_reproducibly(first.graph, load, verification)
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from service.engine.backends.base import InstanceGroup
+from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.loading.batch_invariance import VerificationSpec
@@ -55,14 +57,22 @@ class VerifiedPackage:
         return self.graphs.get("encoder")
 
 
-def load_package(package: PackageGraphs, runtime: Runtime, limits: BatchLimits) -> VerifiedPackage:
+def load_package(
+    package: PackageGraphs, runtime: Runtime, limits: BatchLimits, device: DeviceThread | None = None
+) -> VerifiedPackage:
     """Make and verify a package's sessions.
+
+    Args:
+        package: its graphs.
+        runtime: how they are run.
+        limits: how many samples may run together.
+        device: opens and runs sessions that are not on the CPU; None makes one for each graph.
 
     Raises:
         GraphRefused: the backend cannot load a graph, or its tensors are not the stated ones.
         GoldenMismatch: a graph does not reproduce what its exporter saw.
     """
-    load = onnxruntime_instances if runtime.backend == "onnxruntime" else openvino_instances
+    load = partial(onnxruntime_instances, device=device) if runtime.backend == "onnxruntime" else openvino_instances
     specs: dict[GraphKind, GraphSpec | None] = {
         "generator": package.generator,
         "discriminator": package.discriminator,

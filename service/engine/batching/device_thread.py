@@ -14,6 +14,7 @@ References:
 """
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -27,12 +28,17 @@ from service.errors import NotReady
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_Tasks = SimpleQueue[Callable[[], None] | None]
+
 
 class DeviceThread:
-    """Runs tasks one after the other. Its thread starts with the first, so that on the CPU there is none."""
+    """Runs tasks one after the other. Its thread starts with the first, so that on the CPU there is none.
+
+    It ends with `stop`, or when nothing refers to this object or its sessions any more.
+    """
 
     def __init__(self) -> None:
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._tasks: _Tasks = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -51,8 +57,9 @@ class DeviceThread:
                 raise NotReady("the device has been stopped")
             if self._thread is None:
                 # A daemon: a run that hangs must not keep the process from ending.
-                self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
+                self._thread = threading.Thread(target=_serve, args=[self._tasks], name="device", daemon=True)
                 self._thread.start()
+                weakref.finalize(self, self._tasks.put, None).atexit = False
             self._tasks.put(task)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -81,10 +88,11 @@ class DeviceThread:
             self._stopped = True
             self._tasks.put(None)
 
-    def _serve(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task()
-            del task  # while the thread waits, it holds nothing of what it ran
+
+def _serve(tasks: _Tasks) -> None:
+    while (task := tasks.get()) is not None:
+        task()
+        del task  # while the thread waits, it holds nothing of what it ran
 
 
 class OnDevice:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.queue import RequestQueue, ScheduledBatch, WakeUp
 from service.engine.batching.worker import NOT_COMPUTED, Answer, BatchRunner, Computed, Prepared
+from service.errors import NotReady
 
 
 class _DeviceRun:
@@ -40,7 +41,10 @@ class _DeviceRun:
             self.computed = self.slot.compute(self.prepared, feeds)
             ended()
 
-        device.start(run)
+        try:
+            device.start(run)
+        except NotReady as error:  # the engine stops, and does not wait for this graph any longer
+            self.computed = Computed({}, 0.0, error)
 
     def finish(self) -> list[Answer]:
         """Hand out its results, after its end."""

@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -49,8 +48,8 @@ def onnxruntime_instances(
     """
     device = device or DeviceThread()
     uses_cuda = runtime.device != "cpu" and cuda.PROCESS.verdict.device is not None
-    open_session = partial(device.call, Session) if uses_cuda else Session
-    first = open_session(kind, verification.spec, runtime.device, threads=1)
+    arguments = kind, verification.spec, runtime.device, 1
+    first = device.call(Session, *arguments) if uses_cuda else Session(*arguments)
     if first.provider != CUDA:
         return _on_cpu(first, runtime, verification)
     try:

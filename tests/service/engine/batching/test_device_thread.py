@@ -77,3 +77,15 @@ def test_a_waiting_thread_holds_nothing_of_what_it_ran() -> None:
     gc.collect()
     assert reference() is None
     device.stop()
+
+
+def test_the_thread_ends_with_the_last_session_on_it() -> None:
+    before = set(threading.enumerate())
+    session = OnDevice(FakeDevice().session(TOY.generator), DeviceThread())
+    session.compute({"latent": toy_latents(0, 1)}, ["sample"])
+    (thread,) = (thread for thread in threading.enumerate() if thread not in before)
+    assert thread.is_alive()
+    del session
+    gc.collect()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()

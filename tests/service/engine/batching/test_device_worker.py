@@ -140,7 +140,7 @@ class Held:
         self.device = FakeDevice(run_s=COSTS, clock=self.clock)
         self.prepared: list[str] = []
         self._bench = Bench(self.device.instances(TOY.generator, buckets), slots, buckets)
-        self.batcher = self._bench.batcher
+        self.batcher, self.thread = self._bench.batcher, self._bench.device
 
     async def ask(self, name: str, first: int, count: int, timeout_s: float | None = None) -> asyncio.Task[Outputs]:
         """Ask, and come back when a worker has been woken."""
@@ -299,6 +299,19 @@ def test_stopping_fails_what_runs_and_what_is_prepared_and_the_graph_is_released
         assert not stopped.done()
         held.clock.let_pass()
         await asyncio.wait_for(stopped, PATIENCE_S)
+
+    while_held(scenario)
+
+
+def test_what_comes_when_the_device_has_been_stopped_fails() -> None:
+    async def scenario(held: Held) -> None:
+        holder = await held.hold_the_device()
+        held.thread.stop()
+        behind = await held.ask("behind", 1, 4)
+        held.clock.let_pass()
+        assert (await holder)["sample"].tobytes() == alone(0, 1)
+        with pytest.raises(SessionFailed):
+            await behind
 
     while_held(scenario)
 

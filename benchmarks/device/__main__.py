@@ -22,6 +22,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Final
 
+from benchmarks import gpu
 from benchmarks.device import marks
 from benchmarks.device.stage import MOST_LINES, Notes, Terms
 from benchmarks.workplace import ROOT, prepare
@@ -169,6 +170,8 @@ def _lacking(stage: Stage, terms: Terms) -> str:
         return f"no {', '.join(lacking)}"
     if terms.rehearse:
         return ""
+    if not gpu.present():
+        return "no CUDA device"
     if "torch" in stage.needs and not import_module("torch").cuda.is_available():
         return "torch finds no CUDA device"
     if "onnxruntime" in stage.needs:

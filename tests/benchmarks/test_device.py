@@ -1,16 +1,18 @@
 """The acceptance script: its rehearsal on the CPU, and what it makes of a card that fails, as a fake shows it."""
 
+import ctypes
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.device import __main__ as script
-from benchmarks.device import graphs, marks
+from benchmarks.device import graphs, marks, runs, session
 from benchmarks.device.invariance import groups, try_size
 from benchmarks.device.optional import Missing, StandIn
 from benchmarks.device.stage import MOST_LINES, Notes, Terms, elsewhere, fresh_process
@@ -79,11 +81,10 @@ def test_a_stage_whose_dependency_is_absent_says_so_and_fails_nothing(
 def test_without_a_card_its_stages_are_not_done_and_their_marks_are_not_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert script.run_here("resume", tmp_path, 10, rehearse=False) == 0
-    assert json.loads((tmp_path / "resume.json").read_text())["status"] == (
-        "not possible here: torch finds no CUDA device"
-    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for name in script.STAGES:
+        assert script.run_here(name, tmp_path, 10, rehearse=False) == 0
+        assert json.loads((tmp_path / f"{name}.json").read_text())["status"].startswith("not possible here: no ")
     line, failed = marks.line(marks.read([tmp_path]))
     assert failed == []
     assert line.count("not measured") == len(marks.MARKS)
@@ -167,6 +168,47 @@ def test_a_package_is_read_without_the_services_reader() -> None:
     assert graph.feeds(40)["latent"].shape == (40, 64)
     answers = graphs.of_service(graph, "cpu").compute(graph.feeds(graph.golden_rows), graph.outputs)
     assert largest_difference(answers["sample"], graph.spec.golden["sample"]) < 1e-4
+
+
+class HostRuntime:
+    """CUDA's runtime library, where the host's memory is the device's."""
+
+    def __init__(self) -> None:
+        self.kept: list[object] = []
+        self.copied = 0
+
+    def cudaHostAlloc(self, address: Any, size: ctypes.c_size_t, _: int) -> int:  # noqa: ANN401, N802 - CUDA's
+        self.kept.append(memory := (ctypes.c_uint8 * size.value)())
+        address._obj.value = ctypes.addressof(memory)
+        return 0
+
+    def cudaMemcpy(  # noqa: N802 - CUDA's name
+        self, target: ctypes.c_void_p, source: ctypes.c_void_p, size: ctypes.c_size_t, _: ctypes.c_int
+    ) -> int:
+        ctypes.memmove(target, source, size.value)
+        self.copied += size.value
+        return 0
+
+
+def test_every_way_to_run_a_graph_copies_what_it_should_and_gives_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = HostRuntime()
+    monkeypatch.setattr(graphs, "cuda_runtime", lambda: runtime)
+    graph = mnist()
+    plain = runs.runner(graph, "cpu", runs.WAYS[0], 4)().tobytes()
+    for way in runs.WAYS:
+        run = runs.runner(graph, "cpu", way, 4)
+        assert [run().tobytes() for _ in range(2)] == [plain, plain], way.name
+    # Of two ways that pin: latents of 64 floats, labels of 8 bytes, pixels; four of them, twice.
+    assert runtime.copied == 2 * 2 * 4 * (64 * 4 + 8 + 28 * 28)
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcome"), [("cuda", "refused: generator"), ("auto", "runs on CPUExecutionProvider")]
+)
+def test_without_cudnn_the_service_refuses_or_computes_openly_on_the_cpu(asked: str, outcome: str) -> None:
+    assert elsewhere(session.outcome_without_cudnn, {"CUDA_VISIBLE_DEVICES": ""}, asked).startswith(outcome)
 
 
 @pytest.mark.parametrize("module", ["session", "invariance", "runs", "train_speed", "train_state"])

@@ -2,12 +2,11 @@
 
     loading, trimming ──call──▶ ┐
     workers ───────────start──▶ ├─ one task after the other, in the order they came ─▶ sessions of all graphs
-    ...
 
 ONNX Runtime keeps cuBLAS and cuDNN handles, and memory that is bound to a stream, for each thread that runs a session:
 from several threads it holds them several times, and its first run from each is cold. Two runs at a time in one session
-may hand memory from one stream to the other while it is in use. So every session on the device is opened, verified and
-run here. Between two steps of loading a package, the runs of those that serve get their turn.
+may hand memory from one stream to the other while it is in use. So every session on the device is opened, verified,
+run and freed here. Between two steps of loading a package, the runs of those that serve get their turn.
 
 References:
     ONNX Runtime issues 29351 (memory grows with every thread) and 32342 (concurrent runs of one session).
@@ -17,6 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import ParamSpec, TypeVar
 
@@ -82,6 +82,11 @@ class DeviceThread:
         self.start(task)
         return answer.result()
 
+    def free_with(self, owner: object, session: LoadedGraph) -> None:
+        """Free a session on the thread once its owner has gone, wherever that happens."""
+        # The queue, unlike `start`, may be called by the garbage collector at any moment.
+        weakref.finalize(owner, self._tasks.put, partial(_let_go, session)).atexit = False
+
     def stop(self) -> None:
         """End the thread behind the tasks that wait, and take no more."""
         with self._lock:
@@ -95,12 +100,17 @@ def _serve(tasks: _Tasks) -> None:
         del task  # while the thread waits, it holds nothing of what it ran
 
 
+def _let_go(session: LoadedGraph) -> None:
+    """The task held its last reference."""
+
+
 class OnDevice:
-    """A session whose runs are on the device's thread, whichever thread asks: a `LoadedGraph`."""
+    """A session that is run and freed on the device's thread, whichever thread asks: a `LoadedGraph`."""
 
     def __init__(self, session: LoadedGraph, device: DeviceThread) -> None:
         self._session = session
         self._device = device
+        device.free_with(self, session)
 
     @property
     def graph(self) -> str:

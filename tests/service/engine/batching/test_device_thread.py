@@ -89,3 +89,23 @@ def test_the_thread_ends_with_the_last_session_on_it() -> None:
     gc.collect()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_a_session_is_freed_on_the_devices_thread() -> None:
+    freed_on: list[int] = []
+    freed = threading.Event()
+
+    def note() -> None:
+        freed_on.append(threading.get_ident())
+        freed.set()
+
+    device, fake = DeviceThread(), FakeDevice()
+    session = fake.session(TOY.generator)
+    fake.opened.clear()
+    weakref.finalize(session, note)
+    on_device = OnDevice(session, device)
+    on_device.compute({"latent": toy_latents(0, 1)}, ["sample"])
+    del session, on_device
+    assert freed.wait(PATIENCE_S)
+    assert freed_on == [device.call(threading.get_ident)]
+    device.stop()

@@ -42,6 +42,8 @@ class TrainerConfig:
         deterministic: compute the same bits each time, on a GPU with slower kernels; without it a resumed run goes on
             exactly on a CPU only.
         tf32: let a GPU round the factors of fp32 products to 10 bits of mantissa, which is faster.
+        cuda_graph: launch the kernels of a whole step at once, which is faster for small networks; on one GPU, with
+            Adam.
         log_every_samples: distance of the rows of `metrics.jsonl`, each a mean over it.
         grid_every_samples: distance of the sample grids.
         checkpoint_every_samples: distance of the checkpoints.
@@ -63,6 +65,7 @@ class TrainerConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     deterministic: bool = False
     tf32: bool = False
+    cuda_graph: bool = False
     log_every_samples: Positive = 6_400
     grid_every_samples: Positive = 64_000
     checkpoint_every_samples: Positive = 64_000

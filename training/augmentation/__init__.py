@@ -7,9 +7,11 @@ May import tables.
 
 from typing import Final, assert_never
 
+import torch
+
 from training.augmentation.adaptive import Adaptive, AdaptiveConfig
 from training.augmentation.diffaugment import DiffAugment, DiffAugmentConfig
-from training.augmentation.random_numbers import RandomNumbers
+from training.augmentation.random_numbers import NumberSource, RandomNumbers
 from training.augmentation.warps import WarpsConfig, warped
 
 AugmentationConfig = DiffAugmentConfig | AdaptiveConfig
@@ -17,15 +19,29 @@ Augmentation = DiffAugment | Adaptive
 
 KINDS: Final[dict[str, type[AugmentationConfig]]] = {kind.kind: kind for kind in (DiffAugmentConfig, AdaptiveConfig)}
 
-__all__ = ["KINDS", "Augmentation", "AugmentationConfig", "RandomNumbers", "WarpsConfig", "build", "warped"]
+__all__ = [
+    "KINDS",
+    "Augmentation",
+    "AugmentationConfig",
+    "NumberSource",
+    "RandomNumbers",
+    "WarpsConfig",
+    "build",
+    "warped",
+]
 
 
-def build(config: AugmentationConfig) -> Augmentation:
-    """Make the augmentation of a configuration."""
+def build(config: AugmentationConfig, device: torch.device) -> Augmentation:
+    """Make the augmentation of a configuration.
+
+    Args:
+        config: the `[augmentation]` table.
+        device: of the samples.
+    """
     match config:
         case DiffAugmentConfig():
             return DiffAugment(config)
         case AdaptiveConfig():
-            return Adaptive(config)
+            return Adaptive(config, device)
         case _:
             assert_never(config)

@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from training.augmentation.random_numbers import RandomNumbers
+from training.augmentation.random_numbers import NumberSource
 from training.augmentation.warps import resample, rotation, scaling
 from training.tables import Range
 
@@ -50,62 +50,78 @@ class AdaptiveConfig:
 
 
 class Adaptive:
-    """The augmentation and its probability."""
+    """The augmentation and its probability.
 
-    def __init__(self, config: AdaptiveConfig) -> None:
+    The probability and what it follows stay on the device: reading them would make the CPU wait for every step.
+    """
+
+    def __init__(self, config: AdaptiveConfig, device: torch.device | None = None) -> None:
         self._config = config
-        self.probability = 0.0
-        self._signs = 0.0  # sum over the steps since the last adjustment
-        self._steps = 0
+        self._probability = torch.zeros((), dtype=torch.float64, device=device)
+        self._signs = torch.zeros((), dtype=torch.float64, device=device)  # their sum since the last adjustment
+        self._steps = torch.zeros((), dtype=torch.int64, device=device)
 
-    def __call__(self, images: Tensor, numbers: RandomNumbers) -> Tensor:
+    @property
+    def probability(self) -> float:
+        """p; waits for the device."""
+        return float(self._probability)
+
+    def __call__(self, images: Tensor, numbers: NumberSource) -> Tensor:
         """Augment images [B, C, H, W]."""
-        moved = resample(images, geometry(self.probability, numbers, images.shape[2:]))
-        return colour(moved, self.probability, numbers)
+        moved = resample(images, geometry(self._probability, numbers, images.shape[2:]))
+        return colour(moved, self._probability, numbers)
 
+    @torch.no_grad()
     def observe(self, real_sign: Tensor, batch_size: int) -> None:
         """Record one critic step, and adjust the probability when it is due.
 
         Args:
             real_sign: mean sign of the logits of real samples, over all processes.
         """
-        self._signs += float(real_sign)
+        self._signs += real_sign
         self._steps += 1
-        if self._steps == ADJUST_EVERY_STEPS:
-            excess = self._signs / self._steps - self._config.target
-            step = math.copysign(batch_size * self._steps / self._config.adjustment_samples, excess) if excess else 0.0
-            self.probability = min(max(self.probability + step, 0.0), 1.0)
-            self._signs, self._steps = 0.0, 0
+        due = self._steps == ADJUST_EVERY_STEPS
+        excess = self._signs / self._steps - self._config.target
+        step = excess.sign() * (batch_size * ADJUST_EVERY_STEPS / self._config.adjustment_samples)
+        adjusted = (self._probability + step).clamp(0, 1)
+        self._probability.copy_(torch.where(due, adjusted, self._probability))
+        self._signs.masked_fill_(due, 0)
+        self._steps.masked_fill_(due, 0)
 
     def state(self) -> dict[str, float]:
         """State for a checkpoint."""
-        return {"probability": self.probability, "signs": self._signs, "steps": self._steps}
+        return {"probability": self.probability, "signs": float(self._signs), "steps": int(self._steps)}
 
     def restore(self, state: dict[str, float]) -> None:
         """Restore the state of a checkpoint."""
-        self.probability, self._signs, self._steps = state["probability"], state["signs"], int(state["steps"])
+        self._probability.fill_(state["probability"])
+        self._signs.fill_(state["signs"])
+        self._steps.fill_(int(state["steps"]))
 
 
-def geometry(probability: float, numbers: RandomNumbers, size: torch.Size) -> Tensor:
+def geometry(probability: float | Tensor, numbers: NumberSource, size: torch.Size) -> Tensor:
     """Draw each sample's map: flip, quarter turns, whole-pixel moves, scales, rotations, moves.
 
     Args:
-        probability: p.
+        probability: p, a scalar.
         size: H, W.
 
     Returns:
         [B, 2, 3], as `resample` takes it.
     """
+    exact = torch.as_tensor(probability, dtype=torch.float64)
+    probability = exact.float()  # what uniform numbers are compared with
     height, width = size
     flip = _sometimes(2 * (numbers.uniform() < 1 / 2).float() - 1, 1.0, probability, numbers)
     turns = _sometimes((numbers.uniform() * 4).floor() * (math.pi / 2), 0.0, probability, numbers)
     if height != width:  # a quarter turn would distort an oblong image
         turns = torch.zeros_like(turns)
-    sides = torch.tensor([width, height], device=flip.device)
     whole = _sometimes((2 * numbers.uniform(2) - 1) * TRANSLATION_STD, 0.0, probability, numbers)
-    whole = (whole * sides).round() / sides
+    whole = torch.cat([(whole[:, :1] * width).round() / width, (whole[:, 1:] * height).round() / height], dim=1)
     scale = _sometimes(2 ** (SCALE_STD * numbers.normal()), 1.0, probability, numbers)
-    turning = 1 - math.sqrt(1 - probability)  # applied twice, together with probability p
+    turning = (
+        1 - (1 - torch.as_tensor(probability, dtype=torch.float64)).sqrt()
+    )  # applied twice, together with probability p
     before = _sometimes((2 * numbers.uniform() - 1) * math.pi, 0.0, turning, numbers)
     stretch = _sometimes(2 ** (SCALE_STD * numbers.normal()), 1.0, probability, numbers)
     after = _sometimes((2 * numbers.uniform() - 1) * math.pi, 0.0, turning, numbers)
@@ -121,16 +137,17 @@ def geometry(probability: float, numbers: RandomNumbers, size: torch.Size) -> Te
     return torch.cat([linear, (2 * (whole + move)).unsqueeze(2)], dim=2)  # the side is two half sides
 
 
-def colour(images: Tensor, probability: float, numbers: RandomNumbers) -> Tensor:
+def colour(images: Tensor, probability: float | Tensor, numbers: NumberSource) -> Tensor:
     """Change brightness and contrast, invert the luma, and, of colour images, turn the hue and scale the saturation.
 
     Args:
         images: [B, C, H, W].
-        probability: p.
+        probability: p, a scalar.
 
     Returns:
         [B, C, H, W].
     """
+    probability = torch.as_tensor(probability, dtype=torch.float32)
     brightness = _sometimes(BRIGHTNESS_STD * numbers.normal(), 0.0, probability, numbers)
     contrast = _sometimes(2 ** (CONTRAST_STD * numbers.normal()), 1.0, probability, numbers)
     luma = _sometimes(2 * (numbers.uniform() < 1 / 2).float() - 1, 1.0, probability, numbers)
@@ -151,6 +168,6 @@ def colour(images: Tensor, probability: float, numbers: RandomNumbers) -> Tensor
     return each(luma) * grey + each(saturation) * chroma
 
 
-def _sometimes(values: Tensor, neutral: float, probability: float, numbers: RandomNumbers) -> Tensor:
+def _sometimes(values: Tensor, neutral: float, probability: Tensor, numbers: NumberSource) -> Tensor:
     """Values [B, K] with probability p, and the neutral one otherwise."""
     return torch.where(numbers.uniform() < probability, values, neutral)

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 import torch
 from torch import Tensor
 
-from training.augmentation.random_numbers import RandomNumbers
+from training.augmentation.random_numbers import NumberSource
 
 TRANSLATION_RATIO = 1 / 8  # of the side, at most
 CUTOUT_RATIO = 1 / 2  # of the side, always
@@ -39,7 +39,7 @@ class DiffAugment:
     def __init__(self, config: DiffAugmentConfig) -> None:
         self._steps = [{"color": color, "translation": translation, "cutout": cutout}[name] for name in config.policies]
 
-    def __call__(self, images: Tensor, numbers: RandomNumbers) -> Tensor:
+    def __call__(self, images: Tensor, numbers: NumberSource) -> Tensor:
         """Augment images [B, C, H, W]."""
         for step in self._steps:
             images = step(images, numbers)
@@ -56,7 +56,7 @@ class DiffAugment:
         """No state."""
 
 
-def color(images: Tensor, numbers: RandomNumbers) -> Tensor:
+def color(images: Tensor, numbers: NumberSource) -> Tensor:
     """Brightness by -1/2 to 1/2, saturation by a factor of 0 to 2, contrast by 1/2 to 3/2.
 
     Args:
@@ -74,7 +74,7 @@ def color(images: Tensor, numbers: RandomNumbers) -> Tensor:
     return (images - mean) * (contrast + 1 / 2) + mean
 
 
-def translation(images: Tensor, numbers: RandomNumbers) -> Tensor:
+def translation(images: Tensor, numbers: NumberSource) -> Tensor:
     """Move by up to an eighth of each side; uncovered pixels get the middle of the range.
 
     Args:
@@ -95,7 +95,7 @@ def translation(images: Tensor, numbers: RandomNumbers) -> Tensor:
     return moved * inside
 
 
-def cutout(images: Tensor, numbers: RandomNumbers) -> Tensor:
+def cutout(images: Tensor, numbers: NumberSource) -> Tensor:
     """Blank a window of half of each side, anywhere, with the middle of the range.
 
     Args:

@@ -6,9 +6,23 @@ would.
 Shapes: B batch of all processes together, b this process's part of it, K numbers a sample.
 """
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class NumberSource(Protocol):
+    """RandomNumbers in the order in which they are asked for."""
+
+    def uniform(self, count: int = 1) -> Tensor:
+        """Uniform on [0, 1), float32 [b, K]."""
+        ...
+
+    def normal(self, count: int = 1) -> Tensor:
+        """Standard normal, float32 [b, K]."""
+        ...
 
 
 class RandomNumbers:

@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from training.augmentation.random_numbers import RandomNumbers
+from training.augmentation.random_numbers import NumberSource
 from training.tables import Range
 
 
@@ -107,7 +107,7 @@ class WarpsConfig:
     shift: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.07
 
 
-def warped(images: Tensor, config: WarpsConfig, numbers: RandomNumbers) -> Tensor:
+def warped(images: Tensor, config: WarpsConfig, numbers: NumberSource) -> Tensor:
     """Warp each image by its own random map.
 
     Args:

@@ -1,32 +1,28 @@
-"""The training step: critic steps, a generator step, the moving average; and the state that a checkpoint keeps.
+"""The state of a run: what advances it by a step, what a checkpoint keeps of it, and what restores it.
 
-    step   critic_steps x [real, latents -> critic loss -> Adam]   fresh latents -> generator loss -> Adam -> average
-
-A side's other players (an encoder, a code head) are trained and averaged with it. A run is a function of its
-configuration, its data and the number of samples seen, so a resumed run computes what an uninterrupted one does (bit
-for bit on a CPU with the same number of threads, and with `deterministic` on one GPU). Each process computes its part
-of the same global batch; Accelerate averages the gradients.
+A run is a function of its configuration, its data and the number of samples seen, so a resumed run computes what an
+uninterrupted one does (bit for bit on a CPU with the same number of threads, and with `deterministic` on one GPU). A
+side's other players (an encoder, a code head) are trained and averaged with it. Each process computes its part of the
+same global batch; Accelerate averages the gradients.
 """
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
-from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
 from training import augmentation
 from training import config as configuration
-from training.augmentation import RandomNumbers, warped
 from training.config import Config
 from training.data.image_data import Dataset
 from training.errors import DivergenceError
 from training.evaluation.pictures import classes_shown, samples_wanted
-from training.loop import machine
+from training.loop import captured, machine
+from training.loop.plan import ROLLBACK_RATE_FACTOR, Plan
+from training.loop.runner import DirectRunner, FedRunner, Runner
 from training.loop.setup import (
     build_accelerator,
     build_optimizer,
@@ -35,39 +31,32 @@ from training.loop.setup import (
     restore_global_generators,
     seed_global_generators,
 )
+from training.loop.step import Step
 from training.networks.batch_statistics import shared_statistics
-from training.objectives.base import Batch, LossTerms, Objective
-from training.schedule import cosine, ema_decay, lazy_correction
+from training.schedule import lazy_correction
 from training.state import checkpoint, players
-from training.state.batches import (
-    AUGMENTATION,
-    CODES,
-    GRID,
-    GRID_CODES,
-    WARPS,
-    BatchStream,
-    codes,
-    latents,
-    random_stream,
-)
+from training.state.batches import GRID, GRID_CODES, BatchStream, codes, latents
 from training.state.checkpoint import Checkpoint, TrainerState
 from training.state.history import Event
+from training.state.inputs import Recipe
 from training.state.players import Players, Side
 
 DIVERGED_ADVICE: Final = "earlier checkpoints are kept; try lower learning rates, or higher gamma_r1 and gamma_r2"
-ROLLBACK_RATE_FACTOR: Final = 0.5  # of both learning rates
-
-Augment = Callable[[Tensor], Tensor]
 
 
 class Trainer:
     """The state of a run and the step that advances it.
 
+    Args:
+        rehearse: run steps on the CPU as on a GPU, with inputs that are fed ahead and, with `cuda_graph`, the code that
+            would be captured; the results are the same.
+
     Raises:
-        ConfigError: if the precision does not exist on this machine, or the batch does not divide by the processes.
+        ConfigError: if the precision does not exist on this machine, the batch does not divide by the processes, or
+            steps cannot be captured.
     """
 
-    def __init__(self, config: Config, data: Dataset) -> None:
+    def __init__(self, config: Config, data: Dataset, *, rehearse: bool = False) -> None:
         self.config = config
         self.data = data
         self.samples_seen = 0
@@ -95,19 +84,22 @@ class Trainer:
                 sides.critic_side, pace.learning_rate_discriminator * lazy, pace.weight_decay_discriminator, pace, lazy
             ),
         )
-        self._lazy = lazy
         self.ema: Side = copy.deepcopy(sides.generator_side).eval().requires_grad_(False)
-        self._part = part_of_batch(pace.batch_size, self._accelerator.process_index, self._accelerator.num_processes)
-        self._stream = BatchStream(
+        part = part_of_batch(pace.batch_size, self._accelerator.process_index, self._accelerator.num_processes)
+        stream = BatchStream(
             data,
             self.device,
             seed=config.seed,
             batch_size=pace.batch_size,
             generator=config.generator,
             horizontal_flips=pace.horizontal_flips,
-            part=self._part,
+            part=part,
         )
-        self._augmentation = None if config.augmentation is None else augmentation.build(config.augmentation)
+        recipe = Recipe(stream, config.seed, pace.batch_size, part, pace.critic_steps, config.codes)
+        self._plan = Plan(config, recipe, self.device, tensors=pace.cuda_graph)
+        table = config.augmentation
+        self._augmentation = None if table is None else augmentation.build(table, self.device)
+        self._runner = self._build_runner(stream, rehearse=rehearse)
         self._unlogged: dict[str, list[Tensor]] = {}
         self.rollbacks: tuple[Event, ...] = ()
 
@@ -151,23 +143,8 @@ class Trainer:
             return self._step()
 
     def _step(self) -> dict[str, Tensor]:
-        pace = self.config.trainer
-        iteration = self.samples_seen // pace.batch_size
-        progress = min(self.samples_seen / pace.total_samples, 1.0)
-        objective: Objective = self.config.objective.at(progress, iteration)
-        self._set_learning_rates(progress)
-
-        first_latents = iteration * (pace.critic_steps + 1)
-        for turn in range(pace.critic_steps):
-            batch = self._batch(iteration * pace.critic_steps + turn, first_latents + turn)
-            critic = self._critic_step(objective, batch, first_latents + turn)
-        fresh = first_latents + pace.critic_steps
-        batch = replace(batch, latents=self._stream.latents(fresh), codes=self._codes(fresh))
-        generator = self._generator_step(objective, batch, self._augment(fresh))
-
-        self.samples_seen += pace.batch_size
-        self._average()
-        readings = {**_named("critic", critic), **_named("generator", generator)}
+        readings = self._runner.run(self.samples_seen // self.config.trainer.batch_size)
+        self.samples_seen += self.config.trainer.batch_size
         for name, reading in readings.items():
             self._unlogged.setdefault(name, []).append(reading)
         return readings
@@ -215,13 +192,14 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """Collect everything that the rest of the run depends on."""
         scaler = self._accelerator.scaler
+        last = self._plan.values(max(self.samples_seen // self.config.trainer.batch_size - 1, 0))
         state = TrainerState(
             samples_seen=self.samples_seen,
             generator_side=self.players.generator_side.state_dict(),
             critic_side=self.players.critic_side.state_dict(),
             ema=self.ema.state_dict(),
-            generator_optimizer=self._generator_optimizer.state_dict(),
-            critic_optimizer=self._critic_optimizer.state_dict(),
+            generator_optimizer=_with_rate(self._generator_optimizer, last.generator_rate),
+            critic_optimizer=_with_rate(self._critic_optimizer, last.critic_rate),
             scaler=scaler.state_dict() if scaler is not None else {},
             unlogged={name: torch.stack(readings) for name, readings in self._unlogged.items()},
             augmentation={} if self._augmentation is None else self._augmentation.state(),
@@ -240,6 +218,7 @@ class Trainer:
 
     def restore(self, state: TrainerState) -> None:
         """Continue from a checkpoint of the same configuration and data."""
+        self._runner.forget()
         self.samples_seen = state["samples_seen"]
         self.players.generator_side.load_state_dict(state["generator_side"])
         self.players.critic_side.load_state_dict(state["critic_side"])
@@ -252,6 +231,7 @@ class Trainer:
         if self._augmentation is not None:
             self._augmentation.restore(state["augmentation"])
         self.rollbacks = tuple(Event(**event) for event in state["rollbacks"])
+        self._plan.rollbacks = len(self.rollbacks)
         restore_global_generators(state["random"])
 
     def roll_back(self, state: TrainerState, reason: str) -> None:
@@ -261,6 +241,7 @@ class Trainer:
         rates = ROLLBACK_RATE_FACTOR ** (len(self.rollbacks) + 1)
         text = f"{reason}; back to sample {self.samples_seen:,} with {rates:g} times the learning rates"
         self.rollbacks = (*self.rollbacks, Event(self.samples_seen, "rollback", text))
+        self._plan.rollbacks = len(self.rollbacks)
 
     def shut_down(self, *, together: bool) -> None:
         """Destroy the process group; without this, a process that ends is aborted by the group's threads.
@@ -301,82 +282,38 @@ class Trainer:
                 return f"a weight of the {name} is infinite at sample {self.samples_seen:,}"
         return None
 
-    def _batch(self, real_draw: int, latents_draw: int) -> Batch:
-        real, real_labels = self._stream.real(real_draw)
-        told = real_labels if self.task.classes else None
-        return Batch(real, self._stream.latents(latents_draw), told, self._codes(latents_draw))
-
-    def _codes(self, draw: int) -> Tensor | None:
-        if self.config.codes is None:
-            return None
-        whole = codes(self.config.seed, CODES, draw, self.config.trainer.batch_size, self.config.codes)
-        return whole[self._part].to(self.device)
-
-    def _augment(self, draw: int) -> Augment | None:
-        """The augmentation of one optimizer step, with its own random draw."""
-        if self._augmentation is None:
-            return None
-        return partial(self._augmentation, numbers=self._numbers(AUGMENTATION, draw))
-
-    def _warp(self, draw: int) -> Augment | None:
-        """The warp of one critic step."""
-        if self.config.warps is None:
-            return None
-        return partial(warped, config=self.config.warps, numbers=self._numbers(WARPS, draw))
-
-    def _numbers(self, stream: int, draw: int) -> RandomNumbers:
-        chance = random_stream(self.config.seed, stream, draw)
-        return RandomNumbers(chance, self.config.trainer.batch_size, self._part, self.device)
-
-    def _critic_step(self, objective: Objective, batch: Batch, draw: int) -> LossTerms:
-        nets = players.networks_of(
-            self.players.generator_side, self._parallel_critic_side, self._augment(draw), self._warp(draw)
+    def _build_runner(self, stream: BatchStream, *, rehearse: bool) -> Runner:
+        """Choose how steps are run on this device."""
+        config, graphs = self.config, None
+        step = Step(
+            accelerator=self._accelerator,
+            players=self.players,
+            parallel_generator_side=self._parallel_generator_side,
+            parallel_critic_side=self._parallel_critic_side,
+            generator_optimizer=self._generator_optimizer,
+            critic_optimizer=self._critic_optimizer,
+            ema=self.ema,
+            stream=stream,
+            augmentation=self._augmentation,
+            warps=config.warps,
+            critic_steps=config.trainer.critic_steps,
+            batch_size=config.trainer.batch_size,
+            labelled=self.task.classes > 0,
+            coded=config.codes is not None,
         )
-        terms = objective.critic_loss(nets, batch)
-        self._descend(terms.total, self._critic_optimizer)
-        if objective.weight_bound is not None:
-            with torch.no_grad():
-                for weight in self.players.critic_side.parameters():
-                    weight.clamp_(-objective.weight_bound, objective.weight_bound)
-        if self._augmentation is not None:
-            sign = self._accelerator.reduce(terms.parts["real_sign"], "mean")
-            self._augmentation.observe(cast("Tensor", sign), self.config.trainer.batch_size)
-        return terms
-
-    def _generator_step(self, objective: Objective, batch: Batch, augment: Augment | None) -> LossTerms:
-        # Not the parallel critic: its wrapper expects gradients from each use, and here there are none.
-        with players.frozen(self.players.critic_side):
-            nets = players.networks_of(self._parallel_generator_side, self.players.critic_side, augment)
-            terms = objective.generator_loss(nets, batch)
-            self._descend(terms.total, self._generator_optimizer)
-        return terms
-
-    def _descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        optimizer.zero_grad()
-        self._accelerator.backward(loss)
-        optimizer.step()
-
-    def _set_learning_rates(self, progress: float) -> None:
-        pace = self.config.trainer
-        left = cosine(1.0, pace.learning_rate_final_fraction, progress) * ROLLBACK_RATE_FACTOR ** len(self.rollbacks)
-        for optimizer, rate in (
-            (self._generator_optimizer, pace.learning_rate_generator),
-            (self._critic_optimizer, pace.learning_rate_discriminator * self._lazy),
-        ):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * left
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the average towards the weights; buffers, such as batch statistics, are copied."""
-        pace = self.config.trainer
-        decay = ema_decay(pace.batch_size, pace.ema_half_life_samples, self.samples_seen)
-        averaged, trained = self.ema, self.players.generator_side
-        # One call for all weights: on a GPU a kernel for many of them instead of one each.
-        torch._foreach_lerp_(list(averaged.parameters()), list(trained.parameters()), 1 - decay)
-        if buffers := list(averaged.buffers()):
-            torch._foreach_copy_(buffers, list(trained.buffers()))
+        if not rehearse:
+            captured.check(config, self.device, self.processes)
+        if self.device.type != "cuda" and not rehearse:
+            return DirectRunner(step, self._plan, self.device)
+        if config.trainer.cuda_graph:
+            optimizers = (self._generator_optimizer, self._critic_optimizer)
+            graphs = captured.EagerGraphs() if rehearse else captured.CudaGraphs(optimizers)
+        return FedRunner(step, self._plan, self.device, graphs)
 
 
-def _named(player: str, terms: LossTerms) -> dict[str, Tensor]:
-    return {f"{player}/total": terms.total.detach(), **{f"{player}/{name}": part for name, part in terms.parts.items()}}
+def _with_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> dict[str, object]:
+    """The state of an optimizer, with its learning rate as a number."""
+    state: dict[str, Any] = optimizer.state_dict()
+    for group in state["param_groups"]:
+        group["lr"] = rate if isinstance(group["lr"], Tensor) else group["lr"]
+    return state

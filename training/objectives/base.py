@@ -12,11 +12,13 @@ Shapes: B batch, Z latent, K width of the codes, ... one sample ([C, H, W] for i
 one logit judges together (1 unless the discriminator is packed).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Protocol, Self
 
 from torch import Tensor
+
+TIMED_WEIGHTS: Final = ("gamma_r1", "gamma_r2", "gamma_slope", "weight_steady")  # what `Objective.at` may change
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,19 @@ class Batch:
         labels: [B] classes of the real samples, which the generated ones are asked for, too; None unless the players
             are conditional. Where samples are items: the condition's id (a user), for both.
         codes: [B, K] one-hot categorical codes, then continuous ones; None unless the generator is given codes.
+        weights: scalars that stand for the objective's weights of the same names (`TIMED_WEIGHTS`), where a step is
+            recorded once and repeated with others.
     """
 
     real: Tensor
     latents: Tensor
     labels: Tensor | None = None
     codes: Tensor | None = None
+    weights: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
+
+    def weight(self, name: str, value: float) -> float | Tensor:
+        """The weight of a term: `value`, which the objective has, or the scalar that stands for it."""
+        return self.weights.get(name, value)
 
     @property
     def conditions(self) -> tuple[Tensor, ...]:

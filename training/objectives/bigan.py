@@ -47,9 +47,9 @@ class BiGan(GradientPenalties):
         real_logits, fake_logits = _judge(nets, real, batch), _judge(nets, fake, batch)
         penalties = {}
         if self.gamma_r1 > 0:
-            penalties["r1"] = self.gamma_r1 / 2 * _squared_gradient(real_logits, real)
+            penalties["r1"] = batch.weight("gamma_r1", self.gamma_r1) / 2 * _squared_gradient(real_logits, real)
         if self.gamma_r2 > 0:
-            penalties["r2"] = self.gamma_r2 / 2 * _squared_gradient(fake_logits, fake)
+            penalties["r2"] = batch.weight("gamma_r2", self.gamma_r2) / 2 * _squared_gradient(fake_logits, fake)
         judgement = CriticOutputs(real_logits, fake_logits, penalties)
         return critic_terms(softplus(-real_logits).mean() + softplus(fake_logits).mean(), judgement)
 

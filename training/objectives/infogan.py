@@ -122,7 +122,7 @@ class InfoGan(NonSaturating):
         if self.weight_steady == 0:
             return terms
         unsteadiness = self._unsteadiness(nets, batch.real, real)
-        total = terms.total + self.weight_steady * unsteadiness
+        total = terms.total + batch.weight("weight_steady", self.weight_steady) * unsteadiness
         return LossTerms(total, {**terms.parts, "unsteadiness": unsteadiness.detach()})
 
     def generator_loss(self, nets: Networks, batch: Batch) -> LossTerms:

@@ -111,9 +111,9 @@ class GradientPenalties:
         real_logits, fake_logits = nets.judge(real, batch), nets.judge(fake, batch)
         penalties = {}
         if self.gamma_r1 > 0:
-            penalties["r1"] = self.gamma_r1 / 2 * squared_gradient(real_logits, real)
+            penalties["r1"] = batch.weight("gamma_r1", self.gamma_r1) / 2 * squared_gradient(real_logits, real)
         if self.gamma_r2 > 0:
-            penalties["r2"] = self.gamma_r2 / 2 * squared_gradient(fake_logits, fake)
+            penalties["r2"] = batch.weight("gamma_r2", self.gamma_r2) / 2 * squared_gradient(fake_logits, fake)
         return CriticOutputs(real_logits, fake_logits, penalties)
 
 

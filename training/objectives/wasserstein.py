@@ -113,7 +113,7 @@ class WassersteinGradientPenalty(_CriticDifference):
         if self.gamma_slope == 0:
             return terms
         between = interpolates(batch.real, fake).requires_grad_()
-        slope = self.gamma_slope * slope_error(nets.judge(between, batch), between)
+        slope = batch.weight("gamma_slope", self.gamma_slope) * slope_error(nets.judge(between, batch), between)
         return LossTerms(terms.total + slope, {**terms.parts, "slope": slope.detach()})
 
 

@@ -14,6 +14,7 @@ from typing import Final, assert_never
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -122,7 +123,8 @@ class BatchStream:
     ) -> None:
         fits = device.type != "cuda" or data.train.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
         self._samples = torch.from_numpy(data.train.copy()).to(device if fits else "cpu")
-        self._labels = None if data.train_labels is None else torch.from_numpy(data.train_labels.copy())
+        labelled = data.train_labels
+        self._labels = None if labelled is None else torch.from_numpy(labelled.copy()).to(device)
         self._device = device
         self._seed = seed
         self._batch_size = batch_size
@@ -140,16 +142,71 @@ class BatchStream:
         Returns:
             This process's part of the samples [B, ...], images in [-1, 1], and of their labels [B] or None.
         """
+        rows, mirrored = self.rows(draw), self.mirrored(draw) if self._horizontal_flips else None
+        return self.decoded(self.stored(rows), mirrored), None if self._labels is None else self.labels_of(rows)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the samples are where the networks are; else the CPU holds them."""
+        return self._samples.device.type == self._device.type
+
+    @property
+    def horizontal_flips(self) -> bool:
+        """Whether samples are mirrored."""
+        return self._horizontal_flips
+
+    def rows(self, draw: int) -> Tensor:
+        """Which samples a batch has, this process's part of it.
+
+        Args:
+            draw: number of the batch, from 0.
+
+        Returns:
+            [b] int64, on the CPU.
+        """
         positions = np.arange(draw * self._batch_size, (draw + 1) * self._batch_size)[self._part]
-        chosen = torch.from_numpy(np.array([self._row(int(position)) for position in positions]))
-        samples = self._samples[chosen.to(self._samples.device)].to(self._device)
+        epochs, places = np.divmod(positions, len(self._samples))
+        chosen = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            inside = epochs == epoch
+            chosen[inside] = self._order(int(epoch))[places[inside]]
+        return torch.from_numpy(chosen)
+
+    def mirrored(self, draw: int) -> Tensor:
+        """Which samples of a batch are mirrored where `horizontal_flips` are on, [b] bool, on the CPU."""
+        chance = random_stream(self._seed, FLIPS, draw).random(self._batch_size)
+        return torch.from_numpy(chance < 1 / 2)[self._part]
+
+    def stored(self, rows: Tensor) -> Tensor:
+        """Samples [b, ...] as they are stored, where they are stored."""
+        return self._samples[rows.to(self._samples.device)]
+
+    def decoded(self, stored: Tensor, mirrored: Tensor | None) -> Tensor:
+        """Stored samples as the networks see them, on their device.
+
+        Args:
+            stored: [b, ...].
+            mirrored: [b] bool, or None for none.
+
+        Returns:
+            [b, ...], images in [-1, 1].
+        """
+        samples = stored.to(self._device)
         if samples.dtype == torch.uint8:
             samples = to_floats(samples)
-        if self._horizontal_flips:
-            mirrored = torch.from_numpy(random_stream(self._seed, FLIPS, draw).random(self._batch_size) < 1 / 2)
-            mirrored = mirrored[self._part].to(self._device)
-            samples = torch.where(mirrored[:, None, None, None], samples.flip(3), samples)
-        return samples, None if self._labels is None else self._labels[chosen].to(self._device)
+        if mirrored is not None:
+            samples = torch.where(mirrored.to(self._device)[:, None, None, None], samples.flip(3), samples)
+        return samples
+
+    def labels_of(self, rows: Tensor) -> Tensor:
+        """Labels [b] of samples, on the networks' device.
+
+        Raises:
+            ValueError: if the data has none.
+        """
+        if self._labels is None:
+            raise ValueError("the data has no labels")
+        return self._labels[rows.to(self._device)]
 
     def latents(self, draw: int) -> Tensor:
         """Latents from the prior.
@@ -160,13 +217,16 @@ class BatchStream:
         Returns:
             This process's part of the latents [B, Z].
         """
+        return self.drawn_latents(draw).to(self._device)
+
+    def drawn_latents(self, draw: int) -> Tensor:
+        """The same, on the CPU."""
         keys = self._generator
         drawn = latents(self._seed, LATENTS, draw, self._batch_size, keys.latent_size, keys.prior)
-        return drawn[self._part].to(self._device)
+        return drawn[self._part]
 
-    def _row(self, position: int) -> int:
-        """Index of the sample at a position of the endless shuffled sequence."""
-        epoch, place = divmod(position, len(self._samples))
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The shuffled samples of an epoch."""
         if self._epoch_order[0] != epoch:
             self._epoch_order = (epoch, random_stream(self._seed, ORDER, epoch).permutation(len(self._samples)))
-        return int(self._epoch_order[1][place])
+        return self._epoch_order[1]

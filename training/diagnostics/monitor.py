@@ -3,7 +3,10 @@
 All state follows from the rows: after a resume or a rollback, replaying the kept rows restores the alarm.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Final
 
 import torch
 
@@ -16,15 +19,55 @@ from training.networks.base import Task
 from training.state.history import Event, Row
 from training.state.players import Players, Side
 
+MOST_SHARE: Final = 0.02  # of a run's time
+
+
+class Budget:
+    """Bounds the share of a run's time that measurements take.
+
+    The first one is not counted: it allocates memory and chooses kernels.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._began_s = clock()
+        self._costs_s: list[float] = []
+
+    def allows(self) -> bool:
+        """Whether one more measurement, as long as the last one, stays within the share."""
+        counted = self._costs_s[1:]
+        return sum(counted) + sum(counted[-1:]) <= MOST_SHARE * (self._clock() - self._began_s)
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Time a measurement."""
+        began_s = self._clock()
+        yield
+        self._costs_s.append(self._clock() - began_s)
+
 
 class Monitor:
-    """The diagnostics of one run."""
+    """The diagnostics of one run.
+
+    On a GPU, where a step takes milliseconds, due measurements are left out while they would take more than 2 % of the
+    time. Rows must not depend on the clock where they are promised to be the same each time, on a CPU and in a
+    `deterministic` run; there all are made.
+    """
 
     def __init__(self, config: Config, data: Dataset, task: Task, device: torch.device) -> None:
         measuring = config.diagnostics.every_samples > 0 and can_probe(data)
         self._probe = Probe(config, data, task, device) if measuring else None
         self._total_samples = config.trainer.total_samples
         self._alarm = Alarm()
+        bounded = device.type == "cuda" and not config.trainer.deterministic
+        self._budget = Budget() if bounded else None
+
+    def has_time(self) -> bool:
+        """Whether a measurement that is due is to be made."""
+        return self._budget is None or self._budget.allows()
 
     def replay(self, rows: Iterable[Row]) -> None:
         """Restore the alarm from rows.
@@ -42,7 +85,8 @@ class Monitor:
         Returns:
             Readings under the names of the log; empty for data that cannot be probed.
         """
-        found = {} if self._probe is None else self._probe.measure(trained, averaged)
+        with nullcontext() if self._budget is None else self._budget.measuring():
+            found = {} if self._probe is None else self._probe.measure(trained, averaged)
         return {f"{PREFIX}{name}": figure for name, figure in found.items()}
 
     def watch(self, row: Row) -> Event | None:

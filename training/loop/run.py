@@ -87,7 +87,8 @@ class Observers:
             The event that the row causes, if any.
         """
         self.recorder.advance(trainer.samples_seen, readings)
-        row = means | (self.monitor.measure(trainer.players, trainer.ema) if measuring else {})
+        made = measuring and (trainer.finished or self.monitor.has_time())
+        row = means | (self.monitor.measure(trainer.players, trainer.ema) if made else {})
         if not row:
             return None
         self.recorder.means(trainer.samples_seen, row)

@@ -1,7 +1,7 @@
 """Euclidean distances among the samples of a probe, exact enough that a repeated sample is at distance zero.
 
 |x - y|^2 = |x|^2 + |y|^2 - 2 x.y in double precision: single precision would have errors of the size of the distances
-between near duplicates.
+between near duplicates. They are computed where the samples are.
 
 Shapes: N and M samples of ... numbers each.
 """
@@ -34,7 +34,7 @@ def pair_distances(samples: Tensor) -> Tensor:
     Returns:
         [N (N - 1) / 2] float64.
     """
-    rows, columns = torch.triu_indices(len(samples), len(samples), offset=1)
+    rows, columns = torch.triu_indices(len(samples), len(samples), offset=1, device=samples.device)
     return distances(samples, samples)[rows, columns]
 
 

@@ -8,7 +8,7 @@ The generator's variety is measured on its moving average, which will be served;
 on the trained pair, with the generator in training mode.
 
 Cost: the discriminator on 2 S samples, the generator on 3 S, two backward passes on 64, and 2 S^2 distances in double
-precision, S the number of samples probed.
+precision, S the number of samples probed; on a GPU all of it there, but for the assignment of samples to modes.
 
 Shapes: S samples probed, ... one sample.
 """
@@ -61,13 +61,15 @@ class Probe:
         self._batch = _batch(config, data, task, device)
         self._pack = task.pack
         self._judges_pairs = task.joint_size > 0
-        real = self._batch.real.cpu()
+        # Distances are in double precision, which not every accelerator has.
+        self._measured_on = device if device.type == "cuda" else torch.device("cpu")
+        real = self._batch.real.to(self._measured_on)
         self._unit = spread.unit(real)
         self._ruler = birthday.calibrate(real)
         self._neighbourhood = spread.neighbourhood(real)
         self._modes = assigner_of(config, data)
         self._modes_are_exact = isinstance(config.data, MixtureConfig)
-        self._modes_of_real = 0.0 if self._modes is None else modes.readings(self._modes, real)["modes"]
+        self._modes_of_real = 0.0 if self._modes is None else modes.readings(self._modes, real.cpu())["modes"]
 
     @property
     def size(self) -> int:
@@ -86,9 +88,12 @@ class Probe:
         with torch.random.fork_rng(devices=devices):
             found = self._critic(nets) | self._gradients(nets, generator_side)
             with torch.no_grad():
-                drawn = players.networks_of(averaged, critic_side).generate(self._batch).cpu()
-                current = players.networks_of(generator_side.eval(), critic_side).generate(self._batch).cpu()
-        found |= {"probe_samples": float(self.size), **self._variety(drawn, current)}
+                drawn = players.networks_of(averaged, critic_side).generate(self._batch)
+                current = players.networks_of(generator_side.eval(), critic_side).generate(self._batch)
+        found |= {
+            "probe_samples": float(self.size),
+            **self._variety(drawn.to(self._measured_on), current.to(self._measured_on)),
+        }
         return {name: figure for name, figure in found.items() if math.isfinite(figure)}
 
     @torch.no_grad()
@@ -128,8 +133,8 @@ class Probe:
                 **birthday.estimate(drawn, self._ruler, apart).readings(),
             }
         if self._modes is not None:
-            counted = None if self._modes_are_exact else near
-            found |= {"modes_of_real": self._modes_of_real, **modes.readings(self._modes, drawn, counted)}
+            counted = None if self._modes_are_exact or near is None else near.cpu()
+            found |= {"modes_of_real": self._modes_of_real, **modes.readings(self._modes, drawn.cpu(), counted)}
         return found
 
 

@@ -57,6 +57,8 @@ class Adaptive:
 
     def __init__(self, config: AdaptiveConfig, device: torch.device | None = None) -> None:
         self._config = config
+        if device is not None and device.type not in {"cpu", "cuda"}:
+            device = None  # others have no double precision
         self._probability = torch.zeros((), dtype=torch.float64, device=device)
         self._signs = torch.zeros((), dtype=torch.float64, device=device)  # their sum since the last adjustment
         self._steps = torch.zeros((), dtype=torch.int64, device=device)
@@ -78,7 +80,7 @@ class Adaptive:
         Args:
             real_sign: mean sign of the logits of real samples, over all processes.
         """
-        self._signs += real_sign
+        self._signs += real_sign.to(self._signs.device)
         self._steps += 1
         due = self._steps == ADJUST_EVERY_STEPS
         excess = self._signs / self._steps - self._config.target

@@ -22,6 +22,7 @@ from training.config import Config
 from training.errors import ConfigError
 
 WARM_UP_STEPS: Final = 3  # as in PyTorch's recipe
+STEPS_BEFORE_REPLAY: Final = 1 + WARM_UP_STEPS + 1  # the first finds out what a step asks for, the last is captured
 
 Work = Callable[[], None]
 

@@ -25,7 +25,7 @@ from training.diagnostics.monitor import Monitor
 from training.errors import CheckpointError, CollapseError, DivergenceError, Interrupted
 from training.export import limits
 from training.files import exclusive, write_atomically
-from training.loop import machine
+from training.loop import captured, machine
 from training.loop.run_logger import RunLogger
 from training.loop.trainer import Trainer
 from training.networks.base import parameter_count
@@ -242,7 +242,8 @@ def dry_run(config: Config, say: Say) -> None:
     if trainer.is_main_process:
         say(configuration.dumps(config))
         _introduce(trainer, say)
-    _time_steps(trainer, WARM_UP_STEPS, "warming up")
+    graph = captured.STEPS_BEFORE_REPLAY if config.trainer.cuda_graph else 0
+    _time_steps(trainer, max(WARM_UP_STEPS, graph), "warming up")
     step_s = _time_steps(trainer, TIMED_STEPS, "timing steps")
     trainer.shut_down(together=True)
     if not trainer.is_main_process:

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support import games, small
-from training import objectives
+from training import config as configuration
+from training import data, keys, objectives
 from training.config import Config
 from training.data import DigitsConfig, digits
 from training.errors import ConfigError
@@ -83,6 +84,21 @@ def test_fed_and_captured_steps_have_the_bits_of_plain_ones(config: Config) -> N
     for part, value in plain.items():
         assert same(fed[part], value), part  # type: ignore[literal-required]  # a part of the same kind
         assert same(graph[part], value), part  # type: ignore[literal-required]  # a part of the same kind
+
+
+def test_so_have_steps_over_items_and_users_that_begin_with_pretraining() -> None:
+    config = configuration.load(keys.find("irgan-planted"))
+    game: Any = config.objective
+    pace = dataclasses.replace(config.trainer, batch_size=32)
+    config = dataclasses.replace(config, objective=dataclasses.replace(game, pretraining_steps=6), trainer=pace)
+    items = data.load(config.data)
+    states = []
+    for rehearse, graph in ((False, False), (True, False), (True, True)):
+        chosen = dataclasses.replace(config, trainer=dataclasses.replace(pace, cuda_graph=graph))
+        states.append(run(Trainer(chosen, items, rehearse=rehearse), 2 * captured.STEPS_BEFORE_REPLAY + 4))
+    plain, fed, graphed = (training.checkpoint()["state"] for training in states)
+    assert same(fed, plain)
+    assert same(graphed, plain)
 
 
 WAITING = {"aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.lift_fresh"}

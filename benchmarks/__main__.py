@@ -1,8 +1,4 @@
-"""`python -m benchmarks NAME`: one command for each question that the harness answers; `--help` lists them.
-
-It knows the commands' names and nothing else: each is a module with a `main`, imported only when it is asked for, so
-that what measures a server need not import what measures training.
-"""
+"""`python -m benchmarks NAME` runs one experiment or tool; `--help` lists them."""
 
 import argparse
 import os
@@ -13,30 +9,30 @@ from typing import Final
 
 from benchmarks.workplace import ROOT, prepare
 
-# name: (module, or None for this one; what it does)
+# name: (module, or None for this one; what it does). Imported on use: measuring a server needs no torch.
 COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
     "everything": (None, "all experiments, and then the report"),
     "serving": ("experiments.serving", "the ceiling, our service and the peers in turn"),
-    "idle": ("experiments.idle", "a lone caller: our latency, the peers' and the bare run's"),
-    "overhead": ("experiments.overhead", "processor time of a request and of a sample, beside the run"),
-    "burst": ("experiments.burst", "from idle to 200 callers and back, ten times"),
+    "idle": ("experiments.idle", "one connection: latency of our service, the peers and the bare run"),
+    "overhead": ("experiments.overhead", "processor time of a request and of a sample, without the run"),
+    "burst": ("experiments.burst", "from idle to 200 clients and back, ten times"),
     "overload": (
         "experiments.overload",
-        "three and five times what the service can do, by callers with a deadline: what is answered in time",
+        "three and five times the capacity, by clients with a deadline: what is answered in time",
     ),
     "start": ("experiments.start", "from nothing to the first sample: seconds and memory"),
     "workers": ("experiments.workers", "several HTTP processes in front of one engine"),
-    "training": ("experiments.training", "the trainer against the loops that people write"),
-    "cuda": ("experiments.cuda", "fixed buckets against batches as they come, on a CUDA device"),
+    "training": ("experiments.training", "the trainer against other training loops"),
+    "cuda": ("experiments.cuda", "fixed batch sizes against batches of any size, on a CUDA device"),
     "device": ("device.__main__", "the acceptance on a CUDA device, stage by stage, with pass marks"),
     "report": ("report.report", "tables and plots from the results"),
     "packages": ("contenders.packages", "write the packages of the fixed generators"),
-    "environments": ("contenders.environments", "install the peers, each in an environment of its own"),
-    "load": ("load.cells", "load one server that runs already, and say what came of it"),
+    "environments": ("contenders.environments", "install the peers, each in its own virtual environment"),
+    "load": ("load.cells", "load one running server, and print the result"),
 }
 
 
-if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # of the bare runs and the peers as of the service: equal terms
+if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # the service does the same: equal conditions
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 

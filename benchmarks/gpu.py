@@ -1,8 +1,4 @@
-"""The CUDA device of this machine: whether there is one, its name, the versions under it, its memory in use.
-
-Everything is asked of the driver, of the libraries themselves or of `nvidia-smi`; neither torch nor ONNX Runtime is
-needed. On a machine without a device all answers are empty.
-"""
+"""The CUDA device of this machine, by the driver, its libraries and `nvidia-smi`; empty where there is none."""
 
 import ctypes
 import importlib.metadata
@@ -12,12 +8,12 @@ import subprocess
 from typing import Final, Self
 
 DRIVER: Final = "libcuda.so.1"
-# Library → the function that answers its version, where a library of that name is loaded or can be found.
+# Library → its file names and the function that returns its version.
 LIBRARIES: Final = {
     "cudnn": (("libcudnn.so.9",), "cudnnGetVersion"),
     "cublas": (("libcublasLt.so.13", "libcublasLt.so.12"), "cublasLtGetVersion"),
 }
-# Wheels that carry the libraries, by the beginning of their names, for what cannot be asked.
+# Prefixes of the wheels that contain the libraries, where the library cannot be opened.
 WHEELS: Final = {"cudnn": "nvidia-cudnn", "cublas": "nvidia-cublas"}
 SMI_TIMEOUT_S: Final = 20.0
 UTILISATION: Final = ("--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0", "-lms=200")
@@ -27,7 +23,7 @@ Description = dict[str, str]
 
 
 def present() -> bool:
-    """Whether there is a driver and a device is not hidden; whether anything can be computed on it is not tried."""
+    """Whether there is a driver and devices are not hidden by `CUDA_VISIBLE_DEVICES`; no computation is tried."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") != "" and _library(DRIVER) is not None
 
 
@@ -48,7 +44,7 @@ def describe() -> Description:
 
 
 def query(field: str) -> str | None:
-    """Ask `nvidia-smi` for one field of the first device; None where it does not answer.
+    """Query one field of the first device from `nvidia-smi`; None where that fails.
 
     Args:
         field: as `nvidia-smi --help-query-gpu` names it.
@@ -67,13 +63,13 @@ def query(field: str) -> str | None:
 
 
 def memory_bytes() -> int | None:
-    """Memory of the device in use by all processes; None where it cannot be asked."""
+    """Device memory in use by all processes; None where it is unknown."""
     used = query("memory.used") if present() else None
     return int(used) * MEBIBYTE if used is not None and used.isdecimal() else None
 
 
 class Utilisation:
-    """How busy the device is while a block runs, as `nvidia-smi` sees it five times a second.
+    """Utilisation of the device while a block runs, sampled by `nvidia-smi` five times a second.
 
     Attributes:
         mean: in percent; None until the block is left, and without a device.

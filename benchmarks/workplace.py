@@ -1,11 +1,10 @@
-"""Where the harness keeps what it makes, and how an experiment's command line begins.
+"""Folders of the harness, and the options that all experiments share.
 
-    benchmarks/.work/       ignored by git through a .gitignore of its own
-        models/             packages of the fixed generators
-        peers/NAME/         a virtual environment each
-        logs/               what servers wrote
-
-Results are kept, in benchmarks/results.
+benchmarks/results/     results, in git
+benchmarks/.work/       not in git, by its own .gitignore
+    models/             packages of the fixed generators
+    peers/NAME/         one virtual environment a peer
+    logs/               output of the servers
 """
 
 import argparse
@@ -29,12 +28,7 @@ def prepare() -> None:
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Begin an experiment's command line.
-
-    Args:
-        name: of the experiment.
-        description: the module's own.
-    """
+    """Make the argument parser of an experiment."""
     begun = argparse.ArgumentParser(
         prog=f"python -m benchmarks {name}",
         description=description,
@@ -46,7 +40,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def folder(asked: argparse.Namespace) -> Path:
-    """Where the results go; those of a short round never over those of a whole run."""
+    """Folder of the results; a short round never overwrites the results of a whole run."""
     chosen: Path = asked.out or (SHORT if asked.quick else RESULTS)
     chosen.mkdir(parents=True, exist_ok=True)
     return chosen

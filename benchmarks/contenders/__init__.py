@@ -1,4 +1,4 @@
-"""Who is measured, and what with: our service, the peers in their environments, the bare runtime, the packages.
+"""The measured servers: our service, the peers in their environments, the bare runtime, and the packages they serve.
 
 In: a name; out: a running server and its work. May import: load, workplace, results.
 """

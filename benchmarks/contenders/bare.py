@@ -1,7 +1,4 @@
-"""A runtime by itself: a generator as a careful user of the library would run it, and nothing around it.
-
-It stands alone because the ceiling, the bare latency, the golden vectors and the check of the peers' answers all mean
-this same thing. It knows the fixed tensor names of a package's generator and no server.
+"""Runs a package's generator with ONNX Runtime or OpenVINO in this process, without a server.
 
 Shapes: B batch, Z latent, H W C height, width and channels.
 """
@@ -15,15 +12,15 @@ from numpy.typing import NDArray
 
 Backend = Literal["onnxruntime", "openvino", "openvino-bf16"]
 Inputs = Mapping[str, NDArray[np.generic]]
-# One input to uint8 [B, H, W, C]. Belongs to one thread at a time.
+# Inputs to uint8 [B, H, W, C]; one thread at a time.
 Run = Callable[[Inputs], NDArray[np.uint8]]
 
 BACKENDS: Final[tuple[Backend, ...]] = ("onnxruntime", "openvino", "openvino-bf16")
-ERRORS_ONLY = 3  # ONNX Runtime's severity; below it, it reports every device that this machine does not have
+ERRORS_ONLY = 3  # ONNX Runtime's severity; warnings report every device that this machine does not have
 CLASSES = 10  # of the shipped conditional package
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
-# As the service runs its graphs: fp32 is fp32, and the plan of a new batch size is not searched for.
+# The same as in the service: no TF32, and no search for the convolution plan of a new batch size.
 CUDA_OPTIONS: Final[Mapping[str, str]] = {
     "use_tf32": "0",
     "cudnn_conv_algo_search": "HEURISTIC",
@@ -43,14 +40,14 @@ def open_session(
 
     Args:
         model: the serialized graph, or its path.
-        threads: that one run may use, on the CPU.
+        threads: intra-op threads on the CPU.
         provider: ONNX Runtime's name.
         device_options: of the CUDA provider.
-        entries: of the session's configuration, beside those that every session has.
+        entries: additional session configuration entries.
 
     Returns:
-        A session whose threads do not spin: beside a server, spinning threads take the core that it needs. A session on
-        CUDA fails where CUDA fails; none is replaced by one on the CPU unseen.
+        A session whose threads do not spin, because spinning threads take the core that the server needs. A session on
+        CUDA raises where CUDA fails: ONNX Runtime's fallback to the CPU is disabled.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -64,13 +61,13 @@ def open_session(
 
 
 def runners(model: str, threads: int, count: int, backend: Backend = "onnxruntime") -> list[Run]:
-    """Make runners that may run at the same time, each on a thread of its own.
+    """Make runners for concurrent use, each by one thread.
 
     Args:
         model: path of the graph.
-        threads: that one run may use.
-        count: how many; they share one session, which ONNX Runtime's CPU provider allows.
-        backend: which library, at which precision.
+        threads: intra-op threads of one run.
+        count: number of runners; they share one session, which ONNX Runtime's CPU provider allows.
+        backend: library and precision.
     """
     if backend != "onnxruntime":
         return _openvino_runners(model, threads, count, backend)
@@ -84,7 +81,7 @@ def runners(model: str, threads: int, count: int, backend: Backend = "onnxruntim
 
 
 def inputs_of(model: str, batch: int) -> dict[str, NDArray[np.generic]]:
-    """Inputs [B, …] for a package's generator, always the same."""
+    """Fixed inputs [B, …] for a package's generator."""
     rng = np.random.default_rng(0)
     names = {tensor.name: tensor.shape for tensor in open_session(model, 1).get_inputs()}
     inputs: dict[str, NDArray[np.generic]] = {

@@ -1,13 +1,8 @@
-"""Who is measured: our service and the servers that a user would otherwise take, each with its best configuration.
+"""The measured servers: name, virtual environment, start command and request format of each.
 
-    contender = a name · an environment · how it is started · what a request to it looks like
-
-All serve the same ONNX file, draw each sample's latent from its own seed, and answer the pixels' bytes (ours in NPY,
-MLServer's in base64). A peer is started for the cell that is measured: one model worker a core with one thread each
-under load, and one worker with all threads for a lone caller, whichever is best there; nobody waits for a batch to
-fill, or the least that it can. Ours has its defaults.
-
-It knows what each server is called and takes, and nothing of how it is measured.
+All serve the same ONNX file, draw each sample's latent from its seed and return the pixels as bytes (ours as NPY,
+MLServer as base64). A peer is started with the best layout for the measured load (`experiments/serving.py`) and with
+the shortest batching delay that it supports; our service runs with its defaults.
 """
 
 import socket
@@ -32,12 +27,12 @@ class Setting:
     """One start of one contender.
 
     Attributes:
-        network: which generator: `g28`, `g64`, `zero`, `mnist`.
-        workers: model workers, of those who have them.
-        threads: of each.
-        batch: most requests that they batch.
-        core: that all of it is confined to; None leaves it all.
-        environment: beside what the contender needs.
+        network: generator: `g28`, `g64`, `zero`, `mnist`.
+        workers: model workers of a peer.
+        threads: of each worker.
+        batch: largest batch of a worker, in requests.
+        core: CPU that the whole server is pinned to; None for all.
+        environment: additional environment variables.
     """
 
     network: str
@@ -67,14 +62,14 @@ class Ours:
 
     Attributes:
         name: of the contender.
-        environment: settings that make it another contender, such as its backend.
+        environment: settings of a variant, such as the backend.
     """
 
     name: str = "ganymede"
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def launch(self, setting: Setting, port: int) -> Launch:
-        """How it is started."""
+        """The start command on a port."""
         models = setting.folder.parents[1]
         environment = {
             "GANYMEDE_MODELS_DIR": str(models),
@@ -90,21 +85,21 @@ class Ours:
         )
 
     def work(self, setting: Setting, port: int, n: int, answer: str = "npy") -> Work:
-        """What it is asked."""
+        """The request for n samples."""
         return json_work(f"http://{HOST}:{port}/generate?format={answer}", n, model=setting.network)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """Another server, in an environment of its own.
+    """Another server, in its own virtual environment.
 
     Attributes:
         name: of its package.
-        requirements: of its environment, beside ONNX Runtime; its own package is the first.
-        path: of the request.
-        script: that serves, by its path among the peers'.
-        ask: from an address and n to what the server is asked.
-        variables: of its processes' environment, beside what it is told.
+        requirements: of its environment, without ONNX Runtime; the first is the peer's own package.
+        path: URL path of the request.
+        script: file in `peers/` that serves.
+        ask: makes the request from a URL and n.
+        variables: additional environment variables of its processes.
     """
 
     name: str
@@ -121,11 +116,11 @@ class Peer:
 
     @property
     def package(self) -> str:
-        """Its own package, whose version is its own."""
+        """Name of the peer's own package, whose version is reported."""
         return package_of(self.requirements[0])
 
     def launch(self, setting: Setting, port: int) -> Launch:
-        """How it is started."""
+        """The start command on a port."""
         told = {"MODEL": str(setting.model), "THREADS": setting.threads, "WORKERS": setting.workers, "PORT": port}
         environment = {f"BENCH_{name}": str(value) for name, value in (told | {"BATCH": setting.batch}).items()}
         return Launch(
@@ -136,7 +131,7 @@ class Peer:
         )
 
     def work(self, setting: Setting, port: int, n: int, answer: str = "npy") -> Work:
-        """What it is asked; the answer is the samples' bytes."""
+        """The request for n samples; the response is raw bytes, `answer` is ignored."""
         return self.ask(f"http://{HOST}:{port}{self.path}", n)
 
 
@@ -146,13 +141,13 @@ def package_of(requirement: str) -> str:
 
 
 def protocol_work(url: str, n: int, asked: str, *, in_base64: bool = False) -> Work:
-    """Ask in the Open Inference Protocol for the samples of two numbers, `count` and `first`.
+    """Request samples over the Open Inference Protocol; the inputs are `count` and `first` (the first seed).
 
     Args:
-        url: of the request.
+        url: with path.
         n: samples.
-        asked: what the request says beside its inputs, as JSON without braces.
-        in_base64: whether the answer comes so.
+        asked: further members of the request, as JSON without braces.
+        in_base64: whether the response is base64.
     """
     tensor = '{"name": "%s", "datatype": "INT64", "shape": [1, 1], "data": ['
     head = f'{{{asked}, "inputs": [{tensor % "count"}{n}]}}, {tensor % "first"}'
@@ -160,17 +155,17 @@ def protocol_work(url: str, n: int, asked: str, *, in_base64: bool = False) -> W
 
 
 def triton_work(url: str, n: int) -> Work:
-    """Ask with JSON in and Triton's binary data out."""
+    """Request in JSON, response in Triton's binary format."""
     return protocol_work(url, n, '"outputs": [{"name": "pixels", "parameters": {"binary_data": true}}]')
 
 
 def mlserver_work(url: str, n: int) -> Work:
-    """Ask with JSON in and out; without an id, MLServer draws one, and no two answers would be the same."""
+    """Request and response in JSON; without an id MLServer generates one, and no two responses are equal."""
     return protocol_work(url, n, '"id": "0"', in_base64=True)
 
 
 def list_work(url: str, n: int) -> Work:
-    """Ask with a list of one JSON object, as a server takes it whose batches are lists."""
+    """Request in a list of one JSON object, for servers whose batches are lists."""
     one = json_work(url, n)
     return Work(url=url, n=n, head=f"[{one.head}", tail=f"{one.tail}]")
 
@@ -192,7 +187,7 @@ PEERS_BY_NAME: Final = {
             path="/v2/models/generator/infer",
             script="serve_pytriton.py",
             ask=triton_work,
-            # Triton embeds the interpreter that the linker finds; it must be the one whose packages it is given.
+            # Triton embeds the interpreter that the linker finds; it must be the one of this environment.
             variables={"LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR") or ""},
         ),
         Peer(
@@ -228,7 +223,7 @@ DEFAULT_PEERS: Final = ("mosec", "litserve")
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A TCP port that is not in use."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

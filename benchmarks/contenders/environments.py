@@ -1,7 +1,7 @@
-"""The peers' virtual environments: one each, made once, with the ONNX Runtime that we measure ours with.
+"""Installs the peers, each in its own virtual environment, because their requirements conflict.
 
-Their requirements contradict each other's and ours, and none of them is needed to serve or to train. Each peer's own
-version is stated (`contenders.py`), and what is installed is written into every result.
+All get the ONNX Runtime version of this environment. Peer versions are pinned in `contenders.py`, and the installed
+ones are written into every result.
 """
 
 import argparse
@@ -16,25 +16,25 @@ from benchmarks.contenders.contenders import DEFAULT_PEERS, PEERS_BY_NAME, Peer,
 from benchmarks.workplace import LOGS
 
 INSTALL_TIMEOUT_S = 1200.0
-READY = ".ready"  # what was installed; written last, so that a broken installation is begun again
+READY = ".ready"  # the installed requirements; written last, so that an interrupted installation is repeated
 
 
 def packages(peer: Peer) -> list[str]:
-    """What a peer's environment is made of, as pip takes it."""
+    """Requirements of a peer's environment, as pip arguments."""
     return [*peer.requirements, f"onnxruntime=={onnxruntime.__version__}", "numpy"]
 
 
 def is_ready(peer: Peer) -> bool:
-    """Whether a peer's environment is there, made of what it is made of today."""
+    """Whether a peer's environment exists and has the current requirements."""
     ready = peer.environment / READY
     return ready.is_file() and ready.read_text(encoding="utf-8").split() == packages(peer)
 
 
 def install(peer: Peer) -> None:
-    """Make a peer's environment, if it is not there or is out of date.
+    """Make a peer's environment, if it is missing or out of date.
 
     Raises:
-        subprocess.CalledProcessError: pip failed; its words are in the logs.
+        subprocess.CalledProcessError: pip failed; its output is in the logs.
     """
     if is_ready(peer):
         return
@@ -58,7 +58,7 @@ def versions(peer: Peer) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Install the peers that are named, or the default ones."""
+    """Install the named peers, or the default ones."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks environments", description=__doc__)
     parser.add_argument("peers", nargs="*", help=f"of {', '.join(PEERS_BY_NAME)}; {' and '.join(DEFAULT_PEERS)}")
     for name in parser.parse_args(arguments).peers or DEFAULT_PEERS:

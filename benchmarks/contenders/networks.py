@@ -1,12 +1,10 @@
-"""Generators whose only purpose is to be timed, as ONNX, made without torch and with weights from a seed.
+"""Untrained ONNX generators for timing, with weights from a seed, so that results of different machines compare.
 
     g28    grey 28×28: a matrix, two transposed convolutions and a 5×5 one; 1.20 M weights, 81 MFLOP a sample
-    g64    colour 64×64: DCGAN's own, five transposed convolutions; 3.81 M weights
-    zero   grey 28×28 that cost nothing: one number of the latent, rounded once, everywhere; what is left is the service
+    g64    colour 64×64: DCGAN's generator, five transposed convolutions; 3.81 M weights
+    zero   grey 28×28 at almost no cost: one latent coordinate, copied to every pixel; the rest is the service's time
 
-They are fixed, so that figures of different machines and days are of the same work. Nobody trained them: time does not
-depend on what the weights are. Their tensors are those of every image package (`models/README.md`), and nothing here
-knows what a package is.
+The time of a run does not depend on the values of the weights. Tensors are as in image packages (`models/README.md`).
 
 Shapes: B batch, Z latent, C H W channels, height and width.
 
@@ -26,9 +24,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 LATENT_SIZE: Final = 128
 OPSET: Final = 18  # as the shipped packages
-IR_VERSION: Final = 8  # of opset 18's release, so that every runtime of these years reads it
+IR_VERSION: Final = 8  # of opset 18's release, for older runtimes
 WEIGHTS_SEED: Final = 0
-STEPS: Final = 255.0  # between two pixels' values
+STEPS: Final = 255.0  # from the lowest to the highest value of a pixel
 
 Shape = tuple[int, int, int]
 
@@ -38,7 +36,7 @@ class Network:
     """One generator.
 
     Attributes:
-        shape: C, H, W of its samples, which lie in [−1, 1].
+        shape: C, H, W of its samples, in [−1, 1].
         model: the serialized graph: `latent` [B, Z] → `sample` [B, C, H, W] FP32, `pixels` [B, H, W, C] UINT8.
     """
 
@@ -59,7 +57,7 @@ def make(name: str) -> Network:
 
 
 class _Graph:
-    """Collects nodes and weights; each method adds some and answers the name of its output."""
+    """Collects nodes and weights; each method adds some and returns the name of its output."""
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(WEIGHTS_SEED)
@@ -95,7 +93,7 @@ class _Graph:
         return self.node("ConvTranspose", hidden, kernel, bias, strides=[2, 2], pads=[1, 1, 1, 1])
 
     def sample(self, hidden: str) -> None:
-        """The end of every image generator: tanh, and the pixels that follow from it."""
+        """The last layers of an image generator: tanh, and the pixels computed from it."""
         sample = self.node("Tanh", hidden, output="sample")
         self.node("Transpose", self.quantised(sample), perm=[0, 2, 3, 1], output="pixels")
 
@@ -138,7 +136,7 @@ def _draw_g64(graph: _Graph) -> None:
 
 
 def _draw_zero(graph: _Graph) -> None:
-    """Everything is computed on one value of each row, and copied last."""
+    """Compute one value a row, and copy it last."""
     first, past = (graph.constant(np.array([edge])) for edge in (0, 1))
     column = graph.node("Slice", "latent", first, past, graph.constant(np.array([1])))
     value = graph.node("Tanh", graph.node("Reshape", column, graph.constant(np.array([-1, 1, 1, 1]))))

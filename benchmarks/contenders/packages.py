@@ -1,10 +1,6 @@
-"""Packages around the fixed generators: what the service needs to serve them, complete and valid.
+"""Writes the fixed generators as packages: our service reads the folder, the peers open its `generator.onnx`.
 
     python -m benchmarks packages          → benchmarks/.work/models/{g28,g64,zero}/1
-
-It stands between the graphs, which know nothing of packages, and the servers, which know nothing of where graphs come
-from: ours reads the folder, the peers open its `generator.onnx`. There is a generator and nothing else; who is timed
-scores nothing.
 
 Shapes: G golden vectors, Z latent.
 """
@@ -26,7 +22,7 @@ from training.export.publish import publish
 
 GOLDEN_COUNT: Final = 4
 VERSION: Final = 1
-# Of values in [−1, 1]: other instruction sets sum in another order; a wrong weight is a thousand times as far off.
+# Of values in [−1, 1]: instruction sets differ in the order of sums; a wrong weight deviates far more.
 SAMPLE_TOLERANCE: Final = 1e-4
 TOLERANCES: Final = tuple(
     {"provider": provider, "precision": "fp32", "sample": SAMPLE_TOLERANCE * factor, "pixels": 1, "logit": 1.0}
@@ -35,7 +31,7 @@ TOLERANCES: Final = tuple(
 
 
 def folder_of(name: str, models: Path = MODELS) -> Path:
-    """Where a fixed generator's package is; written if it is not there.
+    """Folder of a fixed generator's package, which is written if it is missing.
 
     Args:
         name: a key of `NETWORKS`.
@@ -74,7 +70,7 @@ def _manifest(name: str, network: Network, files: dict[str, bytes]) -> dict[str,
         "name": name,
         "version": VERSION,
         "created": "2026-01-01T00:00:00Z",
-        "summary": "A generator to be timed: nobody trained it.",
+        "summary": "An untrained generator for timing.",
         "license": "MIT",
         "files": {
             file: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -112,6 +108,6 @@ def _manifest(name: str, network: Network, files: dict[str, bytes]) -> dict[str,
 
 
 def main(arguments: list[str]) -> None:
-    """Write every package that is not there, and say where they are."""
+    """Write the missing packages, and print the folders of all."""
     argparse.ArgumentParser(prog="python -m benchmarks packages", description=__doc__).parse_args(arguments)
     sys.stdout.writelines(f"{folder_of(name)}\n" for name in NETWORKS)

@@ -1,7 +1,6 @@
-"""A package as a service answers for it: arrays of samples over HTTP, and what they cost.
+"""Client that draws a package's samples over HTTP and counts the candidates generated for them.
 
-It stands alone because every measurement of served samples needs it, and it knows none of them. What samples cost is
-read from the service's own counter, so nobody else should ask for the package meanwhile.
+The count is read from the service's metrics, so other clients must not use the package at the same time.
 
 Shapes: N samples.
 """
@@ -18,22 +17,22 @@ from numpy.typing import NDArray
 
 Options = dict[str, object]
 
-# Seeds of one request: with 64 candidates each they are fewer than a service draws for one.
+# Seeds of one request: with 64 candidates each they are below the service's limit of candidates.
 REQUEST_SEEDS: Final = 500
-# For a stream from a busy machine.
+# A stream from a busy machine may take minutes.
 TIMEOUT_S: Final = 600.0
 
 
 class Served:
-    """A package that a service has.
+    """A served package.
 
     Args:
-        package: its folder, here.
+        package: its folder on this machine.
         url: of the service.
-        beside: name of the request's field that says what each sample is for, `labels` or `condition`.
+        beside: the request's field of per-sample conditioning, `labels` or `condition`.
 
     Attributes:
-        manifest: what the package says of itself.
+        manifest: of the package.
     """
 
     def __init__(self, package: Path, url: str, beside: str) -> None:
@@ -47,14 +46,14 @@ class Served:
         return f"{self.manifest['name']}/{self.manifest['version']}"
 
     def draw(self, told: NDArray[np.int64], options: Options) -> tuple[NDArray[np.generic], float]:
-        """Ask for the samples of seeds 0 … N − 1.
+        """Draw the samples of seeds 0 … N − 1.
 
         Args:
-            told: [N], what each sample is for.
-            options: what the requests say besides.
+            told: [N], label or condition of each sample.
+            options: further fields of the requests.
 
         Returns:
-            Samples [N, …] as NPY has them, and how many the generator made for each, on average.
+            Samples [N, …] as in NPY, and the mean number of candidates generated for each.
         """
         before = self._generated()
         starts = range(0, len(told), REQUEST_SEEDS)
@@ -74,7 +73,7 @@ class Served:
         return samples
 
     def _generated(self) -> float:
-        """How many samples the service's generator has made."""
+        """Samples that the service's generator has computed so far."""
         model = re.escape(self.manifest["name"])
         counter = rf'^ganymede_samples_total{{graph="generator",model="{model}"}} (\S+)$'
         found = re.search(counter, self._client.get("/metrics").text, re.MULTILINE)

@@ -1,7 +1,6 @@
-"""A server as a process: started, awaited, asked once whether its answer is right, and ended with all its children.
+"""Starts a server process, waits for its first response, and ends it with all its children.
 
-It knows how to start a program and speak HTTP to it, and not which one it is (`contenders.py` does). Servers run one at
-a time, each started anew in each round, so that none warms a cache for another and none that is idle takes a core.
+Servers run one at a time, each restarted in each round, so that none warms a cache or takes a core of another.
 """
 
 import http.client
@@ -22,13 +21,13 @@ from benchmarks.load.usage import family
 from benchmarks.workplace import ROOT
 
 HOST = "127.0.0.1"
-# Ray needs 12 s on a quiet machine; a shared one may be ten times as slow.
+# Ten times the start of the slowest server (Ray) on a quiet machine.
 START_TIMEOUT_S = 120.0
-# Short beside any start, long beside the time that an attempt takes.
+# Shorter than any start, longer than an attempt.
 POLL_S = 0.02
 STOP_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 30.0
-LOG_TAIL = 2000  # characters of a server's own words in a message
+LOG_TAIL = 2000  # characters of a server's log in an error message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +35,10 @@ class Launch:
     """How to start a server.
 
     Attributes:
-        command: its program and arguments.
-        environment: beside the harness's own, whose GANYMEDE_… variables are left out.
-        log: file for what it writes.
-        core: that all of it is confined to; None leaves it all cores.
+        command: program and arguments.
+        environment: added to the harness's environment, without its GANYMEDE_… variables.
+        log: file for its output.
+        core: CPU that all its processes are pinned to; None for all.
     """
 
     command: Sequence[str]
@@ -49,10 +48,7 @@ class Launch:
 
 
 class Server:
-    """A running server; ended with everything it started when the block is left.
-
-    Args:
-        launch: how to start it.
+    """A running server; leaving the block ends it and its descendants.
 
     Attributes:
         started_s: the monotonic clock just before its start.
@@ -79,30 +75,27 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        everybody = family(self.pid)
+        processes = family(self.pid)
         self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for pid in everybody[1:]:
+        for pid in processes[1:]:
             with suppress(ProcessLookupError):  # most have ended with it
                 os.kill(pid, signal.SIGKILL)
 
     @property
     def pid(self) -> int:
-        """Of its first process; `taskset` becomes the program that it starts."""
+        """The server's first process: `taskset` replaces itself by the program."""
         return self._process.pid
 
     def first_answer(self, work: Work) -> tuple[bytes, float]:
-        """Ask until it answers well.
-
-        Args:
-            work: what is asked, with seed 0.
+        """Send the request with seed 0 until it succeeds.
 
         Returns:
-            The answer's body, and the seconds from the process's start until it was there.
+            The response's body, and the seconds from the process's start to its last byte.
 
         Raises:
             LoadFailed: the process ended, or did not answer in time.
@@ -110,24 +103,24 @@ class Server:
         last: Exception | None = None
         while time.monotonic() - self.started_s < START_TIMEOUT_S:
             if self._process.poll() is not None:
-                raise LoadFailed(f"the server ended: {self._words()}")
+                raise LoadFailed(f"the server ended: {self._log_tail()}")
             try:
                 return ask(work, 0), time.monotonic() - self.started_s
             except (OSError, http.client.HTTPException, LoadFailed) as error:
                 last = error
                 time.sleep(POLL_S)
-        raise LoadFailed(f"no good answer in {START_TIMEOUT_S:g} s: {self._words()}") from last
+        raise LoadFailed(f"no good answer in {START_TIMEOUT_S:g} s: {self._log_tail()}") from last
 
-    def _words(self) -> str:
+    def _log_tail(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
 
 
 def ask(work: Work, seed: int) -> bytes:
-    """Ask once, on a connection of its own.
+    """Send one request on a new connection.
 
     Raises:
         LoadFailed: the status is not 200.
-        OSError: nobody listens there, or the connection broke.
+        OSError: the connection was refused or broke.
     """
     url = urllib.parse.urlsplit(work.url)
     connection = http.client.HTTPConnection(url.hostname or HOST, url.port, timeout=ANSWER_TIMEOUT_S)
@@ -144,7 +137,7 @@ def ask(work: Work, seed: int) -> bytes:
 
 
 class Caller:
-    """One connection to a server, kept open.
+    """One persistent connection to a server.
 
     Args:
         port: of the server, on this host.
@@ -154,7 +147,7 @@ class Caller:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_TIMEOUT_S)
 
     def post(self, path: str, body: bytes, kind: str = "application/json") -> bytes:
-        """Ask, and read the answer.
+        """Send a request, and read the response.
 
         Raises:
             LoadFailed: the status is not 200.

@@ -1,8 +1,7 @@
-"""From idle to 200 callers and back, again and again: does anybody wait much longer, and is memory left behind?
+"""Repeated bursts of 200 clients on an idle service: the slowest request of each, and the memory afterwards.
 
-All callers connect at the same moment, each asks a few times on its connection, one request after the other, and goes.
-Between the crowds the service is idle. A request's time runs from when its caller sent it; the first one's includes
-that 199 others came with it.
+All clients connect at the same moment, and each sends a few requests one after the other on its connection. A request
+is timed from when it is sent.
 """
 
 import asyncio
@@ -26,13 +25,13 @@ CYCLES: Final = 10
 IDLE_S: Final = 1.0
 
 
-async def crowd(work: Work, callers: int, requests: int) -> list[float]:
-    """Let everybody come at once.
+async def send_burst(work: Work, callers: int, requests: int) -> list[float]:
+    """Send requests on many connections at once.
 
     Args:
-        work: what each asks.
+        work: the request.
         callers: connections.
-        requests: of each caller.
+        requests: of each connection, one after the other.
 
     Returns:
         The time of every request, in seconds.
@@ -62,15 +61,15 @@ async def _caller(work: Work, connection: Connection, place: int, requests: int)
 
 
 def measure(cycles: int, callers: int, idle_s: float) -> Iterator[Row]:
-    """Send crowds to our service, which is idle between them.
+    """Send bursts to our service, which is idle between them.
 
     Args:
-        cycles: how often.
-        callers: of each crowd.
-        idle_s: seconds between two crowds.
+        cycles: number of bursts.
+        callers: connections of each burst.
+        idle_s: seconds between two bursts.
 
     Yields:
-        Of each cycle the median and the worst request, and the memory after it; cycle 0 is before any crowd.
+        For each cycle the median and the slowest request, and the memory after it; cycle 0 is before the first burst.
     """
     setting, port = Setting(network=NETWORK), free_port()
     with Server(OURS.launch(setting, port)) as server:
@@ -81,7 +80,7 @@ def measure(cycles: int, callers: int, idle_s: float) -> Iterator[Row]:
         for cycle in range(1, cycles + 1):
             before = usage.read(server.pid)
             cpu_s = time.process_time()
-            times = exactly(crowd(work, callers, REQUESTS_OF_EACH))
+            times = exactly(send_burst(work, callers, REQUESTS_OF_EACH))
             used = usage.between(before, usage.read(server.pid), time.process_time() - cpu_s)
             time.sleep(idle_s)
             yield {

@@ -1,9 +1,8 @@
-"""The ceiling: what the bare runtime draws from a graph in this process, with nothing around it.
+"""The ceiling: samples a second of the bare runtime in this process, by the fastest layout and batch size.
 
-    R runners in R threads, each with T threads inside a run, each running the same batch again and again
+    R runners in R threads, each with T threads inside a run, each running the same batch repeatedly
 
-Whichever of these layouts and batches is fastest is the ceiling that a server is held against. Latents are drawn
-beforehand and `pixels` alone is fetched, as a server would.
+Latents are drawn beforehand, and only `pixels` is fetched, as a server does.
 """
 
 import threading
@@ -24,7 +23,7 @@ WARM_UP_RUNS = 3
 
 
 def layouts(cores: int) -> Iterator[tuple[int, int]]:
-    """Runners and threads of each: one narrow runner, one wide, and as many narrow ones as there are cores."""
+    """(Runners, threads of each): one single-threaded runner, one on all cores, one single-threaded runner a core."""
     yield 1, 1
     if cores > 1:
         yield 1, cores
@@ -36,12 +35,12 @@ def measure(model: str, backend: Backend, batches: tuple[int, ...], duration_s: 
 
     Args:
         model: path of the graph.
-        backend: which library, at which precision.
+        backend: library and precision.
         batches: sizes.
-        duration_s: of each.
+        duration_s: of each measurement.
 
     Yields:
-        Layout, batch, samples a second, processor time of a sample, and the foreign load meanwhile.
+        Layout, batch, samples a second, processor time of a sample, and the foreign load.
     """
     for count, threads in layouts(usable_cores()):
         runs = bare.runners(model, threads, count, backend)
@@ -55,12 +54,12 @@ def measure(model: str, backend: Backend, batches: tuple[int, ...], duration_s: 
 
 
 def best(rows: list[Row]) -> float:
-    """The ceiling itself: samples a second of the fastest of some rows."""
+    """Samples a second of the fastest row."""
     return max(float(row["samples_per_s"] or 0) for row in rows)
 
 
 def _saturate(runs: list[Run], inputs: Inputs, batch: int, duration_s: float) -> Row:
-    """Keep every runner busy for a while."""
+    """Keep every runner busy for a time."""
     counts = [0] * len(runs)
     for run in runs:
         for _ in range(WARM_UP_RUNS):

@@ -1,8 +1,7 @@
-"""On a CUDA device: fixed buckets, each with its own session, against one session that takes batches as they come.
+"""On a CUDA device: fixed batch sizes, each with its own session, against one session for batches of any size.
 
-ONNX Runtime keeps one cuDNN plan a convolution, for the last shape that it saw, and builds it anew when the batch size
-changes. So a server whose batches are of all sizes builds plans instead of images. Both ways get the same sequence of
-sizes; the buckets pad theirs, and only samples that were asked for count.
+ONNX Runtime keeps one cuDNN plan a convolution, for the last shape, and rebuilds it when the batch size changes. Both
+ways get the same sequence of sizes; fixed sizes are padded, and padding is not counted as samples.
 
 References:
     microsoft/onnxruntime, pull request 19470 (1.20: convolutions by the cuDNN frontend) and issue 23006.
@@ -26,17 +25,17 @@ BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
 def sizes(count: int) -> list[int]:
-    """Batch sizes as traffic has them, always the same ones: uniform from 1 to the largest bucket."""
+    """A fixed sequence of batch sizes, uniform from 1 to the largest bucket."""
     return [int(size) for size in np.random.default_rng(0).integers(1, BUCKETS[-1], count, endpoint=True)]
 
 
 def bucket_of(size: int) -> int:
-    """The smallest bucket that holds a batch."""
+    """The smallest bucket of at least this size."""
     return BUCKETS[bisect_left(BUCKETS, size)]
 
 
 def as_they_come(model: str, provider: str, batches: Sequence[int]) -> float:
-    """Give one session every batch in its own size.
+    """Run every batch in its own size, in one session.
 
     Args:
         model: path of the graph.
@@ -55,7 +54,7 @@ def as_they_come(model: str, provider: str, batches: Sequence[int]) -> float:
 
 
 def in_buckets(model: str, provider: str, batches: Sequence[int]) -> float:
-    """Give every batch, padded, to the session of its bucket; arguments and result as above."""
+    """Run every batch, padded, in the session of its bucket; arguments and result as in `as_they_come`."""
     used = sorted({bucket_of(size) for size in batches})
     sessions = {bucket: _session(model, provider) for bucket in used}
     for bucket, session in sessions.items():
@@ -73,8 +72,8 @@ def measure(model: str, provider: str, rounds: int, count: int) -> Iterator[Row]
     Args:
         model: path of the graph.
         provider: ONNX Runtime's name.
-        rounds: how often.
-        count: batches.
+        rounds: measurements of each way.
+        count: batches of a measurement.
     """
     for turn in range(rounds):
         for way, run in (("as they come", as_they_come), ("buckets", in_buckets)):
@@ -82,7 +81,7 @@ def measure(model: str, provider: str, rounds: int, count: int) -> Iterator[Row]
 
 
 def _usable(model: str) -> bool:
-    """Whether a session really runs on the device; without a driver, trying would only fill the terminal."""
+    """Whether a session runs on the device; not tried without a driver, where ONNX Runtime prints many errors."""
     if not gpu.present() or CUDA not in ort.get_available_providers():
         return False
     ort.preload_dlls()
@@ -105,7 +104,7 @@ def _draw(session: ort.InferenceSession, batch: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Measure where there is a device, else say so."""
+    """Measure, and write; without a usable device print so."""
     from benchmarks.contenders.contenders import Setting  # noqa: PLC0415 - makes graphs, which needs `onnx`
 
     asked = workplace.parser("cuda", __doc__).parse_args(arguments)

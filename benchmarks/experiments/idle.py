@@ -1,11 +1,11 @@
-"""A lone caller: how much longer an answer takes than the run that computes it.
+"""Latency on one connection, beyond the run of the model.
 
-    back to back   one connection, the next request as soon as the answer is there
-    now and then   one request every 20 ms, whether or not the last one is answered
+    back to back   the next request as soon as the response is complete
+    now and then   one request every 20 ms
 
-A processor that was idle for milliseconds runs the same graph slower (cold caches, a lower clock), so the bare run is
-timed under the same idleness: it sleeps as long between two runs as a server waits between two requests. Peers have one
-worker with all threads here, which is best for a lone caller.
+A processor that was idle for milliseconds runs the same graph slower (cold caches, a lower clock), so the bare run
+sleeps between two runs for as long as a server waits between two requests. Peers have one worker with all threads,
+which is best for one connection.
 """
 
 import os
@@ -25,7 +25,7 @@ from benchmarks.results import Row
 from service.engine.config import usable_cores
 
 NETWORK: Final = "g28"
-# What lies between an answer and the next request on one connection: the load generator, the kernel, the server.
+# From a response to the next request on one connection: load generator, kernel, server.
 BACK_TO_BACK_S: Final = 0.0002
 NOW_AND_THEN_S: Final = 0.02
 RHYTHMS: Final = {"back to back": BACK_TO_BACK_S, "now and then": NOW_AND_THEN_S}
@@ -36,12 +36,12 @@ def bare_run(model: str, threads: int, pause_s: float, duration_s: float) -> clo
 
     Args:
         model: path of the graph.
-        threads: of the run.
+        threads: intra-op threads.
         pause_s: seconds of sleep between two runs.
-        duration_s: how long.
+        duration_s: of the measurement.
 
     Returns:
-        The runs as if they were requests.
+        The load, with runs in place of requests.
     """
     (run,) = bare.runners(model, threads, 1)
     inputs = bare.inputs_of(model, 1)
@@ -58,8 +58,8 @@ def measure(peers: list[Peer], rounds: int, duration_s: float, attempts: int) ->
     """Time the bare run and every contender, in turn, in both rhythms.
 
     Args:
-        peers: which.
-        rounds: how often.
+        peers: beside our service.
+        rounds: measurements of each cell.
         duration_s: of each measurement.
         attempts: most measurements of a cell in a round, where the machine is not quiet.
     """
@@ -75,11 +75,11 @@ def measure(peers: list[Peer], rounds: int, duration_s: float, attempts: int) ->
                 row = cells.measure(load, None, 1, attempts)
                 yield {"round": turn, "contender": "bare run", "threads": threads, "rhythm": rhythm, **row}
         for contender in in_turn([OURS, *peers], turn):
-            for rhythm, row in _lone(contender, cores, duration_s, attempts):
+            for rhythm, row in _one_connection(contender, cores, duration_s, attempts):
                 yield {"round": turn, "contender": contender.name, "threads": cores, "rhythm": rhythm, **row}
 
 
-def _lone(contender: Ours | Peer, cores: int, duration_s: float, attempts: int) -> Iterator[tuple[str, Row]]:
+def _one_connection(contender: Ours | Peer, cores: int, duration_s: float, attempts: int) -> Iterator[tuple[str, Row]]:
     setting, port = Setting(network=NETWORK, threads=cores), free_port()
     with Server(contender.launch(setting, port)) as server:
         work = contender.work(setting, port, 1)

@@ -1,12 +1,9 @@
-"""What selection by the discriminator does to the items that a package draws for its users, as they are served.
+"""Measures selection by the discriminator on items drawn for users, over HTTP.
 
     python -m benchmarks.experiments.item_selection models/planted-items/1 --out benchmarks/results/item_selection.json
 
-The tastes of the package's users were planted, so that which items a user likes is known. Of the items drawn for each
-user it counts those that are liked, as the package's own measurement does, and how many different ones there are: a
-method that only narrows the choice would gain the one and lose the other.
-
-It knows the service by its HTTP interface, and training by the planted tastes.
+The users' tastes are synthetic, so the items that a user likes are known. For each user the share of liked items and
+the number of distinct items are counted: a method that only narrows the choice raises the first and lowers the second.
 
 Shapes: N samples, U users, I items.
 """
@@ -39,14 +36,14 @@ WAYS: Final[dict[str, Options]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one way of sampling gives.
+    """Result of one way of sampling.
 
     Attributes:
-        way: its name.
-        options: what its requests say.
-        candidates: generated for each sample, on average.
+        way: name of the row.
+        options: fields of the requests.
+        candidates: mean number generated for each sample.
         liked_share: share of the draws that are among the tenth of all items that their user likes most.
-        distinct_items: different ones among a user's draws, on average.
+        distinct_items: mean number of different items among a user's draws.
     """
 
     way: str
@@ -57,12 +54,12 @@ class Row:
 
 
 def measure(served: Served, way: str, options: Options, draws: int) -> Row:
-    """Draw items for every user in one way, and look who likes them.
+    """Draw items for every user in one way, and compare them with the users' tastes.
 
     Args:
         served: a package of planted tastes.
-        way: its name.
-        options: what its requests say.
+        way: name of the row.
+        options: fields of the requests.
         draws: for each user.
     """
     config = configuration.from_tables(served.manifest["provenance"]["config"])
@@ -81,7 +78,7 @@ def measure(served: Served, way: str, options: Options, draws: int) -> Row:
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Write rows as Markdown, line by line."""
+    """Rows as a Markdown table, line by line."""
     yield "| sampling | liked | different items a user | candidates |"
     yield "| --- | ---: | ---: | ---: |"
     for row in rows:

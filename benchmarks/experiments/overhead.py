@@ -1,13 +1,12 @@
-"""What a request costs beside the run that computes it: processor time of our service, a request and a sample.
+"""Processor time of our service beyond the run of the model: a request, and a sample.
 
     c(n)       processor time of the server's processes for a request of n samples, under a closed loop
     r(n)       processor time of the bare run for as many samples
     c(n) − r(n) = a + b·n      a: a request, b: a sample; from n = 1 and n = 16
 
-An image is asked for as PNG too; what that costs beyond NPY is the encoder's. `zero`, whose run costs almost nothing,
-shows a and b without a large number to be subtracted; on the others the difference of two large numbers is only as good
-as the machine is quiet. With `zero` the server is held to one core, and the load generator to another, for the rate
-that one core serves.
+The cost of PNG beyond NPY is the encoder's. The run of `zero` costs almost nothing; on the other generators a and b are
+differences of two large numbers, and noise of the machine counts fully. With `zero` the server is pinned to one core
+and the load generator to another, which gives the rate of one core.
 """
 
 import sys
@@ -24,16 +23,16 @@ from benchmarks.results import Row
 from service.engine.config import usable_cores
 
 LARGE_N: Final = 16
-CROWD: Final = 64
-# n, connections and form of the answer: a lone caller, a crowd with requests of either size, and one with images.
-LOADS: Final = ((1, 1, "npy"), (1, CROWD, "npy"), (LARGE_N, LARGE_N, "npy"), (1, CROWD, "png"))
+MANY: Final = 64
+# (n, connections, format): one connection; many, with small and with large requests; many, with images.
+LOADS: Final = ((1, 1, "npy"), (1, MANY, "npy"), (LARGE_N, LARGE_N, "npy"), (1, MANY, "png"))
 WARM_UP_S: Final = 1.0
 NETWORKS: Final = ("zero", "g28", "mnist", "g64")
 SERVER_CORE, GENERATOR_CORE = 0, 1
 
 
 def split(per_request_us: float, per_large_request_us: float, run_us: float) -> tuple[float, float]:
-    """Take apart what a request and what a sample costs.
+    """Separate the cost of a request from the cost of a sample.
 
     Args:
         per_request_us: of a request of one sample.
@@ -51,8 +50,8 @@ def measure(networks: tuple[str, ...], rounds: int, duration_s: float, attempts:
     """Measure requests of both sizes, and the bare run, of each network.
 
     Args:
-        networks: which.
-        rounds: how often.
+        networks: generators.
+        rounds: measurements of each cell.
         duration_s: of each measurement.
         attempts: most measurements of a cell in a round, where the machine is not quiet.
     """

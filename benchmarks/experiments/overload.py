@@ -1,12 +1,11 @@
-"""More than the service can take, by callers who do not wait: how much is answered in time?
+"""Goodput under overload: samples a second answered before their deadline.
 
-    capacity, by a closed loop ──▶ requests at random times, at one, three and five times that, each with a deadline
+    capacity, by a closed loop ──▶ Poisson arrivals at one, three and five times the capacity, each with a deadline
 
-Goodput is what was answered before its deadline, in samples a second; what is computed later is computed for nobody.
-Of capacity it says little where others use the machine too, since they do not use it evenly; of what was computed
-meanwhile it says the same beside anybody.
-Callers come by a Poisson process, each on a connection that is free, and nobody asks again. `--against` names a
-checkout of another version of the service, which is measured in the same rounds, each time the other one first.
+Goodput is compared with the capacity and with the samples computed in the same time. On a shared machine only the
+second ratio is reliable, because the capacity changes between its measurement and the load. Requests are not repeated.
+`--against` names a checkout of another version of the service, which is measured in the same rounds, in alternating
+order.
 """
 
 import asyncio
@@ -37,11 +36,11 @@ DEADLINE_MS: Final = 1000
 LOADS: Final = (1.0, 3.0, 5.0)
 ROUNDS: Final = 3
 SECONDS: Final = 8.0
-# The queue fills meanwhile: what is answered in the first second would be in time without any rule.
+# While the queue fills, every request is in time under any scheduler.
 WARM_UP_S: Final = 2.0
 CAPACITY_CONNECTIONS: Final = 16
 CAPACITY_S: Final = 4.0
-# Many more than are on their way at a time, since each is answered or refused within about a second.
+# More than are in flight at a time: each request is answered or refused within about a second.
 CONNECTIONS: Final = 500
 METRICS_TIMEOUT_S: Final = 10.0
 COMPUTED: Final = re.compile(r'^ganymede_samples_total\{graph="generator",.*\} (\S+)$', re.MULTILINE)
@@ -53,9 +52,9 @@ class Asked:
     """One request that was sent.
 
     Attributes:
-        due_s: when, from the start.
-        took_s: until its answer or refusal.
-        good: whether it was answered in time.
+        due_s: scheduled time, from the start.
+        took_s: until its response.
+        good: whether it succeeded before its deadline.
     """
 
     due_s: float
@@ -64,7 +63,7 @@ class Asked:
 
 
 async def capacity(work: Work, duration_s: float) -> float:
-    """Requests a second of a closed loop of a few callers without deadlines."""
+    """Requests a second of a closed loop on `CAPACITY_CONNECTIONS` connections, without deadlines."""
     connections = await connect(work.url, CAPACITY_CONNECTIONS)
     loop = asyncio.get_running_loop()
     start_s = loop.time()
@@ -88,18 +87,18 @@ async def capacity(work: Work, duration_s: float) -> float:
 
 
 async def flood(work: Work, due_s: Sequence[float], deadline_ms: int) -> list[Asked]:
-    """Send requests when they are due, whatever becomes of the others.
+    """Send requests at their scheduled times (open loop).
 
     Args:
-        work: what each asks.
-        due_s: when each is due, ascending.
-        deadline_ms: that each states.
+        work: the request.
+        due_s: scheduled times, ascending.
+        deadline_ms: `X-Timeout-Ms` of each.
     """
     free = await connect(work.url, min(CONNECTIONS, len(due_s)))
     opened = free.copy()
     loop = asyncio.get_running_loop()
     asked: list[Asked] = []
-    everybody = asyncio.Event()
+    all_answered = asyncio.Event()
     start_s = loop.time()
 
     def finish(connection: Connection, due: float, problem: LoadFailed | None) -> None:
@@ -107,7 +106,7 @@ async def flood(work: Work, due_s: Sequence[float], deadline_ms: int) -> list[As
         asked.append(Asked(due, took_s, problem is None and took_s * 1000 <= deadline_ms))
         free.append(connection)
         if len(asked) == len(due_s):
-            everybody.set()
+            all_answered.set()
 
     def arrive(seed: int, due: float) -> None:
         if not free:
@@ -120,7 +119,7 @@ async def flood(work: Work, due_s: Sequence[float], deadline_ms: int) -> list[As
     try:
         for seed, due in enumerate(due_s):
             loop.call_at(start_s + due, arrive, seed, due)
-        await asyncio.wait_for(everybody.wait(), due_s[-1] + deadline_ms / 100)
+        await asyncio.wait_for(all_answered.wait(), due_s[-1] + deadline_ms / 100)
     finally:
         for connection in opened:
             connection.close()
@@ -128,7 +127,7 @@ async def flood(work: Work, due_s: Sequence[float], deadline_ms: int) -> list[As
 
 
 def computed(work: Work) -> float:
-    """Samples that a service says it has computed so far."""
+    """Samples that a service has computed so far, by its metrics."""
     address = urllib.parse.urlsplit(work.url)
     connection = http.client.HTTPConnection(address.netloc, timeout=METRICS_TIMEOUT_S)
     try:
@@ -139,7 +138,7 @@ def computed(work: Work) -> float:
 
 
 def random_times(rate_per_s: float, duration_s: float, seed: int) -> list[float]:
-    """When the requests of a Poisson process are due, in seconds from the start."""
+    """Arrival times of a Poisson process, in seconds from the start."""
     chance = random.Random(seed)  # noqa: S311 - a load, not a secret
     times = [chance.expovariate(rate_per_s)]
     while times[-1] < duration_s:
@@ -151,13 +150,13 @@ def measure(servers: Sequence[tuple[str, Launch, Work]], rounds: int, duration_s
     """Overload servers in turn.
 
     Args:
-        servers: name, how it is started, what it is asked.
-        rounds: how often.
+        servers: name, start command, request.
+        rounds: measurements of each server and load.
         duration_s: of each load.
 
     Yields:
-        Of each server, load and round the goodput and the capacity in samples a second, and how long callers waited who
-        were answered in time, and who were not.
+        For each server, load and round: goodput and capacity in samples a second, and the median latency of requests
+        that were answered in time and of the others.
     """
     for turn in range(rounds):
         for name, launch, work in servers[::-1] if turn % 2 else servers:

@@ -1,13 +1,10 @@
-r"""What truncation and selection by the discriminator do to a package's images, as they are served.
+r"""Measures truncation and selection by the discriminator on a package's images, over HTTP.
 
     python -m benchmarks.experiments.selection models/mnist/4 --url http://127.0.0.1:8000 \
         --out benchmarks/results/selection.json
 
-Samples are asked for over HTTP, so that what is measured is what a caller gets; they are judged by the evaluation that
-measures packages, against the same held-out images, in the features of the same classifier. Every way of sampling has
-the same seeds and the same labels, one in K of each class.
-
-It knows the service by its HTTP interface, and training by its evaluation.
+Samples are evaluated as packages are: against the same held-out images, in the features of the same classifier. Every
+way of sampling uses the same seeds and labels, one in K of each class.
 
 Shapes: N images, C H W channels, height and width, K classes, F features.
 """
@@ -47,13 +44,13 @@ WAYS: Final[dict[str, Options]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one way of sampling gives.
+    """Result of one way of sampling.
 
     Attributes:
-        way: its name.
-        options: what its requests say.
-        candidates: generated for each sample, on average.
-        label_accuracy: share of the samples that the classifier takes for the class asked for.
+        way: name of the row.
+        options: fields of the requests.
+        candidates: mean number generated for each sample.
+        label_accuracy: share of the samples that the classifier assigns to the requested class.
     """
 
     way: str
@@ -66,25 +63,24 @@ class Row:
 
 
 class Bench:
-    """One package that a service has, and the judge of its samples.
+    """A served package and the classifier that evaluates its samples.
 
     Args:
-        served: the package.
-        data: what it was trained on.
+        data: that the package was trained on.
     """
 
     def __init__(self, served: Served, data: ImageData) -> None:
-        self.judge: Classifier = classifier.obtain(data)
+        self.classifier: Classifier = classifier.obtain(data)
         self._served = served
         self._classes = len(served.manifest["labels"]["names"])
-        self._held_out: Features = self.judge.extract(data.held_out[reference_rows(data)])[0]
+        self._held_out: Features = self.classifier.extract(data.held_out[reference_rows(data)])[0]
 
     def measure(self, way: str, options: Options, count: int) -> Row:
-        """Draw N samples in one way, and judge them."""
+        """Draw N samples in one way, and evaluate them."""
         labels = np.arange(count) % self._classes
         images, candidates = self._served.draw(labels, options)
         pixels = np.ascontiguousarray(images.astype(np.uint8, copy=False).transpose(0, 3, 1, 2))
-        features, probabilities = self.judge.extract(pixels)
+        features, probabilities = self.classifier.extract(pixels)
         return Row(
             way=way,
             options=options,
@@ -97,7 +93,7 @@ class Bench:
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Write rows as Markdown, line by line."""
+    """Rows as a Markdown table, line by line."""
     yield "| sampling | Fréchet | kernel | precision | recall | density | coverage | class | candidates |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for row in rows:
@@ -130,7 +126,7 @@ def main() -> None:
         found = {
             "package": served.name,
             "samples": asked.samples,
-            "classifier_sha256": bench.judge.sha256,
+            "classifier_sha256": bench.classifier.sha256,
             "origin": origin(),
             "rows": [asdict(row) for row in rows],
         }

@@ -3,9 +3,9 @@
     round 1   g28: ceiling · ganymede · mosec · litserve     g64: …     mnist: …
     round 2   g28: ceiling · mosec · litserve · ganymede     …          (another one first each time)
 
-Each server runs alone, is started for each round, asked whether its answer is right, and warmed up. Closed loops of 1
-to 64 connections tell how much it serves, constant rates of half and four fifths of the ceiling how long callers wait.
-Everything is written after every round, so that a run that is stopped has told what it knows.
+Each server runs alone, is started for each round, checked for correct responses, and warmed up. Closed loops of 1 to
+64 connections measure throughput, constant rates of 50 % and 80 % of the ceiling measure latency. Results are written
+after every round, so that an interrupted run keeps them.
 """
 
 import os
@@ -30,12 +30,12 @@ from benchmarks.results import Row
 from service.engine.config import usable_cores
 
 WARM_UP_S: Final = 1.0
-CROWD: Final = 64  # connections: as many as the largest bucket has samples
+MANY: Final = 64  # connections: as many as the largest batch has samples
 LARGE_N: Final = 16
-# Shares of the ceiling at which requests come at a constant rate: an ordinary hour, and a busy one.
+# Constant rates, as shares of the ceiling: moderate and high load.
 RATES: Final = (0.5, 0.8)
 NETWORKS: Final = ("g28", "g64", "mnist")
-# Samples that a peer may batch. Its batches are counted in requests, and beyond this they only cost memory.
+# Samples of a peer's largest batch, which is set in requests; larger ones only cost memory.
 PEER_BATCH_SAMPLES: Final = 32
 FRAMING_BYTES: Final = 1024  # around the pixels: NPY's header is 128, Triton's JSON some 200
 
@@ -45,11 +45,11 @@ class Cell:
     """One load on one server.
 
     Attributes:
-        loop: `closed`, or `open`: at a constant rate.
+        loop: `closed`, or `open` (a constant rate).
         n: samples of one request.
         connections: of a closed loop.
-        answer: `npy`, `json` or `png`; of peers, raw bytes whatever it says.
-        rate_share: of an open loop, of the ceiling.
+        answer: `npy`, `json` or `png`; peers always return raw bytes.
+        rate_share: rate of an open loop, as a share of the ceiling.
     """
 
     loop: str
@@ -59,8 +59,8 @@ class Cell:
     rate_share: float = 0.0
 
 
-LONE: Final = (Cell(loop="closed", n=1, connections=1),)
-SINGLES: Final = (Cell(loop="closed", n=1, connections=8), Cell(loop="closed", n=1, connections=CROWD))
+SINGLE: Final = (Cell(loop="closed", n=1, connections=1),)
+SINGLES: Final = (Cell(loop="closed", n=1, connections=8), Cell(loop="closed", n=1, connections=MANY))
 RATED: Final = tuple(Cell(loop="open", n=1, rate_share=share) for share in RATES)
 LARGE: Final = (Cell(loop="closed", n=LARGE_N, connections=LARGE_N),)
 FORMS: Final = tuple(
@@ -70,10 +70,10 @@ FORMS: Final = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long and how often.
+    """Durations and repetitions.
 
     Attributes:
-        rounds: how often each cell is measured.
+        rounds: measurements of each cell.
         cell_s: seconds of one measurement.
         ceiling_s: seconds of one measurement of the ceiling.
         attempts: most measurements of a cell in a round, where the machine is not quiet.
@@ -92,24 +92,25 @@ QUICK: Final = Plan(rounds=1, cell_s=1.0, ceiling_s=0.2, attempts=1, batches=cei
 
 
 def stages(contender: Ours | Peer, network: str, cores: int) -> Iterator[tuple[Setting, tuple[Cell, ...]]]:
-    """The starts of a contender, and what is measured in each.
+    """The starts of a contender, and the cells measured in each.
 
-    Ours is started once, with its defaults. A peer is started for each kind of load with its best layout.
+    Ours is started once, with its defaults. A peer is started for each kind of load with its best layout: one worker
+    with all threads for one connection, one single-threaded worker a core under load.
     """
     rated = RATED if network == "g28" else ()
     if isinstance(contender, Ours):
-        yield Setting(network=network), (*LONE, *SINGLES, *rated, *LARGE, *(FORMS if contender is OURS else ()))
+        yield Setting(network=network), (*SINGLE, *SINGLES, *rated, *LARGE, *(FORMS if contender is OURS else ()))
         return
-    yield Setting(network=network, workers=1, threads=cores), LONE
+    yield Setting(network=network, workers=1, threads=cores), SINGLE
     yield Setting(network=network, workers=cores, batch=PEER_BATCH_SAMPLES), (*SINGLES, *rated)
     yield Setting(network=network, workers=cores, batch=PEER_BATCH_SAMPLES // LARGE_N), LARGE
 
 
 def check(work: Work, pixels: tuple[int, ...]) -> None:
-    """Make sure that a server does the work: all samples there, another seed another answer, the same seed the same.
+    """Check that responses have all samples, repeat for the same seed and differ for another one.
 
     Raises:
-        LoadFailed: it does not.
+        LoadFailed: they do not.
     """
     first, again, other = ask(work, 0), ask(work, 0), ask(work, 1)
     whole = bytes(work.n * int(np.prod(pixels)))
@@ -124,10 +125,10 @@ def serve(contender: Ours | Peer, network: str, top: float, plan: Plan) -> Itera
     """Start a contender and measure all its cells.
 
     Args:
-        contender: who.
-        network: which generator.
+        contender: our service or a peer.
+        network: generator.
         top: the ceiling of this round, in samples a second.
-        plan: how long.
+        plan: durations and attempts.
     """
     shape = np.load(Setting(network=network).folder / "golden.npz")["generator.pixels"].shape[1:]
     for setting, wanted in stages(contender, network, usable_cores()):
@@ -135,7 +136,7 @@ def serve(contender: Ours | Peer, network: str, top: float, plan: Plan) -> Itera
         with Server(contender.launch(setting, port)) as server:
             server.first_answer(contender.work(setting, port, 1))
             check(contender.work(setting, port, LARGE_N), shape)
-            closed_loop.run(contender.work(setting, port, 1), CROWD, WARM_UP_S)
+            closed_loop.run(contender.work(setting, port, 1), MANY, WARM_UP_S)
             for cell in wanted:
                 work = contender.work(setting, port, cell.n, cell.answer)
                 rate = top * cell.rate_share / cell.n
@@ -148,7 +149,7 @@ def serve(contender: Ours | Peer, network: str, top: float, plan: Plan) -> Itera
 
 
 def _measured(load: cells.Loading, pid: int, cell: Cell, plan: Plan) -> Row:
-    """One cell; a server that does not keep a constant rate has no times, which is told and is no fault of the run."""
+    """One cell; a server that does not keep a constant rate has no times, which is a result and no error."""
     try:
         return {"kept": True, **cells.measure(load, pid, cell.n, plan.attempts)}
     except LoadFailed:
@@ -158,7 +159,7 @@ def _measured(load: cells.Loading, pid: int, cell: Cell, plan: Plan) -> Row:
 
 
 def in_turn(contenders: list[Ours | Peer], turn: int) -> list[Ours | Peer]:
-    """The contenders, another one first in each round."""
+    """The contenders, rotated by the round."""
     first = turn % len(contenders)
     return contenders[first:] + contenders[:first]
 
@@ -169,10 +170,10 @@ def measure(
     """Measure everything.
 
     Args:
-        networks: which generators; the peers serve the fixed ones, not the shipped ones.
-        peers: which.
-        backends: of ours, beside ONNX Runtime.
-        plan: how long.
+        networks: generators; the peers serve only the fixed ones, not the shipped ones.
+        peers: beside our service.
+        backends: of our service, beside ONNX Runtime.
+        plan: durations and repetitions.
 
     Yields:
         The rows of one network in one round.
@@ -192,7 +193,7 @@ def measure(
             yield [{"network": network, "round": turn, **row} for row in rows]
 
 
-# What makes ours another contender.
+# Settings of each variant of our service.
 SETTINGS: Final[dict[Backend, dict[str, str]]] = {
     "openvino": {"GANYMEDE_BACKEND": "openvino"},
     "openvino-bf16": {"GANYMEDE_BACKEND": "openvino", "GANYMEDE_PRECISION": "bf16"},

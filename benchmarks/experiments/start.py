@@ -1,10 +1,9 @@
-"""From nothing to the first sample: seconds and memory, with the shipped default package alone.
+"""Time from the start of the process to the first response, and memory after it, with the shipped default package.
 
-    first    nothing is known of the package: its graphs are vetted
-    again    they were vetted before, and the verdict is found in the cache
+    first    the vetting cache is empty: the graphs are vetted
+    again    the result of the vetting is in the cache
 
-The time runs from the start of the process to the last byte of the first answer; who waits asks every 20 ms. Memory is
-what the service holds then. The size of the container image is told where one was built.
+The client tries every 20 ms. The size of the container image is reported where one was built.
 """
 
 import shutil
@@ -27,7 +26,7 @@ DOCKER_TIMEOUT_S: Final = 10.0
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """Start the service with an empty cache, and then with the one that this left, in each round."""
+    """In each round start the service with an empty cache, then with the cache that this start wrote."""
     for turn in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
             for what in ("first", "again"):
@@ -52,7 +51,7 @@ def _start(cache: Path) -> Row:
 
 
 def image_bytes(image: str = IMAGE) -> int | None:
-    """The size of the service's container image; None where there is no docker or no such image."""
+    """Size of the service's container image; None where there is no docker or no such image."""
     docker = shutil.which("docker")
     if docker is None:
         return None

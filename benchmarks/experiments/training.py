@@ -1,13 +1,13 @@
-"""The trainer's speed against the loops that people write: samples a second for the same networks and the same losses.
+"""The trainer's speed against other training loops: samples a second for the same networks and losses.
 
-    ganymede            the trainer's own step
-    R3GAN's trainer     its two functions in turn: penalties by double backward, gradients into whatever asks for them
-    DCGAN's tutorial    the same losses in the loop of PyTorch's tutorial: a DataLoader, Adam as it comes
+    ganymede            the trainer's step
+    R3GAN's trainer     its two functions in turn: penalties by double backward, gradients into all parameters
+    DCGAN's tutorial    the same losses in the loop of PyTorch's tutorial: a DataLoader, Adam with its defaults
 
-All play the relativistic game with R1 and R2 on the shipped configuration's networks and average the generator. The
-data are noise: a step takes as long whatever the pixels are. All loops compute on the trainer's device, and the clock
-is read when the device has done its work. The loops take turns, a few steps each, so that a slow minute of the machine
-is everybody's.
+All optimise the relativistic objective with R1 and R2 on the shipped configuration's networks and average the
+generator. The data are noise, because the time of a step does not depend on the pixels. All loops compute on the
+trainer's device, and the clock is read when the device has finished. The loops alternate after a few steps, so that
+slow phases of the machine affect all of them.
 
 Shapes: B batch, Z latent, C H W channels, height and width.
 
@@ -42,12 +42,12 @@ from training.loop.trainer import Trainer
 from training.state import players
 
 CONFIG: Final = "conditional-mnist"
-IMAGES: Final = 2048  # to be trained on; more change nothing but memory
+IMAGES: Final = 2048  # of the data set; more would only take memory
 CLASSES: Final = 10
 SHAPE: Final = (1, 28, 28)
 SHAPE_OF_DIGITS: Final = (1, 8, 8)
 WARM_UP_STEPS: Final = 2
-AVERAGE_DECAY: Final = 0.999  # of the tutorial's users; its value costs nothing
+AVERAGE_DECAY: Final = 0.999  # does not affect the time
 BYTE_SCALE: Final = 127.5
 
 Step = Callable[[], object]
@@ -55,10 +55,9 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Game:
-    """What every loop plays with.
+    """Configuration, data and device of every loop.
 
     Attributes:
-        config: of the run.
         data: noise with labels.
         device: that every loop computes on.
     """
@@ -84,14 +83,14 @@ def game(name: str = CONFIG, batch_size: int | None = None) -> Game:
 
     Args:
         name: of a configuration for MNIST or the digits.
-        batch_size: instead of the configuration's own.
+        batch_size: replaces the configuration's.
     """
     rng = np.random.default_rng(0)
     shape = SHAPE_OF_DIGITS if name.endswith("digits") else SHAPE
     images = rng.integers(0, 256, (IMAGES, *shape)).astype(np.uint8)
     labels = rng.integers(0, CLASSES, IMAGES)
     names = tuple(str(label) for label in range(CLASSES))
-    data = ImageData("noise", images, images[:1], labels, labels[:1], names, "0" * 64, "nobody's")
+    data = ImageData("noise", images, images[:1], labels, labels[:1], names, "0" * 64, "none")
     config = configuration.load(keys.find(name))
     if batch_size is not None:
         config = replace(config, trainer=replace(config.trainer, batch_size=batch_size))
@@ -99,7 +98,7 @@ def game(name: str = CONFIG, batch_size: int | None = None) -> Game:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -117,7 +116,7 @@ def ours(played: Game) -> Step:
 
 
 def r3gan(played: Game) -> Step:
-    """The loop of R3GAN's trainer, on tensors that lie in the device's memory."""
+    """The loop of R3GAN's trainer, on tensors in the device's memory."""
     pair, gamma = _pair(played), _gamma(played.config)
     images, labels = (tensor.to(played.device) for tensor in _tensors(played.data))
     size, latent_size = played.config.trainer.batch_size, played.config.generator.latent_size
@@ -142,7 +141,7 @@ def tutorial(played: Game) -> Step:
         real, told = (tensor.to(played.device) for tensor in next(batches))
         critic_loss = _descend_critic(pair, real, told, gamma, latent_size)
         generator_loss = _descend_generator(pair, real, told, latent_size)
-        return critic_loss.item(), generator_loss.item()  # it prints them
+        return critic_loss.item(), generator_loss.item()  # the tutorial prints them
 
     return step
 
@@ -160,10 +159,10 @@ def measure(
     """Run every loop in turn.
 
     Args:
-        rounds: how often.
+        rounds: measurements of each loop.
         steps: of a loop in each round.
-        played: with what; None plays `game()`.
-        loops: name → what makes its step.
+        played: None for `game()`.
+        loops: name → function that makes its step.
 
     Yields:
         Samples a second, by the clock and by processor time.
@@ -221,7 +220,7 @@ def _gamma(config: Config) -> float:
 
 
 def _tensors(data: ImageData) -> tuple[Tensor, Tensor]:
-    """Images [N, C, H, W] in (−1, 1) as floats, as both loops keep them, and labels [N]."""
+    """Images [N, C, H, W] in (−1, 1) as floats, and labels [N]."""
     assert data.train_labels is not None  # noqa: S101 - `game` makes them
     return torch.from_numpy(data.train / BYTE_SCALE - 1).float(), torch.from_numpy(data.train_labels)
 

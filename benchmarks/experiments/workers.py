@@ -1,10 +1,10 @@
-"""Several HTTP processes in front of one engine, against the one process that does both: what it costs, when it pays.
+"""Several HTTP processes in front of one engine process, against one process that does both.
 
-    workers 1   as shipped: HTTP and models in one process
-    workers N   N processes that answer HTTP, one that computes (GANYMEDE_API_WORKERS)
+    workers 1   the default: HTTP and models in one process
+    workers N   N HTTP processes, one engine process (GANYMEDE_API_WORKERS)
 
-On few cores every crossing costs what the models could have used; the ratio says how much. On many cores, or with a
-device that computes faster than one Python process answers, it says when to switch.
+On few cores the ratio shows the cost of the second hop; on many cores, or with a device that computes faster than one
+Python process answers, it shows when several processes pay.
 """
 
 import sys
@@ -18,7 +18,7 @@ from benchmarks.load import cells, closed_loop
 from benchmarks.results import Row
 
 NETWORKS: Final = ("zero", "g28")
-# n, and connections: a lone caller, single samples, large requests.
+# (n, connections): one connection, single samples, large requests.
 LOADS: Final = ((1, 1), (1, 64), (16, 16))
 WARM_UP_S: Final = 1.0
 
@@ -27,8 +27,8 @@ def measure(counts: tuple[int, ...], rounds: int, duration_s: float, attempts: i
     """Measure each number of workers in turn.
 
     Args:
-        counts: of HTTP processes.
-        rounds: how often.
+        counts: numbers of HTTP processes.
+        rounds: measurements of each cell.
         duration_s: of each measurement.
         attempts: most measurements of a cell in a round, where the machine is not quiet.
     """

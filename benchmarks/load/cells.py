@@ -1,8 +1,6 @@
-"""One measurement of one cell, beside whoever else used the machine: measured again where that was too much.
+"""Measures one cell, and repeats the measurement where other processes used the machine too much.
 
-    warm up → read the counters → load → read the counters → foreign load below the limit? else once more
-
-It knows loads and servers as functions, and no contender by name.
+read the counters → load → read the counters → foreign load below the limit? else again
 """
 
 import argparse
@@ -17,24 +15,24 @@ from benchmarks.results import Row
 
 Loading = Callable[[], Load]
 
-# Cores that others may use while something is measured: identical servers differ by less than a tenth then.
+# Cores that other processes may use during a measurement (benchmarks/README.md, Protocol).
 FOREIGN_LIMIT = 0.15
-# Somebody else's work lasts seconds or minutes: two more tries get past the one, and no number of them past the other.
+# Foreign load lasts seconds or minutes: two more attempts outlast the first, no number of them the second.
 ATTEMPTS = 3
 
 
 def closed(work: Work, connections: int, duration_s: float, core: int | None = None) -> Loading:
-    """A closed loop, ready to be run."""
+    """A closed loop as a function."""
     return lambda: closed_loop.run(work, connections, duration_s, core)
 
 
 def constant(work: Work, rate_per_s: float, duration_s: float) -> Loading:
-    """An open loop, ready to be run."""
+    """An open loop as a function."""
     return lambda: open_loop.run(work, rate_per_s, duration_s)
 
 
 def measure(load: Loading, pid: int | None, n: int, attempts: int = ATTEMPTS) -> Row:
-    """Run a load until the machine is quiet meanwhile, or the attempts are used up.
+    """Run a load until the machine is quiet during it, or the attempts are used up.
 
     Args:
         load: to be run.
@@ -43,8 +41,8 @@ def measure(load: Loading, pid: int | None, n: int, attempts: int = ATTEMPTS) ->
         attempts: at least 1.
 
     Returns:
-        The attempt with the least foreign load: what the load found, samples a second, cores in use by server, load
-        generator and others, and whether it was quiet.
+        The attempt with the least foreign load: fields of `Load`, samples a second, cores used by the server, the load
+        generator and other processes, and whether it was quiet.
     """
     tried: list[Row] = []
     while len(tried) < attempts and not (tried and tried[-1]["quiet"]):
@@ -65,17 +63,17 @@ def measure(load: Loading, pid: int | None, n: int, attempts: int = ATTEMPTS) ->
 
 
 def share_of_ceiling(rate: float, taken_cores: float, ceiling: float, ceiling_taken_cores: float, cores: int) -> float:
-    """How much of the ceiling a server reached with the cores that were left to it.
+    """Share of the ceiling that a server reached with the cores left to it.
 
     Args:
         rate: samples a second through the server.
-        taken_cores: that the load generator and others used meanwhile.
+        taken_cores: used by the load generator and other processes during it.
         ceiling: samples a second of the bare runtime.
-        ceiling_taken_cores: that others used meanwhile.
+        ceiling_taken_cores: used by other processes during it.
         cores: of the machine.
 
     Returns:
-        The ratio of both rates for each core that was left.
+        The ratio of both rates per core left.
     """
     return (rate / (cores - taken_cores)) / (ceiling / (cores - ceiling_taken_cores))
 
@@ -84,9 +82,9 @@ WARM_UP_S = 1.0
 
 
 def main(arguments: list[str]) -> None:
-    """Load the server, and write what came of it as JSON."""
+    """Load the server, and write the result as JSON."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks load", description="Load one server that runs already: the closed loop, by hand."
+        prog="python -m benchmarks load", description="Load one running server with a closed loop."
     )
     parser.add_argument("url", help="of the service, without a path")
     parser.add_argument("--model", default="zero", help="package")
@@ -94,8 +92,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--connections", type=int, default=1, help="at a time")
     parser.add_argument("--format", default="npy", help="of the answer: npy, png, json")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--pid", type=int, help="of the server; its processor time and memory are told then")
-    parser.add_argument("--core", type=int, help="that the load generator is confined to")
+    parser.add_argument("--pid", type=int, help="of the server, to report its processor time and memory")
+    parser.add_argument("--core", type=int, help="that the load generator is pinned to")
     asked = parser.parse_args(arguments)
     work = json_work(f"{asked.url}/generate?format={asked.format}", asked.n, model=asked.model)
     closed_loop.run(work, asked.connections, WARM_UP_S, asked.core)

@@ -1,8 +1,7 @@
-"""The closed loop: C connections, each of which sends its next request as soon as it has its answer. By wrk.
+"""Closed loop by wrk: C connections, each sends its next request as soon as the last response is complete.
 
-It tells how much a server can do. It does not tell how long callers wait who come whether or not the server is ready
-(`open_loop.py` does): here a slow server is simply asked less often. wrk is a program in C, so that the load takes
-little of the machine that the server needs; what it takes is told.
+It measures throughput. It does not measure latency at a given rate (`open_loop.py` does), because a slow server gets
+fewer requests. wrk is a C program, so that the load generator takes little processor time; what it takes is reported.
 """
 
 import json
@@ -13,27 +12,27 @@ from pathlib import Path
 from typing import Final
 
 SCRIPT: Final = Path(__file__).with_name("post.lua")
-# wrk waits this long for an answer before it calls the connection broken: longer than any server here keeps one.
+# Of wrk for a response; longer than any server here takes.
 TIMEOUT_S: Final = 30
-# For wrk itself to start and end, beyond the time that it was asked for.
+# For wrk to start and end, beyond the requested duration.
 MARGIN_S: Final = 60.0
 MICRO: Final = 1e-6
 
 
 class LoadFailed(Exception):
-    """The load could not be made, or the server did not answer it."""
+    """The load could not be generated, or a request failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is asked of a server, again and again, with another seed each time.
+    """A request that is repeated with a new seed each time.
 
     Attributes:
         url: with path and query.
         n: samples of one request.
-        head: the body up to the seed.
-        tail: the body behind it.
-        in_base64: whether the samples come as base64, because the server's HTTP has no other way for bytes.
+        head: the body before the seed.
+        tail: the body after the seed.
+        in_base64: whether the samples in the response are base64.
     """
 
     url: str
@@ -43,27 +42,24 @@ class Work:
     in_base64: bool = False
 
     def body(self, seed: int) -> bytes:
-        """One request's body, as the load writes it."""
+        """The body of the request with this seed."""
         return f"{self.head}{seed}{self.tail}".encode()
 
 
 def json_work(url: str, n: int, **fields: str) -> Work:
-    """Ask with a JSON object that holds `n`, `seed` and some fields more."""
+    """A request whose body is a JSON object of `n`, `seed` and further fields."""
     return Work(url=url, n=n, head=json.dumps(fields | {"n": n})[:-1] + ', "seed": ')
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What came of a load.
+    """Result of a load.
 
     Attributes:
         requests: answered.
-        wall_s: how long it lasted.
-        p50_s: median time of a request.
-        p90_s: the time that 90 % did not pass.
-        p99_s: likewise 99 %.
-        worst_s: the longest.
-        generator_cpu_s: processor time of the program that made the load.
+        wall_s: duration.
+        p50_s: latency, median; `p90_s` and `p99_s` are its other quantiles, `worst_s` the longest.
+        generator_cpu_s: processor time of the load generator.
     """
 
     requests: int
@@ -79,13 +75,13 @@ def run(work: Work, connections: int, duration_s: float, core: int | None = None
     """Load a server.
 
     Args:
-        work: what it is asked.
+        work: the request.
         connections: C, at least 1.
         duration_s: at least 1; wrk counts whole seconds.
-        core: that wrk is confined to; None leaves it where the system puts it.
+        core: CPU that wrk is pinned to; None for all.
 
     Raises:
-        LoadFailed: wrk is not there, or a request was refused or broken.
+        LoadFailed: wrk is not installed, or a request failed.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration_s))}s", f"--timeout={TIMEOUT_S}s"]
     command += ["-s", str(SCRIPT), work.url, "--", work.head, work.tail, str(work.n)]
@@ -105,14 +101,14 @@ def run(work: Work, connections: int, duration_s: float, core: int | None = None
 
 
 def read(report: str, cpu_s: float) -> Load:
-    """Understand what wrk wrote.
+    """Parse the output of wrk.
 
     Args:
         report: its standard output.
-        cpu_s: processor time that it took.
+        cpu_s: processor time of wrk.
 
     Raises:
-        LoadFailed: it holds no result, or not every request was answered well.
+        LoadFailed: there is no result, or a request failed.
     """
     lines = [line.removeprefix("RESULT ") for line in report.splitlines() if line.startswith("RESULT ")]
     if not lines:

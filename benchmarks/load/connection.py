@@ -1,7 +1,6 @@
-"""One HTTP/1.1 connection as a load generator needs it: bytes out, a status in, and as little time as possible between.
+"""Minimal HTTP/1.1 client connection for load generators; reads the status and Content-Length only.
 
-It stands alone so that loads which a closed loop cannot make (a constant rate, a crowd that comes at once) share it. It
-reads a status and a Content-Length and knows no other header: whoever answers in chunks is told so.
+A chunked response is an error.
 """
 
 import asyncio
@@ -19,12 +18,12 @@ HEADERS_END: Final = b"\r\n\r\n"
 OK: Final = 200
 
 Result = TypeVar("Result")
-# Called with None when the answer is there, or with what was wrong.
+# Called with None when the response is complete, or with the error.
 Done = Callable[[LoadFailed | None], None]
 
 
 class Connection(asyncio.Protocol):
-    """A connection that has at most one request on its way."""
+    """A connection with at most one request in flight."""
 
     def __init__(self) -> None:
         self._done: Done | None = None
@@ -36,14 +35,14 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def send(self, request: bytes, done: Done) -> None:
-        """Send a request; `done` is called once, when its answer is there or will not come."""
+        """Send a request; `done` is called once, when its response is complete or cannot come any more."""
         self._done = done
         self._expected = 0
         self._received.clear()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Collect an answer until it is whole."""
+        """Collect a response until it is complete."""
         self._received += data
         if not self._expected:
             end = self._received.find(HEADERS_END)
@@ -60,11 +59,11 @@ class Connection(asyncio.Protocol):
             self._finish(None if good else LoadFailed(f"the answer is {bytes(self._received[:200])!r}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """An answer that was on its way will not come."""
+        """Fail the request in flight."""
         self._finish(LoadFailed(f"the connection was closed: {exc}"))
 
     def close(self) -> None:
-        """Close it; nothing is on its way."""
+        """Close the connection; no request is in flight."""
         self._done = None
         self._transport.close()
 
@@ -75,9 +74,9 @@ class Connection(asyncio.Protocol):
 
 
 def exactly(load: Coroutine[Any, Any, Result]) -> Result:
-    """Run a load on a loop whose clock and timers are exact to microseconds.
+    """Run a load on an event loop whose timers have microsecond resolution.
 
-    uvloop's are exact to a millisecond, and so are those of asyncio's own loop on epoll: as long as an answer takes.
+    uvloop's timers and those of asyncio on epoll have millisecond resolution, which is as long as a response takes.
     """
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
         return runner.run(load)
@@ -87,7 +86,7 @@ async def connect(url: str, count: int) -> list[Connection]:
     """Open connections to a server, all at once.
 
     Raises:
-        OSError: it does not accept them.
+        OSError: the server does not accept them.
     """
     address = urllib.parse.urlsplit(url)
     host, port = address.hostname or "", address.port or 0
@@ -97,7 +96,7 @@ async def connect(url: str, count: int) -> list[Connection]:
 
 
 def encode(work: Work, seed: int) -> bytes:
-    """A whole request, as it goes over the wire."""
+    """The bytes of a request."""
     address = urllib.parse.urlsplit(work.url)
     path = f"{address.path}?{address.query}" if address.query else address.path
     body = work.body(seed)

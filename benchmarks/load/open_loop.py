@@ -1,8 +1,7 @@
-"""The open loop: requests that come at a constant rate, whether or not the server is ready for them.
+"""Open loop: requests at a constant rate, independent of the server's responses.
 
-This is how callers come who know nothing of each other. A request's time runs from the moment at which it was *due*,
-not from when a connection was free to carry it: a server that stops for a second delays all that were due in it, and
-each of them counts (else the load would wait with the server, and hide it: coordinated omission).
+A request is timed from the moment at which it was *due*, not from when a connection was free: a server that stops for a
+second delays all requests due in it, and each of them counts (else coordinated omission hides the stop).
 
 References:
     Schroeder, Wierman and Harchol-Balter, Open Versus Closed: A Cautionary Tale (2006).
@@ -19,14 +18,14 @@ from benchmarks.load.closed_loop import Load, LoadFailed, Work
 from benchmarks.load.connection import Connection, connect, encode, exactly
 from benchmarks.results import quantile
 
-# Enough that a server which is not overloaded always finds a free one.
+# Enough that one is free unless the server is overloaded.
 CONNECTIONS = 64
-# What is still unanswered so long after the last request was due is given up: the server does not keep the rate.
+# A server with unanswered requests so long after the last was due does not keep the rate.
 PATIENCE_S = 10.0
 
 
 def due_times(rate_per_s: float, duration_s: float) -> list[float]:
-    """When requests are due, in seconds from the start.
+    """Scheduled times, in seconds from the start.
 
     Args:
         rate_per_s: above 0.
@@ -42,12 +41,12 @@ def run(work: Work, rate_per_s: float, duration_s: float) -> Load:
     """Load a server at a constant rate.
 
     Args:
-        work: what it is asked.
+        work: the request.
         rate_per_s: requests a second.
-        duration_s: how long.
+        duration_s: of the load.
 
     Raises:
-        LoadFailed: a request was refused or broken, or was not answered within `PATIENCE_S` of the end.
+        LoadFailed: a request failed, or was not answered within `PATIENCE_S` of the end.
     """
     cpu_s = time.process_time()
     began_s = time.monotonic()
@@ -56,12 +55,12 @@ def run(work: Work, rate_per_s: float, duration_s: float) -> Load:
 
 
 def load_of(times_s: list[float], wall_s: float, cpu_s: float) -> Load:
-    """Sum up the times of some requests.
+    """Summarise latencies.
 
     Args:
-        times_s: of each, at least one.
-        wall_s: how long all of it lasted.
-        cpu_s: processor time of whoever sent them.
+        times_s: of each request, at least one.
+        wall_s: duration of the load.
+        cpu_s: processor time of the load generator.
     """
     return Load(
         requests=len(times_s),
@@ -75,7 +74,7 @@ def load_of(times_s: list[float], wall_s: float, cpu_s: float) -> Load:
 
 
 class _Stream:
-    """One load as it runs: requests that are due and have no connection yet, and connections that have no request."""
+    """State of a running load: due requests without a connection, and connections without a request."""
 
     def __init__(self, work: Work, due: list[float]) -> None:
         self._work = work

@@ -1,9 +1,6 @@
-"""Who used the processor while something was measured: the server, the load, and whoever else was on the machine.
+"""Processor time and memory from Linux's /proc, split into server, load generator and other processes.
 
     whole machine (/proc/stat)  =  server's processes (/proc/PID/stat)  +  load generator  +  foreign
-
-A figure from a shared machine means something only beside its foreign load. It knows Linux's /proc and nothing of
-what is measured; memory is read here too, because it lies in the same place.
 
 References:
     proc(5): /proc/stat, /proc/[pid]/stat, /proc/[pid]/smaps_rollup.
@@ -20,7 +17,7 @@ PROC: Final = Path("/proc")
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 # Fields of /proc/stat's first line: user, nice, system, (idle, iowait,) irq, softirq, steal.
 BUSY_FIELDS: Final = (0, 1, 2, 5, 6, 7)
-# Fields of /proc/PID/stat behind the name, which may hold spaces: ppid; utime, stime, and those of dead children.
+# Fields of /proc/PID/stat after the name, which may contain spaces: ppid; utime, stime, and those of ended children.
 PARENT_FIELD: Final = 1
 CPU_FIELDS: Final = slice(11, 15)
 KIBIBYTE: Final = 1024
@@ -31,9 +28,9 @@ class Reading:
     """The counters at one moment.
 
     Attributes:
-        at_s: of the monotonic clock.
+        at_s: monotonic clock.
         machine_s: processor time that was not idle, since the start of the machine.
-        server_s: of the server's processes, since their start.
+        server_s: processor time of the server's processes, since their start.
     """
 
     at_s: float
@@ -43,13 +40,13 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Cores in use, on average over a while.
+    """Mean number of cores in use.
 
     Attributes:
-        wall_s: how long it lasted.
-        server: cores that the server's processes used.
-        generator: cores that the load generator used.
-        foreign: cores that anybody else used.
+        wall_s: duration.
+        server: by the server's processes.
+        generator: by the load generator.
+        foreign: by all other processes.
     """
 
     wall_s: float
@@ -76,7 +73,7 @@ def between(before: Reading, after: Reading, generator_s: float) -> Usage:
     Args:
         before: the first.
         after: the second.
-        generator_s: processor time of the load generator meanwhile.
+        generator_s: processor time of the load generator between them.
     """
     wall = after.at_s - before.at_s
     server = after.server_s - before.server_s
@@ -102,7 +99,7 @@ def family(pid: int) -> list[int]:
 
 
 def memory_bytes(pid: int) -> int:
-    """Memory of a process and its descendants, in which pages that several share count once (PSS)."""
+    """Memory of a process and its descendants; shared pages count once (PSS)."""
     return sum(_proportional_bytes(each) for each in family(pid))
 
 
@@ -115,7 +112,7 @@ def resident_bytes(pid: int) -> int:
 def _proportional_bytes(pid: int) -> int:
     try:
         lines = (PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii").splitlines()
-    except OSError:  # it has ended since it was found
+    except OSError:  # the process has ended
         return 0
     return sum(int(line.split()[1]) * KIBIBYTE for line in lines if line.startswith("Pss:"))
 
@@ -125,7 +122,7 @@ def _ticks(pid: int) -> int:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields behind the name; none of a process that has ended."""
+    """Fields after the name; empty for a process that has ended."""
     try:
         return (PROC / str(pid) / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:

@@ -1,7 +1,7 @@
-"""What tables and targets are made of: figures from the rows of an experiment, each with how far it is to be trusted.
+"""Formats figures of an experiment for tables and targets.
 
-A figure is the median of its rounds, with the least and the most behind it; † says that others used the processor while
-one of them was measured, so that it is not to be trusted to more than a digit. What was not measured is a dash.
+A figure is the median of its rounds, followed by the minimum and maximum. † marks figures with foreign load, which are
+reliable to one digit only. A dash means not measured.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ At = Mapping[str, Value]
 
 
 def figure(values: Sequence[float], digits: int = 0, *, noisy: bool = False) -> str:
-    """Some measurements of one thing as text."""
+    """Measurements of one quantity as text."""
     if not values:
         return MISSING
     found = spread(values)
@@ -32,7 +32,7 @@ def figure(values: Sequence[float], digits: int = 0, *, noisy: bool = False) -> 
 
 
 def of(rows: Sequence[Row], key: str, at: At, unit: float = 1, digits: int = 0) -> str:
-    """One field of the rows whose other fields have these values, in a unit."""
+    """One field of the rows whose other fields have these values, in a unit, as text."""
     noisy = any(row.get("quiet") is False for row in chosen(rows, **at))
     return figure([value / unit for value in numbers(rows, key, **at)], digits, noisy=noisy)
 
@@ -44,7 +44,7 @@ def median(rows: Sequence[Row], key: str, at: At) -> float | None:
 
 
 def shares(found: Found, network: str, contender: str, load: At) -> list[float]:
-    """Of each round, the share of ONNX Runtime's ceiling that a contender reached with the cores that were left."""
+    """For each round, the share of ONNX Runtime's ceiling that a contender reached with the cores left to it."""
     reached = []
     for row in chosen(found.rows, network=network, contender=contender, **load):
         ceilings = list(chosen(found.rows, network=network, contender=CEILING, round=row["round"]))
@@ -56,7 +56,7 @@ def shares(found: Found, network: str, contender: str, load: At) -> list[float]:
 
 
 def contenders(rows: Sequence[Row], **wanted: Value) -> list[str]:
-    """Who was measured, ours first, without the bare runtime."""
+    """Names of the measured servers, ours first."""
     names = dict.fromkeys(str(row["contender"]) for row in chosen(rows, **wanted))
     return sorted(
         (name for name in names if not name.startswith(("ceiling", "bare"))),
@@ -65,12 +65,12 @@ def contenders(rows: Sequence[Row], **wanted: Value) -> list[str]:
 
 
 def overheads(rows: Sequence[Row], network: str) -> tuple[list[float], list[float]]:
-    """Of each round, microseconds of a request and of a sample beside the run."""
+    """For each round, processor microseconds of a request and of a sample beyond the run."""
     turns = dict.fromkeys(row["round"] for row in chosen(rows, network=network))
     pairs = []
     for turn in turns:
         at: dict[str, Value] = {"network": network, "round": turn, "answer": "npy"}
-        small = numbers(rows, "cpu_us_per_request", n=1, connections=overhead.CROWD, **at)
+        small = numbers(rows, "cpu_us_per_request", n=1, connections=overhead.MANY, **at)
         large = numbers(rows, "cpu_us_per_request", n=overhead.LARGE_N, **at)
         bare = numbers(rows, "cpu_us_per_sample", network=network, round=turn, what="bare")
         pairs += [overhead.split(*three) for three in zip(small, large, bare, strict=True)]
@@ -78,8 +78,8 @@ def overheads(rows: Sequence[Row], network: str) -> tuple[list[float], list[floa
 
 
 def png_shares(rows: Sequence[Row], network: str) -> list[float]:
-    """Of each round, the share of a PNG request's processor time that NPY's does not have: the encoder's."""
-    at: dict[str, Value] = {"network": network, "n": 1, "connections": overhead.CROWD}
+    """For each round, the encoder's share of a PNG request's processor time, by comparison with NPY."""
+    at: dict[str, Value] = {"network": network, "n": 1, "connections": overhead.MANY}
     png, npy = (numbers(rows, "cpu_us_per_request", answer=answer, **at) for answer in ("png", "npy"))
     return [1 - plain / image for image, plain in zip(png, npy, strict=True)]
 

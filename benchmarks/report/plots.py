@@ -1,7 +1,4 @@
-"""Two pictures of the main experiment: how much each server serves, and how long callers wait at a constant rate.
-
-SVG, with nothing in it that changes when the figures do not.
-"""
+"""Two SVG plots of the main experiment: throughput of each server, and latency at a constant rate."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +19,11 @@ NETWORK: Final = "g28"
 
 
 def draw(folder: Path) -> Iterator[Path]:
-    """Draw what can be drawn from the results; answer the files."""
+    """Draw the plots of the results; yield their files."""
     found = read("serving", folder)
     if not found.rows:
         return
+    # A fixed salt and no date: the files change only with the figures.
     with mpl.rc_context({"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9}):
         for name, figure in (("throughput", _throughput(found)), ("waiting", _waiting(found))):
             path = folder / f"{name}.svg"

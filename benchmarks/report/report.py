@@ -1,11 +1,8 @@
-"""Tables and plots from the results, into a Markdown file: whatever stands between two marks is written anew.
+"""Writes tables and plots from the results; the text between two marks of a Markdown page is replaced.
 
-    <!-- table: saturation -->
-    …
-    <!-- end of table -->
-
-So no figure of a page is typed by hand, and one that was not measured cannot stand there. It knows the marks and the
-names of the tables, and nothing of what they say.
+<!-- table: saturation -->
+…
+<!-- end of table -->
 """
 
 import argparse
@@ -27,14 +24,14 @@ WRITERS: Final[Mapping[str, Callable[[Path], Iterator[str]]]] = {"targets": targ
 
 
 def fill(page: str, folder: Path) -> str:
-    """Write the tables that a page asks for.
+    """Replace the tables of a page.
 
     Args:
         page: Markdown with marks.
         folder: of results.
 
     Returns:
-        The same page with the tables as the results have them now.
+        The page with tables from the current results.
 
     Raises:
         KeyError: a mark names no table.

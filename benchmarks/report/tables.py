@@ -1,4 +1,4 @@
-"""Results as Markdown: each table a function from a folder of results to lines, and nothing written by hand."""
+"""Markdown tables: each is a function from a folder of results to lines."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,12 +26,12 @@ from benchmarks.results import Found, Value, chosen, numbers, read
 
 Lines = Iterator[str]
 
-SINGLES: Final[At] = {"loop": "closed", "n": 1, "connections": serving.CROWD, "answer": "npy"}
+SINGLES: Final[At] = {"loop": "closed", "n": 1, "connections": serving.MANY, "answer": "npy"}
 LARGE: Final[At] = {"loop": "closed", "n": serving.LARGE_N, "connections": serving.LARGE_N, "answer": "npy"}
 
 
 def machine(folder: Path) -> Lines:
-    """What the figures were measured on."""
+    """Machine and versions."""
     found = read("serving", folder)
     versions, peers = found.machine.get("versions"), found.settings.get("peers")
     if not isinstance(versions, Mapping) or not isinstance(peers, Mapping):
@@ -46,7 +46,7 @@ def machine(folder: Path) -> Lines:
 
 
 def saturation(folder: Path) -> Lines:
-    """Closed loops: samples a second, the share of the ceiling, and the slowest of a hundred requests."""
+    """Closed loops: samples a second, share of the ceiling, p99."""
     found = read("serving", folder)
     heads = "n = 1 by 64: samples/s", "of the ceiling", "p99 ms", "n = 16 by 16: samples/s", "of the ceiling"
     yield f"| generator | server | {' | '.join(heads)} |"
@@ -68,7 +68,7 @@ def saturation(folder: Path) -> Lines:
 
 
 def rates(folder: Path) -> Lines:
-    """Open loops: how long callers wait at a constant rate."""
+    """Open loops: latency at a constant rate."""
     found = read("serving", folder)
     yield "| server | " + " | ".join(f"{share:.0%} of the ceiling: p50 / p99 ms" for share in serving.RATES) + " |"
     yield "| --- |" + " ---: |" * len(serving.RATES)
@@ -83,7 +83,7 @@ def rates(folder: Path) -> Lines:
 
 
 def forms(folder: Path) -> Lines:
-    """What the form of the answer costs, on our service."""
+    """Throughput of our service by response format."""
     found = read("serving", folder)
     yield "| generator | form | n = 1 by 16: samples/s | n = 16 by 16: samples/s |"
     yield "| --- | --- | ---: | ---: |"
@@ -94,8 +94,8 @@ def forms(folder: Path) -> Lines:
             yield f"| `{network}` | {answer} | {' | '.join(cells)} |"
 
 
-def lone(folder: Path) -> Lines:
-    """A lone caller's median."""
+def one_connection(folder: Path) -> Lines:
+    """Median latency on one connection, and memory."""
     found = read("idle", folder)
     rhythms = _distinct(found, "rhythm")
     yield "| | " + " | ".join(f"{rhythm}: p50 ms" for rhythm in rhythms) + " | memory MiB |"
@@ -111,7 +111,7 @@ def lone(folder: Path) -> Lines:
 
 
 def costs(folder: Path) -> Lines:
-    """What a request and a sample cost beside the run."""
+    """Processor time of a request and of a sample beyond the run."""
     found = read("overhead", folder)
     yield "| generator | a request, µs | a sample, µs | the bare run, µs a sample | PNG of one, of the request's CPU |"
     yield "| --- | ---: | ---: | ---: | ---: |"
@@ -124,7 +124,7 @@ def costs(folder: Path) -> Lines:
 
 
 def crowds(folder: Path) -> Lines:
-    """From idle to a crowd and back."""
+    """Latency and memory in repeated bursts."""
     yield "| cycle | median ms | worst ms | worst / median | RSS MiB |"
     yield "| ---: | ---: | ---: | ---: | ---: |"
     for row in read("burst", folder).rows:
@@ -138,7 +138,7 @@ def crowds(folder: Path) -> Lines:
 
 
 def overloads(folder: Path) -> Lines:
-    """More than the service can take: what is answered in time, of what it could do."""
+    """Goodput under overload."""
     found = read("overload", folder)
     yield (
         "| server | load | answered in time, of capacity | of what was computed | p50 of those, ms "
@@ -157,7 +157,7 @@ def overloads(folder: Path) -> Lines:
 
 
 def starts(folder: Path) -> Lines:
-    """From nothing to the first sample."""
+    """Time to the first sample, and memory."""
     rows = read("start", folder).rows
     yield "| start | first sample, s | RSS MiB | image MiB |"
     yield "| --- | ---: | ---: | ---: |"
@@ -168,7 +168,7 @@ def starts(folder: Path) -> Lines:
 
 
 def processes(folder: Path) -> Lines:
-    """Several HTTP processes against one."""
+    """Throughput with one and several HTTP processes."""
     found = read("workers", folder)
     counts = list(dict.fromkeys(row["workers"] for row in found.rows))
     yield "| generator | n, connections | " + " | ".join(f"processes: {count}, samples/s" for count in counts) + " |"
@@ -180,7 +180,7 @@ def processes(folder: Path) -> Lines:
 
 
 def trainers(folder: Path) -> Lines:
-    """The trainer against other loops."""
+    """Training speed of our loop and others."""
     found = read("training", folder)
     yield "| configuration | loop | samples/s | of ours |"
     yield "| --- | --- | ---: | ---: |"
@@ -194,7 +194,7 @@ def trainers(folder: Path) -> Lines:
 
 
 def devices(folder: Path) -> Lines:
-    """Fixed buckets against whatever batch comes, on a device."""
+    """Fixed batch sizes against batches of any size, on a device."""
     found = read("cuda", folder)
     if not found.rows:
         yield "*Not measured so far: no CUDA device was at hand.*"
@@ -222,7 +222,7 @@ TABLES: Final[Mapping[str, Callable[[Path], Lines]]] = {
     "saturation": saturation,
     "rates": rates,
     "forms": forms,
-    "lone": lone,
+    "one-connection": one_connection,
     "costs": costs,
     "crowds": crowds,
     "overloads": overloads,

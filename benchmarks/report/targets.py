@@ -1,7 +1,6 @@
-"""What the harness is to show, and whether it does: each target with ours, the best peer's, and a verdict.
+"""The targets: threshold, our figure, the best peer's, and whether the target is met.
 
-The thresholds are the project's own, set before the figures were known. A target that was not measured says so; one
-that was measured beside somebody else's work is judged all the same, and its table marks it (†).
+Thresholds were set before the measurements. Figures with foreign load count too; their tables mark them (†).
 """
 
 from collections.abc import Callable, Iterator
@@ -32,11 +31,11 @@ class Verdict:
     """One target.
 
     Attributes:
-        measure: what is measured.
-        wanted: the threshold, in words.
-        ours: figure, in words.
-        peers: the best peer's, in words.
-        met: whether; None where it was not measured.
+        measure: the measured quantity.
+        wanted: the threshold, as text.
+        ours: our figure, as text.
+        peers: the best peer's figure, as text.
+        met: None where it was not measured.
     """
 
     measure: str
@@ -47,12 +46,12 @@ class Verdict:
 
 
 def lines(folder: Path) -> Iterator[str]:
-    """Write every target as Markdown."""
+    """Every target as a row of a Markdown table."""
     yield "| measure | at least | ours | best peer | met |"
     yield "| --- | --- | ---: | ---: | --- |"
     words = {True: "yes", False: "**no**", None: "not measured"}
-    for judge in TARGETS:
-        for each in judge(folder):
+    for target in TARGETS:
+        for each in target(folder):
             yield f"| {each.measure} | {each.wanted} | {each.ours} | {each.peers} | {words[each.met]} |"
 
 
@@ -106,7 +105,7 @@ def _singles(folder: Path) -> Iterator[Verdict]:
     )
 
 
-def _lone(folder: Path) -> Iterator[Verdict]:
+def _one_connection(folder: Path) -> Iterator[Verdict]:
     rows = read("idle", folder).rows
     for rhythm in ("back to back", "now and then"):
         at: At = {"rhythm": rhythm}
@@ -228,7 +227,7 @@ TARGETS: Final[tuple[Callable[[Path], Iterator[Verdict]], ...]] = (
     _saturated,
     _other_backends,
     _singles,
-    _lone,
+    _one_connection,
     _overhead,
     _crowds,
     _start,

@@ -57,7 +57,7 @@ def test_an_open_loop_answers_every_request_that_was_due(served: tuple[int, int]
 
 
 def test_a_crowd_is_answered_to_the_last(served: tuple[int, int]) -> None:
-    times = exactly(burst.crowd(OURS.work(SETTING, served[1], 1), callers=20, requests=2))
+    times = exactly(burst.send_burst(OURS.work(SETTING, served[1], 1), callers=20, requests=2))
     assert len(times) == 40
     assert np.min(times) > 0
 

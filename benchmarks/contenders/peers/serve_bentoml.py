@@ -1,6 +1,6 @@
-"""BentoML: each worker is an HTTP process of its own with its own model and its own batches, on one shared socket.
+"""BentoML: each worker is an HTTP process with its own model and batches, on one shared socket.
 
-Its batches hold lists, and its answers would be JSON; an output descriptor of our own writes the bytes as they are.
+Its responses would be JSON; an output descriptor writes the bytes unchanged.
 
 References:
     https://docs.bentoml.com/en/latest/guides/adaptive-batching.html
@@ -15,7 +15,7 @@ import bentoml  # type: ignore[import-not-found]  # installed in the peer's own 
 from starlette.responses import Response
 from work import BATCH, PORT, WORKERS, Generator, seeds_of  # type: ignore[import-not-found]  # beside this file
 
-LEAST_BATCH = 2  # that BentoML takes; a lone caller's is switched off
+LEAST_BATCH = 2  # the least that BentoML accepts; `batchable` switches batching off
 
 
 class Pixels(bentoml.IODescriptor):  # type: ignore[misc]  # its base has no types here
@@ -25,7 +25,7 @@ class Pixels(bentoml.IODescriptor):  # type: ignore[misc]  # its base has no typ
 
     @classmethod
     async def to_http_response(cls, obj: list[bytes], serde: object) -> Response:
-        """Pixels as they are."""
+        """Write the pixels unchanged."""
         return Response(obj[0], media_type=cls.media_type)
 
 

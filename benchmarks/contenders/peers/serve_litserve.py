@@ -1,4 +1,4 @@
-"""LitServe: FastAPI takes the requests, one process a worker batches and runs them.
+"""LitServe: FastAPI receives the requests, one process a worker batches and runs them.
 
 References:
     https://lightning.ai/docs/litserve/api-reference/litserver
@@ -36,7 +36,7 @@ class Sampler(litserve.LitAPI):  # type: ignore[misc]  # its base has no types h
         return output
 
     def encode_response(self, output: bytes) -> Response:
-        """Pixels as they are."""
+        """Write the pixels unchanged."""
         return Response(output, media_type="application/octet-stream")
 
 

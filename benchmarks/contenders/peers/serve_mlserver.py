@@ -1,8 +1,6 @@
-"""MLServer: FastAPI takes the requests and batches them, one process a worker runs them; a lone one is FastAPI's.
+"""MLServer: FastAPI receives and batches the requests, one process a worker runs them (or FastAPI's).
 
-It speaks the Open Inference Protocol, and over HTTP in JSON alone, so its answers are base64. A custom endpoint would
-answer plain bytes: that saves a lone caller 0.25 ms, but such requests are not batched, and 64 callers get some 15 %
-fewer samples.
+Its HTTP is JSON only, so responses are base64: a custom endpoint could return bytes, but its requests are not batched.
 
 References:
     https://docs.seldon.ai/mlserver/user-guide/adaptive-batching
@@ -16,12 +14,12 @@ import signal
 
 import uvloop
 from mlserver import MLModel, MLServer, ModelSettings, Settings  # type: ignore[import-not-found]  # peer's own
-from mlserver.codecs import Base64Codec, NumpyCodec  # type: ignore[import-not-found]  # likewise
-from mlserver.types import InferenceRequest, InferenceResponse  # type: ignore[import-not-found]  # likewise
+from mlserver.codecs import Base64Codec, NumpyCodec  # type: ignore[import-not-found]  # the same
+from mlserver.types import InferenceRequest, InferenceResponse  # type: ignore[import-not-found]  # the same
 from work import BATCH, PORT, WORKERS, Generator  # type: ignore[import-not-found]  # beside this file
 
-FREE_PORT = 0  # any, for its gRPC, which cannot be switched off
-LEAST_WAIT_S = 0.0001  # with 0 it does not batch; ten times as long makes no difference beyond noise
+FREE_PORT = 0  # any port for gRPC, which cannot be switched off
+LEAST_WAIT_S = 0.0001  # with 0 it does not batch
 
 
 class Sampler(MLModel):  # type: ignore[misc]  # its base has no types here
@@ -41,7 +39,7 @@ class Sampler(MLModel):  # type: ignore[misc]  # its base has no types here
 
 
 async def serve() -> None:
-    """Serve until a signal ends it; the server takes the loop that runs when it is made."""
+    """Serve until a signal ends it; the server must be made on the running event loop."""
     server = MLServer(
         Settings(
             host="127.0.0.1",
@@ -53,7 +51,7 @@ async def serve() -> None:
             debug=False,
         )
     )
-    # Its own way out waits for answers from workers that it has ended before.
+    # Its own shutdown waits for workers that it has already ended.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
     model = ModelSettings(
         name="generator",

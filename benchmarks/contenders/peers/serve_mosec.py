@@ -1,4 +1,4 @@
-"""mosec: Rust takes the requests and batches them, one Python process a worker runs them.
+"""mosec: Rust receives and batches the requests, one Python process a worker runs them.
 
 References:
     https://mosecorg.github.io/mosec/reference/interface.html
@@ -11,7 +11,7 @@ import sys
 from mosec import Server, Worker  # type: ignore[import-not-found]  # installed in the peer's own environment
 from work import BATCH, PORT, WORKERS, Generator, Seeds, seeds_of  # type: ignore[import-not-found]  # beside this file
 
-LEAST_WAIT_MS = 1  # mosec takes 0 for its default of 10 ms; without batches it waits for nothing
+LEAST_WAIT_MS = 1  # mosec reads 0 as its default of 10 ms; without batches it does not wait
 
 
 class Sampler(Worker):  # type: ignore[misc]  # its base has no types here
@@ -32,7 +32,7 @@ class Sampler(Worker):  # type: ignore[misc]  # its base has no types here
         return pixels[0] if BATCH == 1 else pixels
 
     def serialize(self, data: bytes) -> bytes:
-        """Pixels as they are."""
+        """Write the pixels unchanged."""
         return data
 
 

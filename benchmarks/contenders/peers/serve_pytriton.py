@@ -1,4 +1,4 @@
-"""PyTriton: Triton's own server takes the requests and batches them, one Python process a worker runs them.
+"""PyTriton: Triton receives and batches the requests, one Python process a worker runs them.
 
 References:
     https://triton-inference-server.github.io/pytriton/latest/binding_models/
@@ -7,7 +7,7 @@ References:
 import numpy as np
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor  # type: ignore[import-not-found]  # peer's own
 from pytriton.proxy.types import Request  # type: ignore[import-not-found]  # installed in the peer's own environment
-from pytriton.triton import Triton, TritonConfig  # type: ignore[import-not-found]  # likewise
+from pytriton.triton import Triton, TritonConfig  # type: ignore[import-not-found]  # the same
 from work import BATCH, PORT, WORKERS, Generator  # type: ignore[import-not-found]  # beside this file
 
 ANY_LENGTH = -1

@@ -1,7 +1,7 @@
-"""Ray Serve: HAProxy takes the requests, one actor a worker batches and runs them, as its manual advises for high load.
+"""Ray Serve: HAProxy receives the requests, one actor a worker batches and runs them, as its manual advises.
 
-Its variables (`contenders.py`) choose HAProxy and spare the hops to other threads behind it; as it comes, a Python
-process takes the requests and sends each to a worker, and a quarter as many are answered.
+Environment variables (`contenders.py`) choose HAProxy and avoid thread hand-overs; by default a Python process
+receives the requests and forwards each to a worker.
 
 References:
     https://docs.ray.io/en/latest/serve/advanced-guides/performance.html
@@ -10,13 +10,13 @@ References:
 
 import ray  # type: ignore[import-not-found]  # installed in the peer's own environment
 from ray import serve
-from ray.serve.schema import LoggingConfig  # type: ignore[import-not-found]  # likewise
+from ray.serve.schema import LoggingConfig  # type: ignore[import-not-found]  # the same
 from starlette.requests import Request
 from starlette.responses import Response
 from work import BATCH, PORT, WORKERS, Generator, Seeds, seeds_of  # type: ignore[import-not-found]  # beside this file
 
 MOST_WAITING = 256  # requests in one worker: more than any load here has connections
-STORE_BYTES = 75 * 2**20  # the least that Ray takes; nothing is put there
+STORE_BYTES = 75 * 2**20  # the least that Ray accepts; the store is not used
 
 
 @serve.deployment(num_replicas=WORKERS, max_ongoing_requests=MOST_WAITING, ray_actor_options={"num_cpus": 0})
@@ -33,7 +33,7 @@ class Sampler:
         return pixels
 
     async def __call__(self, request: Request) -> Response:
-        """One request to its pixels, by itself where there are no batches."""
+        """One request to its pixels; not batched where BENCH_BATCH is 1."""
         seeds = seeds_of(await request.json())
         pixels = self._generator.pixels([seeds])[0] if BATCH == 1 else await self.batched(seeds)
         return Response(pixels, media_type="application/octet-stream")

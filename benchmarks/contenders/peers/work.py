@@ -1,8 +1,7 @@
-"""The share of the work that is no server's: seeds to latents, latents to pixels. Each peer calls it as it is meant to.
+"""The model code of all peers: seeds to latents, latents to pixels.
 
-It is imported in the peers' own environments, so it knows NumPy and ONNX Runtime and nothing of this project. Like our
-service it draws the latent of sample i from seed + i alone, with NumPy's own Philox, re-keyed for each: the cheapest
-way that NumPy has.
+The peers' environments have only NumPy and ONNX Runtime, so nothing else is imported. Sample i's latent is drawn from
+seed + i alone, as in our service, with NumPy's Philox, re-keyed for each: the cheapest way that NumPy has.
 
     BENCH_MODEL    path of the ONNX file       BENCH_THREADS   of one session
     BENCH_WORKERS  model workers               BENCH_PORT      to listen on
@@ -44,13 +43,13 @@ class Generator:
         self._numbers = np.random.Generator(self._bits)
 
     def pixels(self, requests: Sequence[Seeds]) -> list[bytes]:
-        """Answer some requests by one run.
+        """Compute a batch of requests in one run.
 
         Args:
             requests: the seeds of each.
 
         Returns:
-            Of each request uint8 [n, H, W, C], as bytes.
+            For each request uint8 [n, H, W, C], as bytes.
         """
         seeds = [first + place for first, count in requests for place in range(count)]
         latent = np.empty((len(seeds), self._latent_size), np.float32)

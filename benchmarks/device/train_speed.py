@@ -5,8 +5,6 @@ that wait for the device are counted, since a step of small networks is made of 
 step as it is with the one that is captured as a CUDA graph, where the trainer has such a step.
 """
 
-import dataclasses
-import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -33,9 +31,6 @@ ASKED: Final = {
     "waits": ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"),
 }
 CAPTURED: Final = "captured"
-# The trainer's key for a captured step, and whether it runs the same code on a CPU.
-CAPTURE_KEY: Final = "cuda_graph"
-CAN_REHEARSE: Final = "rehearse" in inspect.signature(Trainer).parameters
 USUAL_BATCH: Final = 64
 
 
@@ -180,13 +175,6 @@ def waiting_lines(step: Callable[[], object]) -> dict[str, int]:
 def measure_graph_train(notes: Notes) -> None:
     """The step that is captured as a CUDA graph, against the one that is not, and against the tutorial's loop."""
     terms = notes.terms
-    keys = {field.name for field in dataclasses.fields(game().config.trainer)}
-    if CAPTURE_KEY not in keys:
-        notes.skip("captured step", "the trainer has none")
-        return
-    if terms.device == "cpu" and not CAN_REHEARSE:
-        notes.skip("captured step", "no CUDA device")
-        return
     for batch in terms.pick((USUAL_BATCH, 1024), (4,)):
         notes.attempt(f"batch {batch}", _captured, notes, batch)
     rates = {
@@ -205,11 +193,8 @@ def measure_graph_train(notes: Notes) -> None:
 
 def _trainer(played: Game, device: Device, *, captured: bool) -> Trainer:
     """A trainer whose steps are captured, or not; on a CPU it runs what would be captured."""
-    make: Any = Trainer
-    keys = {CAPTURE_KEY: True} if captured else {}
-    named = {"rehearse": True} if captured and device == "cpu" else {}
-    trainer: Trainer = make(with_keys(played.config, keys), played.data, **named)
-    return trainer
+    keys = {"cuda_graph": True} if captured else {}
+    return Trainer(with_keys(played.config, keys), played.data, rehearse=captured and device == "cpu")
 
 
 def _captured(notes: Notes, batch: int) -> None:

@@ -38,6 +38,7 @@ from training import config as configuration
 from training import keys
 from training.config import Config
 from training.data.image_data import ImageData
+from training.loop.captured import STEPS_BEFORE_REPLAY
 from training.loop.trainer import Trainer
 from training.state import players
 
@@ -46,7 +47,7 @@ IMAGES: Final = 2048  # of the data set; more would only take memory
 CLASSES: Final = 10
 SHAPE: Final = (1, 28, 28)
 SHAPE_OF_DIGITS: Final = (1, 8, 8)
-WARM_UP_STEPS: Final = 2
+WARM_UP_STEPS: Final = STEPS_BEFORE_REPLAY  # of every loop: a captured step is replayed from then on
 AVERAGE_DECAY: Final = 0.999  # does not affect the time
 BYTE_SCALE: Final = 127.5
 

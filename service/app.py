@@ -93,7 +93,13 @@ async def computing(
         failed: told when a configured model cannot be served, or the device is lost.
     """
     runtime = Runtime(
-        settings.device, settings.model_threads, settings.reproducibility, settings.backend, settings.precision
+        settings.device,
+        settings.model_threads,
+        settings.reproducibility,
+        settings.backend,
+        settings.precision,
+        binding=settings.device_binding == "on",
+        cuda_graph=settings.device_graph == "on",
     )
     limits = BatchLimits(
         settings.max_batch_samples,

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
         description="batches of a graph in work at a time on CUDA: with 2 the next one is prepared while one runs; the "
         "CPU runs one a core",
     )
+    device_binding: Literal["off", "on"] = Field(
+        "off", description="`on` runs graphs on CUDA through tensors that stay in its memory, where the bytes are equal"
+    )
+    device_graph: Literal["off", "on"] = Field(
+        "off", description="`on` captures those runs as CUDA graphs, where the bytes are equal; needs the binding"
+    )
     queue_samples: int = Field(16_384, ge=1, description="most samples waiting for one graph; more is answered 429")
     request_queue_samples: int = Field(
         1_024, ge=1, description="most samples that one request holds in the queue at a time"
@@ -175,6 +181,13 @@ class Settings(BaseSettings):
         if precision != "fp32" and known.data.get("backend") != "openvino":
             raise ValueError("needs the backend openvino, since ONNX Runtime computes as the graph was exported")
         return precision
+
+    @field_validator("device_graph")
+    @classmethod
+    def _graph_has_its_binding(cls, graph: str, known: ValidationInfo) -> str:
+        if graph == "on" and known.data.get("device_binding") != "on":
+            raise ValueError("needs GANYMEDE_DEVICE_BINDING=on, since a CUDA graph is replayed with bound tensors")
+        return graph
 
 
 def reference() -> Iterator[str]:

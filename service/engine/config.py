@@ -34,6 +34,8 @@ class Runtime:
             tolerance.
         backend: the library that computes.
         precision: of the generators of images; every other graph runs in fp32.
+        binding: whether sessions on CUDA are run through bound tensors, `BoundSession`.
+        cuda_graph: whether those runs are captured in a CUDA graph.
     """
 
     device: Device = "auto"
@@ -41,6 +43,8 @@ class Runtime:
     reproducibility: Reproducibility = "strict"
     backend: Backend = "onnxruntime"
     precision: Precision = "fp32"
+    binding: bool = False
+    cuda_graph: bool = False
 
     @property
     def cores(self) -> int:

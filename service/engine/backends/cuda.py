@@ -161,9 +161,10 @@ class ProcessCuda:
 PROCESS = ProcessCuda()
 
 
-def provider_options(conv_search: ConvSearch = "HEURISTIC") -> dict[str, str]:
+def provider_options(conv_search: ConvSearch = "HEURISTIC", *, captures: bool = False) -> dict[str, str]:
     """What ONNX Runtime's CUDA provider is told, also where it is the default today."""
-    return {**_OPTIONS, "cudnn_conv_algo_search": conv_search}
+    options = {**_OPTIONS, "cudnn_conv_algo_search": conv_search}
+    return {**options, "enable_cuda_graph": "1"} if captures else options
 
 
 def smoke_run() -> None:

@@ -40,9 +40,12 @@ class Session:
         device: as in `Runtime.device`.
         threads: that one run is spread over, on the CPU; with one it stays on the caller's.
         conv_search: how CUDA chooses its convolutions.
+        captures: whether runs on CUDA that name a `gpu_graph_id` are captured in a CUDA graph; `compute` is not.
 
     Attributes:
         graph: as in `LoadedGraph`, and so are the others.
+        native: ONNX Runtime's session, for runs through bound tensors.
+        captures: whether it is on CUDA and captures such runs.
         cpu_operators: operators that run on the CPU although the session is on CUDA, each once.
 
     Raises:
@@ -51,32 +54,50 @@ class Session:
     """
 
     def __init__(
-        self, graph: str, spec: GraphSpec, device: Device, threads: int, conv_search: ConvSearch = "HEURISTIC"
+        self,
+        graph: str,
+        spec: GraphSpec,
+        device: Device,
+        threads: int,
+        conv_search: ConvSearch = "HEURISTIC",
+        *,
+        captures: bool = False,
     ) -> None:
         self.graph = graph
         self.runtime = RUNTIME
         self.precision: Precision = "fp32"
         self._outputs = spec.outputs
-        self._session = _load(graph, spec.model, device, threads, conv_search)
-        self.provider: str = self._session.get_providers()[0]
+        cuda_options = cuda.provider_options(conv_search, captures=captures)
+        self.native = _load(graph, spec.model, device, threads, cuda_options)
+        self.provider: str = self.native.get_providers()[0]
         self._is_on_cuda = self.provider == CUDA
-        self.cpu_operators = _cpu_operators(self._session) if self._is_on_cuda else ()
-        check_signature(spec.inputs, _found(self._session.get_inputs()), f"{graph} inputs")
-        check_signature(spec.outputs, _found(self._session.get_outputs()), f"{graph} outputs")
+        self.captures = captures and self._is_on_cuda
+        self._run_options = _uncaptured() if self.captures else None
+        self.cpu_operators = _cpu_operators(self.native) if self._is_on_cuda else ()
+        check_signature(spec.inputs, _found(self.native.get_inputs()), f"{graph} inputs")
+        check_signature(spec.outputs, _found(self.native.get_outputs()), f"{graph} outputs")
 
     def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
         """As `Runner.compute`."""
         try:
-            arrays = self._session.run(outputs, feeds)
+            arrays = self.native.run(outputs, feeds, self._run_options)
         except Exception as error:  # its exceptions share no base class
-            if self._is_on_cuda:
-                cuda.PROCESS.run_failed(error)
+            self.note_failure(error)
             raise SessionFailed(f"the {self.graph}'s session failed") from error
-        if self._is_on_cuda:
-            cuda.PROCESS.run_passed()
+        self.note_success()
         results: Outputs = dict(zip(outputs, arrays, strict=True))
         check_output_shapes(self.graph, self._outputs, batch_of(feeds), results)
         return results
+
+    def note_failure(self, error: Exception) -> None:
+        """Note a run of `native` that raised: on CUDA it may show that the device is lost."""
+        if self._is_on_cuda:
+            cuda.PROCESS.run_failed(error)
+
+    def note_success(self) -> None:
+        """Note a run of `native` that gave its outputs."""
+        if self._is_on_cuda:
+            cuda.PROCESS.run_passed()
 
     def check_provider(self) -> None:
         """Refuse a session that no longer runs where it was opened.
@@ -84,7 +105,7 @@ class Session:
         Raises:
             GraphRefused: its provider is another one.
         """
-        provider = self._session.get_providers()[0]
+        provider = self.native.get_providers()[0]
         if provider != self.provider:
             raise GraphRefused(f"{self.graph}: its session was opened on {self.provider} and now runs on {provider}")
 
@@ -97,15 +118,15 @@ class Session:
         options = ort.RunOptions()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            self._session.run(None, feeds, options)
+            self.native.run(None, feeds, options)
         except Exception as error:  # its exceptions share no base class
             raise SessionFailed(f"the {self.graph}'s session failed") from error
 
 
-def _load(graph: str, model: bytes, device: Device, threads: int, conv_search: ConvSearch) -> ort.InferenceSession:
+def _load(graph: str, model: bytes, device: Device, threads: int, cuda_options: dict[str, str]) -> ort.InferenceSession:
     if _takes_cuda(graph, device):
         try:
-            return _open(model, threads, cuda.provider_options(conv_search))
+            return _open(model, threads, cuda_options)
         except Exception as error:  # its exceptions share no base class
             message = f"{graph}: ONNX Runtime cannot load the graph on CUDA: {cuda.own_words(error)}"
             if device == "cuda":
@@ -152,6 +173,13 @@ def _open(model: bytes, threads: int, cuda_options: dict[str, str] | None) -> or
     if session.get_providers()[0] != CUDA:
         raise SessionFailed(f"its session is on {session.get_providers()[0]}")
     return session
+
+
+def _uncaptured() -> ort.RunOptions:
+    """Options of a run that is neither captured nor replayed."""
+    options = ort.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", "-1")
+    return options
 
 
 def _cpu_operators(session: ort.InferenceSession) -> tuple[str, ...]:

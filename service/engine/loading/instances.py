@@ -19,6 +19,7 @@ import numpy as np
 
 from service.engine.backends import cuda
 from service.engine.backends.base import InstanceGroup, LoadedGraph, Runner, SessionPerBatchSize, SessionPool
+from service.engine.backends.binding import BoundSession, open_capturing
 from service.engine.backends.onnxruntime import Session
 from service.engine.batching.batch_size import BatchSizer
 from service.engine.batching.device_thread import DeviceThread, OnDevice
@@ -94,15 +95,24 @@ def _on_cuda(
         SessionFailed: a run failed.
     """
     placed = _check_placement(first, runtime)
+    binds = runtime.binding and bool(verification.sizes(CUDA))  # a batch-coupled graph takes batches of any size
+    captures = binds and runtime.cuda_graph
+
+    def on_device(session: Session, spec: GraphSpec) -> OnDevice:
+        return OnDevice(BoundSession(session, spec) if binds else session, device)
 
     def load(form: GraphForm, verification: VerificationSpec) -> tuple[InstanceGroup, GraphReport]:
-        opened = [first] if form is AS_STATED else []
+        spec, uses_first = verification.spec, form is AS_STATED and not captures
+        opened = [first] if uses_first else []
 
         def session() -> OnDevice:
-            opened.append(device.call(Session, first.graph, verification.spec, "cuda", 1, form.conv_search))
-            return OnDevice(opened[-1], device)
+            if captures:
+                opened.append(device.call(open_capturing, first.graph, spec, form.conv_search))
+            else:
+                opened.append(device.call(Session, first.graph, spec, "cuda", 1, form.conv_search))
+            return on_device(opened[-1], spec)
 
-        one = OnDevice(first, device) if form is AS_STATED else session()
+        one = on_device(first, spec) if uses_first else session()
         cpu_operators = _check_placement(opened[0], runtime) if form.is_rewritten else placed
         instances, report = instances_per_batch_size(one, session, verification)
         for each in opened:

@@ -1,9 +1,9 @@
-"""Ask for samples over the Open Inference Protocol with binary tensors, by Python's standard library and NumPy alone.
+"""Draw samples over the Open Inference Protocol with binary tensors, using only the standard library and NumPy.
 
     python examples/binary_tensors.py [127.0.0.1:8000] [mnist]
 
-It makes four inputs as the model's metadata describes them and prints the shape of the four samples. What an SDK does
-is all here: JSON and bytes in one body, and a header that says where the one ends.
+It makes four inputs according to the model's metadata and prints the shape of the four samples. A body is JSON followed
+by bytes; a header has the length of the JSON part.
 """
 
 import http.client
@@ -22,7 +22,7 @@ DATATYPES = {np.dtype(dtype): datatype for datatype, dtype in DTYPES.items()}
 
 
 def infer(server: http.client.HTTPConnection, model: str, inputs: dict[str, Array], output: str) -> Array:
-    """Run a model; answer one of its outputs."""
+    """Run a model; returns one of its outputs."""
     described = [
         {
             "name": name,

@@ -1,10 +1,9 @@
-"""A program of its own: the service in a network that has nothing but a loopback, and a name server that takes notes.
+"""A program that runs the service in a network namespace with only a loopback, and records its DNS queries.
 
     python -m tests.live.isolated HOME SECONDS SETTING=VALUE ...
 
-It leaves the network and the mounts of its parent, runs `python -m service` with HOME for its home, has it draw a
-sample, and prints as JSON which names were looked up and which sockets the service had beside those it listens with.
-It needs the rights of root.
+It enters new network and mount namespaces, runs `python -m service` with HOME as its home folder, draws a sample, and
+prints as JSON the queried names and the service's sockets other than its listeners. It needs root.
 """
 
 import ctypes
@@ -36,7 +35,7 @@ def checked(result: int) -> None:
 
 
 def leave() -> None:
-    """Have a network with nothing but a loopback, and name servers of our own."""
+    """Enter a network with only a loopback, and its own name server."""
     checked(SYSTEM.unshare(NEW_NETWORK | NEW_MOUNTS))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sH14s", b"lo", UP, b""))
@@ -56,7 +55,7 @@ def drawn() -> bool:
 
 
 def remotes() -> list[str]:
-    """The far ends of this network's TCP and UDP sockets that are not the loopback, as the kernel writes them."""
+    """Remote addresses of this network's TCP and UDP sockets beyond the loopback, in the kernel's format."""
     rows = [
         row.split() for kind in ("tcp", "tcp6", "udp") for row in Path(f"/proc/net/{kind}").read_text().splitlines()
     ]

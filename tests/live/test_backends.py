@@ -1,4 +1,4 @@
-"""A service on OpenVINO keeps the seed's promise, and says with every answer when it computes in fewer bits."""
+"""A service on OpenVINO gives reproducible bytes for a seed, and states reduced precision in every response."""
 
 import io
 import subprocess

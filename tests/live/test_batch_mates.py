@@ -1,4 +1,4 @@
-"""Who shares a batch: clients that leave cost their mates nothing, and scores that depend on mates have none."""
+"""Requests that share a batch: cancelled ones do not affect the others, and batch-coupled scores share none."""
 
 import asyncio
 from pathlib import Path
@@ -27,7 +27,7 @@ async def ask(client: httpx.AsyncClient, seed: int) -> bytes:
 
 
 async def stay_while_others_leave(process: ServiceProcess) -> list[bytes]:
-    """Ask for the same number of things to keep and to give up, mixed, so that they share batches."""
+    """Send as many requests to keep as to cancel, mixed, so that they share batches."""
     async with asynchronous(process) as client:
         leaving = [asyncio.create_task(ask(client, seed)) for seed in range(CALLERS)]
         staying = [asyncio.create_task(ask(client, seed)) for seed in range(CALLERS)]
@@ -42,7 +42,7 @@ def test_clients_that_leave_cost_their_batch_mates_nothing(service: ServiceProce
     alone = [client.post("/generate?format=npy", json={"seed": seed, "n": 40}).content for seed in range(CALLERS)]
     for _ in range(3):
         assert asyncio.run(stay_while_others_leave(service)) == alone
-    client.post("/generate", json={"n": 1})  # behind whatever the others left in the queue
+    client.post("/generate", json={"n": 1})  # behind all requests that are still queued
     assert metric(client, "ganymede_queue_samples", model="toy") == 0
 
 

@@ -1,4 +1,4 @@
-"""Bodies that do not come, come slowly, or come all at once: they hold a connection, and little else of the service."""
+"""Missing, slow and simultaneous bodies: they hold a connection, and little memory."""
 
 import json
 import socket
@@ -22,15 +22,15 @@ MAX_BODY_BYTES = 16 * MEBIBYTE
 MAX_BODIES_BYTES = 64 * MEBIBYTE
 HOLDERS = 30
 HELD_BYTES = 15 * MEBIBYTE
-# Beside the bodies: one of them twice while its pieces are joined, and what each connection and its pieces take.
+# Beyond the bodies: a copy of one while its pieces are joined, and the memory of each connection and its pieces.
 ALLOWANCE_BYTES = 48 * MEBIBYTE
-# What is left of a few hundred mebibytes when they are given back.
+# Memory left after a few hundred mebibytes are freed.
 LEFT_BYTES = 24 * MEBIBYTE
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["one-process", "workers"])
 def service(request: pytest.FixtureRequest, models_dir: Path) -> Iterator[ServiceProcess]:
-    """A process of either kind; of several workers one would have too few connections."""
+    """A service with one process or several, with enough connections for each worker."""
     with ServiceProcess(
         models_dir,
         load_models="toy",
@@ -51,7 +51,7 @@ def head(length: int, path: str = "/score") -> bytes:
 
 
 def answer_of(connection: socket.socket) -> tuple[int, httpx.Headers, bytes]:
-    """The next answer, whole."""
+    """The next response, complete."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += connection.recv(65536)
@@ -102,7 +102,7 @@ def test_a_body_that_stops_coming_is_not_waited_for_as_long_as_a_slow_one(servic
 
 def test_all_bodies_together_hold_no_more_than_they_may_and_small_ones_pass(service: ServiceProcess) -> None:
     with service.client() as client:
-        assert client.post("/score", content=b"[" * MEBIBYTE).status_code == 400  # whatever a first one needs
+        assert client.post("/score", content=b"[" * MEBIBYTE).status_code == 400  # allocates what a first one needs
         before = resident_bytes(service)
         with ExitStack() as crowd, ThreadPoolExecutor(HOLDERS) as threads:
             holders = [crowd.enter_context(connect(service)) for _ in range(HOLDERS)]

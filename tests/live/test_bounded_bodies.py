@@ -1,7 +1,7 @@
-"""What one request may cost: at every place of every body, whatever is put there, little time and little memory.
+"""The cost of one request is bounded in time and memory, for any value at every place of every body.
 
-The places are the OpenAPI document's. While each body is read and refused, others are answered: the interpreter is not
-held. Limits are several times what is seen, for machines that are busy; without bounds it is minutes and gigabytes.
+The places are the OpenAPI document's. While a body is parsed and refused, other requests are answered. Limits are
+several times the observed values, for busy machines; unbounded costs would be minutes and gigabytes.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from tests.support.toy import write_toy_package
 MEBIBYTE = 2**20
 # A little under the limit of a body.
 SIZE = 15 * MEBIBYTE
-# Enough to see what has no bound, where there are many places to look.
+# Enough to detect a missing bound, where there are many places.
 FEW = 3 * MEBIBYTE
 MAX_S = 3.0
 MAX_SILENCE_S = 1.0
@@ -31,7 +31,7 @@ MAX_BYTES = 80 * MEBIBYTE
 
 @pytest.fixture(scope="module")
 def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """A service of its own, since its memory is looked at."""
+    """A separate service, because its memory is measured."""
     folder = tmp_path_factory.mktemp("bounded") / "models"
     write_toy_package(folder, "toy", 1)
     write_toy_package(folder, "ring", kind="vector")
@@ -40,7 +40,7 @@ def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 
 class Watch:
-    """What is seen of a process while it answers something."""
+    """Time and memory of a process while it answers a request."""
 
     def __init__(self, process: ServiceProcess) -> None:
         parent = Path(f"/proc/{process.pid}")
@@ -56,7 +56,7 @@ class Watch:
 
     @contextmanager
     def holds(self, what: object) -> Iterator[None]:
-        """Hold what happens to the limits."""
+        """Compare the cost with the limits."""
         for each in self._processes:
             (each / "clear_refs").write_text("5")
         before, began = self.memory("VmRSS"), time.monotonic()

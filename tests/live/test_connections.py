@@ -1,4 +1,4 @@
-"""Clients that do not play: too slow, too many, too large, or no HTTP at all. Each meets a limit, nobody else does."""
+"""Misbehaving clients (too slow, too many, too large, not HTTP) meet limits that do not affect other clients."""
 
 import json
 import socket
@@ -35,7 +35,7 @@ def strict(models_dir: Path) -> Iterator[ServiceProcess]:
 
 @pytest.fixture(scope="module")
 def bystander(strict: ServiceProcess) -> Iterator[httpx.Client]:
-    """Somebody who plays by the rules, and must not notice."""
+    """A well-behaved client, which must not be affected."""
     with strict.client() as client:
         yield client
 
@@ -56,7 +56,7 @@ def rest_of(connection: socket.socket) -> bytes:
 
 
 def problem_of(answer: bytes, status: int) -> dict[str, object]:
-    """The problem that an answer is, after which the connection ends."""
+    """The problem document of a response, after which the connection ends."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), answer
     headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])

@@ -1,6 +1,6 @@
-"""The deployment as an operator starts it: `docker compose up`, a real Prometheus, every query of the dashboard.
+"""`docker compose up`, a real Prometheus, and every query of the dashboard.
 
-It needs a Docker engine and the base images, and takes minutes, so it runs where it is asked for:
+It needs a Docker engine and the base images, and takes minutes, so it runs only on request:
 
     GANYMEDE_TEST_CONTAINERS=1 make test
 
@@ -43,7 +43,7 @@ def compose(*arguments: str) -> str:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    """Ask every second until something holds, at most `PATIENCE_S`."""
+    """Poll every second until a condition holds, at most `PATIENCE_S`."""
     until = time.monotonic() + PATIENCE_S
     while not (held := holds()) and time.monotonic() < until:
         time.sleep(POLL_S)  # Prometheus scrapes on its own clock
@@ -51,7 +51,7 @@ def eventually(holds: Callable[[], bool]) -> bool:
 
 
 def values(query: str) -> list[float]:
-    """What Prometheus answers to an instant query, a number for each series."""
+    """Result of an instant query of Prometheus, one number a series."""
     answer = httpx.get(f"{PROMETHEUS}/api/v1/query", params={"query": query}).raise_for_status().json()
     return [float(series["value"][1]) for series in answer["data"]["result"]]
 

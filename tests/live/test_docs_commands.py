@@ -1,4 +1,4 @@
-"""The requests of the documentation, made: each page's commands in order, with the shipped packages."""
+"""Runs the requests of the documentation: each page's commands in order, with the shipped packages."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ SAMPLES = sorted(
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """The service as it comes, with the packages that it comes with."""
+    """The service with its defaults and the shipped packages."""
     cache_dir = tmp_path_factory.mktemp("cache")
     with ServiceProcess(ROOT / "models", default_model="mnist", cache_dir=str(cache_dir)) as process:
         yield process.loaded()

@@ -1,4 +1,4 @@
-"""The seed's promise for the whole family, over real sockets: codes, vectors, items and encodings depend on nobody."""
+"""Reproducibility of codes, vectors, items and encodings, over real sockets."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Sample = dict[str, object]
 
 
 def drawing(model: str, seeds: list[int]) -> Body:
-    """Draw with scores; of films, each seed for its own user."""
+    """Draw with scores; items for a different user at each seed."""
     body: Body = {"model": model, "seeds": seeds, "scores": True}
     return body | ({"condition": [seed % 5 for seed in seeds]} if model == "films" else {})
 
@@ -35,7 +35,7 @@ def draw(client: httpx.Client, model: str, seeds: list[int]) -> list[Sample]:
 
 
 def ask_at_once(port: int, path: str, bodies: list[Body], field: str) -> list[list[Sample]]:
-    """Answer every body, all of them in flight together."""
+    """Send all bodies concurrently; returns the responses."""
 
     async def ask() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=len(bodies))

@@ -1,4 +1,4 @@
-"""A log that cannot be written: the service serves, rescans and limits as before, and writes again when it can."""
+"""Log writes that fail: the service keeps serving, rescanning and limiting, and logs again when it can."""
 
 import os
 import re

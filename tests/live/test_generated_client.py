@@ -1,7 +1,6 @@
-"""The document is enough to write a client from: one is generated, type-checked with a program that uses it, and run.
+"""A client generated from the OpenAPI document is type-checked with a program that uses it, and run.
 
-The generator is openapi-python-client, which knows nothing of this project; a warning of it would be a part of the
-document that it could not turn into a typed function.
+The generator is openapi-python-client; a warning would mean a part of the document without a typed function.
 """
 
 import json
@@ -15,7 +14,7 @@ import pytest
 
 from tests.support.serving import ServiceProcess
 
-# What the generator does not know for files, it is told once; everything else must speak for itself.
+# The generator needs a media type for files; everything else comes from the document.
 FILES = ("image/png", "image/jpeg", "image/webp", "application/x-npy", "application/zip")
 CONFIG = {
     "content_type_overrides": dict.fromkeys(FILES, "application/octet-stream"),
@@ -63,7 +62,7 @@ with Client(base_url=sys.argv[1], raise_on_unexpected_status=True) as client:
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run one of the tools beside this interpreter; answer what it printed."""
+    """Run a tool of this interpreter's environment; returns its output."""
     tools = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
@@ -83,6 +82,6 @@ def test_a_typed_client_is_generated_from_the_document_and_works(
         "openapi-python-client", "generate", "--path=openapi.json", "--config=config.json",
         "--meta=none", f"--output-path={generated}", "--fail-on-warning", cwd=tmp_path,
     )  # fmt: skip
-    # The generator's own casts are sometimes needless; everything else is held to the strictest rules.
+    # The generator's casts are sometimes redundant; everything else is checked strictly.
     run("mypy", "--strict", "--no-warn-redundant-casts", f"--cache-dir={tmp_path}", "program.py", cwd=tmp_path)
     run(sys.executable, "program.py", f"http://127.0.0.1:{service.port}", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Several processes of which one is stopped: it is found out, replaced or outlived, and nobody waits for long."""
+"""One of several processes hangs: it is detected and replaced, or the service ends, and no request waits long."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.live.test_workers import API, ENGINE, callers_of_each_worker, has_end
 from tests.support.serving import ServiceProcess
 from tests.support.toy import write_toy_package
 
-FOUND_OUT_S = 20.0  # five of silence, a start, and a machine that does other things beside
+FOUND_OUT_S = 20.0  # 5 s of silence and a start, on a busy machine
 
 
 @pytest.fixture(scope="module")

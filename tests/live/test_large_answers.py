@@ -1,4 +1,4 @@
-"""Fifty thousand samples in one request take constant memory, and others are served meanwhile as ever."""
+"""50,000 samples in one request take constant memory, and other requests are served at the same time."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ OTHERS = {"model": "toy", "version": 1, "seed": 7, "n": 4}
 
 
 class Memory:
-    """What a process's memory is, and what it was at most since it was last asked to forget."""
+    """Memory of a process: current, and peak since the last reset."""
 
     def __init__(self, process: ServiceProcess) -> None:
         self._folder = Path(f"/proc/{process.wait_for('listening')['pid']}")
@@ -37,7 +37,7 @@ class Memory:
 
 @contextmanager
 def somebody_else(process: ServiceProcess) -> Iterator[list[bytes]]:
-    """Ask for the same little thing all the time; yields what was answered."""
+    """Repeat a small request; yields its responses."""
     answers: list[bytes] = []
     done = threading.Event()
 
@@ -57,7 +57,7 @@ def somebody_else(process: ServiceProcess) -> Iterator[list[bytes]]:
 
 @pytest.fixture(scope="module")
 def roomy(models_dir: Path) -> Iterator[ServiceProcess]:
-    """A service of its own, whose memory nobody else uses."""
+    """A separate service, because its memory is measured."""
     with ServiceProcess(models_dir, load_models="toy,classes,large") as process:
         yield process.loaded()
 

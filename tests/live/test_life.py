@@ -15,7 +15,7 @@ from service.settings import Settings
 from tests.support.serving import ROOT, TIMEOUT_S, ServiceProcess
 from tests.support.toy import write_toy_package
 
-# 78 MB as pixels: more than every buffer between server and client, so that the answer waits for its reader.
+# 78 MB as pixels: more than all buffers between server and client, so that the response waits for its reader.
 LARGE_DRAWING = {"model": "large", "seed": 0, "n": 5000}
 LARGE_BYTES = 128 + 5000 * 72 * 72 * 3
 
@@ -28,7 +28,7 @@ def own_models_dir(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the service's program to its end."""
+    """Run `python -m service` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "service", *arguments],
         cwd=ROOT,
@@ -41,7 +41,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def refusal(models_dir: Path, **settings: str) -> str:
-    """Start a service that must not start; answer the reason of its one error line."""
+    """Start a service that must not start; returns the reason in its one error line."""
     with ServiceProcess(models_dir, **settings) as process:
         reason = process.wait_for("cannot start")["reason"]
         assert process.wait() == 1

@@ -1,4 +1,4 @@
-"""Packages that come and go under a running service, while clients ask without a pause: none of them notices."""
+"""Packages are published and removed under continuous load, without a failed request."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ import pytest
 from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
 from tests.support.toy import write_toy_package
 
-# What asyncio's pool for work off the event loop may still grow by; a thread left by each reload would be a hundred.
+# Growth of asyncio's default thread pool; a thread leaked by each reload would be a hundred.
 POOL_THREADS = min(32, (os.cpu_count() or 1) + 4)
 RELOADS = 100
 BAD_EVERY = 10  # of so many publications one is bad
-SETTLED = 20  # reloads after which the service has all the memory that it needs
+SETTLED = 20  # reloads after which memory no longer grows
 SIDE = 16
 # Left behind by the eighty reloads that follow. Measured are 1 to 3 MiB, the allocator's own.
 MAX_GROWTH_BYTES = 16 * 1024 * 1024
@@ -32,7 +32,7 @@ REQUESTS: dict[str, dict[str, object]] = {
     "/generate?format=npy": {"seed": 7, "n": 200},
     "/score": {"samples": [[0.5] * SIDE**2]},
 }
-# 31 MB as float32, more than every buffer between server and client: most of it is computed when its version is gone.
+# 31 MB as float32, more than all buffers: most of it is computed after its version was removed.
 STREAM_PATH = "/generate?format=npy&dtype=float32"
 STREAM = {"seed": 7, "n": 30_000}
 
@@ -42,8 +42,8 @@ class Publisher:
     """Publishes versions of `toy`; odd ones make the samples of one kind, even ones those of another.
 
     Attributes:
-        models_dir: where.
-        kinds: two packages, even and odd, where no service looks.
+        models_dir: folder of packages.
+        kinds: two packages, even and odd, outside the models folder.
     """
 
     models_dir: Path
@@ -68,14 +68,14 @@ class Publisher:
         temporary.rename(self.models_dir / f"toy/{version}")
 
     def remove(self, version: int) -> None:
-        """Take a version away by a rename."""
+        """Remove a version by a rename."""
         hidden = self.models_dir / f"toy/.{version}.old"
         (self.models_dir / f"toy/{version}").rename(hidden)
         shutil.rmtree(hidden)
 
 
 def ask(client: httpx.Client, path: str) -> tuple[int, bytes]:
-    """Answer which version answered, and what does not depend on its number."""
+    """Return the version that answered, and the parts of the response that do not depend on its number."""
     answer = client.post(path, json=REQUESTS[path])
     assert answer.status_code == 200, answer.text
     if path.endswith("npy"):
@@ -86,7 +86,7 @@ def ask(client: httpx.Client, path: str) -> tuple[int, bytes]:
 
 @contextmanager
 def asking(process: ServiceProcess) -> Iterator[None]:
-    """Let a client for each request ask without a pause; every answer must be the one of its version's kind."""
+    """Repeat each request in its own client; every response must be that of its version's kind."""
     enough = threading.Event()
 
     def ask_on(path: str) -> tuple[int, set[tuple[int, bytes]]]:
@@ -111,7 +111,7 @@ def asking(process: ServiceProcess) -> Iterator[None]:
 
 
 def of_process(process: ServiceProcess, name: str) -> int:
-    """A number of the service's process, as the kernel knows it: `VmRSS` in KiB, `Threads`."""
+    """A number of `/proc/PID/status` of the service: `VmRSS` in KiB, `Threads`."""
     lines = Path(f"/proc/{process.wait_for('listening')['pid']}/status").read_text().splitlines()
     (number,) = (int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
     return number

@@ -1,4 +1,4 @@
-"""A process whose device is lost ends, so that what supervises it starts another; here on a fake card."""
+"""A process whose device is lost ends, so that its supervisor restarts it; with a fake device."""
 
 from pathlib import Path
 

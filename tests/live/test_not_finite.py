@@ -1,4 +1,4 @@
-"""A package whose generator answers NaN to a rare seed: named to who met it, counted, and no harm to anybody else."""
+"""A generator that returns NaN for a rare seed: that request fails by name and is counted, no other is affected."""
 
 import io
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ SEEDS = 20_000
 
 
 def broken_for_a_rare_seed(content: bytes) -> bytes:
-    """Add nothing to what the generator computes, by way of the square root of a latent's first coordinate."""
+    """Add zero times the square root of a latent's first coordinate plus a constant to the generator's output."""
     model = onnx.load_from_string(content)
     nodes = model.graph.node
     place, gemm = next((place, node) for place, node in enumerate(nodes) if node.op_type == "Gemm")

@@ -1,4 +1,4 @@
-"""Odd folders among the packages: each is refused by name, and all others are served, at the start and afterwards."""
+"""Invalid folders among the packages are refused by name, and all others are served, at the start and later."""
 
 import os
 import shutil

@@ -1,8 +1,8 @@
-"""The document is true: what it describes is what a fuzzer that believes it, or does the opposite, is answered.
+"""Responses conform to the OpenAPI document, for valid and invalid requests of a fuzzer.
 
-Schemathesis reads /openapi.json and sends what the document allows, what it forbids, and chains of requests along its
-links; every answer must be one that the document states, in status, media type, headers and schema, and none a fault.
-A longer run is the same command with a larger `--max-examples`.
+Schemathesis reads /openapi.json and sends allowed and forbidden requests, and chains of requests along its links. Every
+response must have a documented status, media type, headers and schema, and none may be a server error. A longer run is
+the same command with a larger `--max-examples`.
 """
 
 import subprocess
@@ -14,9 +14,9 @@ import pytest
 from tests.support.serving import ServiceProcess
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 8  # of each operation and kind, beside every boundary that the document draws
+EXAMPLES = 8  # of each operation and kind, in addition to all documented boundaries
 FOUND_NOTHING = 0
-# Small ones of every kind; to be unloaded by the fuzzer would end its run early.
+# Small packages of every kind, which the fuzzer must not unload.
 MODELS = "toy,classes,infogan,films,ring"
 
 

@@ -1,4 +1,4 @@
-"""More than the service can take, clients that leave, and input that lies: refused clearly, and nobody else notices."""
+"""Overload, clients that disconnect and malformed input are refused clearly, without affecting other requests."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ def narrow_client(narrow: ServiceProcess) -> Iterator[httpx.Client]:
 
 
 async def flood(port: int, body: dict[str, object], times: int) -> list[httpx.Response]:
-    """Ask for the same many times at once."""
+    """Send the same request many times concurrently."""
     limits = httpx.Limits(max_connections=times)
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S, limits=limits, trust_env=False
@@ -39,7 +39,7 @@ async def flood(port: int, body: dict[str, object], times: int) -> list[httpx.Re
 
 
 def leave(port: int, request: bytes, *, after_bytes: int) -> None:
-    """Send a request, read some of its answer, and go."""
+    """Send a request, read a part of its response, and disconnect."""
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as connection:
         connection.sendall(request)
         while after_bytes > 0:
@@ -47,7 +47,7 @@ def leave(port: int, request: bytes, *, after_bytes: int) -> None:
 
 
 def post(path: str, body: bytes, *, length: int | None = None) -> bytes:
-    """A request as bytes; with a length that need not be the body's."""
+    """A request as bytes; its Content-Length may differ from the body's."""
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     return (head + f"content-length: {len(body) if length is None else length}\r\n\r\n").encode() + body
 
@@ -124,7 +124,7 @@ def test_clients_that_leave_disturb_nobody_and_leave_nothing_behind(
         leave(service.port, b"POST /generate HTTP/1.1\r\nhost", after_bytes=0)
         assert client.post("/generate", json=body).json() == expected
     service.wait_for("request", status=499, path="/generate")
-    client.post("/generate", json={"model": "large"})  # behind whatever the others left in this model's queue
+    client.post("/generate", json={"model": "large"})  # behind all requests that are still queued
     assert metric(client, "ganymede_rejected_total", reason="cancelled") > cancelled
     assert metric(client, "ganymede_queue_samples") == 0
     assert metric(client, "ganymede_requests_in_flight") == 1  # the scrape itself

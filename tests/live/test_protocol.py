@@ -1,6 +1,6 @@
-"""HTTP as its RFCs have it, byte by byte: offers to change the protocol, ends that come early, heads that are wrong.
+"""HTTP conformance byte by byte: protocol upgrades, half-closed clients, invalid heads.
 
-Most services hide these behind a proxy; this one is also spoken to directly: by Java's client, by `nc`, by attackers.
+Clients may reach the service without a proxy in front: Java's client, `nc`, attackers.
 """
 
 import json
@@ -24,7 +24,7 @@ OFFERS = {
     "tls": b"Upgrade: TLS/1.2\r\nConnection: Upgrade\r\n",
 }
 SEEDED = b'{"seed": 7}'
-# Some tenths of a second of work that is answered whole.
+# Some tenths of a second of work, answered in one piece.
 SLOW = b'{"model": "large", "seed": 7, "n": 800}'
 STREAM = b'{"model": "large", "seed": 7, "n": 1500}'
 GARBAGE = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP\r\n\r\n"
@@ -67,7 +67,7 @@ def rest_of(connection: socket.socket) -> bytes:
 def answers_to(
     service: ServiceProcess, *pieces: bytes, pause_s: float = 0.05
 ) -> list[tuple[int, dict[bytes, bytes], bytes]]:
-    """What a client reads that sends these pieces, until the service closes."""
+    """Send these pieces; returns all bytes until the service closes."""
     with connect(service) as connection:
         for piece in pieces:
             connection.sendall(piece)
@@ -76,7 +76,7 @@ def answers_to(
 
 
 def parsed(received: bytes) -> list[tuple[int, dict[bytes, bytes], bytes]]:
-    """Every answer in a row: status, headers, body."""
+    """All responses in order: status, headers, body."""
     answers = []
     while received:
         head, _, received = received.partition(b"\r\n\r\n")
@@ -138,7 +138,7 @@ def test_an_offer_to_upgrade_is_not_taken_and_changes_no_answer(
 
 
 def _unnamed(body: bytes) -> bytes:
-    """A body without what differs between two answers: the id of the request."""
+    """A body without the request id, which differs between two responses."""
     return body.partition(b'"request_id"')[0]
 
 
@@ -178,7 +178,7 @@ def test_curl_that_asks_for_http2_is_answered_its_seed(service: ServiceProcess) 
     assert (200, done.stdout) == plain(service, "/generate?format=npy", SEEDED)
 
 
-# Heads that are wrong
+# Invalid heads
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_trailers_are_no_headers(service: ServiceProcess) -> None:
         assert first[1][b"x-request-id"] != b"trailed"
 
 
-# Bytes behind a request
+# Bytes after a request
 
 
 @pytest.mark.parametrize("target", [b"/generate?format=npy", b"/generate?format=npy&seed", b"/score"])
@@ -268,7 +268,7 @@ def test_a_body_that_breaks_off_is_refused_behind_the_answers_before_it(service:
     assert statuses(service, ask(b"/generate?format=png", SLOW) + broken, b"no length\r\n" + UNLOAD) == [200, 400]
 
 
-# Clients that end their side
+# Half-closed clients
 
 
 def half_closed(service: ServiceProcess, sent: bytes) -> list[tuple[int, dict[bytes, bytes], bytes]]:
@@ -322,7 +322,7 @@ def test_who_has_gone_ends_every_request_of_theirs(
         assert metric(client, "ganymede_queue_samples") == 0
 
 
-# HEAD, and headers that are lists
+# HEAD, and list headers
 
 
 def test_head_is_answered_wherever_get_is_as_get_without_the_body(service: ServiceProcess) -> None:
@@ -369,7 +369,7 @@ def test_a_list_may_be_in_one_header_or_in_several(service: ServiceProcess, join
         assert packed.headers.get("content-encoding") == "gzip", packed.text
 
 
-# All of it at once
+# Combinations
 
 
 def test_however_they_are_sent_requests_in_a_row_are_answered_each_as_alone(service: ServiceProcess) -> None:

@@ -1,7 +1,7 @@
 """The inference protocol's own clients, unchanged: KServe's Python client and MLServer's codecs.
 
-Both packages are servers too, and want much that these tests do not. So each is taken from a folder of unpacked wheels,
-by a program of its own, which imports of it only what a client is.
+Both packages are also servers with many dependencies. So a separate program imports only the client parts, from a
+folder of unpacked wheels.
 """
 
 import json
@@ -16,7 +16,7 @@ import pytest
 from service.engine.sampling.sampler import latents
 from tests.support.serving import ROOT, TIMEOUT_S, ServiceProcess
 
-# A folder that holds kserve and mlserver, and of what they want orjson, pandas, cloudevents (1.x) and deprecation.
+# A folder with kserve, mlserver and, of their dependencies, orjson, pandas, cloudevents (1.x) and deprecation.
 CLIENTS = os.environ.get("PROTOCOL_CLIENTS")
 LATENTS = latents(np.arange(7, 12, dtype=np.uint64), 16, "standard_normal")
 
@@ -27,7 +27,7 @@ pytestmark = [
     ),
 ]
 
-# Packages whose own `__init__` would import the server.
+# Packages whose `__init__` would import the server.
 CLIENT_ONLY = """
 import sys, types, json, pathlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""Requests on connections that make it hard: in pieces, in a row, old, or last."""
+"""Request framing: split, pipelined, HTTP/1.0 and last requests of a connection."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
 
 PAUSE_S = 0.05
 BODY_TIMEOUT_S = 1.0
-# Some tenths of a second of work that is answered whole.
+# Some tenths of a second of work, answered in one piece.
 SLOW = b'{"model": "large", "seed": 7, "n": 800}'
 
 
@@ -31,7 +31,7 @@ def request(body: bytes, *headers: bytes, query: bytes = b"format=npy", version:
 
 
 class Connection:
-    """A connection whose every byte is ours."""
+    """A raw connection."""
 
     def __init__(self, service: ServiceProcess) -> None:
         self._socket = socket.create_connection(("127.0.0.1", service.port), TIMEOUT_S)
@@ -39,14 +39,14 @@ class Connection:
         self.head = b""  # of the last answer
 
     def send(self, *pieces: bytes) -> None:
-        """Send each piece in a packet of its own."""
+        """Send each piece in a separate packet."""
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             self._socket.sendall(piece)
             time.sleep(PAUSE_S)
 
     def answer(self) -> tuple[int, bytes]:
-        """Status and body of the next answer."""
+        """Status and body of the next response."""
         self.head = head = self._until(b"\r\n\r\n")
         length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
         while len(self._received) < length:
@@ -55,11 +55,11 @@ class Connection:
         return int(head.split()[1]), body
 
     def interim(self) -> bytes:
-        """The next answer that has no body."""
+        """The next response, which has no body."""
         return self._until(b"\r\n\r\n")
 
     def ends(self) -> bool:
-        """Whether the service closes the connection, with nothing more to say."""
+        """Whether the service closes the connection without further bytes."""
         return self._received == b"" and self._socket.recv(1) == b""
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ def test_who_leaves_is_written_down_and_leaves_nothing_behind(service: ServicePr
         leaver.close()
     service.wait_for("request", request_id="leaver", status=499)
     with service.client() as client:
-        client.post("/generate", json={"model": "large"})  # behind whatever they left in this model's queue
+        client.post("/generate", json={"model": "large"})  # behind all requests that are still queued
         assert metric(client, "ganymede_queue_samples") == 0
         assert metric(client, "ganymede_requests_in_flight") == 1  # the scrape itself
 

@@ -1,4 +1,4 @@
-"""Samples by their URLs, over real sockets: what browsers and CDNs rely on, and the promise that all forms agree."""
+"""Samples by URL, over real sockets: redirects, caching, and equality with the other formats."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ def stack_of(client: httpx.Client, model: str, version: int = 1) -> str:
 
 
 def pixels(image: bytes) -> NDArray[np.uint8]:
-    """Decode an image to [H, W, C], as the viewer sees it."""
+    """Decode an image to [H, W, C]."""
     decoded = np.asarray(Image.open(io.BytesIO(image)))
     return decoded[..., np.newaxis] if decoded.ndim == 2 else decoded
 

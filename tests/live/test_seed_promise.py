@@ -1,4 +1,4 @@
-"""The seed's promise and the score's, over real sockets: nothing that happens beside a request changes its bytes."""
+"""Reproducibility of samples and scores, over real sockets: other requests do not change a request's bytes."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ def draw(client: httpx.Client, **body: object) -> list[Sample]:
 
 
 async def ask_at_once(port: int, bodies: list[dict[str, object]]) -> list[list[Sample]]:
-    """Answer every body, all of them in flight together."""
+    """Send all bodies concurrently; returns the responses."""
     limits = httpx.Limits(max_connections=len(bodies))
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S, limits=limits, trust_env=False

@@ -1,4 +1,4 @@
-"""The package that comes with the service answers the plainest question: how real is this picture?"""
+"""The shipped package scores images of digits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_the_logit_without_a_label_is_that_under_the_label_that_was_named(shippe
     (unnamed,) = shipped.post("/score", content=picture, headers=PNG).json()["scores"]
     (named,) = shipped.post(f"/score?label={unnamed['label']}", content=picture, headers=PNG).json()["scores"]
     assert unnamed["logit"] == named["logit"]
-    assert unnamed["probability"] != named["probability"]  # each is calibrated for its own case
+    assert unnamed["probability"] != named["probability"]  # the two calibrations differ
 
 
 def test_what_the_documentation_asks_of_a_sample_url_is_there(shipped: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""The service and the trainer contact nobody whom they were not told to."""
+"""The service and the trainer contact no other host."""
 
 import json
 import os
@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.serving import ROOT
 
-# 0.6.0 looked its vendor's host up nine seconds after its start.
+# ONNX Runtime's telemetry looked its vendor's host up nine seconds after the start.
 WATCHED_S = 15
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs the right to make a network of its own")
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs the right to make a network namespace")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_service_looks_nobody_up_connects_to_nobody_and_leaves_no_mark_in_the_home(
     models_dir: Path, tmp_path: Path, workers: int
@@ -38,7 +38,7 @@ def test_the_service_looks_nobody_up_connects_to_nobody_and_leaves_no_mark_in_th
         check=False,
     )
     if "Operation not permitted" in done.stderr:
-        pytest.skip("needs the right to make a network of its own")
+        pytest.skip("needs the right to make a network namespace")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"served": True, "asked": [], "met": []}
     assert list(home.rglob("*")) == []

@@ -37,7 +37,7 @@ def client(service: ServiceProcess) -> Iterator[triton.InferenceServerClient]:
 
 @pytest.fixture(scope="module")
 def pixels(service: ServiceProcess) -> NDArray[np.uint8]:
-    """What /generate answers for the same seeds, as one array."""
+    """The samples of /generate for the same seeds, as one array."""
     with service.client() as http:
         answer = http.post("/generate?format=npy", json={"seed": 7, "n": len(SEEDS)})
     drawn: NDArray[np.uint8] = np.load(io.BytesIO(answer.content))
@@ -169,7 +169,7 @@ def test_perf_analyzer_measures_and_its_counters_agree_with_the_services(
     report = tmp_path / "report.csv"
     answered_before, failed_before = counted()
     command = [str(PERF_ANALYZER), "-i", "http", "-u", address(service), "-m", model, *options, "-f", str(report)]
-    # One short window of each is enough to see that it can measure; how steady the machine is, is not asked.
+    # One short window of each: it must measure, the stability of the figures is not checked.
     window = ["--measurement-mode", "count_windows", "--measurement-request-count", "20", "-s", "999", "-r", "3"]
     done = subprocess.run([*command, *window], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stdout + done.stderr

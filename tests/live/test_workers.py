@@ -1,4 +1,4 @@
-"""Several processes are one service: one queue, one truth about packages, one set of metrics, one end."""
+"""Several processes act as one service: one queue, one repository, one set of metrics, one shutdown."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ WORKERS = 2
 API = "service.multiprocess.api_process"
 ENGINE = "service.multiprocess.engine_process"
 CALLERS = 4  # at each worker: a batch of more than these holds samples of both
-# As in test_life.py: more than every buffer between server and client.
+# As in test_life.py: more than all buffers between server and client.
 LARGE_DRAWING = {"model": "large", "seed": 0, "n": 5000}
 LARGE_BYTES = 128 + 5000 * 72 * 72 * 3
 
@@ -36,13 +36,13 @@ def own_models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def many(own_models_dir: Path) -> Iterator[ServiceProcess]:
-    """A service of two workers, whole whenever a test begins."""
+    """A service of two workers, both running when a test begins."""
     with ServiceProcess(own_models_dir, api_workers=WORKERS).loaded() as process:
         yield process
 
 
 def pids(process: ServiceProcess, program: str) -> list[int]:
-    """Every process of a program that was started so far, the latest last."""
+    """All processes of a program started so far, the latest last."""
     lines = process.lines(event="process started", program=program)
     return [line["pid"] for line in lines if isinstance(line["pid"], int)]
 
@@ -55,7 +55,7 @@ def has_ended(pid: int) -> bool:
 
 
 def worker_of(process: ServiceProcess, port: int) -> int:
-    """The worker that has the other end of a connection from `port`, as the kernel knows it."""
+    """The worker at the other end of a connection from `port`, by /proc."""
     ends = f"{process.port:04X}", f"{port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     (inode,) = (row[9] for row in rows if (row[1].split(":")[1], row[2].split(":")[1]) == ends)
@@ -68,7 +68,7 @@ def worker_of(process: ServiceProcess, port: int) -> int:
 
 
 class Caller:
-    """A client with one connection, which it keeps."""
+    """A client with one persistent connection."""
 
     def __init__(self, process: ServiceProcess) -> None:
         self.client = process.client()
@@ -115,7 +115,7 @@ def test_samples_that_two_workers_ask_for_run_in_one_batch(many: ServiceProcess)
             assert client.post("/generate?format=npy", json={"model": "large"}).status_code == 200
 
     def shared(client: httpx.Client) -> float:
-        """Batches of more samples than one worker's callers ask for at a time."""
+        """Batches of more samples than the clients of one worker request at a time."""
         of_large = {"model": "large", "graph": "generator"}
         small = metric(client, "ganymede_batch_samples_bucket", le=f"{CALLERS}.0", **of_large)
         return metric(client, "ganymede_batch_samples_count", **of_large) - small
@@ -173,7 +173,7 @@ def test_a_killed_worker_is_replaced_and_harms_no_request_of_another(many: Servi
             received = len(next(pieces))
             os.kill(killed, signal.SIGKILL)
             many.wait_for("a process ended and is replaced", pid=killed)
-            assert lost.get("/models").status_code == 200  # who connects anew is answered, however early
+            assert lost.get("/models").status_code == 200  # a new connection is answered, however early
             received += sum(map(len, pieces))
         assert received == LARGE_BYTES
         assert metric(kept, "ganymede_requests_total") >= before

@@ -1,8 +1,8 @@
-"""CUDA in tests: whether it works here, and `onnxruntime.InferenceSession` as a machine with a card would have it.
+"""CUDA in tests: whether it works here, and a fake of `onnxruntime.InferenceSession` on a CUDA device.
 
     @needs_cuda         runs where the service's own smoke run passes
     @without_cuda       runs where it does not
-    fake_cuda(patch)    ──▶ FakeCuda: sessions that say CUDA, compute on the CPU, and fail as a test decides
+    fake_cuda(patch)    ──▶ FakeCuda: sessions that report CUDA, compute on the CPU, and fail as configured
 
 Shapes: B rows of a batch.
 """
@@ -38,7 +38,7 @@ def works_here() -> bool:
 
 
 def needs_cuda(test: Callable[..., None]) -> Callable[..., None]:
-    """Mark a test as one of a card, and skip it where there is none."""
+    """Mark a test with `gpu`, and skip it where CUDA does not work."""
     skip = pytest.mark.skipif(not works_here(), reason=cuda.PROCESS.verdict.problem)
     marked: Callable[..., None] = pytest.mark.gpu(skip(test))
     return marked
@@ -64,7 +64,7 @@ def smoke_graph() -> bytes:
 
 
 class FakeNvidia(Nvidia):
-    """A driver that is there, with these libraries missing."""
+    """An installed driver, with these libraries missing."""
 
     def __init__(self, missing: Sequence[str] = ()) -> None:
         def open_library(name: str) -> object:
@@ -85,18 +85,18 @@ class _Driver:
 
 @dataclass
 class FakeCuda:
-    """`onnxruntime.InferenceSession` with a card; fields may be changed between runs.
+    """A fake of `onnxruntime.InferenceSession` on a CUDA device; fields may be changed between runs.
 
     Attributes:
-        opens: whether sessions are on CUDA; else they say that they are on the CPU, as where a library is missing.
-        refuses: what opening a session on CUDA raises.
-        fails_after: runs on CUDA that pass, the smoke run's included; None never fails.
-        fails_from: the file from whose making on all runs on CUDA fail.
-        failure: what those raise that come after.
-        cpu_operators: that are placed on the CPU.
-        opened: (providers, their options, enable_fallback) of each session.
-        threads: that opened or ran a session on CUDA.
-        most_running: the most runs on CUDA at a time.
+        opens: whether sessions are on CUDA; else they report the CPU, as where a library is missing.
+        refuses: raised by opening a session on CUDA.
+        fails_after: successful runs on CUDA, including the smoke run; None never fails.
+        fails_from: once this file exists, all runs on CUDA fail.
+        failure: raised by failing runs.
+        cpu_operators: operators placed on the CPU.
+        opened: (providers, CUDA options, enable_fallback) of each session.
+        threads: ids of threads that opened or ran a session on CUDA.
+        most_running: maximum of concurrent runs on CUDA.
     """
 
     opens: bool = True
@@ -131,12 +131,12 @@ class FakeCuda:
 
     @property
     def is_broken(self) -> bool:
-        """Whether `fails_from` is there."""
+        """Whether `fails_from` exists."""
         return self.fails_from is not None and self.fails_from.exists()
 
     @contextmanager
     def a_run(self) -> Iterator[None]:
-        """Note which thread runs, and beside how many others."""
+        """Record the thread and the number of concurrent runs."""
         with self._lock:
             self.threads.add(threading.get_ident())
             self.running += 1
@@ -148,7 +148,7 @@ class FakeCuda:
                 self.running -= 1
 
     def may_run(self) -> None:
-        """Count a run on CUDA; raises what it is told to."""
+        """Count a run on CUDA; raises where it is to fail."""
         self.runs += 1
         is_over = self.fails_after is not None and self.runs > self.fails_after
         if is_over or self.is_broken:
@@ -156,7 +156,7 @@ class FakeCuda:
 
 
 class _Session:
-    """An `InferenceSession` on a fake card; with ONNX Runtime's own fallback it goes on on the CPU after an EPFail."""
+    """A session on the fake device; with ONNX Runtime's fallback it continues on the CPU after an EPFail."""
 
     def __init__(self, card: FakeCuda, session: Any, enable_fallback: bool) -> None:  # noqa: ANN401
         self._card = card
@@ -164,11 +164,11 @@ class _Session:
         self._enable_fallback = enable_fallback
         self._is_on_cuda = True
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever a session has)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any attribute of a session)
         return getattr(self._session, name)
 
     def __del__(self) -> None:
-        """End the process on a broken card, as a destructor may that CUDA answers an error."""
+        """Abort on a lost device, as a CUDA destructor may."""
         if self._card.is_broken:
             os.abort()
 
@@ -215,13 +215,13 @@ def fake_cuda(
     kind: type[FakeCuda] = FakeCuda,
     **fields: Any,  # noqa: ANN401  (of any type)
 ) -> FakeCuda:
-    """Give this process a card.
+    """Give this process a fake CUDA device.
 
     Args:
-        patch: takes it away again.
+        patch: undoes it.
         missing: libraries that cannot be loaded.
-        kind: of card.
-        **fields: of it.
+        kind: class of the device.
+        **fields: of the device.
     """
     card = kind(**fields)
     patch.setattr(ort, "InferenceSession", card.open)
@@ -234,7 +234,7 @@ def fake_cuda(
     return card
 
 
-# Read by every interpreter at its start: those of one service, whichever starts them, have a card.
+# Read by every interpreter at its start, so that all processes of a service have the fake device.
 CUSTOMIZED = """
 import pytest
 from pathlib import Path
@@ -245,11 +245,11 @@ fake_cuda(pytest.MonkeyPatch(), fails_from=Path({switch!r}))
 
 
 def customize(folder: Path, switch: Path) -> str:
-    """Write a module that gives every process that finds it a card; returns the `PYTHONPATH` of such a process.
+    """Write a `sitecustomize` with a fake CUDA device; returns the `PYTHONPATH` of processes that use it.
 
     Args:
-        folder: where to.
-        switch: once this file exists, each run on the card fails with a sticky error.
+        folder: of the module.
+        switch: once this file exists, each run on the device fails with a sticky error.
     """
     (folder / "sitecustomize.py").write_text(CUSTOMIZED.format(switch=str(switch)))
     return os.pathsep.join((str(folder), str(Path(__file__).parents[2])))

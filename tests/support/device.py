@@ -1,11 +1,11 @@
-"""A fake device: sessions whose run times, disagreements and failures a test chooses.
+"""A fake device: sessions with configurable run times, differences between batch sizes and failures.
 
     FakeDevice.session(spec) ─▶ FakeSession, a `LoadedGraph`
-      answers     of a real CPU session of `spec`, or of a function
-      agreeing    groups of batch sizes; each group answers with other last bits
-      unsteady    size → k: every k-th run of that size answers with other last bits
+      outputs     of a real CPU session of `spec`, or of a function
+      agreeing    groups of batch sizes; outputs of different groups differ in the last bits
+      unsteady    size → k: outputs of every k-th run of that size differ in the last bits
       run_s       size → seconds: an injected `FakeClock` advances, else the run sleeps
-      fails_after runs of all sessions together; then what CUDA raises, as `SessionFailed` has it for its cause
+      fails_after runs of all sessions together; then a `SessionFailed` whose cause is the CUDA error
 
 Shapes: B rows of a batch, padding included.
 """
@@ -31,14 +31,14 @@ Failure = Literal["sticky", "out_of_memory", "no_plan", "no_cudnn"]
 
 RUNTIME = "onnxruntime on a fake device"
 CUDA_TOLERANCE: Tolerance = replace(TOLERANCE, provider=CUDA)
-# Far from the bits by which groups differ, of which there are few.
+# Larger than the differences between groups.
 UNSTEADY_STEPS = 50
-# For what must happen.
+# Timeout of events that must happen.
 PATIENCE_S = 20.0
-# A thread that has spent no time for so long waits for another; a busy machine keeps a thread waiting for less.
+# A thread that has spent no time for so long is taken to wait for another; scheduling delays are shorter.
 WAITING_S = 0.05
 
-# What ONNX Runtime 1.31 raises, shortened.
+# Errors of ONNX Runtime 1.31, shortened.
 _FAILURES: Mapping[Failure, Callable[[], Exception]] = {
     "sticky": lambda: Fail(
         "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; "
@@ -65,7 +65,7 @@ def cuda_error(failure: Failure) -> Exception:
 
 
 class FakeClock:
-    """Seconds that pass only while a fake device runs; call it to read it."""
+    """A clock that advances only while a fake device runs; calling it returns the seconds."""
 
     def __init__(self) -> None:
         self._now_s = 0.0
@@ -82,7 +82,7 @@ class FakeClock:
 
 
 class HeldClock(FakeClock):
-    """Each run lasts until the test lets it end."""
+    """A clock whose runs last until the test ends them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class HeldClock(FakeClock):
         self._ends = threading.Semaphore(0)
 
     def advance(self, seconds: float) -> None:
-        """Stand in a run until it may end."""
+        """Block the run until `let_pass` ends it."""
         self._begun.release()
         assert self._ends.acquire(timeout=PATIENCE_S)
         super().advance(seconds)
@@ -100,15 +100,15 @@ class HeldClock(FakeClock):
         assert self._begun.acquire(timeout=PATIENCE_S)
 
     def let_pass(self, runs: int = 1) -> None:
-        """Let so many runs end, the next ones where none is held."""
+        """End so many runs: blocked ones, then the next ones."""
         self._ends.release(runs)
 
 
 class SharedClock(FakeClock):
-    """Seconds that pass only while every thread that spends some is at it, so that threads overlap as they would.
+    """A clock that advances only while all threads spend time, so that threads overlap as in real time.
 
     Args:
-        threads: that spend time together. Where fewer do for a while, the others wait for them.
+        threads: number of threads that spend time together; a thread that waits for another is not waited for.
     """
 
     def __init__(self, threads: int) -> None:
@@ -136,22 +136,22 @@ class SharedClock(FakeClock):
 
 @dataclass
 class FakeDevice:
-    """What all sessions of one device share; fields may be changed between runs.
+    """State shared by all sessions of a device; fields may be changed between runs.
 
     Attributes:
-        agreeing: groups of batch sizes whose bytes agree; a size in none of them agrees with no other. Where it is
-            empty, all agree. Outputs of integers are equal in all groups, as the argmax of scores mostly is.
+        agreeing: groups of batch sizes with equal bytes; a size in none of them equals no other. Empty: all are equal.
+            Integer outputs are equal in all groups, as the argmax of scores mostly is.
         unsteady: batch size → k of its k-th run, counted over all sessions.
-        run_s: batch size → seconds; a size that is not in it takes no time.
-        clock: that runs advance; None makes them sleep.
-        fails_after: runs that succeed; None never fails.
-        failure: a sticky one and a missing library fail all further runs; others one run, after which as many succeed.
-        provider: what its sessions call themselves.
-        opened: sessions so far, in the order of their making.
-        runs: batch size → runs of all sessions, failed ones included.
-        threads: that ran a session.
+        run_s: batch size → seconds; other sizes take no time.
+        clock: advanced by runs; None makes them sleep.
+        fails_after: successful runs before a failure; None never fails.
+        failure: `sticky` and `no_cudnn` fail all further runs; the others fail one run after each `fails_after`.
+        provider: of its sessions.
+        opened: sessions, in the order of their creation.
+        runs: batch size → runs of all sessions, including failed ones.
+        threads: ids of threads that ran a session.
         running: runs in progress.
-        most_running: the most of them at a time.
+        most_running: maximum of concurrent runs.
         times: (begin, end) of each run, on the clock.
     """
 
@@ -179,18 +179,18 @@ class FakeDevice:
         Args:
             spec: of the graph.
             graph: its role in the package.
-            function: computes all outputs of a batch; without it the CPU runs the graph.
+            function: computes all outputs of a batch; None runs the graph on the CPU.
         """
         runner: Runner = Session(graph, spec, device="cpu", threads=1) if function is None else _Function(function)
         self.opened.append(FakeSession(self, runner, graph))
         return self.opened[-1]
 
     def instances(self, spec: GraphSpec, sizes: Sequence[int]) -> InstanceGroup:
-        """One session for one worker, as verified in these sizes at the costs of `run_s`."""
+        """One session for one worker, verified in these sizes with the costs of `run_s`."""
         return InstanceGroup(self.session(spec), None, 1, {size: self.run_s.get(size, 0.0) for size in sizes}, {})
 
     def run(self, runner: Runner, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
-        """Run a batch as this device does.
+        """Run a batch.
 
         Raises:
             SessionFailed: as the device is told to fail.
@@ -231,7 +231,7 @@ class FakeDevice:
         return {name: last_bits(values, steps) for name, values in results.items()}
 
     def _group(self, size: int) -> int:
-        """Which of the groups a size is in; a number of its own where it is in none."""
+        """Index of the group of a size; a distinct number where it is in none."""
         if not self.agreeing:
             return 0
         group = next((index for index, sizes in enumerate(self.agreeing) if size in sizes), None)
@@ -262,7 +262,7 @@ class FakeSession:
 
 
 def last_bits(values: Array, steps: int) -> Array:
-    """Values so many representable numbers away; integers as they are."""
+    """Values shifted by so many representable numbers; integers unchanged."""
     if steps == 0 or values.dtype.kind != "f":
         return values
     shifted: Array = (values + steps * np.spacing(values)).astype(values.dtype)

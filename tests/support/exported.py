@@ -1,7 +1,6 @@
-"""A package of seconds: a tiny pair, trained for a moment on the bundled digits and exported for good.
+"""A small package, trained for seconds on the bundled digits and exported once for all tests of a session.
 
-It is made once for all the tests that look at packages, in a folder that they share; the classifier's cache lies beside
-it, never in the user's.
+The classifier's cache is in the same temporary folder, not in the user's cache.
 """
 
 from pathlib import Path
@@ -16,16 +15,16 @@ NAME = "small"
 
 
 def unheard(_line: str) -> None:
-    """What nobody needs to be told."""
+    """Discard a message."""
 
 
 def cache(factory: pytest.TempPathFactory) -> Path:
-    """The folder that stands for the user's cache."""
+    """The folder used as the user's cache."""
     return factory.getbasetemp() / "cache"
 
 
 def package(factory: pytest.TempPathFactory) -> Path:
-    """The package; its run lies beside its models folder, as `run`."""
+    """Folder of the package; its run is `run`, beside the models folder."""
     root = factory.getbasetemp() / "exported"
     folder = root / "models" / NAME / "1"
     if not folder.exists():

@@ -1,4 +1,4 @@
-"""A real session behind a gate that a test opens: it decides when a run ends, and whether it fails.
+"""A real session whose runs wait until the test lets them end or fail.
 
 Shapes: B rows of a batch, n samples of a slice, Z latent coordinates.
 """
@@ -24,7 +24,7 @@ from tests.support.toy import toy_graphs
 
 Verdict = Literal["pass", "fail"]
 
-PATIENCE_S = 20.0  # for what must happen: long enough for a busy machine, and never spent when all is well
+PATIENCE_S = 20.0  # timeout of events that must happen, for a busy machine
 LATENT_SIZE = 4
 TOY = toy_graphs(latent_size=LATENT_SIZE, height=4, width=4)
 
@@ -43,11 +43,11 @@ class Run:
     """One session run that has begun.
 
     Attributes:
-        slices: (request, start, stop) of each, by the names that `Gate.rows` was given.
+        slices: (request, start, stop) of each, with the names passed to `Gate.rows`.
         size: rows of the run.
-        outputs: what it fetches.
-        all_cores: whether it is on all cores.
-        verdict: how it ends, as soon as that is known.
+        outputs: fetched outputs.
+        all_cores: whether it runs on all cores.
+        verdict: how it ends, once the test has decided.
     """
 
     slices: tuple[tuple[str, int, int], ...]
@@ -58,7 +58,7 @@ class Run:
 
 
 class Gate:
-    """Instances that stop before each run until the test says how it ends."""
+    """Instances whose runs wait for the test's verdict."""
 
     def __init__(self) -> None:
         self._session = toy_session()
@@ -74,7 +74,7 @@ class Gate:
         all_cores_s: Mapping[int, float] | None = None,
         single_thread_s: Mapping[int, float] | None = None,
     ) -> InstanceGroup:
-        """Instances of this gate, of unknown or these costs; or so that larger batches pay, with these on all cores."""
+        """Instances of this gate with unknown costs, or with these; on all cores larger batches pay."""
         if single_thread_s is not None:
             return InstanceGroup(_Gated(self, all_cores=False), None, workers, single_thread_s, {})
         if all_cores_s is None:
@@ -85,7 +85,7 @@ class Gate:
         )
 
     def rows(self, request: str, latents: NDArray[np.float32]) -> RowSource:
-        """A request's rows, noted with the buffer that a model thread has them written to."""
+        """A request's rows; records the buffer that a model thread writes them to."""
 
         def source(start: int, stop: int, rows: Rows) -> Sequence[PendingSample]:
             with self._lock:
@@ -96,7 +96,7 @@ class Gate:
         return source
 
     def compute(self, feeds: Feeds, outputs: Sequence[str], *, all_cores: bool) -> Outputs:
-        """Note a run, and wait for the verdict."""
+        """Record a run, and wait for its verdict."""
         buffer = feeds["latent"].base
         with self._lock:
             slices = tuple(written for base, written in self._written if base is buffer)
@@ -114,7 +114,7 @@ class Gate:
 
     @property
     def prepared(self) -> tuple[tuple[str, int, int], ...]:
-        """The slices that were written and whose run has not begun."""
+        """Slices that are written and whose run has not begun."""
         with self._lock:
             return tuple(written for _, written in self._written)
 
@@ -123,7 +123,7 @@ class Gate:
         return self._begun.get(timeout=PATIENCE_S)
 
     def let_pass(self, run: Run | None = None) -> None:
-        """Let a run end; without one, that which has been held longest, or the next to begin."""
+        """Let a run end: this one, else the oldest held one, else the next."""
         self._decide("pass", run)
 
     def let_fail(self, run: Run | None = None) -> None:
@@ -131,7 +131,7 @@ class Gate:
         self._decide("fail", run)
 
     def let_all_pass(self) -> None:
-        """Let the runs end that are held; no other begins."""
+        """Let all held runs end, where no further run begins."""
         while self._held:
             self.let_pass(self._held[0])
 

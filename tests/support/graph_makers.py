@@ -1,4 +1,4 @@
-"""Small graphs with one property each: what a session or a proof must accept, notice or refuse.
+"""Small graphs with one property each, which sessions or their verification must accept or refuse.
 
 Shapes: B batch.
 """
@@ -51,7 +51,7 @@ def transposed() -> GraphSpec:
 
 
 def shifted_from(batch: int, shift: float) -> GraphSpec:
-    """Each sample is its latent; in batches of `batch` and more, `shift` higher."""
+    """Each sample is its latent; in batches of at least `batch`, plus `shift`."""
     maker = Maker()
     is_large = maker.node("GreaterOrEqual", maker.batch_size(), maker.number(batch))
     maker.node("Add", "latent", maker.node("Where", is_large, maker.number(shift), maker.number(0)), output="sample")
@@ -59,7 +59,7 @@ def shifted_from(batch: int, shift: float) -> GraphSpec:
 
 
 def shifted_by_slot(shift: float) -> GraphSpec:
-    """Each sample is its latent, `shift` higher for every slot it stands behind the first."""
+    """Each sample is its latent plus `shift` times its index in the batch."""
     maker = Maker()
     batch = maker.node("Squeeze", maker.node("Shape", "latent", start=0, end=1))
     integers = (maker.constant(np.asarray(value)) for value in (0, 1))
@@ -71,7 +71,7 @@ def shifted_by_slot(shift: float) -> GraphSpec:
 
 
 def mixed_with_mates(share: float) -> GraphSpec:
-    """Each sample is its latent and a share of how its batch's mean differs from it."""
+    """Each sample is its latent plus a share of the difference to its batch's mean."""
     maker = Maker()
     mean = maker.node("ReduceMean", "latent", maker.constant(np.array([0])), keepdims=1)
     away = maker.node("Sub", mean, "latent")
@@ -80,7 +80,7 @@ def mixed_with_mates(share: float) -> GraphSpec:
 
 
 def noisy(scale: float) -> GraphSpec:
-    """Each sample is its latent and a little noise of the graph's own."""
+    """Each sample is its latent plus noise drawn inside the graph."""
     maker = Maker()
     noise = maker.node("Mul", maker.node("RandomUniformLike", "latent"), maker.number(scale))
     maker.node("Add", "latent", noise, output="sample")
@@ -88,9 +88,9 @@ def noisy(scale: float) -> GraphSpec:
 
 
 def slow_above_one(side: int) -> GraphSpec:
-    """Each sample is its latent; for a first coordinate of 2 two matrices of so many rows are multiplied first.
+    """Each sample is its latent, after a product of two matrices of 1 + side · max(first coordinate − 1, 0) rows.
 
-    The larger the coordinate is above 1 the larger they are, and for golden rows they have one element.
+    For the golden rows the matrices have one element.
     """
     maker = Maker()
     first = maker.node("Gather", "latent", maker.constant(np.array(0)), axis=1)

@@ -1,6 +1,6 @@
-"""Bodies made to cost as much as they can: at every place of a JSON schema, what is costly to read or to refuse.
+"""Makes request bodies of maximal cost: at every place of a JSON schema, values that are costly to parse or to refuse.
 
-They are made from the OpenAPI document, so that a new field is covered as soon as it is there.
+The places come from the OpenAPI document, so that new fields are covered.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 Place = tuple[str, ...]  # field names; "0" for the element of a list
 JSON = "application/json"
-# What each costs most of: values, lists, objects, strings, mistakes.
+# Each maximises one count: values, lists, objects, strings, errors.
 FILLERS: Mapping[str, bytes] = {
     "integers": b"0,",
     "numbers": b"0.5,",
@@ -20,7 +20,7 @@ FILLERS: Mapping[str, bytes] = {
 
 
 def json_bodies(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Answer the path of every operation that takes JSON, with the schema of its body."""
+    """Yield the path of every operation with a JSON body, and the body's schema."""
     for path, operations in document["paths"].items():
         for operation in operations.values():
             content = operation.get("requestBody", {}).get("content", {})
@@ -29,7 +29,7 @@ def json_bodies(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str,
 
 
 def places(schema: Mapping[str, Any], document: Mapping[str, Any], depth: int = 6) -> set[Place]:
-    """Answer every place of a body where a value may stand: itself, each field, each element, at any depth."""
+    """Return every place of a value in a body: the body itself, each field, each element, at any depth."""
     found: set[Place] = {()}
     if depth == 0:
         return found
@@ -48,12 +48,12 @@ def places(schema: Mapping[str, Any], document: Mapping[str, Any], depth: int = 
 
 
 def list_at(place: Place, filler: bytes, size: int) -> bytes:
-    """Make a body of about `size` bytes that has a list of one thing, again and again, at a place."""
+    """Make a body of about `size` bytes with a list of one repeated value at a place."""
     return _at(place, b"[" + filler * (size // len(filler)) + filler.removesuffix(b",") + b"]")
 
 
 def object_at(place: Place, size: int) -> bytes:
-    """Make a body of about `size` bytes that has an object of fields that nobody knows at a place."""
+    """Make a body of about `size` bytes with an object of unknown fields at a place."""
     count = size // len(b'"u0000000":0,')
     return _at(place, b"{" + b",".join(b'"u%07d":0' % number for number in range(count)) + b"}")
 

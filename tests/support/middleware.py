@@ -1,4 +1,4 @@
-"""Makes the middleware of every request, around whatever a test wants answered."""
+"""Makes the request middleware around a test's application, with small limits."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def middleware(
     lifecycle: Lifecycle | None = None,
     log: RequestLog | None = None,
 ) -> RequestMiddleware:
-    """Put the middleware around an application, with small limits."""
+    """Wrap an application in the middleware."""
     return RequestMiddleware(
         app,
         find,

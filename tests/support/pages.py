@@ -1,4 +1,4 @@
-"""The pages of the documentation, as tests read them: links, headings, and the fences with their commands."""
+"""Parses the pages of the documentation: prose, headings, and fences with commands."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 @dataclass(frozen=True)
 class Command:
-    """A line that a page tells its reader to type."""
+    """A command line of a page."""
 
     page: Path
     line: str
@@ -33,12 +33,12 @@ def prose(page: Path) -> str:
 
 
 def fences(page: Path, language: str) -> list[str]:
-    """What stands in a page's fences of a language."""
+    """Contents of a page's fences of a language."""
     return [text for name, text in FENCE.findall(page.read_text(encoding="utf-8")) if name == language]
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """Every line of a page's shell fences but comments."""
+    """Every line of a page's shell fences, without comments."""
     for text in fences(page, "sh"):
         for line in text.splitlines():
             if line.strip() and not line.startswith("#"):

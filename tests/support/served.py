@@ -1,4 +1,4 @@
-"""A repository over a folder, with a real engine, as the application would put them together."""
+"""A repository over a folder, with a real engine, wired as in the application."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,16 +19,16 @@ from service.packages.repository.repository import LocalRepository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 
-MAX_BATCH = 4  # few batch sizes to prove at load
+MAX_BATCH = 4  # few batch sizes to verify at load
 
 
 class Served:
     """A repository over a folder, with its own engine, registry and requests in flight.
 
     Args:
-        models_dir: the folder.
-        answered: who waits for requests in flight, where they are not this object's own.
-        **settings: by their names.
+        models_dir: folder of packages.
+        answered: waits for requests in flight; None waits for those of `lifecycle`.
+        **settings: by name.
     """
 
     def __init__(
@@ -48,18 +48,18 @@ class Served:
         return self.registry.get_sample_value(name, labels)
 
     def states(self) -> dict[str, State]:
-        """Where every package stands, newest version first."""
+        """State of every package, newest version first."""
         return {str(status.key): status.state for status in self.repository.statuses()}
 
     async def pixels(self, package: ServedPackage, seed: int = 7) -> NDArray[np.uint8]:
-        """Ask the engine for a sample, as a request does that found this package."""
+        """Submit a job for one sample to the engine, as a request does that found this package."""
         samples = await self.engine.submit(GenerateJob(package=package.key, seeds=np.array([seed], np.uint64)))
         assert samples.pixels is not None
         return samples.pixels
 
     async def until(self, key: str, state: State | None) -> None:
-        """Wait until a package stands there, or is forgotten."""
-        while self.states().get(key) != state:  # noqa: ASYNC110  (nobody but the operator waits for it)
+        """Wait until a package has a state, or None: is forgotten."""
+        while self.states().get(key) != state:  # noqa: ASYNC110  (the repository has no event to wait for)
             await asyncio.sleep(0)
 
 

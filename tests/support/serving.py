@@ -1,7 +1,6 @@
-"""The service as users meet it: `python -m service`, a process of its own on a free port.
+"""Runs `python -m service` as a process on a free port.
 
-Its log is read while it runs, so that a test waits for what happened ("listening", "packages loaded") and not for a
-while.
+Its log is read while it runs, so that tests wait for events ("listening", "packages loaded") and need no sleeps.
 """
 
 import json
@@ -18,20 +17,20 @@ from typing import Self
 import httpx
 
 ROOT = Path(__file__).parents[2]
-# Generous, because a shared machine may be slow; a start takes a few seconds.
+# For a slow machine; a start takes a few seconds.
 TIMEOUT_S = 60.0
 
 LogLine = dict[str, object]
 
 
 class ServiceProcess:
-    """One process of the service; ended, if need be by force, when the block is left.
+    """One process of the service; leaving the block kills it if it still runs.
 
     Args:
-        models_dir: what it serves.
-        launcher: a command that runs the one that follows it.
-        **settings: by their names in lower case, beside `toy` as the default model, a free port, one thread a session,
-            a cache beside the models.
+        models_dir: folder of packages.
+        launcher: prefix of the command.
+        **settings: by name in lower case. Defaults: `toy` as the default model, a free port, one thread a session, a
+            cache beside the models.
     """
 
     def __init__(self, models_dir: Path, launcher: Sequence[str] = (), **settings: str | float) -> None:
@@ -61,7 +60,7 @@ class ServiceProcess:
 
     @property
     def port(self) -> int:
-        """The port it listens on, as soon as it does."""
+        """The port; waits until the service listens."""
         port = self.wait_for("listening")["port"]
         assert isinstance(port, int)
         return port
@@ -72,7 +71,7 @@ class ServiceProcess:
         return self._process.pid
 
     def client(self, **headers: str) -> httpx.Client:
-        """Make a client of it; no proxy, and patience for a slow machine."""
+        """Make a client without a proxy, with a timeout for slow machines."""
         return httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=TIMEOUT_S, trust_env=False
         )
@@ -83,7 +82,7 @@ class ServiceProcess:
         return self
 
     def wait_for(self, event: str, **fields: object) -> LogLine:
-        """Wait for a line of the log with this event and these fields, and answer it."""
+        """Wait for a log line with this event and these fields, and return it."""
         wanted = {"event": event} | fields
         with self._written:
             self._written.wait_for(lambda: self._ended or self.lines(**wanted), TIMEOUT_S)
@@ -92,7 +91,7 @@ class ServiceProcess:
         return lines[0]
 
     def lines(self, **fields: object) -> list[LogLine]:
-        """Answer the log's lines, so far, that have these fields."""
+        """Log lines so far that have these fields."""
         return [line for line in self.log if fields.items() <= line.items()]
 
     def terminate(self) -> None:
@@ -104,7 +103,7 @@ class ServiceProcess:
         self._process.send_signal(signal.SIGHUP)
 
     def wait(self) -> int:
-        """Wait for its end; answer its exit code."""
+        """Wait for its end; returns its exit code."""
         code = self._process.wait(TIMEOUT_S)
         self._reader.join()
         return code
@@ -122,7 +121,7 @@ class ServiceProcess:
 
 
 def metric(client: httpx.Client, name: str, **labels: str) -> float:
-    """Add up the samples of a metric that have these labels, as Prometheus would scrape them."""
+    """Sum of the samples of a metric that have these labels, by `/metrics`."""
     wanted = [f'{label}="{value}"' for label, value in labels.items()]
     lines = [line for line in client.get("/metrics").text.splitlines() if line.split("{")[0].split(" ")[0] == name]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(each in line for each in wanted))

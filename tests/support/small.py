@@ -1,7 +1,4 @@
-"""A training run of seconds: the bundled digits, a tiny pair, and real processes of the command line.
-
-The configuration is text, as a person writes it; a test changes the keys that it is about.
-"""
+"""A training run of seconds on the bundled digits, as a TOML configuration and as real command-line processes."""
 
 import os
 import subprocess
@@ -39,7 +36,7 @@ POLL_S: Final = 0.01
 
 
 def text(**changes: dict[str, Value]) -> str:
-    """The configuration as TOML, with some tables' keys changed; a table with another `kind` is replaced."""
+    """The configuration as TOML, with changed keys; a table with another `kind` is replaced."""
     lines = 'name = "small"\nseed = 3\n'
     for name in {**SECTIONS, **changes}:
         table, change = SECTIONS.get(name, {}), changes.get(name, {})
@@ -49,12 +46,12 @@ def text(**changes: dict[str, Value]) -> str:
 
 
 def config(**changes: dict[str, Value]) -> Config:
-    """The same as a value."""
+    """The configuration as `text` writes it, parsed."""
     return configuration.loads(text(**changes))
 
 
 def launch(*arguments: str | Path, interpreter: tuple[str, ...] = ("-m", "training")) -> subprocess.Popen[str]:
-    """Start the command line as a process of its own, on one thread."""
+    """Start the command line as a process with one thread."""
     return subprocess.Popen(
         [sys.executable, *interpreter, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -65,14 +62,14 @@ def launch(*arguments: str | Path, interpreter: tuple[str, ...] = ("-m", "traini
 
 
 def command(*arguments: str | Path) -> tuple[int, str, str]:
-    """Run the command line to its end: exit code, stdout, stderr."""
+    """Run the command line to its end; returns exit code, stdout, stderr."""
     process = launch(*arguments)
     output, errors = process.communicate(timeout=PATIENCE_S)
     return process.returncode, output, errors
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait until something holds that a running process brings about; fail if the process ends before."""
+    """Wait until a condition holds; fails if the process ends before."""
     deadline_s = time.monotonic() + PATIENCE_S
     while not condition():
         assert process.poll() is None, process.communicate()[1]

@@ -1,4 +1,4 @@
-"""States of training compared bit for bit, and a trainer that is resumed half way."""
+"""Compares training states bit for bit, and resumes a trainer half way."""
 
 import copy
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def same(left: object, right: object) -> bool:
 
 
 def whole_and_resumed(make: Callable[[], Trainer], steps: int) -> tuple[Trainer, Trainer]:
-    """Two trainers after twice as many steps: one that took them all, and one that was restored half way."""
+    """Two trainers after 2 · `steps` steps: one uninterrupted, one restored half way."""
     whole, first, second = (make() for _ in range(3))
     for _ in range(steps):
         whole.step()

@@ -1,12 +1,10 @@
-"""Toy packages: small, real ONNX graphs with a manifest, golden vectors and hashes, made without torch.
+"""Toy packages: small, real ONNX graphs with a manifest, golden vectors and hashes, made in milliseconds without torch.
 
-They are what a training run would publish, but in milliseconds and of any shape (`toy_shape.py`): images, vectors or
-items; with classes, codes or users; with a plain, a packing or a batch-coupled discriminator; with an encoder. Weights
-come from a seed, so two calls with the same options write the same bytes. Nothing here imports the service but for the
-plain dataclasses that `service/engine/model_spec.py` is made of, so a mistake of the reader cannot hide in its own test
-data.
+`toy_shape.py` has the options: images, vectors or items; classes, codes or users; a plain, packing or batch-coupled
+discriminator; an encoder. Weights come from a seed, so equal options give equal bytes. Of the service only the plain
+dataclasses of `service/engine/model_spec.py` are imported, so that the test data do not depend on the reader's code.
 
-Shapes: B batch, Z latent coordinates, P samples judged together.
+Shapes: B batch, Z latent coordinates, P samples scored together.
 """
 
 import hashlib
@@ -78,7 +76,7 @@ def draw_inputs(toy: Toy, tensors: tuple[TensorSpec, ...], count: int, graph_ind
 
 
 def spec_of(toy: Toy, graph_index: int) -> GraphSpec:
-    """The generator (0), the discriminator (1) or the encoder (2), with what it is fed and answers."""
+    """The generator (0), the discriminator (1) or the encoder (2), with its golden vectors."""
     write, inputs, outputs = (
         (generator_model, toy.generator_inputs, toy.generator_outputs),
         (discriminator_model, toy.discriminator_inputs, toy.discriminator_outputs),
@@ -90,7 +88,7 @@ def spec_of(toy: Toy, graph_index: int) -> GraphSpec:
 
 
 def judge_of(toy: Toy, generator: GraphSpec) -> GraphSpec:
-    """The discriminator, with what is said of its judgement; its logits are log density ratios as they are."""
+    """The discriminator, with its calibration: logits are log density ratios."""
     spec = spec_of(toy, 1)
     highest = reference_quantiles(toy, generator, spec)["generated"][-1]
     ratio = DensityRatio(Line(slope=1.0, intercept=0.0), highest)
@@ -98,7 +96,7 @@ def judge_of(toy: Toy, generator: GraphSpec) -> GraphSpec:
 
 
 def toy_graphs(name: str = "toy", version: int = 1, **options: Unpack[ToyOptions]) -> PackageGraphs:
-    """Make a toy package as the engine sees it, without a file.
+    """Make the engine's view of a toy package, without files.
 
     Args:
         name: of the package.
@@ -187,7 +185,7 @@ def discriminator_entry(toy: Toy, generator: GraphSpec, discriminator: GraphSpec
 
 
 def unknown_label_entry(toy: Toy) -> dict[str, object]:
-    """A class posterior from the seed, and a calibration unlike the labelled one."""
+    """A class posterior from the seed, and a calibration that differs from the labelled one."""
     weights = np.random.default_rng((toy.seed, 3)).standard_normal((toy.label_count, toy.label_count))
     points = np.linspace(-3, 3, REFERENCE_POINTS)
     return {
@@ -215,7 +213,7 @@ def code_entry(toy: Toy) -> dict[str, object]:
 
 
 def toy_manifest(graphs: PackageGraphs, toy: Toy, files: Mapping[str, bytes]) -> dict[str, object]:
-    """Write the manifest of a toy: valid under `models/manifest.schema.json`."""
+    """The manifest of a toy, valid by `models/manifest.schema.json`."""
     manifest: dict[str, object] = {
         "schema_version": 1,
         "name": graphs.key.name,
@@ -269,7 +267,7 @@ def toy_files(graphs: PackageGraphs) -> dict[str, bytes]:
 
 
 def write_toy_package(models_dir: Path, name: str = "toy", version: int = 1, **options: Unpack[ToyOptions]) -> Path:
-    """Publish a toy package the way a training run does: a temporary sibling, then a rename.
+    """Publish a toy package as a training run does: a temporary sibling, then a rename.
 
     Args:
         models_dir: folder of packages.
@@ -294,9 +292,7 @@ def write_toy_package(models_dir: Path, name: str = "toy", version: int = 1, **o
 
 
 def republish(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Replace files of a package, or add some, and state their new sizes and hashes in its manifest.
-
-    What is wrong with such a package is in the files themselves, not in their hashes.
+    """Replace or add files of a package, and update sizes and hashes in its manifest, which so remain valid.
 
     Args:
         folder: the package's folder.

@@ -1,6 +1,6 @@
 """The graphs of toy packages: small, real ONNX, made without torch, with weights that come from a seed.
 
-Shapes: B batch, Z latent coordinates, K elements of the code tensor, P samples judged together, C channels, H height,
+Shapes: B batch, Z latent coordinates, K elements of the code tensor, P samples scored together, C channels, H height,
 W width, D numbers of a vector.
 """
 

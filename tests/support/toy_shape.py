@@ -1,6 +1,6 @@
-"""What a toy package looks like: which samples, which inputs, which graphs, and the tensors that follow.
+"""The shape of a toy package: samples, inputs, graphs, and the tensors that follow.
 
-Shapes: B batch, Z latent coordinates, K elements of the code tensor, P samples judged together, C channels, H height,
+Shapes: B batch, Z latent coordinates, K elements of the code tensor, P samples scored together, C channels, H height,
 W width, D numbers of a vector.
 """
 
@@ -29,7 +29,7 @@ PLAIN = Capabilities(
 
 
 class ToyOptions(TypedDict, total=False):
-    """What a toy may look like; `Toy` has the defaults."""
+    """Options of a toy; `Toy` has the defaults."""
 
     kind: Kind
     conditional: bool
@@ -59,25 +59,25 @@ class Toy:
     """One toy package's shape.
 
     Attributes:
-        kind: what a sample is.
+        kind: of a sample.
         conditional: whether generator and discriminator take a `label`.
         discriminator: whether there is one.
-        encoder: whether there is one; it reads codes back where there are some, else it gives the latent.
+        encoder: whether there is one; it outputs codes where there are some, else the latent.
         height: H of an image.
-        width: W likewise.
-        channels: C likewise.
+        width: W of an image.
+        channels: C of an image.
         vector_size: D of a vector.
-        item_count: items that an item is one of; Z then, too.
+        item_count: number of items, and then also Z.
         latent_size: Z of images and vectors.
-        prior: the latent's distribution.
+        prior: distribution of the latent.
         sample_range: (lo, hi) of an image's values.
         label_count: classes, where conditional.
-        categorical: how many values each categorical code has.
+        categorical: number of values of each categorical code.
         continuous: (low, high) of each continuous code.
-        condition_count: ids that generator and discriminator take as `user`; 0 for none.
-        pack: P, samples that one logit judges together, side by side in the channels.
+        condition_count: number of ids of the input `user`; 0 for none.
+        pack: P, samples of one logit, side by side in the channels.
         batch_coupled: whether the discriminator subtracts the batch's mean.
-        unknown_label: whether the manifest says how samples without a label are judged, where conditional.
+        unknown_label: whether the manifest says how samples without a label are scored, where conditional.
         golden_count: golden vectors of each graph.
         seed: of the weights and of the golden inputs.
     """
@@ -115,7 +115,7 @@ class Toy:
 
     @property
     def beside(self) -> tuple[TensorSpec, ...]:
-        """What generator and discriminator are told of a sample."""
+        """Conditioning inputs of generator and discriminator."""
         label = (TensorSpec("label", "INT64", (-1,), "label"),) if self.conditional else ()
         user = (TensorSpec("user", "INT64", (-1,), "condition"),) if self.condition_count else ()
         return label + user

@@ -1,4 +1,4 @@
-"""Two ends of a channel in one process, over a real socket."""
+"""Two connected channels in one process, over a real socket."""
 
 import asyncio
 import socket
@@ -15,8 +15,8 @@ async def wired(
     """Connect two channels.
 
     Args:
-        handlers: what the far end answers.
-        own: what the near end does.
+        handlers: of the far end.
+        own: of the near end.
 
     Yields:
         The near end and the far end.

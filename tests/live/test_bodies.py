@@ -127,7 +127,7 @@ def test_all_bodies_together_hold_no_more_than_they_may_and_small_ones_pass(serv
                 assert status == 503
                 assert int(headers["retry-after"]) >= 1
         eventually_small(service, before)
-        assert client.post("/score", content=b"[" * HELD_BYTES).status_code == 400  # there is room again
+        assert client.post("/score", content=b"[" * HELD_BYTES).status_code == 400  # there is space again
 
 
 def _has_answer(connection: socket.socket) -> bool:

@@ -32,6 +32,8 @@ from service.engine.model_spec import Feeds, GraphKind, GraphSpec, TensorSpec, T
 
 SHIPPED: Final = ("mnist", "planted-items")
 TIMED: Final = ("g28", "g64")
+# Small packages of every kind, which every version of the service loads: "contract/plain" and others.
+CONTRACT: Final = tuple(f"contract/{path.name}" for path in sorted((ROOT / "tests/contract/packages/v1").glob("*/")))
 KINDS: Final[tuple[GraphKind, ...]] = ("generator", "discriminator", "encoder")
 PROVIDERS: Final[Mapping[Device, str]] = {"cpu": bare.CPU, "cuda": bare.CUDA}
 # As an entry of a session's configuration: it then tells which provider runs each node.
@@ -108,11 +110,11 @@ def read(folder: Path) -> list[Graph]:
     return found
 
 
-def packages(names: Sequence[str] = (*SHIPPED, *TIMED)) -> Iterator[list[Graph]]:
+def packages(names: Sequence[str] = (*SHIPPED, *TIMED, *CONTRACT)) -> Iterator[list[Graph]]:
     """The graphs of each package by name; the timed generators only where they were written before, or `onnx` is here.
 
     Args:
-        names: of `SHIPPED` and `TIMED`.
+        names: of `SHIPPED`, `TIMED` and `CONTRACT`.
     """
     for name in names:
         if (folder := folder_of(name)) is not None:
@@ -121,9 +123,11 @@ def packages(names: Sequence[str] = (*SHIPPED, *TIMED)) -> Iterator[list[Graph]]
 
 def folder_of(name: str) -> Path | None:
     """Where a package is; None of a timed generator that cannot be made here."""
-    if name in SHIPPED:
-        versions = (path for path in (ROOT / "models" / name).iterdir() if path.name.isdecimal())
-        return max(versions, key=lambda path: int(path.name))
+    if name in (*SHIPPED, *CONTRACT):
+        versions = (
+            ROOT / ("models" if name in SHIPPED else "tests") / name.replace("contract/", "contract/packages/v1/")
+        )
+        return max(versions.iterdir(), key=lambda path: int(path.name) if path.name.isdecimal() else 0)
     if find_spec("onnx") is not None:
         from benchmarks.contenders.packages import folder_of as written  # noqa: PLC0415 - it needs `onnx`
 

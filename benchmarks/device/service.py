@@ -214,6 +214,9 @@ STARTS: Final[Starts] = (
     ("4 processes", {"api_workers": 4}, ("g64", "g28"), FULL),
     ("8 processes", {"api_workers": 8}, ("g64", "g28"), FULL),
     ("batches of 256", {"max_batch_samples": 256}, ("g64", "g28"), ((16, 64, "npy"), (64, 64, "npy"))),
+    ("one slot", {"device_slots": 1}, ("g64", "g28"), ((16, 64, "npy"),)),
+    ("bound tensors", {"device_binding": "on"}, ("g64", "g28"), ((16, 64, "npy"),)),
+    ("CUDA graphs", {"device_binding": "on", "device_graph": "on"}, ("g64", "g28"), ((16, 64, "npy"),)),
     ("fast", {"reproducibility": "fast"}, ("g64", "g28"), ((16, 64, "npy"),)),
     ("on the CPU", {"device": "cpu"}, ("g64", "g28"), ((16, 64, "npy"),)),
 )

@@ -100,6 +100,7 @@ async def computing(
         settings.precision,
         binding=settings.device_binding == "on",
         cuda_graph=settings.device_graph == "on",
+        pinned=settings.device_pinned == "on",
     )
     limits = BatchLimits(
         settings.max_batch_samples,

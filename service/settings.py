@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     device_graph: Literal["off", "on"] = Field(
         "off", description="`on` captures those runs as CUDA graphs, where the bytes are equal; needs the binding"
     )
+    device_pinned: Literal["off", "on"] = Field(
+        "off", description="`on` has outputs of those runs come through pinned memory; needs the binding"
+    )
     queue_samples: int = Field(16_384, ge=1, description="most samples waiting for one graph; more is answered 429")
     request_queue_samples: int = Field(
         1_024, ge=1, description="most samples that one request holds in the queue at a time"
@@ -188,6 +191,13 @@ class Settings(BaseSettings):
         if graph == "on" and known.data.get("device_binding") != "on":
             raise ValueError("needs GANYMEDE_DEVICE_BINDING=on, since a CUDA graph is replayed with bound tensors")
         return graph
+
+    @field_validator("device_pinned")
+    @classmethod
+    def _pinned_memory_has_its_binding(cls, pinned: str, known: ValidationInfo) -> str:
+        if pinned == "on" and known.data.get("device_binding") != "on":
+            raise ValueError("needs GANYMEDE_DEVICE_BINDING=on, since only bound outputs are fetched through it")
+        return pinned
 
 
 def reference() -> Iterator[str]:

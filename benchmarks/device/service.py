@@ -216,6 +216,7 @@ STARTS: Final[Starts] = (
     ("batches of 256", {"max_batch_samples": 256}, ("g64", "g28"), ((16, 64, "npy"), (64, 64, "npy"))),
     ("one slot", {"device_slots": 1}, ("g64", "g28"), ((16, 64, "npy"),)),
     ("bound tensors", {"device_binding": "on"}, ("g64", "g28"), ((16, 64, "npy"),)),
+    ("bound and pinned", {"device_binding": "on", "device_pinned": "on"}, ("g64", "g28"), ((16, 64, "npy"),)),
     ("CUDA graphs", {"device_binding": "on", "device_graph": "on"}, ("g64", "g28"), ((16, 64, "npy"),)),
     ("fast", {"reproducibility": "fast"}, ("g64", "g28"), ((16, 64, "npy"),)),
     ("on the CPU", {"device": "cpu"}, ("g64", "g28"), ((16, 64, "npy"),)),

@@ -36,6 +36,7 @@ class Runtime:
         precision: of the generators of images; every other graph runs in fp32.
         binding: whether sessions on CUDA are run through bound tensors, `BoundSession`.
         cuda_graph: whether those runs are captured in a CUDA graph.
+        pinned: whether their outputs come through pinned memory.
     """
 
     device: Device = "auto"
@@ -45,6 +46,7 @@ class Runtime:
     precision: Precision = "fp32"
     binding: bool = False
     cuda_graph: bool = False
+    pinned: bool = False
 
     @property
     def cores(self) -> int:

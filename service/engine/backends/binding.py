@@ -2,7 +2,8 @@
 
     first batch of a size ─▶ run plainly, and through the binding ─┬─ equal bytes ─▶ later ones go through the binding
                                                                    └─ else        ─▶ later ones are run plainly
-    later batches         ─▶ copied into the size's input tensors ─▶ run ─▶ outputs copied to new arrays
+    later batches         ─▶ copied into the size's input tensors ─▶ run ─▶ outputs copied to new arrays,
+                                                                            by way of pinned memory if that is wanted
 
 The verification of a package runs every size before it serves, so the comparison is made while it loads. A CUDA graph
 is captured with the addresses of the tensors and replayed with them; the comparison captures it with zeros for inputs,
@@ -14,7 +15,7 @@ References:
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -23,6 +24,7 @@ from service.engine.backends import cuda
 from service.engine.backends.base import batch_of, check_output_shapes
 from service.engine.backends.cuda import ConvSearch
 from service.engine.backends.onnxruntime import Session
+from service.engine.backends.pinned import PinnedArray
 from service.engine.config import Precision
 from service.engine.model_spec import Array, Feeds, GraphSpec, Outputs
 from service.errors import GraphRefused, SessionFailed
@@ -47,6 +49,7 @@ class _Bound(NamedTuple):
     inputs: Mapping[str, ort.OrtValue]
     outputs: Mapping[str, ort.OrtValue]
     options: ort.RunOptions
+    pinned: Mapping[str, PinnedArray]
 
 
 class BoundSession:
@@ -56,12 +59,20 @@ class BoundSession:
         session: that is run; plainly where its bytes differ through the binding, or the binding fails.
         spec: of its graph.
         device: that the tensors are on, as ONNX Runtime names it.
+        cuda_runtime: the CUDA runtime library, where outputs go through pinned memory.
 
     Attributes:
         graph: as in `LoadedGraph`, and so are the others.
     """
 
-    def __init__(self, session: Session, spec: GraphSpec, device: str = CUDA_DEVICE) -> None:
+    def __init__(
+        self,
+        session: Session,
+        spec: GraphSpec,
+        device: str = CUDA_DEVICE,
+        *,
+        cuda_runtime: Any = None,  # noqa: ANN401  (a library's functions have no types)
+    ) -> None:
         self.graph: str = session.graph
         self.runtime: str = session.runtime
         self.provider: str = session.provider
@@ -69,6 +80,7 @@ class BoundSession:
         self._session = session
         self._spec = spec
         self._device = device
+        self._cuda_runtime = cuda_runtime
         self._bound: dict[int, _Bound | None] = {}
 
     def compute(self, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
@@ -126,7 +138,13 @@ class BoundSession:
             binding.bind_ortvalue_input(name, value)
         for name, value in outputs.items():
             binding.bind_ortvalue_output(name, value)
-        return _Bound(binding, inputs, outputs, options)
+        pinned = {}
+        if self._cuda_runtime is not None:
+            pinned = {
+                tensor.name: PinnedArray([size, *tensor.shape[1:]], _NUMPY_TYPES[tensor.datatype], self._cuda_runtime)
+                for tensor in self._spec.outputs
+            }
+        return _Bound(binding, inputs, outputs, options, pinned)
 
     def _run(self, bound: _Bound, feeds: Feeds, outputs: Sequence[str]) -> Outputs:
         """Copy the inputs in, run, and copy outputs out.
@@ -143,6 +161,8 @@ class BoundSession:
         bound.binding.synchronize_inputs()
         self._session.native.run_with_iobinding(bound.binding, bound.options)
         bound.binding.synchronize_outputs()
+        if bound.pinned:
+            return {name: bound.pinned[name].fetch(bound.outputs[name]) for name in outputs}
         return {name: _to_host(bound.outputs[name]) for name in outputs}
 
 

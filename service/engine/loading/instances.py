@@ -21,6 +21,7 @@ from service.engine.backends import cuda
 from service.engine.backends.base import InstanceGroup, LoadedGraph, Runner, SessionPerBatchSize, SessionPool
 from service.engine.backends.binding import BoundSession, open_capturing
 from service.engine.backends.onnxruntime import Session
+from service.engine.backends.pinned import cuda_runtime
 from service.engine.batching.batch_size import BatchSizer
 from service.engine.batching.device_thread import DeviceThread, OnDevice
 from service.engine.config import CUDA, OPENVINO, Precision, Runtime
@@ -99,7 +100,10 @@ def _on_cuda(
     captures = binds and runtime.cuda_graph
 
     def on_device(session: Session, spec: GraphSpec) -> OnDevice:
-        return OnDevice(BoundSession(session, spec) if binds else session, device)
+        if not binds:
+            return OnDevice(session, device)
+        library = cuda_runtime() if runtime.pinned else None
+        return OnDevice(BoundSession(session, spec, cuda_runtime=library), device)
 
     def load(form: GraphForm, verification: VerificationSpec) -> tuple[InstanceGroup, GraphReport]:
         spec, uses_first = verification.spec, form is AS_STATED and not captures

@@ -1,5 +1,7 @@
 """Runs through bound tensors answer what plain runs do, and are not used where they do not."""
 
+import ctypes
+import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -228,3 +230,84 @@ def test_the_graph_needs_the_binding() -> None:
     with pytest.raises(ValidationError, match="needs GANYMEDE_DEVICE_BINDING=on"):
         Settings(device_graph="on")
     assert Settings(device_graph="on", device_binding="on").device_graph == "on"
+
+
+class FakeRuntime:
+    """The calls of the CUDA runtime that pinned memory takes, on the host's own."""
+
+    def __init__(self, alloc_error: int = 0, copy_error: int = 0) -> None:
+        self.alloc_error = alloc_error
+        self.copy_error = copy_error
+        self.held: dict[int, ctypes.Array[ctypes.c_char]] = {}
+        self.copies = 0
+
+    def cudaHostAlloc(self, address: Any, size: ctypes.c_size_t, _flags: ctypes.c_uint) -> int:  # noqa: ANN401, N802  (byref)
+        if not self.alloc_error:
+            memory = ctypes.create_string_buffer(size.value)
+            address._obj.value = ctypes.addressof(memory)
+            self.held[ctypes.addressof(memory)] = memory
+        return self.alloc_error
+
+    def cudaFreeHost(self, address: ctypes.c_void_p) -> int:  # noqa: N802
+        del self.held[address.value or 0]
+        return 0
+
+    def cudaMemcpy(  # noqa: N802
+        self, target: ctypes.c_void_p, source: ctypes.c_void_p, size: ctypes.c_size_t, _kind: ctypes.c_int
+    ) -> int:
+        self.copies += 1
+        if not self.copy_error:
+            ctypes.memmove(target, source, size.value)
+        return self.copy_error
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_outputs_that_come_through_pinned_memory_are_those_of_plain_runs_and_stay(size: int) -> None:
+    runtime = FakeRuntime()
+    session, reference = BoundSession(plain(), SPEC, "cpu", cuda_runtime=runtime), plain()
+    names = [output.name for output in SPEC.outputs]
+    session.compute(feeds(size), names)
+    answers = [session.compute(feeds(size, shift=run / 8), names) for run in range(3)]
+    for run, answer in enumerate(answers):
+        expected = reference.compute(feeds(size, shift=run / 8), names)
+        assert [answer[name].tobytes() for name in names] == [expected[name].tobytes() for name in names]
+        assert [(answer[name].dtype, answer[name].shape) for name in names] == [
+            (expected[name].dtype, expected[name].shape) for name in names
+        ]
+    assert session.binds(size)
+    assert runtime.copies >= 3 * len(names)
+
+
+def test_pinned_memory_is_freed_with_its_session() -> None:
+    runtime = FakeRuntime()
+    session = BoundSession(plain(), SPEC, "cpu", cuda_runtime=runtime)
+    session.compute(feeds(2), ["sample"])
+    assert len(runtime.held) == len(SPEC.outputs)
+    del session
+    gc.collect()
+    assert runtime.held == {}
+
+
+def test_where_there_is_no_pinned_memory_batches_are_run_plainly(caplog: pytest.LogCaptureFixture) -> None:
+    session = BoundSession(plain(), SPEC, "cpu", cuda_runtime=FakeRuntime(alloc_error=2))
+    assert (
+        session.compute(feeds(2), ["sample"])["sample"].tobytes()
+        == plain().compute(feeds(2), ["sample"])["sample"].tobytes()
+    )
+    assert not session.binds(2)
+    assert "CUDA error 2" in caplog.text
+
+
+def test_a_copy_that_fails_while_serving_is_a_failed_session() -> None:
+    runtime = FakeRuntime()
+    session = BoundSession(plain(), SPEC, "cpu", cuda_runtime=runtime)
+    session.compute(feeds(2), ["sample"])
+    runtime.copy_error = 700
+    with pytest.raises(SessionFailed):
+        session.compute(feeds(2), ["sample"])
+
+
+def test_pinned_memory_needs_the_binding() -> None:
+    with pytest.raises(ValidationError, match="GANYMEDE_DEVICE_BINDING=on"):
+        Settings(device_pinned="on")
+    assert Settings(device_pinned="on", device_binding="on").device_pinned == "on"

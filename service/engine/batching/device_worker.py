@@ -8,13 +8,12 @@ later arrivals could not improve it, since it would miss them: where it fills th
 Batches run and are handed out in the order in which they were taken.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from service.engine.batching.device_thread import DeviceThread
-from service.engine.batching.queue import RequestQueue, ScheduledBatch, WakeUp
-from service.engine.batching.worker import NOT_COMPUTED, Answer, BatchRunner, Computed, Prepared
+from service.engine.batching.queue import RequestQueue, ScheduledBatch
+from service.engine.batching.worker import NOT_COMPUTED, Answer, BatchRunner, BatchThread, Computed, Prepared
 from service.errors import NotReady
 
 
@@ -51,14 +50,13 @@ class _DeviceRun:
         return self.slot.finish(self.prepared, self.computed or NOT_COMPUTED)
 
 
-class DeviceWorker:
+class DeviceWorker(BatchThread):
     """One thread that prepares batches and hands their results out, while the device's thread runs them.
 
     Args:
         device: shared by all graphs on it.
         slots: a runner for each batch that may be in work at a time.
-        post: called with answers, on this thread.
-        ended: called on this thread, as its last act.
+        post: as in `BatchThread`, and so is `ended`.
     """
 
     def __init__(
@@ -70,25 +68,9 @@ class DeviceWorker:
         post: Callable[[Sequence[Answer]], None],
         ended: Callable[[], None],
     ) -> None:
-        self._queue = queue
+        super().__init__(name, queue, post, ended)
         self._device = device
         self._free = deque(slots)
-        self._post = post
-        self._ended = ended
-        self._wake_up = WakeUp()
-        # A daemon: a run that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def _serve(self) -> None:
-        try:
-            while self._wait_and_run():
-                pass
-        finally:  # whatever ended the thread, nothing may go on waiting for it
-            self._ended()
 
     def _wait_and_run(self) -> bool:
         """Wait for a batch, then run until none waits; False to end. Returning frees what the batches referred to."""

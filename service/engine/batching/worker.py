@@ -10,6 +10,7 @@ core would idle.
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -201,25 +202,18 @@ class BatchRunner:
         return nonfinite
 
 
-class WorkerThread:
-    """One thread that runs batches.
+class BatchThread(ABC):
+    """One thread that takes batches from a queue until that is closed.
 
     Args:
-        runner: of this thread alone.
         post: called with answers, on this thread.
         ended: called on this thread, as its last act.
     """
 
     def __init__(
-        self,
-        name: str,
-        queue: RequestQueue,
-        runner: BatchRunner,
-        post: Callable[[Sequence[Answer]], None],
-        ended: Callable[[], None],
+        self, name: str, queue: RequestQueue, post: Callable[[Sequence[Answer]], None], ended: Callable[[], None]
     ) -> None:
         self._queue = queue
-        self._runner = runner
         self._post = post
         self._ended = ended
         self._wake_up = WakeUp()
@@ -236,6 +230,30 @@ class WorkerThread:
                 pass
         finally:  # whatever ended the thread, nothing may go on waiting for it
             self._ended()
+
+    @abstractmethod
+    def _wait_and_run(self) -> bool:
+        """Wait for a batch, then run until none waits; False to end. Returning frees what the batches referred to."""
+
+
+class WorkerThread(BatchThread):
+    """A thread that runs batches itself, one after the other.
+
+    Args:
+        runner: of this thread alone.
+        post: as in `BatchThread`, and so is `ended`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        queue: RequestQueue,
+        runner: BatchRunner,
+        post: Callable[[Sequence[Answer]], None],
+        ended: Callable[[], None],
+    ) -> None:
+        super().__init__(name, queue, post, ended)
+        self._runner = runner
 
     def _wait_and_run(self) -> bool:
         """Wait for a batch, then run until none waits; False to end. Returning frees what the batches referred to."""

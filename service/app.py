@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException
 
 from service import __version__
 from service.api.context import Context, ThreadPool
-from service.api.endpoints import encode, generate, health, models, reconstruct, sample, score
+from service.api.endpoints import encode, generate, health, models, reconstruct, reference, sample, score
 from service.api.operations import Operations
 from service.api.schemas.requests import GenerateRequest, SamplesRequest
 from service.api.v2 import infer, repository, server
@@ -177,7 +177,15 @@ the service does not answer for, 408 to headers that come too slowly, 501 and 50
 not spoken here, 503 to one connection too many.
 """
 
-API = (generate.router, sample.router, score.router, encode.router, reconstruct.router, models.router)
+API = (
+    generate.router,
+    sample.router,
+    score.router,
+    encode.router,
+    reconstruct.router,
+    reference.router,
+    models.router,
+)
 PROTOCOL = (server.router, server.statistics_router, v2_models.router, infer.router, repository.router)
 
 

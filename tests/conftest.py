@@ -33,7 +33,8 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_toy_package(folder, "coupled", batch_coupled=True)
     write_toy_package(folder, "infogan", categorical=(10,), continuous=((-1.0, 1.0), (0.0, 5.0)), encoder=True)
     write_toy_package(folder, "bigan", encoder=True)
-    write_toy_package(folder, "ring", kind="vector", encoder=True)
+    write_toy_package(folder, "ring", kind="vector", encoder=True, reference_count=32)
+    write_toy_package(folder, "plain", kind="vector", vector_size=3)
     write_toy_package(folder, "films", kind="item", condition_count=5, prior="gumbel")
     write_toy_package(folder, "large", channels=3, height=72, width=72, discriminator=False)
     return folder

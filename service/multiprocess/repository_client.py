@@ -26,8 +26,8 @@ from service.packages.repository.repository import LocalRepository
 from service.packages.repository.scan import LoadPolicy
 from service.settings import Settings
 
-# A status as it crosses: key, state, reason, and of a ready package its manifest, hash and report.
-_Package = tuple[bytes, str, LoadReport]
+# A status as it crosses: key, state, reason, and of a ready package its manifest, hash, report and reference sample.
+_Package = tuple[bytes, str, LoadReport, bytes | None]
 _Status = tuple[PackageKey, State, str | None, _Package | None]
 
 
@@ -187,7 +187,7 @@ def _write(status: PackageStatus) -> _Status:
     written: _Package | None = None
     if (package := status.package) is not None:
         content = package.manifest.model_dump_json(exclude_unset=True).encode()
-        written = content, package.sha256, package.report
+        written = content, package.sha256, package.report, package.reference
     return status.key, status.state, status.reason, written
 
 
@@ -195,5 +195,5 @@ def _read(status: _Status) -> PackageStatus:
     key, state, reason, written = status
     if written is None:
         return PackageStatus(key, state, reason)
-    content, sha256, report = written
-    return PackageStatus(key, state, reason, ServedPackage.of(key, parse_manifest(content), sha256, report))
+    content, sha256, report, reference = written
+    return PackageStatus(key, state, reason, ServedPackage.of(key, parse_manifest(content), sha256, report, reference))

@@ -10,8 +10,18 @@ from datetime import datetime
 from typing import TypeVar
 
 from service.packages.files import MANIFEST
-from service.packages.schema import Discriminator, ImageSample, Manifest, PiecewiseLinear, UnknownLabel
+from service.packages.schema import (
+    Discriminator,
+    ImageSample,
+    Manifest,
+    PiecewiseLinear,
+    UnknownLabel,
+    VectorSample,
+)
 from service.packages.signatures import find_mismatches
+
+# Of a reference sample, 4 MiB: every API process holds it, and a browser draws it.
+MAX_REFERENCE_NUMBERS = 1_048_576
 
 T = TypeVar("T")
 
@@ -26,6 +36,7 @@ def find_inconsistencies(manifest: Manifest) -> Iterator[str]:
     yield from find_mismatches(manifest)
     yield from _scores(manifest)
     yield from _golden(manifest)
+    yield from _reference(manifest)
 
 
 def _optional_keys(manifest: Manifest) -> Iterator[str]:
@@ -51,6 +62,8 @@ def _files(manifest: Manifest) -> Iterator[str]:
     users = {f"{kind}.file": graph.file for kind, graph in manifest.graphs.items()} | {
         "golden.file": manifest.golden.file
     }
+    if manifest.reference is not None:
+        users["reference.file"] = manifest.reference.file
     for key, file in users.items():
         if file not in manifest.files:
             yield f"{key}: {file} is not listed in files"
@@ -118,6 +131,15 @@ def _reading(where: str, part: Discriminator | UnknownLabel) -> Iterator[str]:
 def _golden(manifest: Manifest) -> Iterator[str]:
     for provider, precision in _repeated((t.provider, t.precision) for t in manifest.golden.tolerances):
         yield f"golden.tolerances: two for {provider} at {precision}"
+
+
+def _reference(manifest: Manifest) -> Iterator[str]:
+    if manifest.reference is None:
+        return
+    if not isinstance(manifest.sample, VectorSample):
+        yield f"reference: stands there, although the samples are of kind {manifest.sample.kind}, not vector"
+    elif (numbers := manifest.reference.count * manifest.sample.size) > MAX_REFERENCE_NUMBERS:
+        yield f"reference.count: makes {numbers} numbers; at most {MAX_REFERENCE_NUMBERS} are read"
 
 
 def _ascends(values: Sequence[float]) -> bool:

@@ -35,7 +35,7 @@ from service.media.decoders import MAX_NPY_HEADER_BYTES, parse_npy
 from service.packages.calibration import Calibration
 from service.packages.files import MANIFEST, read_verified
 from service.packages.manifest import parse_manifest, read_manifest_bytes
-from service.packages.schema import Discriminator, Graph, ImageSample, ItemSample, Manifest, Tensor
+from service.packages.schema import Discriminator, Graph, ImageSample, ItemSample, Manifest, Tensor, VectorSample
 from service.packages.signatures import check_served
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -56,6 +56,7 @@ class Package:
         sha256: of the manifest's bytes; it identifies the package, since the manifest holds every other hash.
         models: graph kind → the graph's bytes.
         golden: graph kind → tensor name → array [G, …].
+        reference: the NPY file of the reference sample, as it is served; None without one.
     """
 
     key: PackageKey
@@ -63,6 +64,7 @@ class Package:
     sha256: str
     models: dict[GraphKind, bytes] = field(repr=False)
     golden: dict[GraphKind, Arrays] = field(repr=False)
+    reference: bytes | None = field(default=None, repr=False)
 
 
 def read_package(folder: Path, max_graph_bytes: int = MAX_PACKAGE_BYTES) -> Package:
@@ -97,6 +99,7 @@ def read_package(folder: Path, max_graph_bytes: int = MAX_PACKAGE_BYTES) -> Pack
         sha256=hashlib.sha256(content).hexdigest(),
         models={kind: files[graph.file] for kind, graph in manifest.graphs.items()},
         golden=read_golden(files[manifest.golden.file], manifest),
+        reference=_read_reference(files, manifest),
     )
 
 
@@ -184,6 +187,24 @@ def read_golden(content: bytes, manifest: Manifest) -> dict[GraphKind, Arrays]:
         kind: {tensor.name: found[f"{kind}.{tensor.name}"] for tensor in (*graph.inputs, *graph.outputs)}
         for kind, graph in manifest.graphs.items()
     }
+
+
+def _read_reference(files: Mapping[str, bytes], manifest: Manifest) -> bytes | None:
+    """The file of the reference sample, which holds what the manifest says; None without one.
+
+    Raises:
+        FileDamaged: it is no NPY file of finite vectors, as many and as large as the manifest says.
+    """
+    reference, sample = manifest.reference, manifest.sample
+    if reference is None or not isinstance(sample, VectorSample):
+        return None
+    expected = _Expected(NPY_TYPES["FP32"], (reference.count, sample.size))
+    content = files[reference.file]
+    try:
+        _array("the array", content, expected)
+    except ValueError as error:
+        raise FileDamaged(f"{reference.file}: {error}") from error
+    return content
 
 
 def _arrays(content: bytes, expected: Mapping[str, _Expected]) -> Iterator[tuple[str, NDArray[np.generic]]]:

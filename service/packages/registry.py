@@ -8,7 +8,7 @@ effects. A version answers as long as it is ready, so that a model is never with
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from service.engine.config import Precision
@@ -34,6 +34,7 @@ class ServedPackage:
         calibration: of its discriminator's logits; None without a discriminator.
         report: what loading it showed.
         unknown_label: how to judge a sample whose class is not stated; None where it must be stated.
+        reference: NPY file of held-out real vectors; None without one.
     """
 
     key: PackageKey
@@ -42,14 +43,17 @@ class ServedPackage:
     calibration: Calibration | None
     report: LoadReport
     unknown_label: UnknownLabelReader | None = None
+    reference: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, key: PackageKey, manifest: Manifest, sha256: str, report: LoadReport) -> "ServedPackage":
+    def of(
+        cls, key: PackageKey, manifest: Manifest, sha256: str, report: LoadReport, reference: bytes | None = None
+    ) -> "ServedPackage":
         """Prepare what the manifest states of the discriminator's logits."""
         discriminator = manifest.discriminator
         calibration = Calibration.of(discriminator) if discriminator else None
         unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
-        return cls(key, manifest, sha256, calibration, report, unknown_label)
+        return cls(key, manifest, sha256, calibration, report, unknown_label, reference)
 
     @property
     def reduced_precision(self) -> Precision | None:

@@ -16,6 +16,7 @@ MAX_INT32 = 2**31 - 1
 MAX_COORDINATES = 65_536  # of a latent, of a categorical code, and most classes
 MAX_SIDE = 8_192  # pixels
 MAX_QUANTILES = 10_001  # every hundredth of a percent
+MAX_REFERENCE_ROWS = 4_096  # enough to see a density, and few enough to draw
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -278,6 +279,13 @@ class Golden(Part):
     tolerances: tuple[GoldenTolerance, ...] = Field(min_length=1, max_length=32)
 
 
+class Reference(Part):
+    """Held-out real vectors, for people to compare samples with; an NPY file, float32 [count, D]."""
+
+    file: FileName
+    count: int = Field(ge=1, le=MAX_REFERENCE_ROWS)
+
+
 class Data(Part):
     """The training data; echoed."""
 
@@ -323,6 +331,7 @@ class Manifest(Part):
     discriminator: Discriminator | None = None
     encoder: Graph | None = None
     golden: Golden
+    reference: Reference | None = None
     provenance: Provenance
 
     @property

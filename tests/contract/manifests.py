@@ -172,6 +172,11 @@ def manifests(draw: st.DrawFn) -> Object:
         manifest["encoder"] = graph("encoder", ["sample"], draw(st.sampled_from(reads)))
     files = [f"{kind}.onnx" for kind in ("generator", "discriminator", "encoder") if kind in manifest]
     extra = ["card.md", "preview.png"] if draw(st.booleans()) else []
+    sample = manifest["sample"]
+    if sample["kind"] == "vector" and draw(st.booleans()):
+        extra = [*extra, "reference.npy"]
+        most = min(4096, 1_048_576 // sample["size"])
+        manifest["reference"] = {"file": "reference.npy", "count": draw(st.integers(1, most))}
     manifest["files"] = {name: draw(FILES) for name in (*files, "golden.npz", *extra)}
     places = st.tuples(
         st.sampled_from(["CPUExecutionProvider", "CUDAExecutionProvider"]), st.sampled_from(["fp32", "tf32", "fp16"])

@@ -144,6 +144,7 @@ def test_a_member_of_the_family_is_written_valid_and_keeps_the_seeds_promise_whe
         ("int64", (1,)) if name == "items" else ("float32", report.generator.buckets)
     )
     assert report.generator.reproducible
+    assert ("reference" in content) == (served.package.reference is not None) == (name == "vectors")
     assert (encoded is not None) == (name in {"codes", "pairs"})
     if encoded is not None:
         assert (encoded.latents is not None) == (name == "pairs")

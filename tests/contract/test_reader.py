@@ -45,6 +45,42 @@ def test_whatever_is_valid_is_read(manifest: Object) -> None:
     assert json.loads(read.model_dump_json(exclude_unset=True)) == manifest
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (None, "reference: is null; leave the key out"),
+        ({"file": "reference.npy"}, "reference.count: Field required"),
+        ({"file": "reference.npy", "count": 0}, "reference.count: Input should be greater"),
+        ({"file": "reference.npy", "count": 4_097}, "reference.count: Input should be less"),
+        ({"file": "../reference.npy", "count": 5}, "reference.file: String should match"),
+        ({"file": "reference.npy", "count": 5, "rows": 5}, "reference.rows: Extra inputs"),
+        ({"file": "other.npy", "count": 5}, "reference.file: other.npy is not listed in files"),
+        ({"file": "golden.npz", "count": 5}, "files.golden.npz: is used for more than one of"),
+    ],
+)
+def test_a_damage_of_the_reference_sample_is_refused(tmp_path: Path, damage: Json, words: str) -> None:
+    folder = write_toy_package(tmp_path, kind="vector", vector_size=3, reference_count=5)
+    manifest: Object = json.loads((folder / "manifest.json").read_text())
+    assert SCHEMA.is_valid(manifest)
+    damaged = manifest | {"reference": damage}
+    assert SCHEMA.is_valid(damaged) == words.startswith(("reference.file: other", "files."))
+    with pytest.raises(ManifestRefused, match=f"^manifest.json: {words}"):
+        parse_manifest(json.dumps(damaged).encode())
+
+
+def test_a_reference_sample_is_of_vectors_and_has_few_numbers(toy: Object) -> None:
+    reference = {"reference": {"file": "reference.npy", "count": 4_096}}
+    images = toy | reference | {"files": toy["files"] | {"reference.npy": FILE}}
+    with pytest.raises(ManifestRefused, match=r"^manifest.json: reference: .* of kind image, not vector"):
+        parse_manifest(json.dumps(images).encode())
+    sample = {"name": "sample", "datatype": "FP32", "shape": [-1, 257], "role": "sample"}
+    vectors = copy.deepcopy(images) | {"sample": {"kind": "vector", "size": 257}}
+    del vectors["discriminator"]
+    vectors["generator"]["outputs"] = [sample]
+    with pytest.raises(ManifestRefused, match=r"reference\.count: makes 1052672 numbers; at most 1048576 are read"):
+        parse_manifest(json.dumps(vectors).encode())
+
+
 def places(document: Json, path: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
     """The path to every value of a document; of a list's elements the first two stand for all."""
     if path:

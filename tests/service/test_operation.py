@@ -90,6 +90,7 @@ def test_every_operation_and_every_field_is_documented(client: httpx.Client) -> 
     assert {operation["operationId"] for operation in operations} == {
         "generate", "score", "encode", "reconstruct",
         "list_models", "get_model", "get_version", "healthz", "readyz", "metrics", "get_sample", "head_sample",
+        "get_reference",
         "v2_server", "v2_live", "v2_ready", "v2_statistics", "v2_index", "v2_load", "v2_unload", "v2_infer",
         "v2_infer_version", "v2_model", "v2_model_version", "v2_model_ready", "v2_model_version_ready",
         "v2_model_config", "v2_model_version_config", "v2_model_statistics", "v2_model_version_statistics",

@@ -243,6 +243,8 @@ def toy_manifest(graphs: PackageGraphs, toy: Toy, files: Mapping[str, bytes]) ->
             "metrics": {},
         },
     }
+    if toy.reference_count:
+        manifest["reference"] = {"file": "reference.npy", "count": toy.reference_count}
     if toy.conditional:
         manifest["labels"] = {"names": [f"class {label}" for label in range(toy.label_count)]}
     if toy.codes is not None:
@@ -266,6 +268,14 @@ def toy_files(graphs: PackageGraphs) -> dict[str, bytes]:
     return {f"{kind}.onnx": spec.model for kind, spec in there.items()} | {"golden.npz": buffer.getvalue()}
 
 
+def reference_file(toy: Toy) -> bytes:
+    """Normal vectors from the seed, as an NPY file."""
+    shape = (toy.reference_count, toy.vector_size)
+    buffer = io.BytesIO()
+    np.save(buffer, np.random.default_rng((toy.seed, 4)).standard_normal(shape).astype("<f4"))
+    return buffer.getvalue()
+
+
 def write_toy_package(models_dir: Path, name: str = "toy", version: int = 1, **options: Unpack[ToyOptions]) -> Path:
     """Publish a toy package as a training run does: a temporary sibling, then a rename.
 
@@ -281,6 +291,8 @@ def write_toy_package(models_dir: Path, name: str = "toy", version: int = 1, **o
     toy = Toy(**options)
     graphs = toy_graphs(name, version, **options)
     files = toy_files(graphs)
+    if toy.reference_count:
+        files["reference.npy"] = reference_file(toy)
     manifest = json.dumps(toy_manifest(graphs, toy, files), indent=2).encode()
     folder = models_dir / name / str(version)
     temporary = models_dir / name / f".{version}.tmp"

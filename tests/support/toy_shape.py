@@ -51,6 +51,7 @@ class ToyOptions(TypedDict, total=False):
     batch_coupled: bool
     unknown_label: bool
     golden_count: int
+    reference_count: int
     seed: int
 
 
@@ -79,6 +80,7 @@ class Toy:
         batch_coupled: whether the discriminator subtracts the batch's mean.
         unknown_label: whether the manifest says how samples without a label are scored, where conditional.
         golden_count: golden vectors of each graph.
+        reference_count: vectors of the reference sample; 0 for none.
         seed: of the weights and of the golden inputs.
     """
 
@@ -102,6 +104,7 @@ class Toy:
     batch_coupled: bool = False
     unknown_label: bool = False
     golden_count: int = 4
+    reference_count: int = 0
     seed: int = 0
 
     @property

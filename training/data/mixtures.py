@@ -171,6 +171,7 @@ def load(config: MixtureConfig) -> VectorData:
         held_out=held_out,
         sha256=hashlib.sha256(train.tobytes() + held_out.tobytes()).hexdigest(),
         attribution="drawn from a known mixture of Gaussians",
+        redistributable=True,
     )
 
 

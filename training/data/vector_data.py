@@ -22,6 +22,7 @@ class VectorData:
         train_labels: [N] class numbers, or None where there are none.
         held_out_labels: [M] class numbers, or None.
         label_names: names of the classes, or None.
+        redistributable: whether held-out vectors may be published with a package.
     """
 
     name: str
@@ -32,6 +33,7 @@ class VectorData:
     train_labels: Labels | None = None
     held_out_labels: Labels | None = None
     label_names: tuple[str, ...] | None = None
+    redistributable: bool = False
 
     @property
     def sample_shape(self) -> tuple[int]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from training import config as configuration
 from training import data as sources
-from training.data import Data, ImageData, InteractionData
+from training.data import Data, ImageData, InteractionData, VectorData
 from training.errors import ExportError
 from training.evaluation import reference_rows
 from training.evaluation.pictures import classes_shown, picture, samples_wanted
@@ -42,6 +42,7 @@ from training.export.manifest import (
     GENERATOR,
     GOLDEN,
     PREVIEW,
+    REFERENCE,
     DiscriminatorFacts,
     Manifest,
 )
@@ -107,11 +108,13 @@ def export_run(
     arrays = _golden_vectors(pair, data)
     findings, facts = _judge(pair, trained, data, say)
     drawn = _preview(pair, data)
+    real = reference_sample(data)
     files = {
         GENERATOR: pair.generator_bytes,
         DISCRIMINATOR: pair.discriminator_bytes,
         **({} if pair.encoder_bytes is None else {ENCODER: pair.encoder_bytes}),
         GOLDEN: golden.pack(arrays),
+        **({} if real is None else {REFERENCE: _npy(real)}),
         CARD: card(name, version, trained, data, findings, license_text, drawn=drawn is not None).encode(),
         **({} if drawn is None else {PREVIEW: drawn}),
     }
@@ -128,6 +131,7 @@ def export_run(
         discriminator=facts,
         golden_count=golden.COUNT,
         tolerances=golden.tolerances(arrays, pair.parity),
+        reference_count=None if real is None else len(real),
         provenance=provenance(trained, data, _metrics(findings)),
     )
     package = publish({**files, FILE_NAME: manifest.to_json()}, models_dir, name, version)
@@ -165,6 +169,26 @@ def _preview(pair: Pair, data: Data) -> bytes | None:
         inputs[LABEL] = classes_shown(data.sample_shape, classes)
     shown = pair.generator.output(SAMPLE, inputs)
     return preview(torch.from_numpy(shown.astype(np.float32)), data.train)
+
+
+def reference_sample(data: Data) -> NDArray[np.float32] | None:
+    """Select held-out vectors that people may compare generated ones with.
+
+    Returns:
+        [N, D], evenly spread over those held out; None for other samples, and where the source does not say that they
+        may be published.
+    """
+    if not isinstance(data, VectorData) or not data.redistributable:
+        return None
+    available, (size,) = len(data.held_out), data.sample_shape
+    count = min(available, limits.MOST_REFERENCE_ROWS, limits.MOST_REFERENCE_NUMBERS // size)
+    return data.held_out[np.arange(count) * available // count]
+
+
+def _npy(vectors: NDArray[np.float32]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, vectors.astype("<f4"), allow_pickle=False)
+    return content.getvalue()
 
 
 def _golden_vectors(pair: Pair, data: Data) -> Arrays:

@@ -22,11 +22,12 @@ from training.export.graphs.interface import CONDITION_NAME, Interface, TensorSp
 from training.export.unknown_label import UnknownLabel
 
 FILE_NAME: Final = "manifest.json"
-GENERATOR, DISCRIMINATOR, ENCODER, GOLDEN, CARD, PREVIEW = (
+GENERATOR, DISCRIMINATOR, ENCODER, GOLDEN, REFERENCE, CARD, PREVIEW = (
     "generator.onnx",
     "discriminator.onnx",
     "encoder.onnx",
     "golden.npz",
+    "reference.npy",
     "card.md",
     "preview.png",
 )
@@ -70,6 +71,7 @@ class Manifest:
         encoder_opset: of the encoder's graph; None without an encoder.
         golden_count: rows of the golden file.
         tolerances: of a replay, one a provider and precision.
+        reference_count: held-out vectors in `REFERENCE`; None without that file.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Manifest:
     discriminator: DiscriminatorFacts
     golden_count: int
     tolerances: list[Tolerance]
+    reference_count: int | None = None
     provenance: Entry
 
     def to_json(self) -> bytes:
@@ -120,11 +123,15 @@ class Manifest:
                 "count": self.golden_count,
                 "tolerances": [tolerance.entry() for tolerance in self.tolerances],
             },
+            **({} if self.reference_count is None else {"reference": self._reference(self.reference_count)}),
             "provenance": self.provenance,
         }
 
     def _encoder(self, opset: int) -> Entry:
         return _graph(ENCODER, opset, self.interface.encoder_inputs, self.interface.encoder_outputs)
+
+    def _reference(self, count: int) -> Entry:
+        return {"file": REFERENCE, "count": count}
 
     def _discriminator(self) -> Entry:
         facts, face = self.discriminator, self.interface

@@ -24,6 +24,7 @@ from service.api.schemas.responses import (
     Model,
     ModelList,
     PixelDifference,
+    ReferenceSample,
     UnlabelledJudge,
     VectorOutput,
     VersionDetails,
@@ -139,6 +140,8 @@ def _of_package(package: ServedPackage) -> dict[str, object]:
         "codes": manifest.codes and CodesInput.model_validate(manifest.codes.model_dump()),
         "condition": manifest.condition and ConditionInput.model_validate(manifest.condition.model_dump()),
         "sample": _output(kind_of(manifest.sample)),
+        "reference": manifest.reference
+        and ReferenceSample(count=manifest.reference.count, sha256=manifest.files[manifest.reference.file].sha256),
         "discriminator": judge
         and Judge(
             loss_family=judge.loss_family,

@@ -6,8 +6,7 @@ does. The whole flow of a request is `get_sample`:
     find the package → plan the drawing → is the stack named? → draw and write → is it what the caller has?
 
 References:
-    RFC 9110, HTTP Semantics: §8.8.3 (ETag), §13.1.2 (If-None-Match), §15.4.8 (307), §15.4.5 (304).
-    RFC 8246, HTTP Immutable Responses (2017).
+    RFC 9110, HTTP Semantics: §15.4.8 (307), §15.4.5 (304).
 """
 
 import hashlib
@@ -16,6 +15,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
+from service.api.caching import CHECK_AGAIN, IMMUTABLE, names
 from service.api.context import Context
 from service.api.limits import MAX_SEED
 from service.api.operations import Operation, TheCall
@@ -34,8 +34,6 @@ router = APIRouter(prefix="/models", tags=["samples"], route_class=Operation)
 
 # File name ending → the form of the answer.
 FORMS: Final = {media.suffix: media for media in MEDIA if media.suffix is not None}
-IMMUTABLE: Final = "public, max-age=31536000, immutable"  # a year, the longest that caches keep anything
-CHECK_AGAIN: Final = "no-cache"
 _PATH: Final = "/{name}/versions/{version}/samples/{seed}.{form}"
 _HEADERS: Final = {
     "ETag": "SHA-256 of the bytes",
@@ -96,7 +94,7 @@ async def get_sample(
     answer = await respond_file(plan, FORMS[form], parts, call.budget())
     etag = f'"{hashlib.sha256(b"".join(answer.pieces)).hexdigest()}"'
     fresh = {"etag": etag, "cache-control": IMMUTABLE if package.report.generator.reproducible else CHECK_AGAIN}
-    if _names(if_none_match, etag):
+    if names(if_none_match, etag):
         return Response(status_code=304, headers=fresh)
     answer.headers.update(fresh)
     return answer
@@ -116,9 +114,3 @@ def _plan(query: SampleQuery, seed: int, package: ServedPackage, media: Media, p
         return plan_generate(query.request(seed), package, kind, media, None, parts.settings, QUERY)
     except InvalidRequest as error:
         raise InvalidRequest(*(Problem(("query", *each.loc[1:]), each.msg) for each in error.problems)) from error
-
-
-def _names(if_none_match: str, etag: str) -> bool:
-    """Whether an If-None-Match header names an ETag, by the weak comparison that it asks for."""
-    named = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
-    return etag in named or named == ["*"]

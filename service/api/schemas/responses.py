@@ -248,6 +248,16 @@ class EncoderOutputs(BaseModel):
     )
 
 
+class ReferenceSample(BaseModel):
+    """Real vectors that the generator was not trained on; `reference.npy` below this page has them."""
+
+    count: int = Field(description="vectors there are", examples=[4096])
+    sha256: str = Field(
+        description="of the NPY file, as its ETag",
+        examples=["5f0c1e9a7b3d24685f0c1e9a7b3d24685f0c1e9a7b3d24685f0c1e9a7b3d2468"],
+    )
+
+
 class UnlabelledJudge(BaseModel):
     """What the manifest says of scores without a label."""
 
@@ -349,6 +359,9 @@ class VersionDetails(VersionState):
     codes: CodesInput | None = Field(None, description="codes that the generator takes, where there are some")
     condition: ConditionInput | None = Field(None, description="what the generator draws for, where there is such")
     sample: ImageOutput | VectorOutput | ItemOutput | None = Field(None, description="what the generator makes")
+    reference: ReferenceSample | None = Field(
+        None, description="real samples to compare with, where a package of vectors has them"
+    )
     discriminator: Judge | None = Field(
         None, description="what the manifest says of the discriminator, where there is one"
     )

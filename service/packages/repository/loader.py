@@ -80,7 +80,7 @@ class Loader:
         await self._vet(package)
         report = await self._engine.load(engine_graphs(package))
         self._served[key] = package.sha256
-        return ServedPackage.of(key, package.manifest, package.sha256, report)
+        return ServedPackage.of(key, package.manifest, package.sha256, report, package.reference)
 
     async def _vet(self, package: Package) -> None:
         """Vet the graphs that have not passed before."""

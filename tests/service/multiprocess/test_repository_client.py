@@ -61,7 +61,12 @@ class House:
 def said(served: LocalRepository | RepositoryClient) -> list[tuple[object, ...]]:
     """What is said of every package, but for the calibration, which follows from the manifest."""
     return [
-        (status.key, status.state, status.reason, package and (package.manifest, package.sha256, package.report))
+        (
+            status.key,
+            status.state,
+            status.reason,
+            package and (package.manifest, package.sha256, package.report, package.reference),
+        )
         for status in served.statuses()
         for package in [status.package]
     ]
@@ -93,6 +98,7 @@ def test_copies_say_what_the_repository_says_whenever_they_connect(tmp_path: Pat
             for copy in (early, late):
                 assert said(copy.repository) == said(house.repository)
                 assert copy.repository.find("classes").calibration is not None
+                assert copy.repository.find("ring").reference is not None
                 assert copy.repository.ready
                 assert copy.repository.configured == house.repository.configured
                 with pytest.raises(NotFound):
@@ -100,6 +106,7 @@ def test_copies_say_what_the_repository_says_whenever_they_connect(tmp_path: Pat
 
     write_toy_package(tmp_path)
     write_toy_package(tmp_path, "classes", conditional=True, encoder=True)
+    write_toy_package(tmp_path, "ring", kind="vector", reference_count=8)
     (write_toy_package(tmp_path, "broken") / "manifest.json").write_text("{")
     in_house(tmp_path, scenario)
 

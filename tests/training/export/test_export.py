@@ -14,8 +14,9 @@ from torch import nn
 
 from tests.support import exported, small
 from training import config
+from training.data import RingConfig, VectorData, mixtures
 from training.errors import ExportError
-from training.export.export import export_run, load
+from training.export.export import export_run, load, reference_sample
 from training.export.graphs.pair import STATISTICS_LATENTS, build
 from training.export.graphs.runtime import Graph
 from training.loop import run
@@ -188,3 +189,22 @@ def test_the_command_exports_and_tells_every_stage(trained: Path, tmp_path: Path
     status, _, errors = small.command("export", trained, "--models", tmp_path, "--name", "Other")
     assert status == 2
     assert errors == '"Other" cannot name a package; names are 1 to 64 of a-z, 0-9, - and _, a letter or digit first\n'
+
+
+def vectors(count: int, size: int, *, redistributable: bool) -> VectorData:
+    drawn = np.zeros((count, size), np.float32)
+    drawn[:, 0] = np.arange(count)
+    return VectorData("own", drawn, drawn, "0" * 64, "of our own", redistributable=redistributable)
+
+
+def test_a_reference_sample_is_spread_over_the_held_out_vectors_of_data_that_may_be_published() -> None:
+    ring = mixtures.load(RingConfig(train_samples=10, held_out_samples=10_000))
+    chosen = reference_sample(ring)
+    assert chosen is not None
+    np.testing.assert_array_equal(chosen, ring.held_out[np.arange(4_096) * 10_000 // 4_096])
+    assert reference_sample(vectors(10, 2, redistributable=False)) is None
+    few, wide = (reference_sample(vectors(*shape, redistributable=True)) for shape in ((10, 2), (3_000, 1_024)))
+    assert few is not None
+    assert few[:, 0].tolist() == list(range(10))
+    assert wide is not None
+    assert wide.shape == (1_024, 1_024)

@@ -39,6 +39,7 @@ def test_the_limits_are_the_formats() -> None:
     assert (names["maxItems"], names["items"]["maxLength"]) == (limits.MOST_LABELS, limits.LONGEST_LABEL)
     assert codes["maxItems"] == limits.MOST_CODES
     assert codes["items"]["properties"]["size"]["maximum"] == limits.MOST_CATEGORIES
+    assert schema["reference"]["properties"]["count"]["maximum"] == limits.MOST_REFERENCE_ROWS
     assert schema["license"]["maxLength"] == limits.LONGEST_LICENSE
 
 

@@ -5,7 +5,7 @@ at import. The lifespan starts the engine, loads the packages in the background 
 `/readyz` when they are ready), goes on looking for others, and at the end drains.
 
     RequestMiddleware ─▶ an operation of the data plane
-                  └────▶ FastAPI: the control plane, health, metrics, documentation
+                  └────▶ FastAPI: the control plane, health, metrics, documentation, the playground
 """
 
 import asyncio
@@ -42,6 +42,7 @@ from service.logs import count_dropped
 from service.metrics import Telemetry
 from service.packages.registry import Repository
 from service.packages.repository.repository import LocalRepository
+from service.playground.pages import Playground
 from service.server import openapi
 from service.server.bodies import BodyBudget, BodyLimits
 from service.server.hosts import AllowedHosts
@@ -240,6 +241,8 @@ def create_app(
     app.include_router(health.router, responses=problems(*LAYERS_ANSWER_PROBES))
     app.include_router(openapi.router)
     app.mount(openapi.ASSETS, openapi.assets())
+    if settings.playground == "on":
+        app.include_router(Playground().router())
     app.surround(
         lambda inner: RequestMiddleware(
             inner,

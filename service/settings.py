@@ -64,6 +64,9 @@ class Settings(BaseSettings):
         description="comma-separated names that the header Host may have beside addresses and names without a dot, "
         "`*.NAME` for those below one, `*` for all; empty allows all, but none where the service listens on loopback",
     )
+    playground: Literal["off", "on"] = Field(
+        "on", description="`on` answers `/` with a page to look at samples; `off` with 404"
+    )
     api_workers: int = Field(
         0,
         ge=0,

@@ -1,0 +1,135 @@
+// Kept samples: a row at the foot of the page, and a dialog with what draws one again.
+
+import { ICONS, copy, h, icon, percent } from "./dom.js";
+import { addressOf, bodyOf, curlOf, pythonOf } from "./snippets.js";
+import { same, toggle, writeKept } from "./state.js";
+
+/** What a sample is called: its seed, and its class where there is one. */
+export function nameOf(pkg, sample) {
+  const label = pkg.labels && sample.label !== null ? `, ${pkg.labels[sample.label] ?? sample.label}` : "";
+  return `seed ${sample.seed}${label}`;
+}
+
+/** A picture of a kept sample, by its immutable address; of vectors and items its seed. */
+export function thumbnail({ api, pkg }, sample) {
+  if (pkg.kind !== "image") return h("span", { class: "thumb word" }, String(sample.seed));
+  return h("img", { class: "thumb", src: addressOf(api, pkg, sample), alt: "", width: pkg.sample.width, height: pkg.sample.height });
+}
+
+/**
+ * Show the row of kept samples; it goes when nothing is kept.
+ * @param {HTMLElement} tray
+ * @param {HTMLDialogElement} dialog
+ * @param {Object} context as panels get it, with `walk()` that opens the walk
+ * @returns {Function} that takes it away
+ */
+export function mountKept(tray, dialog, context) {
+  const { kept } = context;
+  const show = () => {
+    const samples = kept.get();
+    tray.hidden = samples.length === 0;
+    document.body.classList.toggle("keeping", samples.length > 0);
+    tray.replaceChildren(
+      h("h2", { class: "tray-title" }, "Kept ", h("span", { class: "count" }, String(samples.length))),
+      h("ul", { class: "strip" }, samples.map((sample) => h("li", {}, opener(sample)))),
+      h(
+        "div",
+        { class: "tray-tools" },
+        samples.length > 1 && context.walk ? h("button", { type: "button", class: "button", onclick: context.walk }, icon(ICONS.play), "Walk") : null,
+        h("button", { type: "button", class: "button quiet", onclick: () => kept.set([]) }, "Clear"),
+      ),
+    );
+  };
+  const opener = (sample) =>
+    h(
+      "button",
+      { type: "button", class: "keepsake", "aria-label": `Details of ${nameOf(context.pkg, sample)}`, title: nameOf(context.pkg, sample), onclick: () => openDetails(dialog, context, sample) },
+      thumbnail(context, sample),
+    );
+  show();
+  const unsubscribe = kept.subscribe(show);
+  return () => {
+    unsubscribe();
+    if (dialog.open) dialog.close();
+    tray.replaceChildren();
+    tray.hidden = true;
+  };
+}
+
+function openDetails(dialog, context, sample) {
+  const { api, pkg, kept } = context;
+  const asking = new AbortController();
+  const facts = h("dl", { class: "facts" });
+  const fact = (name, value) => facts.append(h("dt", {}, name), h("dd", {}, value));
+  fact("Seed", String(sample.seed));
+  if (pkg.labels && sample.label !== null) fact("Class", pkg.labels[sample.label]);
+  if (sample.condition !== null && pkg.condition) fact(pkg.condition.name, String(sample.condition));
+  if (sample.truncation !== null) fact("Truncation", `± ${sample.truncation}`);
+  for (const [name, value] of Object.entries(sample.codes)) fact(name, String(Number(value.toFixed(4))));
+  if (pkg.scored) {
+    const realness = h("dd", {}, "…");
+    facts.append(h("dt", {}, "Realness"), realness);
+    api
+      .post("generate", { json: { ...bodyOf(pkg, sample), scores: true }, signal: asking.signal })
+      .then(({ samples }) => (realness.textContent = percent(samples[0].realness)))
+      .catch((error) => (realness.textContent = error.name === "AbortError" ? "" : error.message));
+  }
+  const all = kept.get();
+  const place = all.findIndex((each) => same(each, sample));
+  const go = (step) => () => openDetails(dialog, context, all[(place + step + all.length) % all.length]);
+  const remove = () => {
+    dialog.close();
+    if (kept.get().some((each) => same(each, sample))) toggle(kept, sample);
+  };
+  dialog.onclose = () => asking.abort();
+  dialog.onkeydown = (event) => {
+    if (event.target.closest("pre, input, textarea")) return;
+    if (event.key === "ArrowRight") go(1)();
+    if (event.key === "ArrowLeft") go(-1)();
+  };
+  dialog.replaceChildren(
+    h(
+      "div",
+      { class: "dialog-head" },
+      h("h2", { id: "details-title" }, nameOf(pkg, sample)),
+      h("button", { type: "button", class: "button quiet square", "aria-label": "Close", onclick: () => dialog.close() }, icon(ICONS.close)),
+    ),
+    h(
+      "div",
+      { class: "details", "data-sample": writeKept(sample) },
+      h("div", { class: "portrait" }, thumbnail(context, sample)),
+      h(
+        "div",
+        {},
+        facts,
+        h(
+          "div",
+          { class: "row" },
+          h("button", { type: "button", class: "button", onclick: go(-1), disabled: all.length < 2 }, "Previous"),
+          h("button", { type: "button", class: "button", onclick: go(1), disabled: all.length < 2 }, "Next"),
+          h("button", { type: "button", class: "button quiet", onclick: remove }, "Remove"),
+        ),
+      ),
+    ),
+    snippet(context, "Address", "It never changes, and caches may keep what is there.", addressOf(api, pkg, sample)),
+    snippet(context, "curl", "", curlOf(api, pkg, sample)),
+    snippet(context, "Python", "", pythonOf(api, pkg, sample)),
+  );
+  if (!dialog.open) dialog.showModal();
+}
+
+function snippet({ status }, title, words, text) {
+  const button = h("button", { type: "button", class: "button small", "aria-label": `Copy: ${title}` }, icon(ICONS.copy), h("span", {}, "Copy"));
+  button.addEventListener("click", async () => {
+    const copied = await copy(text);
+    button.lastChild.textContent = copied ? "Copied" : "Select and copy";
+    status.say(copied ? `${title} copied.` : "The browser does not let this page copy; select the text.");
+  });
+  return h(
+    "section",
+    { class: "snippet", "data-snippet": title.toLowerCase() },
+    h("div", { class: "snippet-head" }, h("h3", {}, title), button),
+    words ? h("p", { class: "hint" }, words) : null,
+    h("pre", { tabindex: "0", "aria-label": title }, text),
+  );
+}

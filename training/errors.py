@@ -12,16 +12,24 @@
 Anything else that is raised is a fault of the program and keeps its traceback.
 """
 
+FAILED_CHECK_EXIT_CODE = 1  # the command did what it was asked to, and what it checked does not hold
 USAGE_EXIT_CODE = 2  # what argparse uses for a wrong command line: "the caller must change something"
 DIVERGED_EXIT_CODE = 3  # lets a script tell: the command was right, the training failed
 COLLAPSED_EXIT_CODE = 4  # the losses were finite, but the generator collapsed
 SIGNAL_EXIT_BASE = 128  # the shell's convention: 128 + the signal's number
+INTERRUPTED_EXIT_CODE = SIGNAL_EXIT_BASE + 2  # Ctrl-C
 
 
 class TrainingError(Exception):
-    """An expected failure; its text is one sentence and complete."""
+    """An expected failure; its text is one sentence and complete.
+
+    Attributes:
+        exit_code: of the process.
+        result: what `--json` prints all the same, as of a check that failed; None for nothing.
+    """
 
     exit_code: int = USAGE_EXIT_CODE
+    result: object = None
 
 
 class ConfigError(TrainingError):

@@ -3,7 +3,6 @@
 A finding rests on the last third of the measurements, so that a run which has recovered is judged by its end.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from training.diagnostics.alarm import readings_of
 from training.diagnostics.measures.inspection import Inspection
 from training.state.history import Event, Row
 
+BAD: Final = frozenset({"diverged", "stalled", "saturation", "collapse", "memorised", "unlike"})
 LAST_PART: Final = 3  # findings rest on the last third of the measurements
 
 
@@ -74,7 +74,16 @@ class Finding:
         return tuple(map(str, self.advice))
 
 
-def as_text(report: Path, findings: Sequence[Finding]) -> str:
+def mood_of(name: str) -> str:
+    """How a finding is coloured.
+
+    Returns:
+        `bad`, `good`, or `doubtful` for what lies between.
+    """
+    return "bad" if name in BAD else "good" if name == "healthy" else "doubtful"
+
+
+def as_text(report: Path, findings: Sequence[Finding]) -> list[str]:
     """Write findings for people.
 
     Returns:
@@ -88,17 +97,13 @@ def as_text(report: Path, findings: Sequence[Finding]) -> str:
             lines.append(f"    see  {report}#{finding.chart}")
     if not any(finding.chart for finding in findings):
         lines.append(f"see {report}")
-    return "\n".join(lines)
+    return lines
 
 
-def as_json(report: Path, findings: Sequence[Finding]) -> str:
-    """Write findings for programs.
-
-    Returns:
-        An object with `report` and `findings`.
-    """
+def document(report: Path, findings: Sequence[Finding]) -> dict[str, object]:
+    """The findings as `--json` prints them: an object with `report` and `findings`."""
     listed = [
         {"name": finding.name, "words": finding.words, "tries": list(finding.tries), "chart": finding.chart}
         for finding in findings
     ]
-    return json.dumps({"report": str(report), "findings": listed}, indent=2)
+    return {"report": str(report), "findings": listed}

@@ -14,7 +14,7 @@ from training import config as configuration
 from training import data
 from training.diagnostics.charts import Chart, Mark, draw, number
 from training.diagnostics.diagnosis import diagnose
-from training.diagnostics.findings import Finding, RunRecord
+from training.diagnostics.findings import Finding, RunRecord, mood_of
 from training.diagnostics.measures import inspection
 from training.diagnostics.measures.inspection import Inspection
 from training.diagnostics.measures.probe import can_probe
@@ -67,7 +67,6 @@ def _compare(trained: Run, data_path: str | None) -> tuple[Inspection | None, st
 
 FILE_NAME: Final = "report.html"
 MOST_GRIDS: Final = 6  # evenly over the run, with the last one
-BAD: Final = frozenset({"diverged", "stalled", "saturation", "collapse", "memorised", "unlike"})
 
 STYLE: Final = """
 :root { color-scheme: light dark; --text: #1c1e21; --soft: #5f6670; --line: #d9dde3; --page: #fbfbfa; --card: #fff;
@@ -152,7 +151,7 @@ def page(run: Path, record: RunRecord, findings: list[Finding], unread: str | No
 
 
 def _finding(finding: Finding, drawn: set[str]) -> str:
-    mood = "bad" if finding.name in BAD else "good" if finding.name == "healthy" else ""
+    mood = mood_of(finding.name)
     tries = "".join(f"<li>{escape(attempt)}</li>" for attempt in finding.tries)
     link = f" <a href='#{finding.chart}'>See the chart.</a>" if finding.chart in drawn else ""
     return (

@@ -128,10 +128,15 @@ class Row:
 
 def write_row(path: Path, row: Row) -> None:
     """Write a row with its summary."""
+    write_atomically(path, _dump(document(row)))
+
+
+def document(row: Row) -> dict[str, object]:
+    """A row with its summary, as its file and `--json` have it."""
     entry = dataclasses.asdict(row)
     entry["targets"] = [{**dataclasses.asdict(target), "met": row.meets(target)} for target in row.targets]
     entry["summary"] = {metric: dataclasses.asdict(row.summary(metric)) for metric in row.seeds[0].metrics}
-    write_atomically(path, _dump(entry))
+    return entry
 
 
 def read_row(path: Path) -> Row:

@@ -50,9 +50,9 @@ def as_text(found: Quality) -> list[str]:
     return [found.told, "", *found.table, *(line for limit in found.limits for line in ("", limit))]
 
 
-def as_json(found: Quality) -> str:
-    """Format the figures as JSON, as a manifest keeps them."""
-    return json.dumps({found.subject: found.figures}, indent=2)
+def document(found: Quality) -> dict[str, object]:
+    """The figures as `--json` prints them and a manifest keeps them."""
+    return {found.subject: found.figures}
 
 
 def _judge(features: ExtractorFile | None, data: Data) -> OnnxExtractor | None:

@@ -175,14 +175,19 @@ TIMED_STEPS: Final = 10
 ENOUGH_S: Final = 10.0  # limit of either: with large networks the first steps suffice
 
 Say = Callable[[str], None]
+Result = dict[str, object]
 
 
-def start(config: Config, run: Path, say: Say) -> None:
+def start(config: Config, run: Path, say: Say) -> Result:
     """Train from nothing.
 
     Args:
         run: the run's folder; made, and refused if a run with a checkpoint is in it.
         say: called with each line for the user.
+
+    Returns:
+        The run's folder, its training time, its report and the names of the findings; empty in other processes than
+        the main one.
 
     Raises:
         TrainingError: as the data, the configuration and the training raise it.
@@ -197,15 +202,18 @@ def start(config: Config, run: Path, say: Say) -> None:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"cannot make {run}: {error.strerror}") from error
-    _fit(trainer, run, say)
+    return _fit(trainer, run, say)
 
 
-def resume(run: Path, say: Say, data_path: str | None = None) -> None:
+def resume(run: Path, say: Say, data_path: str | None = None) -> Result:
     """Continue from the newest checkpoint to the end of the run.
 
     Args:
         say: called with each line for the user.
         data_path: the data's path, if it has moved.
+
+    Returns:
+        As `start`.
 
     Raises:
         TrainingError: as the checkpoint, the data and the training raise it.
@@ -226,14 +234,17 @@ def resume(run: Path, say: Say, data_path: str | None = None) -> None:
     if doubt is not None and trainer.is_main_process:
         say(f"note: {doubt}")
     trainer.restore(saved["state"])
-    _fit(trainer, run, say)
+    return _fit(trainer, run, say)
 
 
-def dry_run(config: Config, say: Say) -> None:
+def dry_run(config: Config, say: Say) -> Result:
     """Show what would be trained and how fast, from a few discarded steps.
 
     Args:
         say: called with each line for the user.
+
+    Returns:
+        The cost of a step and of the run; empty in other processes than the main one.
 
     Raises:
         TrainingError: as the data, the configuration and the training raise it.
@@ -247,12 +258,18 @@ def dry_run(config: Config, say: Say) -> None:
     step_s = _time_steps(trainer, TIMED_STEPS, "timing steps")
     trainer.shut_down(together=True)
     if not trainer.is_main_process:
-        return
+        return {}
     rate = config.trainer.batch_size / step_s
     say(
         f"one step of {config.trainer.batch_size} samples costs {step_s * 1000:.0f} ms: {rate:,.0f} samples/s, "
         f"{config.trainer.total_samples / rate / 60:,.1f} minutes for {config.trainer.total_samples:,} samples"
     )
+    return {
+        "step_ms": step_s * 1000,
+        "samples_per_s": rate,
+        "total_samples": config.trainer.total_samples,
+        "minutes": config.trainer.total_samples / rate / 60,
+    }
 
 
 def _time_steps(trainer: Trainer, most: int, what: str) -> float:
@@ -268,9 +285,9 @@ def _time_steps(trainer: Trainer, most: int, what: str) -> float:
     return (time.perf_counter() - began_s) / steps
 
 
-def _fit(trainer: Trainer, run: Path, say: Say) -> None:
+def _fit(trainer: Trainer, run: Path, say: Say) -> Result:
     try:
-        _fit_and_tell(trainer, run, say)
+        result = _fit_and_tell(trainer, run, say)
     except (CollapseError, DivergenceError, Interrupted):  # on which all processes agree
         trainer.shut_down(together=True)  # a process that ends makes the launcher end the others, which may still write
         raise
@@ -278,12 +295,13 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> None:
         trainer.shut_down(together=False)
         raise
     trainer.shut_down(together=True)
+    return result
 
 
-def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> None:
+def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> Result:
     if not trainer.is_main_process:
         fit(trainer, run, None)
-        return
+        return {}
     pace = trainer.config.trainer
     with exclusive(run / LOCK_NAME) as holder:
         if holder is not None:
@@ -310,13 +328,16 @@ def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> None:
         except (CollapseError, DivergenceError):
             _report(run, say)
             raise
-    _report(run, say)
+    reported = _report(run, say)
     say(f"{run} is complete at {trainer.samples_seen:,} samples")
+    return {"run": str(run), "samples": trainer.samples_seen, **reported}
 
 
-def _report(run: Path, say: Say) -> None:
+def _report(run: Path, say: Say) -> Result:
     page, findings = report.write(run)
-    say(f"{page}: {', '.join(finding.name for finding in findings)}")
+    names = [finding.name for finding in findings]
+    say(f"{page}: {', '.join(names)}")
+    return {"report": str(page), "findings": names}
 
 
 def _load(config: Config) -> Data:

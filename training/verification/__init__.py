@@ -4,11 +4,12 @@
                     each yields findings ──▶ report, as a table or JSON
 
 In: nothing. Out: findings, a table and an exit code. Losses, penalties and bounds are those of `training.objectives`.
-May import objectives, networks, data.mixtures, codes, schedule and errors.
+May import objectives, networks, data.mixtures, codes, schedule, progress and errors.
 """
 
 from typing import Final
 
+from training.progress import progress
 from training.verification import report
 from training.verification.base import Finding, Verification, VerificationError
 from training.verification.discriminators import verify_discriminators
@@ -32,4 +33,5 @@ VERIFICATIONS: Final[tuple[Verification, ...]] = (
 
 def verify() -> list[Finding]:
     """Compute every finding; the same numbers at every call on one machine."""
-    return [finding for verification in VERIFICATIONS for finding in verification()]
+    parts = progress(VERIFICATIONS, "checking against theory", len(VERIFICATIONS), "part")
+    return [finding for verification in parts for finding in verification()]

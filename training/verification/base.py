@@ -4,15 +4,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from training.errors import TrainingError
-
-FAILED_EXIT_CODE = 1  # the command ran to its end, and found a difference
+from training.errors import FAILED_CHECK_EXIT_CODE, TrainingError
 
 
 class VerificationError(TrainingError):
-    """Theory and code disagree somewhere."""
+    """Theory and code disagree somewhere.
 
-    exit_code = FAILED_EXIT_CODE
+    Args:
+        result: all findings, as `--json` prints them.
+    """
+
+    exit_code = FAILED_CHECK_EXIT_CODE
+
+    def __init__(self, broken: str, result: object = None) -> None:
+        super().__init__(broken)
+        self.result = result
 
 
 @dataclass(frozen=True, kw_only=True)

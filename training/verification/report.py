@@ -1,7 +1,6 @@
 """Formats findings as a table or JSON, and failures as a sentence."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 from training.verification.base import Finding
@@ -23,9 +22,9 @@ def table(findings: Sequence[Finding]) -> list[str]:
     return [*lines, f"{held} of {len(findings)} identities hold"]
 
 
-def to_json(findings: Sequence[Finding]) -> str:
-    """Format findings as a JSON list of objects with the keys of `Finding` and `holds`."""
-    return json.dumps([{**dataclasses.asdict(finding), "holds": finding.holds} for finding in findings], indent=2)
+def document(findings: Sequence[Finding]) -> list[dict[str, object]]:
+    """The findings as `--json` prints them: objects with the keys of `Finding` and `holds`."""
+    return [{**dataclasses.asdict(finding), "holds": finding.holds} for finding in findings]
 
 
 def failure(findings: Sequence[Finding]) -> str | None:

@@ -1,9 +1,7 @@
 """How findings read: columns, JSON, and the sentence of a failure."""
 
-import json
-
 from training.verification.base import Finding
-from training.verification.report import failure, table, to_json
+from training.verification.report import document, failure, table
 
 HELD = Finding(identity="D is best", source="Goodfellow 2014", measured=0.5, expected=0.5, tolerance=1e-3)
 BROKEN = Finding(identity="W1 bounds", source="WGAN", measured=2.0, expected=1.0, tolerance=0.0, relation="at_most")
@@ -22,7 +20,7 @@ def test_columns_are_aligned() -> None:
 
 
 def test_json_carries_every_number_and_whether_it_holds() -> None:
-    held, broken = json.loads(to_json([HELD, BROKEN]))
+    held, broken = document([HELD, BROKEN])
     assert (held["measured"], held["expected"], held["tolerance"], held["holds"]) == (0.5, 0.5, 1e-3, True)
     assert (broken["relation"], broken["source"], broken["holds"]) == ("at_most", "WGAN", False)
 

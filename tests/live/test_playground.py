@@ -27,5 +27,5 @@ def tiles(page: "Page") -> list[str]:
 
 def test_the_wall_shows_samples_with_seed_and_realness(origin: str, open_page: OpenPage) -> None:
     names = tiles(open_page(origin, "/#model=classes&seed=7"))
-    assert re.fullmatch(r"Seed 7, class class \d, realness \d+ %", names[0])
-    assert [int(name.split(",")[0].removeprefix("Seed ")) for name in names] == list(range(7, 7 + len(names)))
+    assert re.fullmatch(r"seed 7, class \d, realness \d+%", names[0])
+    assert [int(name.split(",")[0].removeprefix("seed ")) for name in names] == list(range(7, 7 + len(names)))

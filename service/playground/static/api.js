@@ -48,7 +48,8 @@ export function createApi(waiting) {
     });
   }
 
-  async function request(path, { method = "GET", json, body, type, accept = "application/json", signal } = {}) {
+  /** Ask until it is answered, or until patience ends; `read` takes what is wanted of the response. */
+  async function request(path, { method = "GET", json, body, type, accept = "application/json", signal, read = (answer) => answer.json() } = {}) {
     const headers = { accept };
     if (json !== undefined) headers["content-type"] = "application/json";
     else if (type) headers["content-type"] = type;
@@ -56,8 +57,8 @@ export function createApi(waiting) {
     let token = null;
     try {
       for (let tries = 1; ; tries += 1) {
-        const { answer, reason, after } = await attempt(url(path), sent);
-        if (answer) return answer;
+        const { found, reason, after } = await attempt(url(path), sent, read);
+        if (!reason) return found;
         if (tries === MOST_TRIES) throw reason;
         const pauseMs = after ?? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1));
         if (token !== null) waiting.end(token, false);
@@ -72,23 +73,23 @@ export function createApi(waiting) {
   return {
     url,
     /** GET; answers what the JSON holds. */
-    get: async (path, options = {}) => (await request(path, options)).json(),
+    get: (path, options = {}) => request(path, options),
     /** POST of `json`, or of a `body` of a `type`; answers what the JSON holds. */
-    post: async (path, options = {}) => (await request(path, { ...options, method: "POST" })).json(),
-    /** As `get` and `post`, with the response as it came. */
+    post: (path, options = {}) => request(path, { ...options, method: "POST" }),
+    /** As `get` and `post`; with `accept` and `read` (such as `(response) => response.blob()`) for other forms. */
     request,
   };
 }
 
-async function attempt(address, sent) {
+async function attempt(address, sent, read) {
   let answer;
   try {
     answer = await fetch(address, sent);
+    if (answer.ok) return { found: await read(answer) };
   } catch (error) {
     if (sent.signal?.aborted) throw error;
-    return { reason: new ServiceError("The service cannot be reached.") };
+    return { reason: new ServiceError(answer ? "The connection to the service was lost." : "The service cannot be reached.") };
   }
-  if (answer.ok) return { answer };
   const said = await detail(answer);
   if (!PASSING.has(answer.status)) throw new ServiceError(said, answer.status);
   const seconds = Number(answer.headers.get("retry-after"));

@@ -4,16 +4,26 @@ import { ICONS, copy, h, icon, percent } from "./dom.js";
 import { addressOf, bodyOf, curlOf, pythonOf } from "./snippets.js";
 import { same, toggle, writeKept } from "./state.js";
 
+const MOST_TRIES = 6;
+const FIRST_PAUSE_MS = 500;
+
 /** What a sample is called: its seed, and its class where there is one. */
 export function nameOf(pkg, sample) {
-  const label = pkg.labels && sample.label !== null ? `, ${pkg.labels[sample.label] ?? sample.label}` : "";
-  return `seed ${sample.seed}${label}`;
+  if (!pkg.labels || sample.label === null) return `seed ${sample.seed}`;
+  const name = String(pkg.labels[sample.label] ?? sample.label);
+  return `seed ${sample.seed}, ${/^\d+$/.test(name) ? `class ${name}` : name}`;
 }
 
 /** A picture of a kept sample, by its immutable address; of vectors and items its seed. */
 export function thumbnail({ api, pkg }, sample) {
   if (pkg.kind !== "image") return h("span", { class: "thumb word" }, String(sample.seed));
-  return h("img", { class: "thumb", src: addressOf(api, pkg, sample), alt: "", width: pkg.sample.width, height: pkg.sample.height });
+  const image = h("img", { class: "thumb", src: addressOf(api, pkg, sample), alt: "", width: pkg.sample.width, height: pkg.sample.height });
+  let tries = 0;
+  image.addEventListener("error", () => {
+    tries += 1; // a full queue refuses pictures, too
+    if (tries < MOST_TRIES) setTimeout(() => (image.src = addressOf(api, pkg, sample)), FIRST_PAUSE_MS * 2 ** tries);
+  });
+  return image;
 }
 
 /**

@@ -12,7 +12,8 @@
  *   pkg       the package
  *   options   store of what the controls say: {seed, label, truncation, condition, codes}; null is "from the seed".
  *             packages.js `wanted(pkg, options.get())` makes of it the fields of a request
- *   kept      store of the kept samples, each as {seed, label, truncation, condition, codes}
+ *   kept      store of the kept samples, each as {seed, label, truncation, condition, codes}: what packages.js
+ *             `drawn(pkg, sample, options.get())` makes of a sample of an answer
  *   keep(sample)  keeps a sample, or no longer; answers whether it is kept now
  *   status    status.say(words) for screen readers, status.fail(error) in a line at the top; pauses and retries are
  *             shown by themselves
@@ -23,16 +24,18 @@
 
 import { createApi } from "./api.js";
 import { mountControls, newSeed } from "./controls.js";
-import { ICONS, h, icon } from "./dom.js";
+import { ICONS, copy, h, icon, percent } from "./dom.js";
 import { mountKept } from "./kept.js";
 import { listPackages, loadPackage } from "./packages.js";
 import * as walk from "./panels/walk.js";
 import * as wall from "./panels/wall.js";
-import { NO_OPTIONS, memory, readAddress, store, toggle, writeAddress } from "./state.js";
+import { NO_OPTIONS, memory, readAddress, store, toggle, writeAddress, writeKept } from "./state.js";
 import { createStatus } from "./status.js";
 
 const PANELS = [wall, walk];
 const LOOK_AGAIN_MS = 2_000; // while no package is ready
+const SAID_MS = 2_000; // how long a button says what it did
+const NARROW = matchMedia("(max-width: 820px)"); // as in style.css
 
 const place = (id) => document.getElementById(id);
 const status = createStatus(place("banner"), place("live"));
@@ -40,8 +43,12 @@ const api = createApi(status.waiting);
 let shown = null; // what is on the page: {pkg, options, kept, view, unmount…}
 let opening = new AbortController();
 
-/** Show a package: the one of the address, or the first that is ready. */
+/** Show what an address says: its package, or the first that is ready. */
 async function open({ name, version, view, options, kept }) {
+  if (shown && shown.pkg.name === name && shown.pkg.version === version) {
+    shown.take({ view, options, kept: kept ?? [] });
+    return;
+  }
   opening.abort();
   opening = new AbortController();
   const { signal } = opening;
@@ -52,7 +59,7 @@ async function open({ name, version, view, options, kept }) {
     if (name && (name !== pkg.name || (version && version !== pkg.version))) {
       status.fail(new Error(`${name} ${version ?? ""} is not served; this is ${pkg.name} ${pkg.version}.`));
     }
-    show(all, pkg, { view, options: { ...NO_OPTIONS, ...options }, kept: kept ?? memory.read(pkg.name) });
+    show(all, pkg, { view, options: { ...NO_OPTIONS, ...options }, kept });
   } catch (error) {
     if (!signal.aborted) offerAgain(error);
   }
@@ -73,7 +80,12 @@ async function choose(name, version, signal) {
 
 const notReady = (all) => `No package is ready: ${all.map((each) => `${each.name} ${each.version} is ${each.state}${each.reason && ` (${each.reason})`}`).join("; ")}.`;
 
+/** Say something in place of a package. */
 function tell(words, ...more) {
+  shown?.unmount();
+  shown = null;
+  place("tabs").hidden = true;
+  place("about").replaceChildren();
   place("panel").replaceChildren(h("div", { class: "empty" }, h("p", {}, words), ...more));
   status.say(words);
 }
@@ -83,11 +95,14 @@ function offerAgain(error) {
   tell(error.message, again);
 }
 
-function show(all, pkg, { view, options: chosen, kept: keepsakes }) {
+function show(all, pkg, { view, options: chosen, kept: linked }) {
   shown?.unmount();
   const suited = PANELS.filter((panel) => panel.suits(pkg));
   const options = store(chosen);
-  const kept = store(keepsakes);
+  const own = memory.readKept(pkg.name);
+  const kept = store(linked ?? own);
+  // Samples of another person's link are not mixed with those kept here.
+  const isOwn = linked === null || linked.map(writeKept).join() === own.map(writeKept).join();
   const controls = mountControls(place("controls"), pkg, options);
   let mounted = null;
   const context = { api, pkg, options, kept, status, keep: (sample) => toggle(kept, sample), open: openView };
@@ -99,12 +114,17 @@ function show(all, pkg, { view, options: chosen, kept: keepsakes }) {
   fillChoice(all, pkg);
   fillAbout(pkg);
   document.title = `${pkg.name} · Ganymede playground`;
-  const unsubscribe = [options.subscribe(remember), kept.subscribe(remember)];
+  const unsubscribe = [
+    options.subscribe(remember),
+    kept.subscribe((samples) => {
+      if (isOwn) memory.writeKept(pkg.name, samples);
+      remember();
+    }),
+  ];
 
   function openView(id, push = true) {
     const panel = suited.find((each) => each.id === id) ?? suited[0];
-    if (!panel) return tell(`There is no view for packages of ${pkg.kind}s yet.`);
-    if (mounted?.panel === panel) return undefined;
+    if (mounted?.panel === panel) return;
     mounted?.leave();
     const leaving = new AbortController();
     const container = place("panel");
@@ -121,13 +141,11 @@ function show(all, pkg, { view, options: chosen, kept: keepsakes }) {
     };
     fillTabs(suited, panel, openView);
     remember(push);
-    return undefined;
   }
 
   function remember(push) {
     const address = writeAddress({ name: pkg.name, version: pkg.version, view: mounted?.panel.id, options: options.get(), kept: kept.get() });
     if (address !== location.hash) history[push === true ? "pushState" : "replaceState"](null, "", address);
-    memory.write(pkg.name, kept.get());
   }
 
   shown = {
@@ -135,6 +153,11 @@ function show(all, pkg, { view, options: chosen, kept: keepsakes }) {
     suited,
     options,
     openView,
+    take(said) {
+      if (JSON.stringify(said.options) !== JSON.stringify(options.get())) options.set(said.options);
+      if (said.kept.map(writeKept).join() !== kept.get().map(writeKept).join()) kept.set(said.kept);
+      openView(said.view, false);
+    },
     unmount() {
       mounted?.leave();
       unsubscribe.forEach((each) => each());
@@ -142,7 +165,8 @@ function show(all, pkg, { view, options: chosen, kept: keepsakes }) {
       controls.unmount();
     },
   };
-  openView(view, false);
+  if (suited.length) openView(view, false);
+  else place("panel").replaceChildren(h("div", { class: "empty" }, h("p", {}, `There is no view for packages of ${pkg.kind}s.`)));
 }
 
 function fillChoice(all, pkg) {
@@ -156,18 +180,43 @@ function fillChoice(all, pkg) {
   select.disabled = false;
   select.onchange = () => {
     const [name, version] = select.value.split(" ");
-    const address = writeAddress({ name, version, view: null, options: { ...NO_OPTIONS, seed: shown.options.get().seed }, kept: memory.read(name) });
+    const address = writeAddress({ name, version, view: null, options: { ...NO_OPTIONS, seed: shown.options.get().seed }, kept: memory.readKept(name) });
     history.pushState(null, "", address);
     open(readAddress(address));
   };
 }
 
 function fillAbout(pkg) {
-  const { sample } = pkg;
-  const shape = { image: `${sample.width} × ${sample.height} ${sample.channels === 1 ? "grey" : "colour"}`, vector: `${sample.size} numbers`, item: `one of ${sample.count} items` }[pkg.kind];
+  const { sample, page, provenance } = pkg;
+  const shape = {
+    image: () => `${sample.width} × ${sample.height}, ${sample.channels === 1 ? "grey" : "colour"}`,
+    vector: () => `${sample.size} numbers`,
+    item: () => `one of ${sample.count} items`,
+  }[pkg.kind]();
+  const device = page.generator_on_device;
+  const generated = provenance.metrics?.images?.generated;
+  const facts = [
+    ["Samples", shape],
+    ["Latent", `${pkg.latent.size} numbers, ${pkg.latent.prior.replaceAll("_", " ")}`],
+    ["Objective", provenance.objective],
+    ["Trained on", provenance.data?.name],
+    ["Samples seen", provenance.samples_seen?.toLocaleString("en")],
+    ["Fréchet distance", generated && generated.frechet_distance.toFixed(2)],
+    ["Precision, recall", generated && `${percent(generated.precision)}, ${percent(generated.recall)}`],
+    ["Calibration error", page.discriminator && page.discriminator.expected_calibration_error.toFixed(3)],
+    ["Runs on", device && `${device.provider}, ${device.precision}`],
+    ["Same bytes in any batch", device && (device.reproducible ? "yes" : "no")],
+    ["Stack", pkg.stack],
+    ["Licence", pkg.license],
+  ];
   place("about").replaceChildren(
     h("p", { class: "summary" }, pkg.summary),
-    h("p", { class: "hint" }, `${shape} · ${pkg.latent.size} latent numbers${pkg.license ? ` · ${pkg.license}` : ""}`),
+    h(
+      "details",
+      {},
+      h("summary", {}, "About this package"),
+      h("dl", { class: "facts" }, facts.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    ),
   );
 }
 
@@ -220,9 +269,14 @@ function openHelp() {
       h("button", { type: "button", class: "button quiet square", "aria-label": "Close", onclick: () => dialog.close() }, icon(ICONS.close)),
     ),
     h("dl", { class: "keys" }, SHORTCUTS.map(([keys, words]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, words)])),
+    h("label", { class: "check" }, letters, "Use single-key shortcuts"),
   );
   dialog.showModal();
 }
+
+// People who speak to their computer press single keys without meaning to.
+const letters = h("input", { type: "checkbox", id: "letters", checked: memory.get("letters") !== "off" });
+letters.addEventListener("change", () => memory.set("letters", letters.checked ? "on" : "off"));
 
 const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 
@@ -233,23 +287,47 @@ function setTheme(theme) {
 }
 
 function turnTheme() {
-  setTheme(memory.theme(isDark() ? "light" : "dark"));
+  const theme = isDark() ? "light" : "dark";
+  memory.set("theme", theme);
+  setTheme(theme);
+}
+
+async function copyLink() {
+  const copied = await copy(location.href);
+  status.say(copied ? "The link to this view is copied." : "The browser does not let this page copy; take the address of the page.");
+  place("link").lastChild.textContent = copied ? "Copied" : "Copy the address";
+  setTimeout(() => (place("link").lastChild.textContent = "Link"), SAID_MS);
+}
+
+/** Look again which packages there are: one may have come while the page was out of sight. */
+async function refresh() {
+  if (document.hidden || !shown) return;
+  try {
+    const all = await listPackages(api);
+    if (shown) fillChoice(all, shown.pkg);
+  } catch {
+    // What is asked next says what is wrong.
+  }
 }
 
 place("tools").prepend(
+  h("button", { type: "button", id: "link", class: "button quiet", onclick: copyLink, title: "Copy the link to this view" }, icon(ICONS.link), h("span", {}, "Link")),
   h("button", { type: "button", id: "keys", class: "button quiet square", "aria-label": "Keys", onclick: openHelp }, icon(ICONS.keys)),
   h("button", { type: "button", id: "theme", class: "button quiet square", onclick: turnTheme }),
 );
-setTheme(memory.theme());
+setTheme(memory.get("theme"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme());
 
 place("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the fragment holds the view
   place("panel").focus();
 });
+place("settings").open = !NARROW.matches;
+NARROW.addEventListener("change", () => (place("settings").open = !NARROW.matches));
+document.addEventListener("visibilitychange", refresh);
 addEventListener("popstate", () => open(readAddress(location.hash)));
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !letters.checked) return;
   if (event.target.closest("input:not([type=range], [type=radio], [type=checkbox]), select, textarea, dialog")) return;
   if (event.key === "n") shown?.options.set({ ...shown.options.get(), seed: newSeed() });
   else if (event.key === "d") turnTheme();

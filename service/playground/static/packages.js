@@ -29,6 +29,7 @@ export async function listPackages(api, signal) {
  *   scoresAny  whether a sample is scored without its label
  *   encodes    what its encoder reads, "latent" and "code": a list, empty without one
  *   provenance of its training, as the manifest has it
+ *   page       GET /models/NAME/versions/VERSION, whole
  */
 export async function loadPackage(api, name, version, signal) {
   const page = await api.get(`models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}`, { signal });
@@ -49,6 +50,7 @@ export async function loadPackage(api, name, version, signal) {
     scoresAny: Boolean(page.discriminator && (!page.labels || page.discriminator.unknown_label)),
     encodes: page.encoder?.gives ?? [],
     provenance: page.provenance ?? {},
+    page,
   };
 }
 
@@ -61,6 +63,21 @@ export function wanted(pkg, options) {
   const codes = Object.fromEntries(pkg.codes.filter(({ name }) => name in options.codes).map(({ name }) => [name, options.codes[name]]));
   if (Object.keys(codes).length) fields.codes = codes;
   return fields;
+}
+
+/**
+ * What draws a sample of an answer again, whatever the seed left open included: to be kept.
+ * @param {Object} sample as /generate answers it
+ * @param {Object} options that were asked for
+ */
+export function drawn(pkg, sample, options) {
+  return {
+    seed: sample.seed,
+    label: sample.label ?? null,
+    truncation: wanted(pkg, options).truncation ?? null,
+    condition: sample.condition ?? null,
+    codes: sample.codes ?? {},
+  };
 }
 
 /** Truncation redraws coordinates, which Gumbel noise has no use for. */

@@ -84,31 +84,24 @@ export function writeAddress({ name, version, view, options, kept }) {
   return `#${String(said).replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%7E", "~")}`;
 }
 
-/** Kept samples between visits, by package; a browser may have no storage, or refuse it. */
+/** What lasts between visits; a browser may have no storage, or refuse it, and then nothing does. */
 export const memory = {
-  read(name) {
+  get(key) {
     try {
-      return (localStorage.getItem(`ganymede.kept.${name}`) ?? "").split(",").filter(Boolean).map(readKept).filter(Boolean);
+      return localStorage.getItem(`ganymede.${key}`);
     } catch {
-      return [];
+      return null;
     }
   },
-  write(name, kept) {
+  set(key, text) {
     try {
-      localStorage.setItem(`ganymede.kept.${name}`, kept.map(writeKept).join(","));
+      localStorage.setItem(`ganymede.${key}`, text);
     } catch {
-      // The link has them still.
+      // The address has what matters.
     }
   },
-  theme(chosen) {
-    try {
-      if (chosen === undefined) return localStorage.getItem("ganymede.theme");
-      localStorage.setItem("ganymede.theme", chosen);
-    } catch {
-      // It follows the system then.
-    }
-    return chosen ?? null;
-  },
+  readKept: (name) => (memory.get(`kept.${name}`) ?? "").split(",").filter(Boolean).map(readKept).filter(Boolean),
+  writeKept: (name, kept) => memory.set(`kept.${name}`, kept.map(writeKept).join(",")),
 };
 
 /** Add a sample to those that are kept, or take it out; answers whether it is kept now. */

@@ -1,10 +1,10 @@
 // The walk: what lies between kept samples, along the path between their latents, as a film that can be scrubbed.
 
-import { ICONS, bounded, h, icon, wantsStill } from "../dom.js";
-import { nameOf, thumbnail } from "../kept.js";
-import { wanted } from "../packages.js";
 import { newSeed } from "../controls.js";
-import { NO_OPTIONS, toggle, writeKept } from "../state.js";
+import { ICONS, bounded, h, icon, percent, wantsStill } from "../dom.js";
+import { nameOf, thumbnail } from "../kept.js";
+import { drawn, wanted } from "../packages.js";
+import { writeKept } from "../state.js";
 
 export const id = "walk";
 export const title = "Walk";
@@ -14,116 +14,145 @@ export const suits = (pkg) => pkg.kind === "image";
 const COARSE = 9; // a first answer at once; every fourth frame of the fine one
 const FINE = 33;
 const FRAMES_PER_S = 14;
-const SPEEDS = [0.5, 1, 2];
-const LEAST_SIDE = 384; // of the picture, in device pixels
+const SPEEDS = [0.5, 1, 2, 4];
+const LEAST_SIDE = 384; // of the picture, in its own pixels
+const MOST_LEGS = 12; // whose frames are held
+const LONGEST_STEP_MS = 100; // a page that was not in sight goes on where it was
 
 export function mount(container, context) {
   const { api, pkg, kept, status, signal } = context;
-  const legs = new Map(); // "from>to" → {frames, ready}
-  let route = []; // kept samples in the order that they are passed
+  const legs = new Map(); // two samples → {frames, ready}, the one used last at the end
+  const left = new Set(); // kept samples that the walk leaves out
+  let route = []; // the others in their order, and the first again: the walk is closed
   let position = 0; // in legs
   let playing = false;
-  let speed = 1;
   let last = 0;
 
   const scale = Math.max(1, Math.ceil(LEAST_SIDE / Math.max(pkg.sample.width, pkg.sample.height)));
   const canvas = h("canvas", { class: "film", role: "img", width: pkg.sample.width * scale, height: pkg.sample.height * scale });
   const drawing = canvas.getContext("2d");
   drawing.imageSmoothingEnabled = scale === 1;
+  const button = h("button", { type: "button", class: "button primary", id: "play", onclick: () => (playing ? stop() : play()) });
+  const slider = h("input", { type: "range", id: "position", min: 0, step: 0.002, "aria-label": "Position on the walk" });
+  slider.addEventListener("input", () => {
+    stop();
+    goTo(Number(slider.value));
+  });
+  const words = h("output", { class: "hint", for: "position" });
+  const pace = h(
+    "select",
+    { id: "pace", "aria-label": "Speed" },
+    SPEEDS.map((each) => h("option", { value: each, selected: each === 1 }, `${each} ×`)),
+  );
+  const stops = h("ul", { class: "strip stops", "aria-label": "Stops" });
+  const stage = h(
+    "div",
+    { class: "walk" },
+    canvas,
+    h("div", { class: "player" }, button, slider, pace),
+    words,
+    stops,
+    h("p", { class: "hint" }, "Press a stop to leave it out, or to take it in again."),
+  );
+  const empty = h(
+    "div",
+    { class: "empty" },
+    h("p", {}, "A walk goes from one kept sample to the next. Keep two in the wall, or take two at random."),
+    h("button", { type: "button", class: "button", id: "two-at-random", onclick: keepTwo }, icon(ICONS.dice), "Two at random"),
+  );
 
   function show() {
     const samples = kept.get();
     if (samples.length < 2) {
       stop();
-      container.replaceChildren(
-        h(
-          "div",
-          { class: "empty" },
-          h("p", {}, "A walk goes from one kept sample to another. Keep two of the wall, or take two at random."),
-          h("button", { type: "button", class: "button", id: "two-at-random", onclick: keepTwo }, icon(ICONS.dice), "Two at random"),
-        ),
-      );
+      route = [];
+      container.replaceChildren(empty);
       return;
     }
-    const old = route.map(writeKept);
-    route = samples;
-    if (route.map(writeKept).join() !== old.join()) position = bounded(position, 0, route.length - 1);
-    container.replaceChildren(stage());
-    prepare();
-    if (!wantsStill() && !playing) play();
-    draw();
+    let chosen = samples.filter((sample) => !left.has(writeKept(sample)));
+    if (chosen.length < 2) {
+      left.clear();
+      chosen = samples;
+    }
+    const isFirst = route.length === 0;
+    route = [...chosen, chosen[0]];
+    slider.max = route.length - 1;
+    stops.replaceChildren(...samples.map(stopOf));
+    if (isFirst) container.replaceChildren(stage);
+    goTo(Math.min(position, route.length - 1));
+    if (isFirst && !wantsStill()) play();
   }
 
-  function keepTwo() {
-    const asked = context.options.get();
-    for (let more = 2 - kept.get().length; more > 0; more -= 1) {
-      toggle(kept, { ...NO_OPTIONS, label: asked.label, condition: pkg.condition ? (asked.condition ?? 0) : null, seed: newSeed() });
+  function stopOf(sample) {
+    const key = writeKept(sample);
+    const toggle = h(
+      "button",
+      { type: "button", class: "keepsake", "aria-pressed": String(!left.has(key)), "aria-label": nameOf(pkg, sample), title: nameOf(pkg, sample) },
+      thumbnail(context, sample),
+      h("span", { class: "caption" }, String(sample.seed)),
+    );
+    toggle.addEventListener("click", () => {
+      if (!left.delete(key)) {
+        if (route.length - 1 > 2) left.add(key);
+        else status.say("A walk needs two stops.");
+      }
+      show();
+      [...stops.querySelectorAll("button")][kept.get().findIndex((each) => writeKept(each) === key)]?.focus();
+    });
+    return h("li", {}, toggle);
+  }
+
+  async function keepTwo() {
+    const asked = { ...context.options.get(), truncation: null };
+    const seeds = Array.from({ length: 2 - kept.get().length }, newSeed);
+    try {
+      const { samples } = await api.post("generate", { json: { ...wanted(pkg, asked), seeds }, signal });
+      kept.set([...kept.get(), ...samples.map((sample) => drawn(pkg, sample, asked))]);
+      button.focus();
+    } catch (error) {
+      status.fail(error);
     }
   }
 
-  const button = h("button", { type: "button", class: "button primary", id: "play", onclick: () => (playing ? stop() : play()) });
-  const slider = h("input", { type: "range", id: "position", min: 0, step: 0.002, "aria-label": "Position on the walk" });
-  slider.addEventListener("input", () => {
-    stop();
-    position = Number(slider.value);
-    prepare();
-    draw();
-  });
-  const words = h("output", { class: "hint", for: "position" });
-  const pace = h(
-    "select",
-    { id: "pace", "aria-label": "Speed", onchange: () => (speed = Number(pace.value)) },
-    SPEEDS.map((each) => h("option", { value: each, selected: each === speed }, `${each} ×`)),
-  );
-
-  function stage() {
-    slider.max = route.length - 1;
-    const stops = route.map((sample, index) =>
-      h(
-        "li",
-        {},
-        h(
-          "button",
-          { type: "button", class: "keepsake", "aria-label": `Go to ${nameOf(pkg, sample)}`, onclick: () => goTo(index) },
-          thumbnail(context, sample),
-          h("span", { class: "caption" }, String(sample.seed)),
-        ),
-      ),
-    );
-    return h("div", { class: "walk" }, canvas, h("div", { class: "player" }, button, slider, pace), words, h("ol", { class: "strip stops", "aria-label": "Stops" }, stops));
-  }
-
-  function goTo(index) {
-    stop();
-    position = index;
+  function goTo(place) {
+    position = place;
     prepare();
     draw();
   }
 
+  const legAt = (place) => bounded(Math.floor(place), 0, route.length - 2);
   const between = (index) => [route[index], route[index + 1]];
-  const key = (index) => between(index).map(writeKept).join(">");
+  const keyOf = (index) => between(index).map(writeKept).join(">");
 
   /** Fetch the leg that is shown, and then the one after it. */
   function prepare() {
-    const index = Math.min(Math.floor(position), route.length - 2);
-    fetchLeg(index).then(() => fetchLeg((index + 1) % (route.length - 1)), () => {});
+    const index = legAt(position);
+    const following = (index + 1) % (route.length - 1);
+    fetchLeg(index).then(() => (following < route.length - 1 ? fetchLeg(following) : null), () => {});
   }
 
-  async function fetchLeg(index) {
-    if (legs.has(key(index))) return legs.get(key(index)).ready;
-    const leg = { frames: [], ready: null };
-    legs.set(key(index), leg);
-    leg.ready = (async () => {
-      for (const steps of [COARSE, FINE]) {
-        const { samples } = await api.post("generate", { json: request(...between(index), steps), signal });
-        leg.frames = await Promise.all(samples.map(decode));
-        draw();
-      }
-    })();
-    leg.ready.catch((error) => {
-      legs.delete(key(index));
-      status.fail(error);
-    });
+  function fetchLeg(index) {
+    const key = keyOf(index);
+    const known = legs.get(key);
+    legs.delete(key);
+    const leg = known ?? { frames: [], ready: null };
+    legs.set(key, leg);
+    for (const oldest of legs.keys()) if (legs.size > MOST_LEGS) legs.delete(oldest);
+    if (!known) {
+      const ends = between(index);
+      leg.ready = (async () => {
+        for (const steps of [COARSE, FINE]) {
+          const { samples } = await api.post("generate", { json: request(...ends, steps), signal });
+          leg.frames = await Promise.all(samples.map(decode));
+          draw();
+        }
+      })();
+      leg.ready.catch((error) => {
+        legs.delete(key);
+        stop();
+        status.fail(error);
+      });
+    }
     return leg.ready;
   }
 
@@ -131,9 +160,10 @@ export function mount(container, context) {
   function request(from, to, steps) {
     const shares = Array.from({ length: steps }, (_, step) => step / (steps - 1));
     const nearest = (share) => (share < 0.5 ? from : to);
-    const { label, condition, codes, ...fields } = wanted(pkg, from);
+    const { model, version, truncation } = wanted(pkg, from);
     const path = pkg.latent.prior === "standard_normal" ? "slerp" : "lerp";
-    const json = { ...fields, interpolate: { from: from.seed, to: to.seed, steps, path } };
+    const json = { model, version, interpolate: { from: from.seed, to: to.seed, steps, path } };
+    if (truncation !== undefined) json.truncation = truncation;
     if (pkg.labels && from.label !== null && to.label !== null) json.labels = shares.map((share) => nearest(share).label);
     if (pkg.condition) json.condition = shares.map((share) => nearest(share).condition ?? 0);
     if (pkg.codes.length) json.codes = shares.map((share) => codesAt(from, to, share));
@@ -152,19 +182,20 @@ export function mount(container, context) {
 
   function draw() {
     if (route.length < 2) return;
-    const index = Math.min(Math.floor(position), route.length - 2);
-    const frames = legs.get(key(index))?.frames ?? [];
-    slider.value = position;
-    const share = position - index;
+    const index = legAt(position);
     const [from, to] = between(index);
-    words.textContent = `${Math.round(share * 100)} % from ${nameOf(pkg, from)} to ${nameOf(pkg, to)}`;
+    const frames = legs.get(keyOf(index))?.frames ?? [];
+    const share = position - index;
+    slider.value = position;
+    words.textContent = `${percent(share)} from ${nameOf(pkg, from)} to ${nameOf(pkg, to)}`;
     slider.setAttribute("aria-valuetext", words.textContent);
     canvas.setAttribute("aria-label", `The sample at ${words.textContent}`);
     canvas.dataset.frames = frames.length;
     if (!frames.length) return;
     const at = share * (frames.length - 1);
-    paint(frames[Math.floor(at)], 1);
-    if (at % 1 && !wantsStill()) paint(frames[Math.ceil(at)], at % 1);
+    const isStill = wantsStill();
+    paint(frames[isStill ? Math.round(at) : Math.floor(at)], 1);
+    if (!isStill && at % 1) paint(frames[Math.ceil(at)], at % 1);
   }
 
   function paint(frame, alpha) {
@@ -173,11 +204,10 @@ export function mount(container, context) {
   }
 
   function tick(now) {
-    if (!playing) return;
-    const index = Math.min(Math.floor(position), route.length - 2);
-    const isReady = legs.get(key(index))?.frames.length;
-    if (last && isReady) {
-      position += ((now - last) / 1000) * ((FRAMES_PER_S * speed) / (FINE - 1));
+    if (!playing || route.length < 2) return;
+    const index = legAt(position);
+    if (last && legs.get(keyOf(index))?.frames.length) {
+      position += (Math.min(now - last, LONGEST_STEP_MS) / 1000) * ((FRAMES_PER_S * Number(pace.value)) / (FINE - 1));
       if (position >= route.length - 1) position = 0;
       if (Math.floor(position) !== index) prepare();
       draw();
@@ -189,6 +219,7 @@ export function mount(container, context) {
   function play() {
     playing = true;
     last = 0;
+    prepare();
     faceButton();
     requestAnimationFrame(tick);
   }

@@ -1,8 +1,9 @@
 // The wall: samples of consecutive seeds, more of them as one scrolls; a click keeps one.
 
 import { bounded, h, percent } from "../dom.js";
-import { wanted } from "../packages.js";
-import { LARGEST_SEED, same } from "../state.js";
+import { nameOf } from "../kept.js";
+import { drawn, wanted } from "../packages.js";
+import { LARGEST_SEED, memory, same } from "../state.js";
 
 export const id = "wall";
 export const title = "Wall";
@@ -20,7 +21,16 @@ export function mount(container, context) {
   const { api, pkg, options, kept, keep, status, signal } = context;
   const list = h("ul", { class: "wall", "aria-label": "Samples" });
   const end = h("div", { class: "wall-end" });
-  container.append(list, end);
+  const range = h("p", { class: "hint" });
+  const isSmall = pkg.sample.width < PIXELATED_BELOW;
+  const tileSize = h("input", { type: "range", id: "tile-size", min: 56, max: 256, step: 4, value: Number(memory.get("tile")) || (isSmall ? 88 : 148) });
+  const resize = () => list.style.setProperty("--tile", `${tileSize.value}px`);
+  tileSize.addEventListener("input", () => {
+    memory.set("tile", tileSize.value);
+    resize();
+  });
+  resize();
+  container.append(h("div", { class: "bar" }, range, h("label", {}, "Size", tileSize)), list, end);
   const size = bounded(Math.floor(CHUNK_PIXELS / (pkg.sample.width * pkg.sample.height)), 4, MOST_SAMPLES);
   let drawing = new AbortController();
   let tiles = [];
@@ -32,7 +42,6 @@ export function mount(container, context) {
   function restart() {
     drawing.abort();
     drawing = new AbortController();
-    signal.addEventListener("abort", () => drawing.abort(), { once: true });
     next = options.get().seed;
     busy = false;
     list.classList.add("stale");
@@ -55,20 +64,20 @@ export function mount(container, context) {
     const asked = options.get();
     const json = { ...wanted(pkg, asked), n, seed: next, scores: pkg.scored };
     try {
-      const { samples } = await api.post("generate", { json, signal: mine.signal });
+      const { samples } = await api.post("generate", { json, signal: AbortSignal.any([signal, mine.signal]) });
       if (mine !== drawing) return;
       if (list.classList.contains("stale")) {
         list.replaceChildren();
         list.classList.remove("stale");
         status.say(`Samples from seed ${next}.`);
       }
-      add(samples.map((sample) => describe(sample, asked)));
+      add(samples, asked);
       next += samples.length;
       busy = false;
       observer.unobserve(end); // its next answer says whether the end is still in sight
       observer.observe(end);
     } catch (error) {
-      if (mine !== drawing || mine.signal.aborted) return;
+      if (mine !== drawing || signal.aborted) return;
       busy = false;
       offer("Try again", extend, error.message);
       status.say(error.message);
@@ -84,46 +93,30 @@ export function mount(container, context) {
     end.replaceChildren(h("div", { class: "empty" }, reason ? h("p", {}, reason) : null, button));
   }
 
-  /** A sample of an answer, with what draws it again. */
-  function describe(sample, asked) {
-    return {
-      image: sample.image,
-      realness: sample.realness,
-      className: sample.label_name,
-      drawn: {
-        seed: sample.seed,
-        label: sample.label ?? null,
-        truncation: wanted(pkg, asked).truncation ?? null,
-        condition: sample.condition ?? null,
-        codes: sample.codes ?? {},
-      },
-    };
-  }
-
-  function add(samples) {
+  function add(samples, asked) {
     const chunk = samples.map((sample) => {
-      const words = [`Seed ${sample.drawn.seed}`];
-      if (sample.className !== undefined) words.push(`class ${sample.className}`);
+      const words = [nameOf(pkg, { seed: sample.seed, label: sample.label ?? null })];
       if (sample.realness !== undefined) words.push(`realness ${percent(sample.realness)}`);
       const tile = h(
         "button",
         { type: "button", class: "tile", tabindex: "-1", "aria-pressed": "false", "aria-label": words.join(", "), title: words.join(", ") },
-        h("img", { src: sample.image, alt: "", width: pkg.sample.width, height: pkg.sample.height, class: pkg.sample.width < PIXELATED_BELOW ? "pixelated" : null }),
+        h("img", { src: sample.image, alt: "", width: pkg.sample.width, height: pkg.sample.height, class: isSmall ? "pixelated" : null }),
         h(
           "span",
           { class: "caption" },
-          h("span", { class: "seed" }, String(sample.drawn.seed)),
+          h("span", { class: "seed" }, String(sample.seed)),
           sample.realness === undefined ? null : h("span", { class: "share" }, percent(sample.realness)),
         ),
         sample.realness === undefined ? null : h("span", { class: "meter", vars: { share: sample.realness } }),
       );
-      tile.drawn = sample.drawn;
+      tile.drawn = drawn(pkg, sample, asked);
       return tile;
     });
     if (!tiles.length) chunk[0]?.setAttribute("tabindex", "0");
     tiles.push(...chunk);
     list.append(...chunk.map((tile) => h("li", {}, tile)));
     mark(chunk);
+    range.textContent = `Seeds ${tiles[0].drawn.seed} to ${tiles.at(-1).drawn.seed}`;
   }
 
   function mark(some) {

@@ -44,10 +44,11 @@ def main() -> int:
         from service.multiprocess.supervisor import supervise  # noqa: PLC0415  (imports nothing of the service proper)
 
         return supervise(settings)
-    from service.app import create_app  # noqa: PLC0415  (the parent of several processes is spared all of this)
+    from service import tracing  # noqa: PLC0415  (the parent of several processes is spared all of this)
+    from service.app import create_app  # noqa: PLC0415
     from service.server.run import serve  # noqa: PLC0415
 
-    return serve(create_app(settings), settings)
+    return serve(create_app(settings, traces=tracing.from_environment(os.environ)), settings)
 
 
 def _parser() -> argparse.ArgumentParser:

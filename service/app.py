@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,6 +52,7 @@ from service.server.openapi import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, Document
 from service.server.problems import ProblemDetails, answer_error
 from service.server.request_log import RequestLog
 from service.settings import Settings
+from service.tracing import Traces
 
 # Nothing is in flight when the engine stops: its threads need only end the run they are in.
 ENGINE_STOP_S = 5.0
@@ -191,7 +192,10 @@ PROTOCOL = (server.router, server.statistics_router, v2_models.router, infer.rou
 
 
 def create_app(
-    settings: Settings, registry: CollectorRegistry | None = None, open_core: OpenCore = local_core
+    settings: Settings,
+    registry: CollectorRegistry | None = None,
+    open_core: OpenCore = local_core,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """Put the service together.
 
@@ -199,6 +203,7 @@ def create_app(
         settings: of the service.
         registry: where metrics are registered; a new one when left out.
         open_core: makes what computes, or finds it in another process.
+        traces: makes spans of requests, where there shall be any; closed at the end of the lifespan.
 
     Returns:
         The ASGI application. `app.state.lifecycle` says where it stands, `app.state.log` records requests that never
@@ -213,6 +218,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Context]]:
         async with (
+            nullcontext() if traces is None else aclosing(traces),
             open_core(settings, telemetry, lifecycle.answered, lifecycle.failed) as core,
             _answering(settings, telemetry, lifecycle, core) as context,
         ):
@@ -226,6 +232,7 @@ def create_app(
         servers=[{"url": "."}],  # where the document is: behind a proxy's prefix, too
         docs_url=None,  # ours fetches nothing from other hosts
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # ours are these alone
         redirect_slashes=False,  # a redirect would name a host, which behind a proxy is the wrong one
         exception_handlers=dict.fromkeys(
             (GanymedeError, HTTPException, RequestValidationError, Exception), answer_error
@@ -252,6 +259,7 @@ def create_app(
             AllowedHosts(settings.allowed_hosts, settings.host),
             BodyLimits(settings.max_body_bytes, settings.header_timeout_s, settings.body_timeout_s),
             BodyBudget(settings.max_bodies_bytes),
+            traces=traces,
         )
     )
     return app

@@ -7,6 +7,7 @@ served, and ends when its parent ends or tells it to.
 """
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from service import logs
+from service import logs, tracing
 from service.app import ENGINE_STOP_S, Answered, Core, Failed, create_app
 from service.metrics import Telemetry
 from service.multiprocess.engine_client import RemoteEngine
@@ -76,7 +77,7 @@ def main() -> int:
     listener, path = sys.argv[1:]
     settings = Settings()
     logs.configure(settings.log_format, settings.log_level)
-    app = create_app(settings, open_core=partial(remote_core, path))
+    app = create_app(settings, open_core=partial(remote_core, path), traces=tracing.from_environment(os.environ))
     return serve(app, settings, socket.socket(fileno=int(listener)), sys.stdin.fileno())
 
 

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, cast
 
+from service import tracing
 from service.engine.interface import Engine, InferJob, Job, Samples
 from service.engine.model_spec import Array, GraphKind, LoadReport, PackageGraphs, PackageKey
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotReady
 from service.multiprocess.rpc import Channel, Handler
+from service.tracing import Carrier, Traces, following
 
 # Time for an answer to arrive, beyond a job's deadline, which the far end keeps: for the callers of a hung engine.
 _GRACE_S: Final = 0.25
@@ -74,22 +76,43 @@ class RemoteEngine:
         self._jobs += 1
         self._idle.clear()
         try:
-            if job.timeout_s is None:
-                return await self._channel.call(name, job)
-            late = DeadlinePassed(f"the request's deadline of {job.timeout_s:g} s passed and the engine did not answer")
-            return await self._channel.call(name, job, patience_s=job.timeout_s + _GRACE_S, late=late)
+            trace = tracing.current()
+            if trace is None:
+                return await self._call(name, job)
+            with trace.calling(name) as carrier:
+                return await self._call(name, job, carrier)
         finally:
             self._jobs -= 1
             if self._jobs == 0:
                 self._idle.set()
 
+    async def _call(self, name: str, job: Job | InferJob, *carrier: Carrier) -> object:
+        if job.timeout_s is None:
+            return await self._channel.call(name, job, *carrier)
+        late = DeadlinePassed(f"the request's deadline of {job.timeout_s:g} s passed and the engine did not answer")
+        return await self._channel.call(name, job, *carrier, patience_s=job.timeout_s + _GRACE_S, late=late)
 
-def engine_handlers(engine: Engine) -> Mapping[str, Handler]:
-    """What the engine process answers to each `RemoteEngine`; only the engine process itself drains the engine."""
+
+def engine_handlers(engine: Engine, traces: Traces | None = None) -> Mapping[str, Handler]:
+    """What the engine process answers to each `RemoteEngine`; only the engine process itself drains the engine.
+
+    Args:
+        traces: of the engine process; a job that comes with a carrier is traced on.
+    """
+
+    def traced(handler: Handler) -> Handler:
+        async def handle(job: Job | InferJob, carrier: Carrier | None = None) -> object:
+            if traces is None or carrier is None:
+                return await handler(job)
+            with following(traces.joined(carrier)):
+                return await handler(job)
+
+        return handle
+
     return {
         "engine.load": engine.load,
         "engine.unload": engine.unload,
-        "engine.submit": engine.submit,
-        "engine.infer": engine.infer,
+        "engine.submit": traced(engine.submit),
+        "engine.infer": traced(engine.infer),
         "engine.statistics": engine.statistics,
     }

@@ -8,6 +8,7 @@ request in progress may need it.
 """
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from service import __version__, logs
+from service import __version__, logs, tracing
 from service.app import computing
 from service.errors import NotReady
 from service.metrics import Telemetry
@@ -98,6 +99,7 @@ def main() -> int:
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
     telemetry = Telemetry(CollectorRegistry())
+    traces = tracing.from_environment(os.environ)
     logs.count_dropped(telemetry.log_lines_dropped.inc)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
     api_processes, listeners = ApiProcesses(telemetry.registry), Listeners()
@@ -105,7 +107,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     heartbeat = Heartbeat(asyncio.get_running_loop(), sys.stdin.fileno())
     async with computing(settings, telemetry, listeners.answered, failed.set) as (engine, repository):
         handlers: Mapping[str, Handler] = {
-            **engine_handlers(engine),
+            **engine_handlers(engine, traces),
             **listeners.handlers(repository),
             "metrics.all": api_processes.metrics,
         }
@@ -122,6 +124,8 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
             await api_processes.gone()
         for end in ends:
             end.cancel()
+    if traces is not None:
+        await traces.aclose()
     heartbeat.stop()
     return CANNOT_START if failed.is_set() else 0
 

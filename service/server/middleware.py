@@ -30,6 +30,7 @@ from service.server.lifecycle import PROBES, RETRY_AFTER_S, Lifecycle
 from service.server.problems import error_response
 from service.server.request_info import CLIENT_CLOSED_REQUEST, RequestInfo, attach, request_info
 from service.server.request_log import UNKNOWN_ROUTE, RequestLog
+from service.tracing import RequestTrace, Traces, following
 
 # A server only *tells* that the client left when it is asked, which takes a task beside the answer's own. What is
 # answered sooner is answered whether or not the client is still there to take it.
@@ -106,11 +107,12 @@ class Exchange:
         cancelled: how the request is ended early, with the error that its caller is told.
         complete: whether its last byte was sent.
         receive_body: ASGI's `receive`, as long as the body arrives.
+        trace: of the request, where it has one.
     """
 
     __slots__ = (
         "_body", "_gone", "_lifecycle", "_send", "_watching", "cancelled", "complete", "info", "is_probe",
-        "receive_body",
+        "receive_body", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +123,7 @@ class Exchange:
         self.cancelled: CancelScope[Exception] = CancelScope()
         self.complete = False
         self.receive_body = receive
+        self.trace: RequestTrace | None = None
         self._send = send
         self._lifecycle = lifecycle
         self._body: bytes | None = None
@@ -141,6 +144,8 @@ class Exchange:
     def begin(self, body: bytes) -> None:
         """Note that the request is here whole; from now on it is noticed when its client leaves."""
         self._body = body
+        if self.trace is not None:
+            self.trace.received_bytes = len(body)
         self._watching = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch)
         if self.is_probe:
             self._lifecycle.unwatch(self._cut_off)  # it is answered to the end
@@ -158,6 +163,8 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """Send on, with what every answer says."""
+        if self.trace is not None:
+            self.trace.sent(message)
         if message["type"] == "http.response.start":
             self.info.started = True
             self.info.status = message["status"]
@@ -177,6 +184,8 @@ class Exchange:
     async def fail(self, error: Exception, scope: Scope) -> None:
         """Answer an error, in the form that the path promises."""
         self.info.explain(error)
+        if self.trace is not None:
+            self.trace.error = error
         if isinstance(error, ClientLeft):
             self.info.status = CLIENT_CLOSED_REQUEST
         elif self.complete:
@@ -216,9 +225,10 @@ class RequestMiddleware:
         hosts: that are answered for.
         limits: of one body.
         budget: of all bodies.
+        traces: of this process, where there are any.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what a request meets on its way)
         self,
         app: ASGIApp,
         find: FindOperation,
@@ -227,6 +237,8 @@ class RequestMiddleware:
         hosts: AllowedHosts,
         limits: BodyLimits,
         budget: BodyBudget,
+        *,
+        traces: Traces | None = None,
     ) -> None:
         self._app = app
         self._find = find
@@ -235,6 +247,7 @@ class RequestMiddleware:
         self._hosts = hosts
         self._limits = limits
         self._budget = budget
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and record it."""
@@ -247,7 +260,11 @@ class RequestMiddleware:
             scope = {**scope, "method": "GET", "asked": "HEAD"}
         exchange = Exchange(info, receive, send, self._lifecycle, is_probe=scope["path"] in PROBES)
         began = self._log.begin()
-        with naming(info.names):
+        if self._traces is not None and not exchange.is_probe:
+            exchange.trace = self._traces.begin(scope, info.headers, info.request_id, began)
+            if exchange.trace is not None:
+                info.trace_id = exchange.trace.trace_id
+        with naming(info.names), nullcontext() if self._traces is None else following(exchange.trace):
             try:
                 with nullcontext() if exchange.is_probe else self._lifecycle.request():
                     await self._answer(scope, exchange)
@@ -260,7 +277,7 @@ class RequestMiddleware:
                 await exchange.fail(error, scope)
             finally:
                 # Behind the write of the answer, which the caller waits for.
-                asyncio.get_running_loop().call_soon(self._record, scope, info, began, time.monotonic())
+                asyncio.get_running_loop().call_soon(self._record, scope, exchange, began, time.monotonic())
 
     async def _answer(self, scope: Scope, exchange: Exchange) -> None:
         headers = exchange.info.headers
@@ -286,6 +303,9 @@ class RequestMiddleware:
                     response = await operation.answer(scope, exchange.take_body())
                     await response(scope, exchange.receive, exchange.send)
 
-    def _record(self, scope: Scope, info: RequestInfo, began: float, ended: float) -> None:
-        route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+    def _record(self, scope: Scope, exchange: Exchange, began: float, ended: float) -> None:
+        info, found = exchange.info, getattr(scope.get("route"), "path", None)
+        route = UNKNOWN_ROUTE if found is None else found
         self._log.end(scope.get("asked", scope["method"]), scope["path"], route, info, began, ended)
+        if exchange.trace is not None:
+            exchange.trace.end(found, info.status, info.reason, ended)

@@ -36,7 +36,7 @@ class RequestInfo:
         request_id: taken from the caller if sane, else made.
         headers: of the request, by name in lower case; the values of a name that comes more than once are one list, as
             RFC 9110 has it (§5.3).
-        trace_id: of the W3C `traceparent`, where one came.
+        trace_id: of the W3C `traceparent`, where one came, or of the trace that began here.
         status: what the answer amounts to: the status sent, or why it was cut off after the first byte.
         started: whether the status is on its way.
         reason: why the request was refused, for the log; None where the caller is at fault.

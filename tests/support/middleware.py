@@ -11,6 +11,7 @@ from service.server.hosts import AllowedHosts
 from service.server.lifecycle import Lifecycle
 from service.server.middleware import Operation, RequestMiddleware
 from service.server.request_log import RequestLog
+from service.tracing import Traces
 
 MAX_BYTES = 1000
 BODY_TIMEOUT_S = 0.3
@@ -25,6 +26,7 @@ def middleware(
     find: Callable[[Scope], Operation | None] = nothing,
     lifecycle: Lifecycle | None = None,
     log: RequestLog | None = None,
+    traces: Traces | None = None,
 ) -> RequestMiddleware:
     """Wrap an application in the middleware."""
     return RequestMiddleware(
@@ -35,4 +37,5 @@ def middleware(
         AllowedHosts("", "127.0.0.1"),
         BodyLimits(MAX_BYTES, BODY_TIMEOUT_S, BODY_TIMEOUT_S),
         BodyBudget(MAX_BYTES),
+        traces=traces,
     )

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from service import tracing
 from service.api.limits import check_numbers
 from service.api.operations import Operation, TheCall
 from service.api.requests.samples import SAMPLES_BODY, read_samples, validate_samples
@@ -49,7 +50,9 @@ async def encode(call: TheCall, query: Annotated[SamplesQuery, Query()]) -> Resp
     encoder = encoder_of(package, given)
     held = await validate_samples(given, package, [encoder], parts.settings, parts.offload)
     check_numbers(len(held.rows), numbers_of(encoder), ("body",), "send fewer at a time")
+    tracing.describe(package.key.name, package.key.version, len(held.rows))
     with call.budget().spend() as left_s:
         encoded = await parts.engine.submit(replace(held.job(EncodeJob, encoder), timeout_s=left_s()))
-    answered = await parts.offload.run(write_encodings, package, encoded)
+    with tracing.encoding():
+        answered = await parts.offload.run(write_encodings, package, encoded)
     return Response(answered, media_type=JSON)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from service.api.operations import Operation, TheCall
 from service.api.requests.body import read_json
 from service.api.requests.generate import plan_generate
-from service.api.responses.samples import respond
+from service.api.responses.samples import respond, trace_plan
 from service.api.sample_types import kind_of
 from service.api.schemas.requests import GenerateQuery, GenerateRequest
 from service.api.schemas.responses import GenerateAnswer
@@ -77,4 +77,5 @@ async def generate(call: TheCall, query: Annotated[GenerateQuery, Query()]) -> R
     kind = kind_of(package.manifest.sample)
     media = choose(call.headers.get("accept"), query.format, kind.media)
     plan = await parts.offload.run_sized(size, plan_generate, wanted, package, kind, media, query.dtype, parts.settings)
+    trace_plan(plan)
     return await respond(plan, media, parts, call.budget())

@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from service import tracing
 from service.api.context import Context, TimeBudget
 from service.api.limits import check_size
 from service.api.operations import Operation, TheCall
@@ -223,5 +224,6 @@ async def reconstruct(call: TheCall, query: Annotated[ReconstructQuery, Query()]
     forms = kind_of(package.manifest.sample).media
     media = choose(call.headers.get("accept"), query.format, forms)
     wanted = await plan_reconstruction(given, package, media, query.dtype, parts)
+    tracing.describe(package.key.name, package.key.version, len(wanted.held.rows))
     made = await make(wanted, parts, call.budget())
     return await write(wanted, made, media, parts)

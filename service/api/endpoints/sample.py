@@ -22,7 +22,7 @@ from service.api.operations import Operation, TheCall
 from service.api.requests.fields import QUERY
 from service.api.requests.generate import GeneratePlan, plan_generate
 from service.api.requests.sample_url import SampleQuery
-from service.api.responses.samples import respond_file
+from service.api.responses.samples import respond_file, trace_plan
 from service.api.sample_types import kind_of
 from service.api.stack import stack_id
 from service.errors import InvalidRequest, Problem
@@ -91,6 +91,7 @@ async def get_sample(
         # Relative, because behind a proxy the path that the caller asked for is another.
         location = f"{seed}.{form}?{query.canonical(stack)}"
         return Response(status_code=307, headers={"location": location, "cache-control": CHECK_AGAIN})
+    trace_plan(plan)
     answer = await respond_file(plan, FORMS[form], parts, call.budget())
     etag = f'"{hashlib.sha256(b"".join(answer.pieces)).hexdigest()}"'
     fresh = {"etag": etag, "cache-control": IMMUTABLE if package.report.generator.reproducible else CHECK_AGAIN}

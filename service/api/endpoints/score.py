@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from service import tracing
 from service.api.operations import Operation, TheCall
 from service.api.requests.samples import SAMPLES_BODY, read_samples
 from service.api.responses.readings import plan_judging, write_scores
@@ -51,7 +52,9 @@ async def score(call: TheCall, query: Annotated[SamplesQuery, Query()]) -> Respo
     )
     package = parts.repository.find(given.model, given.version)
     judging = await plan_judging(given, package, parts.settings, parts.offload)
+    tracing.describe(package.key.name, package.key.version, judging.count)
     with call.budget().spend() as left_s:
         judged = await parts.engine.submit(replace(judging.job, timeout_s=left_s()))
-    answered = await parts.offload.run(write_scores, judging, judged, parts.telemetry)
+    with tracing.encoding():
+        answered = await parts.offload.run(write_scores, judging, judged, parts.telemetry)
     return Response(answered, media_type=JSON)

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service import tracing
 from service.api.context import INLINE_BYTES, Context
 from service.api.requests.fields import name_codes
 from service.api.requests.generate import GeneratePlan
@@ -35,10 +36,14 @@ class ResponseEncoder:
     def __init__(self, parts: Context, media: Media) -> None:
         self._offload = parts.offload
         self._histogram = parts.telemetry.encode_seconds.labels(media.name)
+        self._media = media
         self._spent_s = 0.0
+        self._began: float | None = None
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` on a thread; the wait for a thread is not counted."""
+        if self._began is None:
+            self._began = time.monotonic()
 
         def timed() -> tuple[T, float]:
             began = time.monotonic()
@@ -53,6 +58,8 @@ class ResponseEncoder:
         if size_bytes > INLINE_BYTES:
             return await self.run(work, *args, **kwargs)
         began = time.monotonic()
+        if self._began is None:
+            self._began = began
         result = work(*args, **kwargs)
         self._spent_s += time.monotonic() - began
         return result
@@ -60,6 +67,9 @@ class ResponseEncoder:
     def done(self) -> None:
         """Record a complete response."""
         self._histogram.observe(self._spent_s)
+        if (trace := tracing.current()) is not None and self._began is not None:
+            said = {"ganymede.format": self._media.name, "ganymede.encode_s": self._spent_s}
+            trace.stage("encode", self._began, time.monotonic(), said)
 
 
 def pixels_of(samples: Samples) -> NDArray[np.uint8]:

@@ -45,6 +45,12 @@ class Judging:
     calibration: Calibration
     job: ScoreJob
 
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        rows = self.job.sample if self.job.pixels is None else self.job.pixels
+        return 0 if rows is None else len(rows)
+
 
 async def plan_judging(given: SampleBody, package: ServedPackage, settings: Settings, offload: ThreadPool) -> Judging:
     """Validate samples for a package's discriminator, and decode them.

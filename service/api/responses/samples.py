@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from starlette.responses import Response
 
+from service import tracing
 from service.api.context import Context, TimeBudget
 from service.api.requests.fields import write_ranges
 from service.api.requests.generate import GeneratePlan
@@ -27,6 +28,12 @@ from service.packages.registry import ServedPackage
 MAX_LIST_HEADER_BYTES = 4096
 # Packages whose headers are cached; a service has a few.
 KNOWN_PACKAGES = 128
+
+
+def trace_plan(plan: GeneratePlan) -> None:
+    """Say on the request's span what is drawn."""
+    key, selection = plan.package.key, plan.job.selection
+    tracing.describe(key.name, key.version, plan.count, None if selection is None else selection.method)
 
 
 async def respond(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:

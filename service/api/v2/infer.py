@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 from starlette.responses import Response
 
+from service import tracing
 from service.api.context import INLINE_BYTES
 from service.api.limits import MAX_JSON_NUMBERS, MAX_SEED
 from service.api.operations import Call, Operation, TheCall
@@ -69,6 +70,11 @@ class Inference:
     job: InferJob
     binary: Mapping[str, bool]
     id: str | None
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return max(map(len, self.job.inputs.values()), default=0) if self.job.seeds is None else len(self.job.seeds)
 
 
 def read_inference(body: bytes, headers: Mapping[str, str], graph: ServedGraph, settings: Settings) -> Inference:
@@ -338,12 +344,15 @@ async def _infer(call: Call, graph: ServedGraph) -> Response:
     inference = await parts.offload.run_sized(
         _unpacked_bytes(call), read_inference, call.body, call.headers, graph, parts.settings
     )
+    key = graph.package.key
+    tracing.describe(key.name, key.version, inference.count)
     with call.budget().spend() as left_s:
         timeout_s = min(left_s(), inference.job.timeout_s or left_s())
         outputs = await parts.engine.infer(replace(inference.job, timeout_s=timeout_s))
     accepted = call.headers.get("accept-encoding", "")
     size = sum(array.nbytes for array in outputs.values()) if not accepted else INLINE_BYTES + 1
-    answer = await parts.offload.run_sized(size, write_answer, inference, outputs, accepted)
+    with tracing.encoding():
+        answer = await parts.offload.run_sized(size, write_answer, inference, outputs, accepted)
     return Response(answer.body, media_type=answer.media_type, headers=answer.headers)
 
 

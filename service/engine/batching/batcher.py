@@ -30,6 +30,7 @@ from service.engine.batching.stats import Meter
 from service.engine.batching.worker import Answer, BatchRunner, WorkerThread, late
 from service.engine.finite import UNCHECKED, FinitenessCheck
 from service.engine.model_spec import Outputs, TensorSpec
+from service.tracing import Attributes, RequestTrace, current
 
 # Each expiry looks at every request that waits: seldom enough to cost little, soon enough for deadlines of seconds.
 LEAST_WAIT_S = 5e-3
@@ -82,6 +83,7 @@ class Batcher:
         load: of all graphs.
         finite: which outputs must be finite.
         device: runs the sessions where they are not on the CPU.
+        described: what the spans of its requests say of the graph.
     """
 
     def __init__(  # noqa: PLR0913 - what one graph is made of
@@ -95,12 +97,14 @@ class Batcher:
         finite: FinitenessCheck = UNCHECKED,
         *,
         device: DeviceThread | None = None,
+        described: Attributes | None = None,
     ) -> None:
         costs = instances.single_thread_s, instances.all_cores_s
         sizes = BatchSizer(buckets, *costs, on_device=device is not None) if buckets else None
         splits = device is None and (sizes is None or sizes.pays_to_hand_over)
         workers = instances.concurrency if splits else 1
         self.meter = meter
+        self._described = described or {}
         self._queue = RequestQueue(Scheduler(limits, sizes, workers), workers, meter, load)
         self._loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(self._loop, self._expire)
@@ -150,7 +154,10 @@ class Batcher:
             NotFinite: the outputs of some of the samples are not finite, although they should be.
         """
         future: asyncio.Future[Outputs] = self._loop.create_future()
+        trace = current()
         request = Request(source, samples, outputs, deadline, future, time.monotonic(), expect_finite=expect_finite)
+        if trace is not None:
+            request.runs = []
         try:
             self._queue.admit(request)
             if not self._waking:
@@ -158,15 +165,19 @@ class Batcher:
                 self._loop.call_soon(self._wake)
             self._timer.schedule(deadline)
             results = await future
-        except BaseException:
+        except BaseException as error:
             self._queue.forget(request)
             self.meter.failed(time.monotonic() - request.arrived)
+            if trace is not None:
+                self._trace(trace, request, error)
             if future.done() and not future.cancelled():
                 future.exception()  # marks it as retrieved, also where the caller was cancelled at the same moment
             raise
         self.meter.answered(
             samples, request.began - request.arrived, request.stages, time.monotonic() - request.arrived
         )
+        if trace is not None:
+            self._trace(trace, request)
         return results
 
     def stop(self) -> None:
@@ -177,6 +188,22 @@ class Batcher:
     async def stopped(self) -> None:
         """Wait until every worker thread has released the graph."""
         await self._stopped.wait()
+
+    def _trace(self, trace: RequestTrace, request: Request, error: BaseException | None = None) -> None:
+        """Add the spans of a request that ended: its time in the queue, and each run."""
+        if request.ticket < 0:  # it was refused, which its caller is told
+            return
+        now = time.monotonic()
+        runs = request.runs or []
+        was_taken = bool(runs) or request.began > request.arrived
+        samples = {"ganymede.samples": request.samples}
+        waited = now if not was_taken else request.began
+        trace.stage("queue", request.arrived, waited, {**self._described, **samples}, None if was_taken else error)
+        for run in runs:
+            said = {**self._described, **run.batch, "ganymede.samples": run.samples}
+            trace.stage("run", run.began, run.ended, said, run.error)
+        if was_taken and error is not None and not any(run.error for run in runs):  # cancelled or late while it ran
+            trace.stage("run", max((run.ended for run in runs), default=waited), now, self._described, error)
 
     def _wake(self) -> None:
         self._waking = False

@@ -5,6 +5,7 @@ Shapes: N samples.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,10 +14,29 @@ from service.engine.batching.scheduler import Slice
 from service.engine.model_spec import Outputs
 from service.engine.sampling.batched import PendingSample
 from service.engine.statistics import NO_TIME, Stages
+from service.tracing import Attributes
 
 # Writes the inputs of samples `start` … `stop` − 1 into the given rows; returns what is left to be drawn from seeds,
 # together with the other requests of the batch. Called on a worker thread.
 RowSource = Callable[[int, int, Rows], Sequence[PendingSample]]
+
+
+class Run(NamedTuple):
+    """A batch that computed samples of a request, for its trace.
+
+    Attributes:
+        began: when it was taken from the queue, on `time.monotonic`.
+        ended: when its results were there.
+        samples: of the request.
+        batch: what is said of it to all its requests.
+        error: why it failed for this one.
+    """
+
+    began: float
+    ended: float
+    samples: int
+    batch: Attributes
+    error: Exception | None
 
 
 class Request:
@@ -35,6 +55,7 @@ class Request:
         ticket: in the scheduler.
         began: when its first run took it, on `time.monotonic`.
         results: output name → [N, …].
+        runs: that it was part of; None where it is not traced.
         computed: samples that are in `results`.
         stages: of its runs.
     """
@@ -48,6 +69,7 @@ class Request:
         "future",
         "outputs",
         "results",
+        "runs",
         "samples",
         "source",
         "stages",
@@ -72,6 +94,7 @@ class Request:
         self.future = future
         self.arrived = arrived
         self.expect_finite = expect_finite
+        self.runs: list[Run] | None = None
         self.ticket = -1
         self.began = arrived
         self.results: Outputs = {}

@@ -8,22 +8,24 @@ core would idle.
 """
 
 import logging
+import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from service.engine.backends.base import InstanceGroup
 from service.engine.batching.input_buffers import BatchInputs
 from service.engine.batching.queue import Piece, RequestQueue, ScheduledBatch, WakeUp
-from service.engine.batching.request import Request
+from service.engine.batching.request import Request, Run
 from service.engine.batching.stats import Meter
 from service.engine.finite import FinitenessCheck
 from service.engine.model_spec import Feeds, Outputs
 from service.engine.sampling.batched import PendingSample, sample_batched
 from service.engine.statistics import NO_TIME, Stages
 from service.errors import DeadlinePassed, GanymedeError, NotFinite, SessionFailed
+from service.tracing import Attributes
 
 Answer = tuple[Request, GanymedeError | None]
 """A request and its error; None where it is complete."""
@@ -168,6 +170,8 @@ class BatchRunner:
             ran = [piece for piece in ran if piece not in nonfinite]
             faults = [*faults, *((piece, self._finite.error()) for piece in nonfinite)]
         self._inputs.end()
+        if any(request.runs is not None for _, request in batch.pieces):
+            _note_run(prepared, stages, dict(faults))
         complete = self._queue.done(batch, ran, [piece for piece, _ in faults], stages)
         answers += [(request, _error(fault)) for (_, request), fault in faults]
         answers += [(request, None) for request in complete]
@@ -283,3 +287,27 @@ def _error(fault: Exception) -> GanymedeError:
     error = SessionFailed("the session failed on the batch that held this request")
     error.__cause__ = fault
     return error
+
+
+BATCH_ID_BITS = 64
+# Ids of batches differ; they are not secret, and the same seed of another process would repeat them.
+_ids = random.Random()  # noqa: S311
+
+
+def _note_run(prepared: Prepared, stages: Stages, faults: Mapping[Piece, Exception]) -> None:
+    """Tell each traced request of a batch that it ran; before it is answered, by this batch or by another."""
+    batch = prepared.batch
+    now = time.monotonic()
+    said: Attributes = {
+        "ganymede.batch.id": f"{_ids.getrandbits(BATCH_ID_BITS):016x}",
+        "ganymede.batch.requests": len(batch.pieces),
+        "ganymede.batch.samples": prepared.rows,
+        "ganymede.batch.size": batch.size,
+        "ganymede.batch.inputs_s": stages.inputs_s,
+        "ganymede.batch.session_s": stages.run_s,
+        "ganymede.batch.outputs_s": stages.outputs_s,
+    }
+    for part in batch.pieces:
+        piece, request = part
+        if request.runs is not None:
+            request.runs.append(Run(batch.at, now, piece.stop - piece.start, said, faults.get(part)))

@@ -42,8 +42,8 @@ REFERENCE_HEAD: Final = """\
 
 `python -m service` reads its settings from environment variables. An empty variable means the default. A variable that
 begins with `GANYMEDE_` and is none of these is logged as a warning with the nearest name; an invalid value ends the
-program with exit code 2 and one sentence. Traces have OpenTelemetry's own variables: [operations.md](operations.md#traces).
-This page is generated from the code: `python -m service settings`."""
+program with exit code 2 and one sentence. Traces have OpenTelemetry's own variables
+([operations.md](operations.md#traces)). This page is generated from the code: `python -m service settings`."""
 
 Control = Literal["loopback", "anyone", "nobody"]
 

@@ -86,7 +86,8 @@ def tolerances(arrays: Arrays, parity: Parity) -> list[Tolerance]:
         One a provider and precision.
     """
     sample = max(SAFETY * parity.sample, SAMPLE_FLOOR) * magnitude(arrays[f"generator.{SAMPLE}"])
-    logit = max(SAFETY * parity.logit, LOGIT_FLOOR) * magnitude(arrays[f"discriminator.{LOGIT}"])
+    logits = arrays.get(f"discriminator.{LOGIT}")
+    logit = max(SAFETY * parity.logit, LOGIT_FLOOR) * (1.0 if logits is None else magnitude(logits))
     encoded = {
         tensor: max(SAFETY * parity.encoded, ENCODED_FLOOR) * magnitude(arrays[f"encoder.{tensor}"])
         for tensor in (LATENT, CODE)

@@ -67,8 +67,9 @@ class Manifest:
         version: a positive integer.
         created: time of the export, with its time zone.
         summary: one sentence for people.
-        files: content by bare name, `GENERATOR`, `DISCRIMINATOR` and `GOLDEN` among them.
+        files: content by bare name, `GENERATOR` and `GOLDEN` among them.
         encoder_opset: of the encoder's graph; None without an encoder.
+        discriminator: None without one.
         golden_count: rows of the golden file.
         tolerances: of a replay, one a provider and precision.
         reference_count: held-out vectors in `REFERENCE`; None without that file.
@@ -83,7 +84,7 @@ class Manifest:
     interface: Interface
     generator_opset: int
     encoder_opset: int | None = None
-    discriminator: DiscriminatorFacts
+    discriminator: DiscriminatorFacts | None
     golden_count: int
     tolerances: list[Tolerance]
     reference_count: int | None = None
@@ -117,7 +118,7 @@ class Manifest:
             "sample": face.sample_entry(),
             "generator": _graph(GENERATOR, self.generator_opset, face.generator_inputs, face.generator_outputs),
             **({} if self.encoder_opset is None else {"encoder": self._encoder(self.encoder_opset)}),
-            "discriminator": self._discriminator(),
+            **({} if self.discriminator is None else {"discriminator": self._discriminator(self.discriminator)}),
             "golden": {
                 "file": GOLDEN,
                 "count": self.golden_count,
@@ -133,8 +134,8 @@ class Manifest:
     def _reference(self, count: int) -> Entry:
         return {"file": REFERENCE, "count": count}
 
-    def _discriminator(self) -> Entry:
-        facts, face = self.discriminator, self.interface
+    def _discriminator(self, facts: DiscriminatorFacts) -> Entry:
+        face = self.interface
         return {
             **_graph(DISCRIMINATOR, facts.opset, face.discriminator_inputs, face.discriminator_outputs),
             "pack": 1,

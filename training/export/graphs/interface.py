@@ -54,6 +54,8 @@ class Interface:
         conditions: number of ids, inputs of both graphs; 0 for none.
         codes: inputs of the generator, read back by an encoder's graph; None for none.
         encodes_latents: whether an encoder's graph finds latents.
+        value_range: of images' values.
+        judged_by_label: whether the discriminator takes what the generator is told.
     """
 
     sample_shape: tuple[int, ...]
@@ -64,6 +66,8 @@ class Interface:
     conditions: int = 0
     codes: Codes | None = None
     encodes_latents: bool = False
+    value_range: tuple[float, float] = (LOW, HIGH)
+    judged_by_label: bool = True
 
     @property
     def kind(self) -> Literal["image", "vector", "item"]:
@@ -85,7 +89,7 @@ class Interface:
             "channels": channels,
             "height": height,
             "width": width,
-            "range": [LOW, HIGH],
+            "range": list(self.value_range),
         }
 
     @property
@@ -104,7 +108,7 @@ class Interface:
     @property
     def discriminator_inputs(self) -> tuple[TensorSpec, ...]:
         """In the order of the network's arguments."""
-        return (self._sample, *self._told)
+        return (self._sample, *(self._told if self.judged_by_label else ()))
 
     @property
     def discriminator_outputs(self) -> tuple[TensorSpec, ...]:

@@ -1,0 +1,23 @@
+"""Packages of graphs that this project did not make: their tensors found or told, their borders made the package's.
+
+In: ONNX files of a generator (with a mapping network before it), a discriminator, an encoder. Out: `Adoption`: what was
+decided and why, and the package's folder.
+May import export, evaluation, data, networks.base and the root's shared modules; never loop or diagnostics.
+"""
+
+from training.adopt.adoption import Adoption, Sources, adopt
+from training.adopt.arguments import as_json, read_options, read_sources
+from training.adopt.decisions import Decision, Options
+from training.adopt.graph_files import GraphFile
+
+__all__ = [
+    "Adoption",
+    "Decision",
+    "GraphFile",
+    "Options",
+    "Sources",
+    "adopt",
+    "as_json",
+    "read_options",
+    "read_sources",
+]

@@ -27,6 +27,7 @@ EXAMPLES: Final = (
     ("train --data-path pictures --out runs/p", "your own images, a folder of them"),
     ("resume runs/mnist", "continue after Ctrl-C, a crash or a reboot"),
     ("export runs/mnist --name mnist", "make a package that the service serves"),
+    ("adopt generator.onnx --name mine", "make a package of a graph that was made elsewhere"),
     ("diagnose runs/mnist", "its problems, and what to try"),
     ("report runs/", "compare all runs of a folder on one page"),
     ("verify", "check the objectives against theory"),
@@ -55,7 +56,7 @@ def parser() -> Parser:
 
 def register(commands: "Commands") -> None:
     """Register every command."""
-    for command in (_register_train, _register_resume, _register_export, _register_calibrate):
+    for command in (_register_train, _register_resume, _register_export, _register_adopt, _register_calibrate):
         command(commands)
     measuring.register(commands)
     for command in (_register_data, _register_keys):
@@ -170,6 +171,59 @@ def _export(arguments: argparse.Namespace) -> object:
 
 def _of_package(folder: Path) -> dict[str, object]:
     return {"package": str(folder), "name": folder.parent.name, "version": int(folder.name)}
+
+
+def _register_adopt(commands: "Commands") -> None:
+    parser = add(
+        commands,
+        "adopt",
+        "Make a package of ONNX graphs that were made elsewhere.",
+        _adopt,
+        "generator.onnx --name mine --models models",
+        "what was decided, and the package's folder",
+    )
+    parser.add_argument("generator", type=Path, metavar="GENERATOR", help="ONNX file, from latents to samples")
+    parser.add_argument("--mapping", type=Path, metavar="FILE", help="network before it, as StyleGAN's g_mapping.onnx")
+    parser.add_argument("--discriminator", type=Path, metavar="FILE", help="from samples to logits or probabilities")
+    parser.add_argument("--encoder", type=Path, metavar="FILE", help="from samples to latents")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="real images, to calibrate the discriminator with")
+    parser.add_argument("--name", required=True, help="of the package")
+    parser.add_argument("--version", type=int, metavar="N", help="of the package; by default the next free one")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), metavar="FOLDER", help="where packages are; by default models"
+    )
+    parser.add_argument("--license", metavar="TEXT", help="of the weights: an SPDX identifier or a sentence")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be decided; write nothing")
+    told = parser.add_argument_group("what the graphs do not say")
+    told.add_argument("--latent", metavar="NAME", help="the generator's input that is the latent")
+    told.add_argument("--latent-size", type=int, metavar="Z", help="numbers of a latent, if the graph leaves it open")
+    told.add_argument("--prior", choices=("normal", "uniform"), help="of the latents; by default normal")
+    told.add_argument("--output", metavar="NAME", help="the generator's output that is the sample")
+    told.add_argument("--shape", metavar="C,H,W|D", help="of a sample, if the output is flat")
+    told.add_argument("--layout", choices=("NCHW", "NHWC"), help="of images in the graphs")
+    told.add_argument(
+        "--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of values of the generator's images, as -1 1"
+    )
+    told.add_argument(
+        "--critic-range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of images of discriminator and encoder"
+    )
+    told.add_argument("--labels", metavar="FILE|a,b,c|K", help="names of the classes, a line each, or their number")
+    told.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="value of another input, as psi=0.7; =normal draws it once; may be repeated",
+    )
+    told.add_argument("--freeze-noise", action="store_true", help="make random operators constant")
+    told.add_argument("--critic-output", choices=("logit", "probability"), help="what the discriminator gives")
+    told.add_argument("--loss", metavar="FAMILY", help="that the discriminator was trained with, as non_saturating")
+
+
+def _adopt(arguments: argparse.Namespace) -> object:
+    from training.adopt import adopt, as_plain, read_options, read_sources
+
+    return as_plain(adopt(read_sources(arguments), read_options(arguments), say))
 
 
 def _register_calibrate(commands: "Commands") -> None:

@@ -6,7 +6,7 @@ May import export, evaluation, data, networks.base and the root's shared modules
 """
 
 from training.adopt.adoption import Adoption, Sources, adopt
-from training.adopt.arguments import as_json, read_options, read_sources
+from training.adopt.arguments import as_plain, read_options, read_sources
 from training.adopt.decisions import Decision, Options
 from training.adopt.graph_files import GraphFile
 
@@ -17,7 +17,7 @@ __all__ = [
     "Options",
     "Sources",
     "adopt",
-    "as_json",
+    "as_plain",
     "read_options",
     "read_sources",
 ]

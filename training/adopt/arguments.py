@@ -1,8 +1,7 @@
-"""From the words of a command line to `Sources` and `Options`, and from an `Adoption` to JSON."""
+"""From the words of a command line to `Sources` and `Options`, and from an `Adoption` to plain values."""
 
 import argparse
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,18 +63,15 @@ def read_options(arguments: argparse.Namespace) -> Options:
     )
 
 
-def as_json(found: Adoption) -> str:
-    """Write what was decided, for programs."""
-    return json.dumps(
-        {
-            "name": found.name,
-            "version": found.version,
-            "package": None if found.package is None else str(found.package),
-            "decisions": [dataclasses.asdict(decision) for decision in found.decisions],
-            "missing": list(found.missing),
-        },
-        indent=2,
-    )
+def as_plain(found: Adoption) -> dict[str, object]:
+    """What was decided, as plain values for JSON."""
+    return {
+        "name": found.name,
+        "version": found.version,
+        "package": None if found.package is None else str(found.package),
+        "decisions": [dataclasses.asdict(decision) for decision in found.decisions],
+        "missing": list(found.missing),
+    }
 
 
 def _shape(words: str | None) -> tuple[int, ...] | None:

@@ -22,15 +22,13 @@ from service.settings import Settings
 ROOT = Path(__file__).parents[1]
 RESULTS = (ROOT / "docs/results.md").read_text()
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+SOURCES = ("ganymede", "service", "training")
 MODULES = sorted(
-    path.relative_to(ROOT)
-    for folder in ("service", "training")
-    for path in (ROOT / folder).rglob("*.py")
-    if path.name != "__init__.py"
+    path.relative_to(ROOT) for folder in SOURCES for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py"
 )
 ROOMS = sorted(
     path.relative_to(ROOT)
-    for folder in ("service", "training")
+    for folder in SOURCES
     for path in (ROOT / folder, *(ROOT / folder).rglob("*/"))
     if path.is_dir() and path.name != "__pycache__"
 )
@@ -45,9 +43,7 @@ def importers() -> Mapping[Path, set[Path]]:
     """Which modules import each."""
     names = {".".join(module.with_suffix("").parts): module for module in MODULES}
     found: dict[Path, set[Path]] = {module: set() for module in MODULES}
-    for importer in (
-        path.relative_to(ROOT) for folder in ("service", "training") for path in (ROOT / folder).rglob("*.py")
-    ):
+    for importer in (path.relative_to(ROOT) for folder in SOURCES for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse((ROOT / importer).read_text())):
             if isinstance(node, ast.ImportFrom) and node.module is not None:
                 for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):

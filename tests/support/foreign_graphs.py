@@ -226,7 +226,6 @@ def flat() -> ForeignGan:
     graph.node("Tanh", graph.dense("input.1", 2, 64 * 64 * 3), output="output")
     return ForeignGan(
         files={GENERATOR: graph.finish([tensor("input.1", FLOAT, 1, 2)], [tensor("output", FLOAT, 1, 12288)], opset=9)},
-        flags=("--shape", "3x64x64"),
         latent_size=2,
         shape=(3, 64, 64),
         feed=lambda z, _: {"input.1": z[None]},
@@ -252,7 +251,6 @@ def byte_range() -> ForeignGan:
     graph.node("Mul", graph.node("Sigmoid", graph.image("z")), graph.number(255), output="image")
     return ForeignGan(
         files={GENERATOR: graph.finish([tensor("z", FLOAT, "N", LATENT_SIZE)], [tensor("image", FLOAT, "N", *SHAPE)])},
-        flags=("--range", "0,255"),
         read=lambda raw: of_bytes(raw[0]),
     )
 
@@ -301,7 +299,7 @@ def one_hot_label() -> ForeignGan:
                 opset=11,
             )
         },
-        flags=("--constant", "truncation=0.4"),
+        flags=("--set", "truncation=0.4"),
         classes=CLASSES,
         feed=lambda z, label: {
             "z": z[None], "class_label": np.eye(CLASSES, dtype=np.float32)[None, label],
@@ -333,7 +331,6 @@ def integer_label() -> ForeignGan:
                 opset=13,
             ),
         },
-        flags=("--classes", str(CLASSES)),
         classes=CLASSES,
         feed=lambda z, label: {"noise": z[None], "labels": np.array([label])},
     )
@@ -350,7 +347,7 @@ def truncation() -> ForeignGan:
                 [tensor("image", FLOAT, "N", *SHAPE)],
             )
         },
-        flags=("--constant", "truncation=0.7"),
+        flags=("--set", "truncation=0.7"),
         feed=lambda z, _: {"z": z[None], "truncation": np.array(0.7, np.float32)},
     )
 
@@ -397,7 +394,7 @@ def mapping_and_synthesis() -> ForeignGan:
                 opset=13,
             ),
         },
-        flags=("--range", "-1,1", "--constant", "psi=0.7", "--constant", "noise=0"),
+        flags=("--range", "-1", "1", "--set", "psi=0.7", "--set", "noise=0"),
         feed=lambda z, _: {"z": z[None], "psi": np.array([0.7], np.float32), "noise": np.zeros(1, np.float32)},
     )
 
@@ -415,7 +412,7 @@ def noise_map() -> ForeignGan:
                 [tensor("image", FLOAT, "N", *SHAPE)],
             )
         },
-        flags=("--constant", "noise=0"),
+        flags=("--set", "noise=0"),
         feed=lambda z, _: {"z": z[None], "noise": zeros},
     )
 

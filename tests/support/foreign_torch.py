@@ -172,7 +172,6 @@ def conditional_scripted() -> ForeignGan:
     )  # fmt: skip
     return ForeignGan(
         files={GENERATOR: content},
-        flags=("--classes", str(CLASSES)),
         classes=CLASSES,
         feed=lambda z, label: {"noise": z[None], "labels": torch.tensor([label]).numpy()},
     )
@@ -191,7 +190,7 @@ def traced_one_hot() -> ForeignGan:
     content = traced(seeded(OneHot, 46), examples, dynamic_shapes=(free, free, None))
     return ForeignGan(
         files={GENERATOR: content},
-        flags=("--constant", "truncation=0.4"),
+        flags=("--set", "truncation=0.4"),
         classes=CLASSES,
         feed=lambda z, label: {
             "z": z[None], "class_label": torch.eye(CLASSES)[None, label].numpy(),

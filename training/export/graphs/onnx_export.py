@@ -9,9 +9,11 @@ The exporter folds batch normalisation into the convolution before it. After a r
 costs one pass over the smallest map.
 """
 
+import contextlib
+import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 import onnx
@@ -43,7 +45,8 @@ def write(network: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[Te
     Raises:
         ExportError: if the network has no faithful graph.
     """
-    model = _export(network, inputs, outputs)
+    examples = [port.example(EXAMPLE_BATCH) for port in inputs]
+    model = convert(network, examples, [port.name for port in inputs], [port.name for port in outputs])
     _clean(model)
     _check(model)
     serialized: bytes = model.SerializeToString(deterministic=True)
@@ -61,36 +64,65 @@ class _Arguments(nn.Module):
         return self.network(*arguments)
 
 
+def convert(
+    network: nn.Module,
+    examples: Sequence[Tensor],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    free_batch: bool = True,
+) -> onnx.ModelProto:
+    """Convert a network to ONNX as it is, whatever a package may hold.
+
+    Args:
+        network: in the mode and on the device that it is traced in.
+        examples: its arguments, in order; batches of 2 or more where the batch is to be free.
+        inputs: names of its arguments.
+        outputs: names of its outputs.
+        free_batch: whether the first axis of every input is the batch; otherwise shapes are those of the examples.
+
+    Raises:
+        ExportError: if it cannot be traced or converted.
+    """
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                _Arguments(network),
+                (tuple(examples),),
+                dynamo=True,
+                external_data=False,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs),) if free_batch else None,
+                opset_version=OPSET,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise ExportError(f"the network cannot be written as ONNX: {reason}") from error
+    return cast("torch.onnx.ONNXProgram", program).model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what torch says while it exports: libraries that are missing, deprecations, graphs that it cannot trace."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx.experimental.symbolic_shapes")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def opset_of(graph: bytes) -> int:
     """Read the opset of a serialized graph; an exporter may write another than requested."""
     version: int = onnx.load_model_from_string(graph).opset_import[0].version
     return version
-
-
-def _export(network: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of every optional library that is missing
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of its own deprecations here
-            program = torch.onnx.export(
-                _Arguments(network),
-                (tuple(port.example(EXAMPLE_BATCH) for port in inputs),),
-                dynamo=True,
-                external_data=False,
-                input_names=[port.name for port in inputs],
-                output_names=[port.name for port in outputs],
-                dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs),),
-                opset_version=OPSET,
-                verbose=False,
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise ExportError(f"the network cannot be written as ONNX: {reason}") from error
-    finally:
-        logger.setLevel(level)
-    return cast("torch.onnx.ONNXProgram", program).model_proto
 
 
 def _clean(model: onnx.ModelProto) -> None:

@@ -38,9 +38,9 @@ export function readKept(text) {
   const sample = { ...NO_OPTIONS, seed: whole(seed), codes: {} };
   for (const part of parts) {
     const [name, value] = part.split(":");
-    if (value !== undefined) sample.codes[name] = Number(value);
+    if (value !== undefined) sample.codes[name] = decimal(value);
     else if (part[0] === "l") sample.label = whole(part.slice(1));
-    else if (part[0] === "t") sample.truncation = Number(part.slice(1));
+    else if (part[0] === "t") sample.truncation = decimal(part.slice(1));
     else if (part[0] === "u") sample.condition = whole(part.slice(1));
   }
   const numbers = [sample.seed, sample.label ?? 0, sample.truncation ?? 1, sample.condition ?? 0, ...Object.values(sample.codes)];
@@ -54,6 +54,9 @@ function whole(text) {
   return number <= LARGEST_SEED ? number : NaN;
 }
 
+// What `Number` makes of an empty text is 0, and of "0x10" 16.
+const decimal = (text) => (/^-?\d+(\.\d+)?(e[-+]?\d+)?$/i.test(text) ? Number(text) : NaN);
+
 /** What an address says: {name, version, view, options, kept}; what it does not say is null. */
 export function readAddress(hash) {
   const said = new URLSearchParams(hash.replace(/^#/, ""));
@@ -64,11 +67,11 @@ export function readAddress(hash) {
   };
   options.seed = number("seed", whole) ?? 0;
   options.label = number("label", whole);
-  options.truncation = number("truncation", Number);
+  options.truncation = number("truncation", decimal);
   options.condition = number("condition", whole);
   for (const pair of said.getAll("codes")) {
     const [name, value] = pair.split(":");
-    if (value !== undefined && Number.isFinite(Number(value))) options.codes[name] = Number(value);
+    if (value !== undefined && Number.isFinite(decimal(value))) options.codes[name] = decimal(value);
   }
   const kept = said.has("kept") ? said.get("kept").split(",").map(readKept).filter(Boolean).slice(0, MOST_KEPT) : null;
   return { name: said.get("model"), version: said.get("version"), view: said.get("view"), options, kept };

@@ -78,6 +78,10 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "make": (is_a_target, "what it runs is CI itself"),
     "torchrun": (parses, "tests/training/loop/test_run.py trains with two processes"),
     "python -c": (runs, "takes a second"),
+    "python -m tests.support.screenshots": (
+        parses,
+        "needs a browser; tests/live/test_playground.py drives the same page",
+    ),
     "python -m service": (parses, "a server that does not end"),
     "python -m training": (parses, "takes from seconds to hours; tests/training runs each command"),
     "python -m benchmarks": (parses, "takes minutes, on a quiet machine"),

@@ -22,8 +22,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 PAGE: Final = "index.html"
-# In the page, where the digest of its files belongs.
-PLACEHOLDER: Final = b"{digest}"
+# In the page, where the digest of its files belongs, and where a browser is told of all scripts at once: found one
+# import after the other, each would wait for the one before.
+DIGEST: Final = "{digest}"
+PRELOADS: Final = "{preloads}"
 DIGEST_CHARACTERS: Final = 16
 MEDIA_TYPES: Final[Mapping[str, str]] = {
     "html": "text/html; charset=utf-8",
@@ -63,7 +65,10 @@ class Playground:
         for path, content in sorted(self._files.items()):
             digest.update(f"{path} {len(content)}\n".encode() + content)
         self._digest = digest.hexdigest()[:DIGEST_CHARACTERS]
-        self._page = self._files.pop(PAGE).replace(PLACEHOLDER, self._digest.encode())
+        page = self._files.pop(PAGE).decode()
+        scripts = sorted(path for path in self._files if path.endswith(".js"))
+        links = "\n".join(f'<link rel="modulepreload" href="playground/{DIGEST}/{path}">' for path in scripts)
+        self._page = page.replace(PRELOADS, links).replace(DIGEST, self._digest).encode()
         self._etag = f'"{self._digest}"'
 
     def router(self) -> APIRouter:

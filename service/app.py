@@ -34,12 +34,14 @@ from service.api.v2 import schemas as v2_schemas
 from service.api.v2.schemas import refusals
 from service.engine.backends import cuda
 from service.engine.batching.scheduler import BatchLimits
-from service.engine.config import Runtime
+from service.engine.config import Runtime, memory_limit_bytes
 from service.engine.core.engine import LocalEngine
+from service.engine.core.live_scoring import LiveScoring
 from service.engine.interface import Engine
 from service.errors import GanymedeError
 from service.logs import count_dropped
-from service.metrics import Telemetry
+from service.metrics import ProcessMetrics, Telemetry
+from service.packages.drift import DriftMonitor
 from service.packages.registry import Repository
 from service.packages.repository.repository import LocalRepository
 from service.playground.pages import Playground
@@ -111,8 +113,13 @@ async def computing(
         settings.queue_wait_s,
         settings.device_slots,
     )
-    engine = LocalEngine(runtime, limits, telemetry)
+    monitor = DriftMonitor(telemetry.drift)
+    scoring = LiveScoring(settings.drift_share, monitor)
+    engine = LocalEngine(runtime, limits, telemetry, scoring)
     repository = LocalRepository(settings.models_dir, engine, settings, telemetry, answered)
+    if scoring.is_on:
+        repository.add_listener(monitor)
+    _describe(telemetry.processes, repository, settings)
     lost = asyncio.Event()
     cuda.PROCESS.on_lost = partial(_end, asyncio.get_running_loop(), (lost.set, failed), settings.drain_timeout_s)
     loading = asyncio.create_task(_load(repository, failed, settings.rescan_interval_s))
@@ -127,6 +134,14 @@ async def computing(
             await loading
         await repository.close()
         await engine.drain(ENGINE_STOP_S)
+
+
+def _describe(processes: ProcessMetrics, repository: Repository, settings: Settings) -> None:
+    """Set the facts that alerts compare with."""
+    processes.configured.set(1 + settings.api_workers if settings.api_workers > 1 else 1)
+    processes.memory_limit_bytes.set(memory_limit_bytes())
+    processes.ready.set_function(lambda: repository.ready)
+    processes.device_unusable.set_function(lambda: cuda.PROCESS.is_unusable)
 
 
 def _end(loop: asyncio.AbstractEventLoop, told: Iterable[Callable[[], None]], drain_timeout_s: float) -> None:

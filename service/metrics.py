@@ -17,6 +17,7 @@ PROBABILITY_BUCKETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 REJECTION_REASONS: Final = ("queue_full", "max_requests", "deadline", "cancelled", "draining")
 LOAD_RESULTS: Final = ("ready", "refused")
 GRAPH_LABELS: Final = ("model", "graph")
+PACKAGE_LABELS: Final = ("model", "version")
 
 
 class RequestMetrics:
@@ -151,6 +152,101 @@ class GraphMetrics:
         )
 
 
+class ProcessMetrics:
+    """What one service is made of, and what its host grants; of the process that computes, but for `running`.
+
+    Args:
+        registry: where the seven metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.running = Gauge(
+            "ganymede_processes", "Processes of the service that count, the parent aside.", registry=registry
+        )
+        self.running.set(1)
+        self.configured = Gauge(
+            "ganymede_processes_configured", "Processes that there should be, the parent aside.", registry=registry
+        )
+        self.silent = Gauge(
+            "ganymede_processes_silent",
+            "Processes whose event loop did not answer in time when the metrics were last read.",
+            registry=registry,
+        )
+        self.lost = Counter("ganymede_processes_lost", "API processes that ended, in whichever way.", registry=registry)
+        self.ready = Gauge(
+            "ganymede_ready", "1 while every configured model has a version that is ready.", registry=registry
+        )
+        self.device_unusable = Gauge(
+            "ganymede_device_unusable",
+            "1 where there is a GPU driver, and CUDA does not work, so that the CPU computes.",
+            registry=registry,
+        )
+        self.memory_limit_bytes = Gauge(
+            "ganymede_memory_limit_bytes",
+            "Memory that the service may take: its control group's limit, else what the host has.",
+            registry=registry,
+        )
+
+
+class DriftMetrics:
+    """What the discriminator says of a few samples of the live traffic, by package; `packages/drift.py` writes it.
+
+    Args:
+        registry: where the nine metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        by_origin = (*PACKAGE_LABELS, "origin")
+        self.samples = Counter(
+            "ganymede_drift_samples",
+            "Generated samples that were scored in the background; origin is prior or chosen.",
+            by_origin,
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "ganymede_drift_dropped", "Samples that were to be scored, and found no idle moment.", registry=registry
+        )
+        self.realness = Gauge(
+            "ganymede_drift_realness", "Mean P(real) of the last scored samples.", by_origin, registry=registry
+        )
+        self.realness_at_export = Gauge(
+            "ganymede_drift_realness_at_export",
+            "Mean P(real) of what the generator drew at export, by the manifest.",
+            PACKAGE_LABELS,
+            registry=registry,
+        )
+        self.stability_index = Gauge(
+            "ganymede_drift_population_stability_index",
+            "How far the logits of the last scored samples are from those at export; 0 is not at all.",
+            by_origin,
+            registry=registry,
+        )
+        self.label_agreement = Gauge(
+            "ganymede_drift_label_agreement",
+            "Share of the last scored samples that are recognised as the class that was asked for.",
+            by_origin,
+            registry=registry,
+        )
+        self.label_accuracy_at_export = Gauge(
+            "ganymede_drift_label_accuracy_at_export",
+            "Share of held-out real samples that were recognised as their class, by the manifest.",
+            PACKAGE_LABELS,
+            registry=registry,
+        )
+        self.modes = Gauge(
+            "ganymede_drift_modes",
+            "Effective number of classes recognised in the last scored samples: exp of their entropy.",
+            by_origin,
+            registry=registry,
+        )
+        self.modes_asked = Gauge(
+            "ganymede_drift_modes_asked",
+            "Effective number of classes that were asked for in the last scored samples.",
+            by_origin,
+            registry=registry,
+        )
+
+
 class Telemetry:
     """The service's metrics.
 
@@ -195,7 +291,19 @@ class Telemetry:
         self.package_ready = Gauge(
             "ganymede_package_ready",
             "1 when the package is golden-checked and warm, 0 when it is loading, refused or unloaded.",
-            ["model", "version"],
+            PACKAGE_LABELS,
+            registry=registry,
+        )
+        self.package_refused = Gauge(
+            "ganymede_package_refused",
+            "1 while a package of the folder is refused, 0 when it is not.",
+            PACKAGE_LABELS,
+            registry=registry,
+        )
+        self.package_info = Gauge(
+            "ganymede_package_info",
+            "1 while a package is ready: the hash of its manifest, and what runs its generator.",
+            [*PACKAGE_LABELS, "sha256", "provider", "precision"],
             registry=registry,
         )
         self.package_loads = Counter(
@@ -207,7 +315,7 @@ class Telemetry:
             "ganymede_package_unloads", "Packages that were retired and freed.", registry=registry
         )
         self.package_load_seconds = Gauge(
-            "ganymede_package_load_seconds", "From files to ready.", ["model", "version"], registry=registry
+            "ganymede_package_load_seconds", "From files to ready.", PACKAGE_LABELS, registry=registry
         )
         self.log_lines_dropped = Counter(
             "ganymede_log_lines_dropped",
@@ -217,3 +325,5 @@ class Telemetry:
         self.build = Gauge(
             "ganymede_build_info", "Always 1; the versions are labels.", ["version", "onnxruntime"], registry=registry
         )
+        self.processes = ProcessMetrics(registry)
+        self.drift = DriftMetrics(registry)

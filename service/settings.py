@@ -126,6 +126,13 @@ class Settings(BaseSettings):
     )
     timeout_ms: int = Field(30_000, ge=1, description="deadline of a request that sends no X-Timeout-Ms")
     drain_timeout_s: float = Field(30.0, ge=0, description="seconds that SIGTERM leaves for what is being answered")
+    drift_share: float = Field(
+        0.005,
+        ge=0,
+        le=0.5,
+        description="share of the time in which idle moments may score a few of the samples that callers were given, "
+        "for the gauges of drift; 0 scores none",
+    )
     max_body_bytes: int = Field(16 * MEBIBYTE, ge=1024, description="largest request body; more is answered 413")
     max_bodies_bytes: int = Field(
         256 * MEBIBYTE,

@@ -174,12 +174,14 @@ def test_every_metric_has_the_projects_prefix() -> None:
     assert [family.name for family in registry.collect() if not family.name.startswith(("ganymede_", "process_"))] == []
 
 
-def test_the_dashboard_asks_only_for_metrics_that_exist() -> None:
+@pytest.mark.parametrize("place", ["deploy/grafana/dashboards/ganymede.json", "deploy/prometheus/rules/ganymede.yml"])
+def test_dashboard_and_alerts_ask_only_for_metrics_that_exist(place: str) -> None:
     registry = CollectorRegistry()
     Telemetry(registry)
     families = {family.name for family in registry.collect()}
-    dashboard = json.loads((ROOT / "deploy/grafana/dashboards/ganymede.json").read_text())
-    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    asked = {name for query in queries for name in re.findall(r"\b(?:ganymede|process)_\w+", query)}
+    recorded = set(re.findall(r"record: (\S+)", (ROOT / "deploy/prometheus/rules/ganymede.yml").read_text()))
+    asked = (
+        set(re.findall(r"(?<![\w:])(?:[a-z_]+:)?(?:ganymede|process)_[\w:]+", (ROOT / place).read_text())) - recorded
+    )
     assert asked
     assert {name for name in asked if re.sub(r"_(total|bucket|sum|count)$", "", name) not in families} == set()

@@ -1,7 +1,8 @@
-"""How graphs are run: backend, device, precision, and the cores that this process may use.
+"""How graphs are run: backend, device, precision, and the cores and the memory that this process may use.
 
 References:
-    Linux kernel documentation, Control Group v2, `cpu.max`: "$MAX $PERIOD" in microseconds, or "max".
+    Linux kernel documentation, Control Group v2, `cpu.max`: "$MAX $PERIOD" in microseconds, or "max"; `memory.max`:
+    bytes, or "max".
 """
 
 import os
@@ -73,8 +74,29 @@ def usable_cores(cgroup_root: Path = CGROUP_ROOT, own_cgroup: Path = OWN_CGROUP)
     return max(1, min([granted, *_quotas(cgroup_root, own_cgroup)]))
 
 
+def memory_limit_bytes(cgroup_root: Path = CGROUP_ROOT, own_cgroup: Path = OWN_CGROUP) -> int:
+    """Memory that this process may take: the smallest limit of its control groups, or what the host has.
+
+    Args:
+        cgroup_root: as in `usable_cores`, and so is `own_cgroup`.
+    """
+    limits = []
+    for folder in _groups(cgroup_root, own_cgroup):
+        try:
+            limits.append(int((folder / "memory.max").read_text()))
+        except (OSError, ValueError):  # not limited, or not there
+            continue
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
+
+
 def _quotas(cgroup_root: Path, own_cgroup: Path) -> list[int]:
     """Whole cores that the own control group and those above it allow."""
+    quotas = [_quota(folder / "cpu.max") for folder in _groups(cgroup_root, own_cgroup)]
+    return [quota for quota in quotas if quota is not None]
+
+
+def _groups(cgroup_root: Path, own_cgroup: Path) -> list[Path]:
+    """The folders of the own control group and of those above it, up to the root; none where there are none."""
     try:
         lines = own_cgroup.read_text().splitlines()
     except OSError:
@@ -82,8 +104,7 @@ def _quotas(cgroup_root: Path, own_cgroup: Path) -> list[int]:
     group = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
     folder = cgroup_root / group.strip("/")
     folders = [folder, *folder.parents]
-    quotas = [_quota(each / "cpu.max") for each in folders[: folders.index(cgroup_root) + 1]]
-    return [quota for quota in quotas if quota is not None]
+    return folders[: folders.index(cgroup_root) + 1]
 
 
 def _quota(cpu_max: Path) -> int | None:

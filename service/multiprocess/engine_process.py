@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from service import __version__, logs, tracing
 from service.app import computing
 from service.errors import NotReady
-from service.metrics import Telemetry
+from service.metrics import ProcessMetrics, Telemetry
 from service.multiprocess.engine_client import engine_handlers
 from service.multiprocess.heartbeat import Heartbeat
 from service.multiprocess.metrics import SummedMetrics, registry_of, snapshot
@@ -43,10 +43,12 @@ class ApiProcesses:
 
     Args:
         registry: of the engine process.
+        metrics: of its processes.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, metrics: ProcessMetrics) -> None:
         self._registry = registry
+        self._metrics = metrics
         self._counted: dict[Channel, str | None] = {}
         self._ended: str | None = None
         self._none = asyncio.Event()
@@ -64,20 +66,24 @@ class ApiProcesses:
 
     async def metrics(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Collect snapshots of the running processes, this one first, and of those that have ended."""
-        await asyncio.gather(*(self._ask(channel) for channel in self._counted))
+        answered = await asyncio.gather(*(self._ask(channel) for channel in self._counted))
+        self._metrics.silent.set(answered.count(False))
         own = await asyncio.to_thread(snapshot, self._registry)
         counted = [each for each in self._counted.values() if each is not None]
         return (own, *counted), () if self._ended is None else (self._ended,)
 
-    async def _ask(self, channel: Channel) -> None:
+    async def _ask(self, channel: Channel) -> bool:
+        """Have a process count; returns whether it did in time."""
         try:
             counted = await channel.call("metrics.own", patience_s=SNAPSHOT_PATIENCE_S)
         except NotReady:
-            return
+            return channel not in self._counted  # it has ended
         if channel in self._counted:
             self._counted[channel] = counted
+        return True
 
     def _leave(self, channel: Channel) -> None:
+        self._metrics.lost.inc()
         last = self._counted.pop(channel)
         if last is not None:
             before = [] if self._ended is None else [self._ended]
@@ -102,7 +108,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     traces = tracing.from_environment(os.environ)
     logs.count_dropped(telemetry.log_lines_dropped.inc)
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
-    api_processes, listeners = ApiProcesses(telemetry.registry), Listeners()
+    api_processes, listeners = ApiProcesses(telemetry.registry, telemetry.processes), Listeners()
     told, failed = _told_to_end(), asyncio.Event()
     heartbeat = Heartbeat(asyncio.get_running_loop(), sys.stdin.fileno())
     async with computing(settings, telemetry, listeners.answered, failed.set) as (engine, repository):

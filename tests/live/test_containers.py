@@ -59,7 +59,7 @@ def values(query: str) -> list[float]:
 def dashboard_queries() -> list[str]:
     """Every query of the provisioned dashboard."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
-    return [target["expr"] for panel in panels for target in panel["targets"]]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
 def exercise() -> None:

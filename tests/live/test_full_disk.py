@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.serving import ROOT, TIMEOUT_S, metric
+from tests.support.serving import ROOT, TIMEOUT_S, free_port, metric
 from tests.support.toy import write_toy_package
 
 
@@ -38,13 +38,6 @@ def start(models_dir: Path, out: int, **settings: object) -> "subprocess.Popen[b
     return subprocess.Popen(
         [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stdout=out, stderr=subprocess.PIPE
     )
-
-
-def free_port() -> int:
-    with socket.socket() as any_socket:
-        any_socket.bind(("127.0.0.1", 0))
-        port: int = any_socket.getsockname()[1]
-        return port
 
 
 def wait_until_ready(client: httpx.Client) -> None:

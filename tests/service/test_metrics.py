@@ -14,6 +14,8 @@ DURATIONS = (
 BATCHES = ("1.0", "2.0", "4.0", "8.0", "16.0", "32.0", "64.0", "128.0", "256.0", "+Inf")
 PROBABILITIES = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0", "+Inf")
 GRAPH = ("model", "graph")
+PACKAGE = ("model", "version")
+ORIGIN = (*PACKAGE, "origin")
 # In the order of the page: name, type, labels, buckets.
 FAMILIES = [
     ("ganymede_requests", "counter", ("route", "status"), ()),
@@ -31,11 +33,29 @@ FAMILIES = [
     ("ganymede_generated_probability", "histogram", ("model",), PROBABILITIES),
     ("ganymede_scored_probability", "histogram", ("model",), PROBABILITIES),
     ("ganymede_package_ready", "gauge", ("model", "version"), ()),
+    ("ganymede_package_refused", "gauge", PACKAGE, ()),
+    ("ganymede_package_info", "gauge", (*PACKAGE, "sha256", "provider", "precision"), ()),
     ("ganymede_package_loads", "counter", ("result",), ()),
     ("ganymede_package_unloads", "counter", (), ()),
     ("ganymede_package_load_seconds", "gauge", ("model", "version"), ()),
     ("ganymede_log_lines_dropped", "counter", (), ()),
     ("ganymede_build_info", "gauge", ("version", "onnxruntime"), ()),
+    ("ganymede_processes", "gauge", (), ()),
+    ("ganymede_processes_configured", "gauge", (), ()),
+    ("ganymede_processes_silent", "gauge", (), ()),
+    ("ganymede_processes_lost", "counter", (), ()),
+    ("ganymede_ready", "gauge", (), ()),
+    ("ganymede_device_unusable", "gauge", (), ()),
+    ("ganymede_memory_limit_bytes", "gauge", (), ()),
+    ("ganymede_drift_samples", "counter", ORIGIN, ()),
+    ("ganymede_drift_dropped", "counter", (), ()),
+    ("ganymede_drift_realness", "gauge", ORIGIN, ()),
+    ("ganymede_drift_realness_at_export", "gauge", PACKAGE, ()),
+    ("ganymede_drift_population_stability_index", "gauge", ORIGIN, ()),
+    ("ganymede_drift_label_agreement", "gauge", ORIGIN, ()),
+    ("ganymede_drift_label_accuracy_at_export", "gauge", PACKAGE, ()),
+    ("ganymede_drift_modes", "gauge", ORIGIN, ()),
+    ("ganymede_drift_modes_asked", "gauge", ORIGIN, ()),
 ]
 SUFFIXES = {
     "counter": ("_total", "_created"),
@@ -66,6 +86,14 @@ class Counted:
             histogram.labels(label).observe(0.5)
         telemetry.package_ready.labels("toy", "1").set(1)
         telemetry.package_load_seconds.labels("toy", "1").set(0.5)
+        telemetry.package_refused.labels("toy", "1").set(0)
+        telemetry.package_info.labels("toy", "1", "abc", "CPUExecutionProvider", "fp32").set(1)
+        drift = telemetry.drift
+        for at_export in (drift.realness_at_export, drift.label_accuracy_at_export):
+            at_export.labels("toy", "1").set(0.5)
+        for gauge in (drift.realness, drift.stability_index, drift.label_agreement, drift.modes, drift.modes_asked):
+            gauge.labels("toy", "1", "prior").set(0.5)
+        drift.samples.labels("toy", "1", "prior").inc()
         telemetry.build.labels("1.2.3", "1.0").set(1)
 
     def value(self, name: str, **labels: str) -> float | None:

@@ -6,6 +6,7 @@ Its log is read while it runs, so that tests wait for events ("listening", "pack
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -118,6 +119,14 @@ class ServiceProcess:
         with self._written:
             self._ended = True
             self._written.notify_all()
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as any_socket:
+        any_socket.bind(("127.0.0.1", 0))
+        port: int = any_socket.getsockname()[1]
+        return port
 
 
 def metric(client: httpx.Client, name: str, **labels: str) -> float:

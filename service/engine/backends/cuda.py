@@ -99,6 +99,12 @@ class ProcessCuda:
                 self._verdict = self._judge()
             return self._verdict
 
+    @property
+    def is_unusable(self) -> bool:
+        """Whether there is a driver, and CUDA was found not to work; no where it has not been asked for."""
+        verdict = self._verdict
+        return verdict is not None and bool(verdict.problem) and not verdict.is_expected
+
     def is_chosen(self) -> bool:
         """Whether graphs that any device may run are run on CUDA; a log line says once why they are not."""
         verdict = self.verdict

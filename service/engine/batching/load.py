@@ -40,11 +40,14 @@ class IdleTrimmer:
 
     Args:
         trim: frees memory; called on another thread.
+
+    Attributes:
+        jobs: in progress.
     """
 
     def __init__(self, trim: Callable[[], None]) -> None:
+        self.jobs = 0
         self._trim = trim
-        self._jobs = 0
         self._peak_jobs = 0  # since memory was last trimmed
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -52,13 +55,13 @@ class IdleTrimmer:
 
     def job_began(self) -> None:
         """Count a job; `job_ended` must follow."""
-        self._jobs += 1
-        self._peak_jobs = max(self._peak_jobs, self._jobs)
+        self.jobs += 1
+        self._peak_jobs = max(self._peak_jobs, self.jobs)
 
     def job_ended(self) -> None:
         """Count the end of a job; the last one after a spike starts the timer."""
-        self._jobs -= 1
-        if self._timer is None and not self._stopped and self._peak_jobs >= SPIKE_JOBS and not self._jobs:
+        self.jobs -= 1
+        if self._timer is None and not self._stopped and self._peak_jobs >= SPIKE_JOBS and not self.jobs:
             self._timer = asyncio.get_running_loop().call_later(IDLE_S, self._begin)
 
     def stop(self) -> None:
@@ -69,7 +72,7 @@ class IdleTrimmer:
 
     def _begin(self) -> None:
         self._timer = None
-        if self._jobs:
+        if self.jobs:
             return  # the last of them starts the timer again
         self._peak_jobs = 0
         self._task = asyncio.get_running_loop().create_task(self._run())

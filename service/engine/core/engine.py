@@ -19,9 +19,10 @@ from service.engine.batching.load import EngineLoad, IdleTrimmer
 from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.config import Runtime
+from service.engine.core.live_scoring import LiveDiscriminator, LiveScorer, LiveScoring
 from service.engine.core.pipeline import Discriminator, Pipeline, RunningGraph
 from service.engine.finite import FinitenessCheck
-from service.engine.interface import InferJob, Job, Samples
+from service.engine.interface import GenerateJob, InferJob, Job, Samples
 from service.engine.loading.batch_invariance import is_device
 from service.engine.loading.loader import VerifiedGraph, VerifiedPackage, load_package
 from service.engine.model_spec import Array, Capabilities, GraphKind, LoadReport, PackageGraphs, PackageKey, Role
@@ -51,13 +52,23 @@ class _LoadedPackage:
     Attributes:
         pipeline: that answers them.
         memory_releases: `InstanceGroup.release_memory` of each graph that has one.
+        live: scores live samples; None where they are not scored.
         jobs: number of jobs in progress.
     """
 
-    def __init__(self, pipeline: Pipeline, memory_releases: Sequence[Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        memory_releases: Sequence[Callable[[], None]],
+        live: LiveDiscriminator | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.memory_releases = memory_releases
+        self.live = live
         self.jobs = 0
+        self._batchers = [graph.batcher for graph in pipeline.graphs.values()]
+        if live is not None:
+            self._batchers.append(live.batcher)
         self._idle = asyncio.Event()
 
     def end_job(self) -> None:
@@ -72,13 +83,13 @@ class _LoadedPackage:
             self._idle.clear()
             await self._idle.wait()
         self.stop()
-        for graph in self.pipeline.graphs.values():
-            await graph.batcher.stopped()
+        for batcher in self._batchers:
+            await batcher.stopped()
 
     def stop(self) -> None:
         """Fail the jobs in progress; the sessions are freed when the current runs end."""
-        for graph in self.pipeline.graphs.values():
-            graph.batcher.stop()
+        for batcher in self._batchers:
+            batcher.stop()
 
 
 class LocalEngine:
@@ -88,15 +99,21 @@ class LocalEngine:
         runtime: how sessions are made.
         limits: how much may run and wait, for each graph.
         telemetry: where it counts.
+        scoring: of live samples, in the background; off when left out.
     """
 
-    def __init__(self, runtime: Runtime, limits: BatchLimits, telemetry: Telemetry) -> None:
+    def __init__(
+        self, runtime: Runtime, limits: BatchLimits, telemetry: Telemetry, scoring: LiveScoring | None = None
+    ) -> None:
         self._runtime = runtime
         self._limits = limits
         self._telemetry = telemetry
         self._load = EngineLoad()
         self._device = DeviceThread()
         self._trimmer = IdleTrimmer(self._free_memory)
+        self._scorer: LiveScorer | None = None
+        if scoring is not None and scoring.is_on:
+            self._scorer = LiveScorer(scoring, lambda: self._trimmer.jobs == 0, telemetry.drift.dropped)
         self._packages: dict[PackageKey, _LoadedPackage] = {}
         self._retiring: set[_LoadedPackage] = set()
         self._draining = False
@@ -130,7 +147,12 @@ class LocalEngine:
 
     async def submit(self, job: Job) -> Samples:
         """As `Engine.submit`."""
-        return await self._answer(job, Pipeline.submit)
+        samples = await self._answer(job, Pipeline.submit)
+        if self._scorer is not None and isinstance(job, GenerateJob):
+            loaded = self._packages.get(job.package)
+            if loaded is not None and loaded.live is not None:
+                self._scorer.offer(loaded.live, job, samples)
+        return samples
 
     async def infer(self, job: InferJob) -> Mapping[str, Array]:
         """As `Engine.infer`."""
@@ -145,6 +167,8 @@ class LocalEngine:
         """As `Engine.drain`."""
         self._draining = True
         self._trimmer.stop()
+        if self._scorer is not None:
+            self._scorer.stop()
         packages = [*self._packages.values(), *self._retiring]
         self._packages.clear()
         try:
@@ -200,14 +224,19 @@ class LocalEngine:
     def _start(self, package: PackageGraphs, verified: VerifiedPackage) -> _LoadedPackage:
         """Give each graph a batcher with its worker threads."""
         graphs = {kind: self._start_graph(package.key, kind, graph) for kind, graph in verified.graphs.items()}
-        discriminator = None
+        capabilities = _capabilities(package, verified, self._limits)
+        discriminator, live = None, None
         if (graph := verified.discriminator) is not None:
             discriminator = Discriminator(graphs["discriminator"], graph.batch_coupled, graph.density_ratio)
-        capabilities = _capabilities(package, verified, self._limits)
+            if self._scorer is not None:
+                meter = self._scorer.meter(package.key.name)
+                ranged = capabilities, package.sample_range
+                live = LiveDiscriminator(package.key, graph, *ranged, meter, self._load, self._device)
         releases = [graph.instances.release_memory for graph in verified.graphs.values()]
         return _LoadedPackage(
             Pipeline(capabilities, package.sample_range, graphs, discriminator),
             [release for release in releases if release is not None],
+            live,
         )
 
     def _start_graph(self, key: PackageKey, kind: GraphKind, graph: VerifiedGraph) -> RunningGraph:

@@ -117,6 +117,7 @@ class LocalRepository(Repository):
         self._found: Mapping[PackageKey, Stamp] = {}
         self._unreadable: Mapping[str, str] = {}
         self._tried: dict[PackageKey, Stamp | None] = {}
+        self._shown: dict[PackageKey, tuple[str, ...]] = {}  # the labels of its `package_info`
         self._unloading = GracefulUnload(engine, answered, self._freed)
         self._change = asyncio.Lock()
 
@@ -285,12 +286,23 @@ class LocalRepository(Repository):
 
     def _note(self, status: PackageStatus) -> None:
         self._registry.note(status)
-        ready = 1 if status.state == "ready" else 0
-        self._telemetry.package_ready.labels(status.key.name, str(status.key.version)).set(ready)
+        labels = status.key.name, str(status.key.version)
+        self._telemetry.package_ready.labels(*labels).set(status.state == "ready")
+        self._telemetry.package_refused.labels(*labels).set(status.state == "refused")
+        if (shown := self._shown.pop(status.key, None)) is not None:
+            self._telemetry.package_info.remove(*shown)
+        if (package := status.package) is not None:
+            generator = package.report.generator
+            self._shown[status.key] = shown = (*labels, package.sha256, generator.provider, generator.precision)
+            self._telemetry.package_info.labels(*shown).set(1)
 
     def _forget(self, key: PackageKey) -> None:
         labels = key.name, str(key.version)
         self._registry.forget(key)
         self._tried.pop(key, None)
-        self._telemetry.package_ready.remove(*labels)
-        self._telemetry.package_load_seconds.remove(*labels)
+        for series in (
+            self._telemetry.package_ready,
+            self._telemetry.package_refused,
+            self._telemetry.package_load_seconds,
+        ):
+            series.remove(*labels)

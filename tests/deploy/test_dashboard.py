@@ -55,7 +55,8 @@ def configuration(service_port: int) -> str:
     target = {"job_name": job["job_name"], "static_configs": [{"targets": [f"127.0.0.1:{service_port}"]}]}
     rules = str(ROOT / "deploy/prometheus" / shipped["rule_files"][0])
     often = {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE}
-    return yaml.safe_dump({"global": often, "rule_files": [rules], "scrape_configs": [target]})
+    written: str = yaml.safe_dump({"global": often, "rule_files": [rules], "scrape_configs": [target]})
+    return written
 
 
 class Prometheus:
@@ -96,9 +97,7 @@ class Prometheus:
 
 
 def exercise(service: ServiceProcess, stop: threading.Event) -> None:
-    """Send requests of every kind that the dashboard has a panel for, and many between idle moments, in which they are
-    scored.
-    """
+    """Send requests of every kind that has a panel, and many between idle moments, in which they are scored."""
     with service.client() as client:
         for seed in itertools.count(0, 64):
             if stop.wait(0.02):

@@ -13,6 +13,7 @@ from training.command_line import (
     complete_packages,
     complete_runs,
     completed,
+    note,
     say,
     wrapped,
 )
@@ -88,22 +89,38 @@ def _register_report(commands: "Commands") -> None:
     parser = add(
         commands,
         "report",
-        "Write RUN/report.html: diagnosis, curves and samples on one page.",
+        "Write the page of a run (RUN/report.html) with its film, or compare runs side by side (comparison.html).",
         _report,
-        "runs/digits",
-        "the page's path and the findings",
+        "runs/",
+        "the page's path, findings and figures",
     )
-    add_run(parser, "folder of the run, finished or not")
+    runs = parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="folder of a run, finished or not; several, or a folder of runs",
+    )
+    completed(runs, complete_runs)
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="of a comparison; by default comparison.html in the folder of the runs"
+    )
     add_data_path(parser)
 
 
 def _report(arguments: argparse.Namespace) -> object:
-    from training.diagnostics import report
-    from training.diagnostics.findings import document
+    from training.diagnostics import comparison, report
 
-    path, findings = report.write(arguments.run, arguments.data_path)
+    places = arguments.runs
+    if arguments.out is None and comparison.find(places) == places[:1]:
+        path, _ = report.write(places[0], arguments.data_path)
+        say(f"{path}")
+        return report.document_of(places[0])
+    path, content = comparison.write(places, arguments.out, arguments.data_path)
     say(f"{path}")
-    return document(path, findings)
+    for run, reason in content["unread"].items():
+        note(f"left out: {run}: {reason}")
+    return content
 
 
 def _register_reproduce(commands: "Commands") -> None:

@@ -20,6 +20,9 @@ MILLION: Final = 1_000_000
 SMALL: Final = 1e-3  # below, numbers are written with an exponent
 ROUND_STEPS: Final = (1, 2, 5, 10)
 POINT_RADIUS: Final = 2.2
+ABOVE_LINE, BELOW_LINE = 6, 13  # distance of a reference's name
+COLOURS: Final = 8  # of the page's style sheet; further curves take them again, dashed
+ROOM_FOR_UNIT: Final = 60  # at the right end of the horizontal axis
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,17 @@ class Series:
     Attributes:
         points: (samples seen, value), in order.
         band: (samples seen, low, high) around it; none by default.
+        number: of its colour, to be the same in several charts; its place in the chart by default.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     band: Sequence[tuple[float, float, float]] = ()
+    number: int | None = None
+
+    def colour(self, place: int) -> int:
+        """Number of the colour of the curve at a place of a chart."""
+        return place if self.number is None else self.number
 
 
 @dataclass(frozen=True)
@@ -85,11 +94,12 @@ def draw(chart: Chart, total_samples: int, marks: Sequence[Mark] = ()) -> str:
     parts = [_axes(low, high, across, up, total_samples, logarithmic=chart.logarithmic)]
     for reference in chart.references:
         y = up(reference.value)
-        parts.append(
-            f'<line class="reference" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="reference" x="{WIDTH - RIGHT - 4}" y="{y - 4:.1f}">{escape(reference.name)}</text>'
-        )
-    parts += [_curve(series, number, across, up) for number, series in enumerate(chart.series)]
+        parts.append(f'<line class="reference" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+    parts += [_curve(series, series.colour(place), across, up) for place, series in enumerate(chart.series)]
+    for reference in chart.references:  # over the curves, which run along them
+        y = up(reference.value)
+        y += -ABOVE_LINE if y < (TOP + HEIGHT - BOTTOM) / 2 else BELOW_LINE  # away from what lies between references
+        parts.append(f'<text class="reference" x="{WIDTH - RIGHT - 4}" y="{y:.1f}">{escape(reference.name)}</text>')
     for mark in marks:
         x = across(mark.samples)
         parts.append(
@@ -167,8 +177,11 @@ def _axes(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>'
         )
+    lines.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - BOTTOM + 16}" text-anchor="end">samples</text>')
     for tick in _ticks(0, total_samples, logarithmic=False):
         x, anchor = across(tick), "start" if tick == 0 else "middle"
+        if x > WIDTH - RIGHT - ROOM_FOR_UNIT:
+            continue
         lines.append(
             f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="{anchor}">{number(tick)}</text>'
         )
@@ -176,7 +189,7 @@ def _axes(
 
 
 def _curve(series: Series, position: int, across: Callable[[float], float], up: Callable[[float], float]) -> str:
-    style = f"series-{position}"
+    style = f"series-{position % COLOURS}" + (" dashed" if position >= COLOURS else "")
     parts = []
     if series.band:
         there = [f"{across(x):.1f},{up(top):.1f}" for x, _, top in series.band]
@@ -189,4 +202,4 @@ def _curve(series: Series, position: int, across: Callable[[float], float], up: 
         f"<title>{escape(series.name)}: {number(y)} at {number(x)} samples</title></circle>"
         for x, y in series.points
     ]
-    return "".join(parts)
+    return f'<g data-run="{position}">{"".join(parts)}</g>'

@@ -3,6 +3,7 @@
 A finding rests on the last third of the measurements, so that a run which has recovered is judged by its end.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from training.diagnostics.measures.inspection import Inspection
 from training.state.history import Event, Row
 
 BAD: Final = frozenset({"diverged", "stalled", "saturation", "collapse", "memorised", "unlike"})
+END_READINGS: Final = ("diversity", "modes", "mode_reverse_kl", "paired_accuracy", "unrest")
 LAST_PART: Final = 3  # findings rest on the last third of the measurements
 
 
@@ -47,6 +49,15 @@ class RunRecord:
     def readings(self, name: str) -> list[float]:
         """All values of a reading, in order."""
         return [measured[name] for row in self.rows if name in (measured := readings_of(row))]
+
+    def metrics(self) -> dict[str, float]:
+        """Figures of a run's end by name: of its last measurements, and of the comparison with the data."""
+        found: dict[str, float | None] = {name: self.last(name) for name in END_READINGS}
+        if self.inspection is not None:
+            found["told_apart"] = self.inspection.two_sample.auc
+            found["near"] = self.inspection.memorisation.near
+            found["copies"] = self.inspection.memorisation.copies
+        return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
     def logged(self, name: str) -> list[float]:
         """All values of a mean of the log, such as `critic/r1`, in order."""
@@ -100,7 +111,7 @@ def as_text(report: Path, findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def document(report: Path, findings: Sequence[Finding]) -> dict[str, object]:
+def document(report: Path | str, findings: Sequence[Finding]) -> dict[str, object]:
     """The findings as `--json` prints them: an object with `report` and `findings`."""
     listed = [
         {"name": finding.name, "words": finding.words, "tries": list(finding.tries), "chart": finding.chart}

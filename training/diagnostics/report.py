@@ -1,23 +1,28 @@
 """Writes a run's report, RUN/report.html, one self-contained page.
 
-    diagnosis in words · what happened · charts with their reference lines · samples over time · the configuration
+    diagnosis in words · what happened · samples over time, with a film · charts with their reference lines ·
+    the configuration
 
-Pictures are embedded, charts are SVG, and nothing is fetched. The page follows the reader's light or dark mode.
+RUN/report.json holds the same for programs, and for `comparison`. Pictures are embedded, charts are SVG, and nothing
+is fetched. The page follows the reader's light or dark mode.
 """
 
-import base64
+import json
 from html import escape
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from training import config as configuration
 from training import data
-from training.diagnostics.charts import Chart, Mark, draw, number
+from training.config import Config
+from training.diagnostics import film
 from training.diagnostics.diagnosis import diagnose
-from training.diagnostics.findings import Finding, RunRecord, mood_of
+from training.diagnostics.findings import Finding, RunRecord, document, mood_of
 from training.diagnostics.measures import inspection
 from training.diagnostics.measures.inspection import Inspection
 from training.diagnostics.measures.probe import can_probe
+from training.diagnostics.page import data_uri, figure, image
+from training.diagnostics.page import document as page_of
 from training.diagnostics.plots import charts_of, marks_of
 from training.errors import CheckpointError, TrainingError
 from training.files import write_atomically
@@ -66,42 +71,13 @@ def _compare(trained: Run, data_path: str | None) -> tuple[Inspection | None, st
 
 
 FILE_NAME: Final = "report.html"
+FACTS_NAME: Final = "report.json"
+FACTS_FORMAT: Final = 1
 MOST_GRIDS: Final = 6  # evenly over the run, with the last one
-
-STYLE: Final = """
-:root { color-scheme: light dark; --text: #1c1e21; --soft: #5f6670; --line: #d9dde3; --page: #fbfbfa; --card: #fff;
-  --c0: #1f6fb2; --c1: #c8541b; --c2: #2f8f4e; --bad: #b3261e; --good: #2f7d43; }
-@media (prefers-color-scheme: dark) { :root { --text: #e6e8eb; --soft: #9aa3ad; --line: #363c44; --page: #15181c;
-  --card: #1d2126; --c0: #6db3f2; --c1: #f0915f; --c2: #74cf91; --bad: #f28b82; --good: #81c995; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 76rem; background: var(--page); color: var(--text);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .8rem; }
-h3 { font-size: 1rem; margin: 0 0 .3rem; } p { margin: .3rem 0; } .soft, figcaption, .legend { color: var(--soft); }
-.cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); }
-.card, figure { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; }
-figure { margin: 0; }
-.finding { border-left: .3rem solid var(--soft); margin-bottom: .8rem; } .finding.bad { border-left-color: var(--bad); }
-.finding.good { border-left-color: var(--good); } .finding ul { margin: .4rem 0 0; padding-left: 1.2rem; }
-.grids { display: flex; flex-wrap: wrap; gap: 1rem; } .grids img { display: block; width: 18rem; max-width: 100%;
-  image-rendering: pixelated; }
-figcaption, .legend { font-size: .85rem; } .legend span { margin-right: 1rem; white-space: nowrap; }
-.legend i { display: inline-block; width: 1rem; height: .2rem; vertical-align: middle; margin-right: .35rem; }
-svg { display: block; width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
-svg text.reference { text-anchor: end; } svg line.grid { stroke: var(--line); }
-svg line.reference { stroke: var(--soft); stroke-dasharray: 5 4; }
-svg line.mark { stroke: var(--bad); stroke-width: 2; stroke-dasharray: 2 3; }
-svg polyline { fill: none; stroke-width: 1.8; } svg polygon.band { stroke: none; opacity: .15; }
-svg .series-0 { stroke: var(--c0); fill: var(--c0); } svg .series-1 { stroke: var(--c1); fill: var(--c1); }
-svg .series-2 { stroke: var(--c2); fill: var(--c2); } svg polyline[class] { fill: none; }
-.legend .series-0 { background: var(--c0); } .legend .series-1 { background: var(--c1); }
-.legend .series-2 { background: var(--c2); }
-pre { overflow-x: auto; font-size: .85rem; margin: 0; } a { color: var(--c0); }
-"""
 
 
 def write(run: Path, data_path: str | None = None) -> tuple[Path, list[Finding]]:
-    """Examine a run and write its report.
+    """Examine a run, and write its report, its film and the facts of both.
 
     Args:
         data_path: the data's path, if it has moved.
@@ -116,10 +92,53 @@ def write(run: Path, data_path: str | None = None) -> tuple[Path, list[Finding]]
     findings = diagnose(record)
     path = run / FILE_NAME
     try:
+        shown = film.write(run)
         write_atomically(path, page(run, record, findings, unread).encode())
+        facts = _facts(record, findings, unread, None if shown is None else shown.name)
+        write_atomically(run / FACTS_NAME, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
     return path, findings
+
+
+def facts(run: Path) -> dict[str, Any] | None:
+    """Read what `write` kept of a report.
+
+    Returns:
+        `samples`, `total_samples`, `metrics` by name, `findings`, `unread` (why samples were not compared with the
+        data), and the names of `report` and `film` in the run's folder; None where there is no report, or the run has
+        gone on since.
+    """
+    path = run / FACTS_NAME
+    sources = [run / checkpoint.CONFIG_NAME, run / history.METRICS_NAME, run / history.EVENTS_NAME]
+    newest = checkpoint.latest(run)
+    try:
+        written = path.stat().st_mtime_ns
+        if any(source.stat().st_mtime_ns > written for source in [*sources, *([newest] if newest else [])]):
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return kept if isinstance(kept, dict) and kept.get("format") == FACTS_FORMAT else None
+
+
+def document_of(run: Path) -> dict[str, Any]:
+    """The facts of a report that has just been written, with the paths of its files, as `--json` prints them."""
+    kept = json.loads((run / FACTS_NAME).read_text(encoding="utf-8"))
+    paths = {"report": str(run / FILE_NAME), "film": kept["film"] and str(run / kept["film"])}
+    return {key: value for key, value in kept.items() if key != "format"} | paths
+
+
+def _facts(record: RunRecord, findings: list[Finding], unread: str | None, shown: str | None) -> dict[str, Any]:
+    return {
+        "format": FACTS_FORMAT,
+        **document(FILE_NAME, findings),
+        "film": shown,
+        "samples": record.samples_seen,
+        "total_samples": record.config.trainer.total_samples,
+        "metrics": record.metrics(),
+        "unread": unread,
+    }
 
 
 def page(run: Path, record: RunRecord, findings: list[Finding], unread: str | None) -> str:
@@ -131,31 +150,34 @@ def page(run: Path, record: RunRecord, findings: list[Finding], unread: str | No
     config, total = record.config, record.config.trainer.total_samples
     charts, marks = charts_of(record), marks_of(record)
     drawn = {chart.name for chart in charts}
-    sections = [
-        f"<h1>{escape(config.name)}</h1><p class='soft'>{escape(config.objective.kind)} on {escape(config.data.kind)}, "
-        f"seed {config.seed}: {record.samples_seen:,} of {total:,} samples</p>",
-        "<h2>Diagnosis</h2>" + "".join(_finding(finding, drawn) for finding in findings),
-        f"<p class='soft'>Not compared with the data: {escape(unread)}.</p>" if unread else "",
-        _events(record),
-        f"<h2>Measurements</h2><div class='cards'>{''.join(_figure(chart, total, marks) for chart in charts)}</div>"
-        if charts
-        else "",
-        _grids(run),
-        f"<h2>Configuration</h2><div class='card'><pre>{escape(configuration.dumps(config))}</pre></div>",
-    ]
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(config.name)}</title><style>{STYLE}</style></head><body>{''.join(sections)}</body></html>\n"
+    figures = "".join(figure(chart, total, marks) for chart in charts)
+    return page_of(
+        config.name,
+        [
+            f"<h1>{escape(config.name)}</h1><p class='soft'>{escape(config.objective.kind)} on "
+            f"{escape(config.data.kind)}, seed {config.seed}: {record.samples_seen:,} of {total:,} samples</p>",
+            "<h2>Diagnosis</h2>" + "".join(_finding(finding, drawn) for finding in findings),
+            f"<p class='soft'>Not compared with the data: {escape(unread)}.</p>" if unread else "",
+            _events(record),
+            _pictures(run),
+            f"<h2>Measurements</h2><div class='cards'>{figures}</div>" if charts else "",
+            "<details><summary>Configuration</summary><div class='card'>"
+            f"<pre>{_configuration(config)}</pre></div></details>",
+        ],
     )
 
 
+def _configuration(config: Config) -> str:
+    """The configuration, a table a block so that no column breaks within one."""
+    return "".join(f"<span>{escape(table)}\n</span>" for table in configuration.dumps(config).split("\n\n"))
+
+
 def _finding(finding: Finding, drawn: set[str]) -> str:
-    mood = mood_of(finding.name)
     tries = "".join(f"<li>{escape(attempt)}</li>" for attempt in finding.tries)
     link = f" <a href='#{finding.chart}'>See the chart.</a>" if finding.chart in drawn else ""
     return (
-        f"<div class='card finding {mood}'><h3>{finding.name}</h3><p>{escape(finding.words)}{link}</p>"
+        f"<div class='card finding {mood_of(finding.name)}'><h3>{finding.name}</h3>"
+        f"<p>{escape(finding.words)}{link}</p>"
         + (f"<p class='soft'>Try</p><ul>{tries}</ul>" if tries else "")
         + "</div>"
     )
@@ -168,26 +190,23 @@ def _events(record: RunRecord) -> str:
     return f"<h2>What happened</h2><div class='card'><ul>{lines}</ul></div>"
 
 
-def _figure(chart: Chart, total_samples: int, marks: list[Mark]) -> str:
-    legend = "".join(
-        f"<span><i class='series-{position}'></i>{escape(series.name)}: {number(series.points[-1][1])}</span>"
-        for position, series in enumerate(chart.series)
-    )
-    return (
-        f"<figure id='{chart.name}'><h3>{escape(chart.title)}</h3>{draw(chart, total_samples, marks)}"
-        f"<p class='legend'>{legend}</p><figcaption>{escape(chart.caption)}</figcaption></figure>"
-    )
-
-
-def _grids(run: Path) -> str:
-    paths = sorted((run / "grids").glob("*.png"))
-    if not paths:
-        return ""
+def _pictures(run: Path) -> str:
+    paths, shown = sorted((run / film.GRIDS).glob("*.png")), run / film.FILE_NAME
     count = min(len(paths), MOST_GRIDS)
     chosen = [paths[(position + 1) * len(paths) // count - 1] for position in range(count)]
-    figures = "".join(
-        f"<figure><img alt='samples at {int(path.stem):,}' src='data:image/png;base64,"
-        f"{base64.b64encode(path.read_bytes()).decode()}'><figcaption>sample {int(path.stem):,}</figcaption></figure>"
-        for path in chosen
-    )
-    return f"<h2>Samples over time, always from the same latents</h2><div class='grids'>{figures}</div>"
+    figures = [_picture(image(path, f"samples at {int(path.stem):,}"), f"sample {int(path.stem):,}") for path in chosen]
+    if shown.is_file():
+        still = data_uri(film.frames(run)[-1].read_bytes(), "png")
+        moving = (
+            f"<picture><source media='(prefers-reduced-motion: reduce)' srcset='{still}'>"
+            f"{image(shown, 'film of the samples over the run')}</picture>"
+        )
+        words = f"the whole run, slowest at its start ({film.FILE_NAME})"
+        figures.insert(0, _picture(moving, words).replace("<figure>", "<figure class='film'>"))
+    if not figures:
+        return ""
+    return f"<h2>Samples over time, always from the same latents</h2><div class='grids'>{''.join(figures)}</div>"
+
+
+def _picture(shown: str, caption: str) -> str:
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"

@@ -1,6 +1,6 @@
 """A run: a folder, started once and resumed any number of times.
 
-RUN/config.toml · checkpoints/ · metrics.jsonl · events.jsonl · tensorboard/ · grids/ · report.html · lock
+RUN/config.toml · checkpoints/ · metrics.jsonl · events.jsonl · tensorboard/ · grids/ · frames/ · report.html · lock
 
 `train` and `resume` of the command line, as plain calls.
 """
@@ -20,7 +20,7 @@ from training import config as configuration
 from training import data
 from training.config import Config
 from training.data import Data, ImageData
-from training.diagnostics import report
+from training.diagnostics import film, report
 from training.diagnostics.monitor import Monitor
 from training.errors import CheckpointError, CollapseError, DivergenceError, Interrupted
 from training.export import limits
@@ -132,8 +132,7 @@ def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: Sto
     event = None if observers is None else observers.observe(trainer, readings, means, measuring=measuring)
     collapsed = measuring and watched.stop_on_collapse and _collapsed(trainer, event)
     if observers is not None:
-        if trainer.passed(pace.grid_every_samples):
-            observers.recorder.grid(trainer.samples_seen, trainer.fixed_samples(), trainer.data.train)
+        _draw(trainer, observers.recorder)
         if saving or collapsed:
             observers.recorder.flush()
             checkpoint.save(run, trainer.checkpoint())
@@ -148,6 +147,15 @@ def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: Sto
             f"stopped at sample {trainer.samples_seen:,}; go on with `python -m training resume {run}`",
             stop.signal_number or signal.SIGTERM,  # where another process received it
         )
+
+
+def _draw(trainer: Trainer, recorder: RunLogger) -> None:
+    """Draw the fixed latents, if a grid or a frame of the film is due."""
+    pace, seen = trainer.config.trainer, trainer.samples_seen
+    whole = trainer.passed(pace.grid_every_samples)
+    frame = film.is_due(seen - pace.batch_size, seen, pace.total_samples)
+    if whole or frame:
+        recorder.grid(seen, trainer.fixed_samples(), trainer.data.train, whole=whole, frame=frame)
 
 
 def _collapsed(trainer: Trainer, event: Event | None) -> bool:

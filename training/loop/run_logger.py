@@ -4,6 +4,7 @@
     RUN/events.jsonl             what happened to the run, as text
     RUN/tensorboard/             the same curves, and the speed
     RUN/grids/000064000.png      the same latents through the averaged generator
+    RUN/frames/000064000.png     the same, small, for the film
 
 A resumed run's rows and events are those of an uninterrupted one: what was logged after the checkpoint is dropped
 first.
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from training.diagnostics import film
 from training.evaluation.pictures import picture
 from training.files import write_atomically
 from training.progress import is_terminal, refresh_s
@@ -55,7 +57,7 @@ class RunLogger:
     ) -> None:
         self._run = run
         self._batch_size = batch_size
-        (run / "grids").mkdir(exist_ok=True)
+        (run / film.GRIDS).mkdir(exist_ok=True)
         self._last_means = (samples_seen, time.monotonic())
         self._open(samples_seen, rollbacks)
         self._refresh_s = refresh_s()
@@ -143,17 +145,31 @@ class RunLogger:
         self._bar.refresh()
         self._show(rollbacks[-1])
 
-    def grid(self, samples_seen: int, samples: Tensor, real: NDArray[np.generic]) -> None:
+    def grid(
+        self,
+        samples_seen: int,
+        samples: Tensor,
+        real: NDArray[np.generic],
+        *,
+        whole: bool = True,
+        frame: bool = False,
+    ) -> None:
         """Write a picture of samples, if their kind can be drawn.
 
         Args:
             samples_seen: training time.
             samples: [B, ...], images in [-1, 1].
             real: [N, ...] of the data.
+            whole: write it as a grid.
+            frame: write it as a frame of the film.
         """
-        drawn = picture(samples, real)
-        if drawn is not None:
-            drawn.save(self._run / "grids" / f"{samples_seen:0{SAMPLES_DIGITS}d}.png")
+        drawn, name = picture(samples, real), f"{samples_seen:0{SAMPLES_DIGITS}d}"
+        if drawn is None:
+            return
+        if whole:
+            drawn.save(self._run / film.GRIDS / f"{name}.png")
+        if frame:
+            film.keep(self._run, name, drawn)
 
     def flush(self) -> None:
         """Flush rows and events to disk, so that they survive a power failure as the following checkpoint does."""

@@ -15,7 +15,7 @@ def drawn(chart: Chart, *marks: Mark) -> ET.Element:
 
 def heights(element: ET.Element) -> list[float]:
     """Of the first curve's points."""
-    polyline = element.find("polyline")
+    polyline = element.find(".//polyline")
     assert polyline is not None
     return [float(point.split(",")[1]) for point in polyline.attrib["points"].split()]
 

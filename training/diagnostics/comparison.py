@@ -50,7 +50,9 @@ STYLE: Final = """
 body { max-width: 96rem; } .wide { overflow-x: auto; padding: 0; } table { border-collapse: collapse; width: 100%; }
 th, td { padding: .45rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child, th.words, td.words { text-align: left; } tbody tr:last-child td { border-bottom: 0; }
-td.words { white-space: normal; min-width: 9rem; } td { font-variant-numeric: tabular-nums; }
+td.words { white-space: normal; min-width: 9rem; } .key { color: var(--soft); font-weight: 400; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--card); }
+td { font-variant-numeric: tabular-nums; }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 th[aria-sort=ascending] button::after { content: " ↑"; } th[aria-sort=descending] button::after { content: " ↓"; }
 .bad { color: var(--bad); } .good { color: var(--good); } .doubtful { color: var(--doubtful); }
@@ -248,11 +250,11 @@ def _table(compared: Sequence[Compared]) -> str:
     metrics = [metric for metric in METRICS if any(metric[0] in run.facts["metrics"] for run in compared)]
     heads = [
         ("run", "", ""),
-        *((key.replace(".", " "), "", "") for key in keys),
+        ("diagnosis", "words", ""),
+        *((heading, "", words) for _, heading, words in metrics),
         ("samples", "", "of the newest checkpoint"),
         ("time", "", "spent training"),
-        *((heading, "", words) for _, heading, words in metrics),
-        ("diagnosis", "words", ""),
+        *((key.replace(".", " "), "key", "a key of the configuration that differs") for key in keys),
     ]
     head = "".join(
         f"<th scope='col' class='{kind}' title='{escape(words, quote=True)}'>{escape(name)}</th>"
@@ -268,19 +270,19 @@ def _table(compared: Sequence[Compared]) -> str:
 def _cells(run: Compared, place: int, keys: Sequence[str], metrics: Sequence[str]) -> Iterator[str]:
     link = f"<a href='{quote(f'{run.name}/{report.FILE_NAME}')}'>{escape(run.name)}</a>"
     yield _cell(run.name, f"<i class='series-{place % COLOURS}'></i>{link}")
-    for key in keys:
-        value = run.keys.get(key, "")
-        shown = number(value) if isinstance(value, float) else _plain(value)
-        yield _cell(value if isinstance(value, int | float) else shown, escape(shown))
-    done, total = run.facts["samples"], run.facts["total_samples"]
-    yield _cell(done, f"{done:,}" if done == total else f"{done:,} of {total:,}")
-    yield _cell(run.seconds, "" if run.seconds is None else _duration(run.seconds))
-    for metric in metrics:
-        value = run.facts["metrics"].get(metric)
-        yield _cell(value, "" if value is None else number(value))
     names = [finding["name"] for finding in run.facts["findings"]]
     words = ", ".join(f"<span class='{mood_of(name)}'>{escape(name)}</span>" for name in names)
     yield _cell(", ".join(names), words, "words")
+    for metric in metrics:
+        value = run.facts["metrics"].get(metric)
+        yield _cell(value, "" if value is None else number(value))
+    done, total = run.facts["samples"], run.facts["total_samples"]
+    yield _cell(done, f"{done:,}" if done == total else f"{done:,} of {total:,}")
+    yield _cell(run.seconds, "" if run.seconds is None else _duration(run.seconds))
+    for key in keys:
+        value = run.keys.get(key, "")
+        shown = number(value) if isinstance(value, float) else _plain(value)
+        yield _cell(value if isinstance(value, int | float) else shown, escape(shown), "key")
 
 
 def _cell(value: object, shown: str, kind: str = "") -> str:
@@ -311,14 +313,16 @@ def _choice(compared: Sequence[Compared]) -> str:
 def _charts(compared: Sequence[Compared]) -> list[Chart]:
     """A chart for each curve that two or more runs have."""
     same_game = len({run.record.config.objective.kind for run in compared}) == 1
+    drawn = [charts_of(run.record) for run in compared]
+    divided = {chart.name for charts in drawn for chart in charts if len(chart.series) > 1}
     found: dict[tuple[str, str, str], Chart] = {}
-    for place, run in enumerate(compared):
-        for chart in charts_of(run.record):
+    for place, (run, charts) in enumerate(zip(compared, drawn, strict=True)):
+        for chart in charts:
             if chart.name == "losses" and not same_game:
                 continue
             for series in chart.series:
                 key = (chart.name, chart.caption, series.name)
-                title = chart.title if len(chart.series) == 1 else f"{chart.title}: {series.name}"
+                title = f"{chart.title}: {series.name}" if chart.name in divided else chart.title
                 curve = Series(run.name, _thinned(series.points), number=place)
                 before = found.get(key, replace(chart, name=f"chart-{len(found)}", title=title, series=()))
                 found[key] = replace(before, series=(*before.series, curve))

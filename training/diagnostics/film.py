@@ -19,6 +19,7 @@ GRIDS: Final = "grids"
 FILE_NAME: Final = "film.gif"
 FRAMES: Final = 48  # five seconds
 FRAME_SIDE: Final = 400  # pixels, the most of either side
+SMALLEST_SIDE: Final = 140  # pixels, below which frames are left out instead
 NARROWEST: Final = 280  # pixels: room for the time under the picture
 STRIP: Final = 18  # pixels under the picture
 MOST_BYTES: Final = 2 << 20  # the report embeds the film
@@ -88,8 +89,8 @@ def film(paths: Sequence[Path]) -> bytes:
         content = _encode(chosen, side, int(paths[-1].stem))
         if len(content) <= MOST_BYTES or len(chosen) == 1:
             return content
-        if side > NARROWEST // 2:
-            side = side * 3 // 4
+        if side > SMALLEST_SIDE:
+            side = int(side * min(3 / 4, math.sqrt(MOST_BYTES / len(content))))
         else:
             chosen = chosen[(len(chosen) - 1) % 2 :: 2]  # with the last one
 

@@ -224,7 +224,7 @@ def _read(folder: Path, page_path: Path, data_path: str | None) -> Compared:
 
 def _seconds(folder: Path) -> float | None:
     """Time between the first and the last entry of each session's log, summed."""
-    from tensorboard.backend.event_processing.event_file_loader import (  # noqa: PLC0415 - takes half a second
+    from tensorboard.backend.event_processing.event_file_loader import (  # type: ignore[import-untyped]  # noqa: PLC0415 - publishes none; takes half a second
         EventFileLoader,
     )
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from tests.support import small
 from tests.support.browser import CHROMIUM, chromium, watched
@@ -20,6 +20,10 @@ ODD = "ring <b>&'\" %20"  # as a folder may be called
 
 def ignore(_line: str) -> None:
     """Read nothing of what a run says."""
+
+
+def count(moving: Image.Image) -> int:
+    return len(list(ImageSequence.Iterator(moving)))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,7 @@ def test_a_run_keeps_frames_from_its_first_steps_and_a_film_of_them(runs: Path) 
         assert 20 < len(times) <= film.FRAMES
         assert times[5] - times[0] < times[-1] - times[-6]
         with Image.open(folder / "film.gif") as moving:
-            assert moving.n_frames > 10
+            assert count(moving) > 10
             assert moving.info["loop"] == 0
             assert max(moving.size) <= film.FRAME_SIDE + film.STRIP
 
@@ -149,7 +153,7 @@ def test_a_film_never_grows_beyond_its_limit(tmp_path: Path) -> None:
     assert path is not None
     assert path.stat().st_size <= film.MOST_BYTES
     with Image.open(path) as moving:
-        moving.seek(moving.n_frames - 1)
+        moving.seek(count(moving) - 1)
         assert moving.info["duration"] == film.LAST_MS
 
 
@@ -161,4 +165,4 @@ def test_a_run_that_kept_no_frames_has_a_film_of_its_grids(tmp_path: Path) -> No
     path = film.write(tmp_path)
     assert path is not None
     with Image.open(path) as moving:
-        assert moving.n_frames == 2
+        assert count(moving) == 2

@@ -25,6 +25,7 @@ from service.api.schemas.responses import (
     ModelList,
     PixelDifference,
     ReferenceSample,
+    Told,
     UnlabelledJudge,
     VectorOutput,
     VersionDetails,
@@ -34,6 +35,7 @@ from service.api.stack import stack_id
 from service.engine.model_spec import GraphReport
 from service.errors import NotFound
 from service.packages.registry import PackageStatus, ServedPackage
+from service.packages.schema import Graph
 from service.server.openapi import link, problems
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -145,6 +147,7 @@ def _of_package(package: ServedPackage) -> dict[str, object]:
         "discriminator": judge
         and Judge(
             loss_family=judge.loss_family,
+            takes=_told(judge),
             batch_coupled=judge.batch_coupled,
             calibration_method=judge.calibration.method,
             expected_calibration_error=judge.calibration.expected_calibration_error,
@@ -155,13 +158,23 @@ def _of_package(package: ServedPackage) -> dict[str, object]:
                 label_accuracy=judge.unknown_label.label_accuracy,
             ),
         ),
-        "encoder": encoder and EncoderOutputs.model_validate({"gives": [tensor.role for tensor in encoder.outputs]}),
+        "encoder": encoder
+        and EncoderOutputs.model_validate(
+            {"gives": [tensor.role for tensor in encoder.outputs], "takes": _told(encoder)}
+        ),
         "generator_on_device": _on_device(report.generator),
         "discriminator_on_device": report.discriminator and _on_device(report.discriminator),
         "encoder_on_device": report.encoder and _on_device(report.encoder),
         "load_s": report.load_s,
         "provenance": manifest.provenance.model_dump(mode="json"),
     }
+
+
+def _told(graph: Graph) -> list[Told]:
+    """What a graph is told beside the sample."""
+    roles = {tensor.role for tensor in graph.inputs}
+    told: tuple[Told, ...] = ("label", "condition")
+    return [each for each in told if each in roles]
 
 
 def _output(kind: Kind) -> ImageOutput | VectorOutput | ItemOutput:

@@ -18,6 +18,9 @@ PackageSha256 = Annotated[
 ]
 
 
+Told = Literal["label", "condition"]
+
+
 class WrittenSample(BaseModel):
     """A sample in JSON: one of the three, by what the package makes."""
 
@@ -246,6 +249,7 @@ class EncoderOutputs(BaseModel):
     gives: list[Literal["latent", "code"]] = Field(
         description="`latent` can be generated from again, `code` only read", examples=[["latent"]]
     )
+    takes: list[Told] = Field(description="what it is told beside the sample", examples=[[]])
 
 
 class ReferenceSample(BaseModel):
@@ -272,6 +276,7 @@ class Judge(BaseModel):
     """What the manifest says of the discriminator."""
 
     loss_family: str = Field(description="what its logit was trained to be", examples=["non_saturating"])
+    takes: list[Told] = Field(description="what it is told beside the sample", examples=[["label"]])
     batch_coupled: bool = Field(description="whether a score depends on what is scored beside it")
     calibration_method: str = Field(description="how logits become probabilities", examples=["platt"])
     expected_calibration_error: float = Field(description="on held-out samples, in [0, 1]", examples=[0.012])

@@ -52,11 +52,13 @@ def test_a_version_says_which_codes_condition_and_encoder_it_has(client: httpx.C
             {"name": "number_1", "low": 0.0, "high": 5.0},
         ],
     }
-    assert infogan["encoder"] == {"gives": ["code"]}
-    assert ring["encoder"] == {"gives": ["latent"]}
+    assert infogan["encoder"] == {"gives": ["code"], "takes": []}
+    assert ring["encoder"] == {"gives": ["latent"], "takes": []}
     assert ring["encoder_on_device"]["golden_deviation"] <= 1e-5
     assert ring["sample"] == {"kind": "vector", "size": 2}
     assert films["sample"] == {"kind": "item", "count": 12}
+    assert (ring["discriminator"]["takes"], films["discriminator"]["takes"]) == ([], ["condition"])
+    assert client.get("/models/classes/versions/1").json()["discriminator"]["takes"] == ["label"]
     assert films["condition"] == {"name": "user", "count": 5}
     assert films["generator_on_device"]["buckets"] == [1]
     assert not {"codes", "encoder", "encoder_on_device"} & films.keys()

@@ -53,11 +53,11 @@ export function createApi(waiting) {
     const headers = { accept };
     if (json !== undefined) headers["content-type"] = "application/json";
     else if (type) headers["content-type"] = type;
-    const sent = { method, headers, signal, body: json === undefined ? body : JSON.stringify(json) };
+    const bodyNow = () => (json !== undefined ? JSON.stringify(json) : typeof body === "function" ? body() : body);
     let token = null;
     try {
       for (let tries = 1; ; tries += 1) {
-        const { found, reason, after } = await attempt(url(path), sent, read);
+        const { found, reason, after } = await attempt(url(path), { method, headers, signal, body: bodyNow() }, read);
         if (!reason) return found;
         if (tries === MOST_TRIES) throw reason;
         const pauseMs = after ?? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1));
@@ -74,7 +74,7 @@ export function createApi(waiting) {
     url,
     /** GET; answers what the JSON holds. */
     get: (path, options = {}) => request(path, options),
-    /** POST of `json`, or of a `body` of a `type`; answers what the JSON holds. */
+    /** POST of `json`, or of a `body` of a `type` (or a function that gives the newest one); answers what the JSON holds. */
     post: (path, options = {}) => request(path, { ...options, method: "POST" }),
     /** As `get` and `post`; with `accept` and `read` (such as `(response) => response.blob()`) for other forms. */
     request,

@@ -27,12 +27,16 @@ import { mountControls, newSeed } from "./controls.js";
 import { ICONS, copy, h, icon, percent } from "./dom.js";
 import { mountKept } from "./kept.js";
 import { listPackages, loadPackage } from "./packages.js";
+import * as items from "./panels/items.js";
+import * as score from "./panels/score.js";
+import * as select from "./panels/select.js";
+import * as vectors from "./panels/vectors.js";
 import * as walk from "./panels/walk.js";
 import * as wall from "./panels/wall.js";
 import { NO_OPTIONS, memory, readAddress, store, toggle, writeAddress, writeKept } from "./state.js";
 import { createStatus } from "./status.js";
 
-const PANELS = [wall, walk];
+const PANELS = [wall, vectors, items, walk, score, select];
 const LOOK_AGAIN_MS = 2_000; // while no package is ready
 const SAID_MS = 2_000; // how long a button says what it did
 const NARROW = matchMedia("(max-width: 820px)"); // as in style.css

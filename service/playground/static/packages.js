@@ -27,7 +27,11 @@ export async function listPackages(api, signal) {
  *   condition  {name, count}, or null
  *   scored     whether its samples have a realness
  *   scoresAny  whether a sample is scored without its label
+ *   judges     {takes, batchCoupled} of its discriminator, or null: what it is told beside a sample ("label",
+ *              "condition"), and whether a score depends on the samples beside it
  *   encodes    what its encoder reads, "latent" and "code": a list, empty without one
+ *   encoder    {takes}, or null
+ *   reference  {count, sha256} of its real vectors, or null
  *   provenance of its training, as the manifest has it
  *   page       GET /models/NAME/versions/VERSION, whole
  */
@@ -47,8 +51,11 @@ export async function loadPackage(api, name, version, signal) {
     codes: [...(page.codes?.categorical ?? []), ...(page.codes?.continuous ?? [])],
     condition: page.condition ?? null,
     scored: Boolean(page.discriminator),
-    scoresAny: Boolean(page.discriminator && (!page.labels || page.discriminator.unknown_label)),
+    scoresAny: Boolean(page.discriminator && (!page.discriminator.takes.includes("label") || page.discriminator.unknown_label)),
+    judges: page.discriminator ? { takes: page.discriminator.takes, batchCoupled: page.discriminator.batch_coupled } : null,
     encodes: page.encoder?.gives ?? [],
+    encoder: page.encoder ? { takes: page.encoder.takes } : null,
+    reference: page.reference ?? null,
     provenance: page.provenance ?? {},
     page,
   };

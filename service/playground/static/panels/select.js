@@ -1,0 +1,162 @@
+// Select: the same seeds without and with the discriminator's choice among candidates, side by side.
+
+import { h, percent } from "../dom.js";
+import { share, short } from "../gauges.js";
+import { wanted } from "../packages.js";
+
+export const id = "select";
+export const title = "Select";
+export const uses = ["seed", "label", "truncation", "codes", "condition"];
+export const suits = (pkg) => pkg.judges !== null;
+
+const RULES = {
+  "best-of": { name: "Best of", words: "The candidate that scores highest is taken: the surest, and the least varied.", candidates: 8 },
+  rejection: { name: "Rejection", words: "The first candidate that passes a draw by its density ratio is taken, as if the data's own share of it were kept.", candidates: 64 },
+  "metropolis-hastings": { name: "Metropolis–Hastings", words: "A chain moves from candidate to candidate by their density ratios; where it ends is taken.", candidates: 64 },
+};
+const CANDIDATES = [2, 4, 8, 16, 32, 64, 128];
+const COUNTS = [8, 16, 32];
+const MOST_PIXELS = 2 ** 21; // of the samples of one side
+const SETTLE_MS = 150;
+
+export function mount(container, context) {
+  const { api, pkg, options, status, signal } = context;
+  const chosen = { method: "best-of", candidates: RULES["best-of"].candidates, gamma: 0, n: mostOf(COUNTS[1]) };
+  let drawing = new AbortController();
+  let timer = 0;
+
+  const words = h("p", { class: "hint" });
+  const result = h("p", { class: "select-result", role: "status" });
+  const candidates = h("select", { id: "candidates" }, CANDIDATES.map((each) => h("option", { value: each }, String(each))));
+  const counts = h("select", { id: "seeds" }, [...new Set(COUNTS.map(mostOf))].map((each) => h("option", { value: each, selected: each === chosen.n }, String(each))));
+  const gamma = h("input", { type: "range", id: "gamma", min: 0, max: 4, step: 0.25, value: 0 });
+  const gammaWords = h("output", { for: "gamma" });
+  const gammaField = h("label", { class: "plot-tool" }, h("span", {}, "γ, stricter above 0: ", gammaWords), gamma);
+  const sides = [sideOf("Without selection"), sideOf("With selection")];
+
+  function mostOf(count) {
+    return pkg.kind === "image" ? Math.max(1, Math.min(count, Math.floor(MOST_PIXELS / (pkg.sample.width * pkg.sample.height)))) : count;
+  }
+
+  function sideOf(name) {
+    const mean = h("p", { class: "select-mean" }, "…");
+    const dots = h("div", { class: "dots" });
+    const strip = h("div", { class: "dots-scale", "aria-hidden": "true" }, dots, h("span", {}, "0%"), h("span", {}, "realness"), h("span", {}, "100%"));
+    const list = h("ul", { class: pkg.kind === "image" ? "select-wall" : "select-wall wordy", "aria-label": name });
+    return { mean, dots, list, element: h("section", { class: "select-side", "aria-label": name }, h("h2", {}, name), mean, strip, list) };
+  }
+
+  function follow() {
+    candidates.value = chosen.candidates;
+    gammaField.hidden = chosen.method !== "rejection";
+    gammaWords.textContent = String(chosen.gamma);
+    words.textContent = RULES[chosen.method].words;
+  }
+
+  function later() {
+    clearTimeout(timer);
+    timer = setTimeout(restart, SETTLE_MS);
+  }
+
+  async function restart() {
+    clearTimeout(timer);
+    drawing.abort();
+    drawing = new AbortController();
+    const mine = drawing;
+    signal.addEventListener("abort", () => mine.abort(), { once: true });
+    const asked = options.get();
+    const json = { ...wanted(pkg, asked), n: chosen.n, seed: asked.seed, scores: true };
+    const select = { method: chosen.method, candidates: chosen.candidates, ...(chosen.method === "rejection" ? { gamma: chosen.gamma } : {}) };
+    follow();
+    sides.forEach(({ list }) => list.classList.add("stale"));
+    try {
+      const answers = await Promise.all([json, { ...json, select }].map((each) => api.post("generate", { json: each, signal: mine.signal })));
+      if (mine !== drawing) return;
+      const means = answers.map(({ samples }, index) => showSide(sides[index], samples));
+      const points = (means[1] - means[0]) * 100;
+      const change = Math.abs(points) < 0.5 ? "as real as before" : `${Math.round(Math.abs(points))} points ${points > 0 ? "more" : "less"} real`;
+      result.textContent = `${RULES[chosen.method].name}, ${chosen.candidates} candidates for each seed: on average ${change} (${share(means[0])} without, ${share(means[1])} with it).`;
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      result.textContent = error.message;
+      sides.forEach(({ list, mean, dots }) => {
+        list.replaceChildren();
+        dots.replaceChildren();
+        mean.textContent = "–";
+      });
+    } finally {
+      if (mine === drawing) sides.forEach(({ list }) => list.classList.remove("stale"));
+    }
+  }
+
+  /** Show the samples of one side; answers their mean realness. */
+  function showSide({ mean, dots, list }, samples) {
+    const average = samples.reduce((sum, { realness }) => sum + realness, 0) / samples.length;
+    mean.replaceChildren("mean realness ", h("strong", {}, share(average)));
+    dots.replaceChildren(...samples.map(({ realness }) => h("span", { class: "dot", vars: { share: realness } })), h("span", { class: "dot mean", vars: { share: average } }));
+    list.replaceChildren(...samples.map(tileOf));
+    return average;
+  }
+
+  function tileOf(sample) {
+    const name = `Seed ${sample.seed}${sample.label_name === undefined ? "" : `, class ${sample.label_name}`}, realness ${percent(sample.realness)}`;
+    const { width, height } = pkg.sample;
+    const shown =
+      pkg.kind === "image"
+        ? h("img", { src: sample.image, alt: name, title: name, width, height, class: Math.max(width, height) < 129 ? "pixelated" : null })
+        : h("span", { class: "word" }, sample.item === undefined ? `(${sample.values.slice(0, 3).map((value) => short(Number(value.toFixed(2)))).join(", ")}${sample.values.length > 3 ? ", …" : ""})` : `item ${sample.item}`);
+    return h("li", { class: "select-tile", "data-seed": sample.seed }, shown, h("span", { class: "caption", "aria-hidden": pkg.kind === "image" ? "true" : null }, h("span", { class: "seed" }, String(sample.seed)), h("span", { class: "share" }, percent(sample.realness))), h("span", { class: "meter", vars: { share: sample.realness } }));
+  }
+
+  const rules = h(
+    "fieldset",
+    { class: "chips" },
+    h("legend", { class: "visually-hidden" }, "Rule"),
+    Object.entries(RULES).map(([method, { name, candidates: usual }]) => {
+      const input = h("input", { type: "radio", name: "rule", value: method, checked: method === chosen.method });
+      input.addEventListener("change", () => {
+        Object.assign(chosen, { method, candidates: usual });
+        restart();
+      });
+      return h("label", { class: "chip" }, input, h("span", {}, name));
+    }),
+  );
+  candidates.addEventListener("change", () => {
+    chosen.candidates = Number(candidates.value);
+    restart();
+  });
+  counts.addEventListener("change", () => {
+    chosen.n = Number(counts.value);
+    restart();
+  });
+  gamma.addEventListener("input", () => {
+    chosen.gamma = Number(gamma.value);
+    follow();
+    later();
+  });
+  for (const name of ["pointerover", "pointerout"]) {
+    container.addEventListener(
+      name,
+      (event) => {
+        const seed = event.target.closest(".select-tile")?.dataset.seed;
+        for (const tile of container.querySelectorAll(".select-tile")) tile.classList.toggle("partner", name === "pointerover" && tile.dataset.seed === seed);
+      },
+      { signal },
+    );
+  }
+
+  container.append(
+    h("div", { class: "select-tools" }, rules, h("label", { class: "plot-tool" }, "Candidates", candidates), h("label", { class: "plot-tool" }, "Seeds", counts), gammaField),
+    words,
+    result,
+    h("div", { class: "select-sides" }, sides.map(({ element }) => element)),
+  );
+  const unsubscribe = options.subscribe(restart);
+  restart();
+  return () => {
+    clearTimeout(timer);
+    unsubscribe();
+    drawing.abort();
+    container.replaceChildren();
+  };
+}

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.live.test_workers import API, ENGINE, callers_of_each_worker, has_ended, pids
-from tests.support.serving import ServiceProcess
+from tests.support.serving import ServiceProcess, metric
 from tests.support.toy import write_toy_package
 
 FOUND_OUT_S = 20.0  # 5 s of silence and a start, on a busy machine
@@ -28,8 +28,9 @@ def own_models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stopped_worker_is_replaced_and_who_waits_for_it_is_answered(own_models_dir: Path) -> None:
     with ServiceProcess(own_models_dir, api_workers=2).loaded() as process:
         with callers_of_each_worker(process, 1) as callers:
-            stopped = min(callers)
-        os.kill(stopped, signal.SIGSTOP)
+            stopped, (_, (other,)) = min(callers), max(callers.items())
+            os.kill(stopped, signal.SIGSTOP)
+            assert metric(other, "ganymede_processes_silent") == 1
         began = time.monotonic()
         statuses: list[int] = []
 

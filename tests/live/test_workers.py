@@ -1,5 +1,6 @@
 """Several processes act as one service: one queue, one repository, one set of metrics, one shutdown."""
 
+import itertools
 import os
 import signal
 import socket
@@ -142,7 +143,23 @@ def test_metrics_are_of_the_service_whichever_worker_is_asked(many: ServiceProce
             asking.get("/models/nobody")
         assert count(one) == count(other) == before + 2
         assert metric(one, "ganymede_build_info") == 1
-        assert metric(one, "ganymede_package_ready") == 4
+        assert metric(one, "ganymede_package_ready") == metric(one, "ganymede_package_info") == 4
+        assert metric(one, "ganymede_processes") == metric(one, "ganymede_processes_configured") == 1 + WORKERS
+        assert (metric(one, "ganymede_processes_silent"), metric(one, "ganymede_ready")) == (0, 1)
+        assert metric(one, "ganymede_memory_limit_bytes") > metric(one, "process_resident_memory_bytes")
+
+
+def test_live_samples_of_all_workers_are_scored_by_the_engine(many: ServiceProcess) -> None:
+    labels = {"model": "toy", "version": "1", "origin": "prior"}
+    with callers_of_each_worker(many, 1) as callers:
+        clients = [client for (client,) in callers.values()]
+        for seed in itertools.count(step=16):
+            for client in clients:
+                client.post("/generate?format=npy", json={"n": 16, "seed": seed}).raise_for_status()
+            if metric(clients[0], "ganymede_drift_samples_total", **labels) >= 32:
+                break
+        shown = [metric(client, "ganymede_drift_samples_total", **labels) for client in clients]
+        assert shown == [shown[0]] * len(clients)
 
 
 def test_a_model_that_one_worker_unloads_is_gone_from_all_when_it_says_so(many: ServiceProcess) -> None:
@@ -182,6 +199,8 @@ def test_a_killed_worker_is_replaced_and_harms_no_request_of_another(many: Servi
         assert sorted(callers) == sorted(pid for pid in pids(many, API) if pid != killed)
         for (each,) in callers.values():
             assert each.post("/generate").status_code == 200
+            assert metric(each, "ganymede_processes_lost_total") == 1
+            assert metric(each, "ganymede_processes") == 1 + WORKERS
 
 
 def test_a_second_service_does_not_share_the_port(many: ServiceProcess, own_models_dir: Path) -> None:

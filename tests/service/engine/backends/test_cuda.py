@@ -47,7 +47,9 @@ def test_the_smoke_run_passes_on_a_card() -> None:
 
 def test_the_verdict_is_found_once_for_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     card = fake_cuda(monkeypatch)
+    assert not cuda.PROCESS.is_unusable  # not asked for yet
     assert cuda.PROCESS.verdict.device == DEVICE
+    assert not cuda.PROCESS.is_unusable
     assert cuda.PROCESS.verdict.problem == ""
     assert len(card.opened) == card.runs == 1
 
@@ -61,6 +63,7 @@ def test_without_cudnn_all_graphs_run_on_the_cpu_and_one_warning_names_it(
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert "libcudnn.so.9 cannot be loaded: install nvidia-cudnn-cu" in warning.getMessage()
     assert "all graphs run on the CPU" in warning.getMessage()
+    assert cuda.PROCESS.is_unusable
 
 
 def test_without_cudnn_a_graph_is_refused_where_cuda_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +90,7 @@ def test_a_host_without_a_driver_is_not_warned_of_it(
     card = fake_cuda(monkeypatch, missing=["libcuda.so.1"])
     assert session("auto").provider == CPU
     assert [names for names, _, _ in card.opened] == [[CPU]]
+    assert not cuda.PROCESS.is_unusable
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 

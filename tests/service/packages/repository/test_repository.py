@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.engine.batching.scheduler import BatchLimits
-from service.engine.config import Runtime
+from service.engine.config import CPU, Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import GenerateJob
 from service.engine.model_spec import LoadReport, PackageGraphs, PackageKey
@@ -264,6 +264,10 @@ def test_damage_elsewhere_is_shown_and_disturbs_nothing(tmp_path: Path) -> None:
             }
             assert served.metric("ganymede_package_ready", model="toy", version="1") == 1
             assert served.metric("ganymede_package_ready", model="broken", version="1") == 0
+            assert served.metric("ganymede_package_refused", model="toy", version="1") == 0
+            assert served.metric("ganymede_package_refused", model="broken", version="1") == 1
+            shown = {"sha256": served.repository.find("fine").sha256, "provider": CPU, "precision": "fp32"}
+            assert served.metric("ganymede_package_info", model="fine", version="1", **shown) == 1
             assert (served.metric("ganymede_package_load_seconds", model="fine", version="1") or 0) > 0
 
     asyncio.run(scenario())

@@ -26,15 +26,18 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.fixture
 def open_page(browser: "Browser") -> Iterator[OpenPage]:
-    """Opens pages in contexts of their own: `open_page(origin, path, **options of the context)`.
+    """Opens pages in contexts of their own: `open_page(origin, path, script=…, **options of the context)`.
+
+    The script runs before those of the page.
 
     At the end of the test each of them must have had an empty console, and have asked no other host.
     """
     with ExitStack() as stack:
 
-        def open_one(origin: str, path: str = "/", **options: Any) -> "Page":  # noqa: ANN401  (playwright's)
+        def open_one(origin: str, path: str = "/", script: str = "", **options: Any) -> "Page":  # noqa: ANN401  (playwright's)
             context = browser.new_context(**options)
             stack.callback(context.close)
+            context.add_init_script(script)
             page = stack.enter_context(watched(context, origin))
             page.goto(origin + path)
             return page

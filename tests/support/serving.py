@@ -32,6 +32,10 @@ class ServiceProcess:
         launcher: prefix of the command.
         **settings: by name in lower case. Defaults: `toy` as the default model, a free port, one thread a session, a
             cache beside the models.
+
+    Attributes:
+        models_dir: as given.
+        log: its lines so far.
     """
 
     def __init__(self, models_dir: Path, launcher: Sequence[str] = (), **settings: str | float) -> None:
@@ -40,6 +44,7 @@ class ServiceProcess:
         chosen = own | settings
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GANYMEDE_")}
         environment |= {f"GANYMEDE_{name.upper()}": str(value) for name, value in chosen.items()}
+        self.models_dir = models_dir
         self.log: list[LogLine] = []
         self._written = threading.Condition()
         self._ended = False

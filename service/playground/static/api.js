@@ -22,8 +22,8 @@ export class ServiceError extends Error {
 
 /**
  * Make the client of the service that the page came from.
- * @param {Object} waiting told of pauses: `begin(words)` answers a token, `end(token)`, and `wake` is set to a function
- *   that ends all pauses at once
+ * @param {Object} waiting told of pauses: `begin(words)` answers a token, `end(token, isAnswered)` ends it, and `wake` is
+ *   set to a function that ends all pauses at once
  * @returns {{get: Function, post: Function, url: Function}}
  */
 export function createApi(waiting) {
@@ -55,10 +55,14 @@ export function createApi(waiting) {
     else if (type) headers["content-type"] = type;
     const bodyNow = () => (json !== undefined ? JSON.stringify(json) : typeof body === "function" ? body() : body);
     let token = null;
+    let isAnswered = false;
     try {
       for (let tries = 1; ; tries += 1) {
         const { found, reason, after } = await attempt(url(path), { method, headers, signal, body: bodyNow() }, read);
-        if (!reason) return found;
+        if (!reason) {
+          isAnswered = true;
+          return found;
+        }
         if (tries === MOST_TRIES) throw reason;
         const pauseMs = after ?? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1));
         if (token !== null) waiting.end(token, false);
@@ -66,7 +70,7 @@ export function createApi(waiting) {
         await pause(pauseMs, signal);
       }
     } finally {
-      if (token !== null) waiting.end(token, true);
+      if (token !== null) waiting.end(token, isAnswered);
     }
   }
 

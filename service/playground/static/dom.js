@@ -60,6 +60,8 @@ export async function copy(text) {
   }
 }
 
+const PIXELATED_BELOW = 129; // samples up to this width are shown with the pixels that they have
+export const isSmall = (pkg) => pkg.kind === "image" && pkg.sample.width < PIXELATED_BELOW;
 export const percent = (share) => `${Math.round(share * 100)}%`;
 export const bounded = (value, low, high) => Math.min(high, Math.max(low, value));
 export const wantsStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,6 +1,6 @@
 // Kept samples: a row at the foot of the page, and a dialog with what draws one again.
 
-import { ICONS, copy, h, icon, percent } from "./dom.js";
+import { ICONS, copy, h, icon, isSmall, percent } from "./dom.js";
 import { addressOf, bodyOf, curlOf, pythonOf } from "./snippets.js";
 import { same, toggle, writeKept } from "./state.js";
 
@@ -17,7 +17,7 @@ export function nameOf(pkg, sample) {
 /** A picture of a kept sample, by its immutable address; of vectors and items its seed. */
 export function thumbnail({ api, pkg }, sample) {
   if (pkg.kind !== "image") return h("span", { class: "thumb word" }, String(sample.seed));
-  const image = h("img", { class: "thumb", src: addressOf(api, pkg, sample), alt: "", width: pkg.sample.width, height: pkg.sample.height });
+  const image = h("img", { class: isSmall(pkg) ? "thumb pixelated" : "thumb", src: addressOf(api, pkg, sample), alt: "", width: pkg.sample.width, height: pkg.sample.height });
   let tries = 0;
   image.addEventListener("error", () => {
     tries += 1; // a full queue refuses pictures, too

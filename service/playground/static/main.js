@@ -49,12 +49,13 @@ let opening = new AbortController();
 
 /** Show what an address says: its package, or the first that is ready. */
 async function open({ name, version, view, options, kept }) {
+  opening.abort();
+  opening = new AbortController();
+  status.fail(null);
   if (shown && shown.pkg.name === name && shown.pkg.version === version) {
     shown.take({ view, options, kept: kept ?? [] });
     return;
   }
-  opening.abort();
-  opening = new AbortController();
   const { signal } = opening;
   try {
     const { all, chosen } = await choose(name, version, signal);

@@ -19,12 +19,10 @@ export function createStatus(banner, live) {
       show();
       return next;
     },
-    end(token, over) {
+    end(token, isAnswered) {
       waits.delete(token);
-      if (over && waits.size === 0) {
-        show();
-        say("The service answers.");
-      }
+      show();
+      if (isAnswered && waits.size === 0) say("The service answers.");
     },
   };
 

@@ -1,7 +1,7 @@
 // The walk: what lies between kept samples, along the path between their latents, as a film that can be scrubbed.
 
 import { newSeed } from "../controls.js";
-import { ICONS, bounded, h, icon, percent, wantsStill } from "../dom.js";
+import { ICONS, bounded, h, icon, isSmall, percent, wantsStill } from "../dom.js";
 import { nameOf, thumbnail } from "../kept.js";
 import { drawn, wanted } from "../packages.js";
 import { writeKept } from "../state.js";
@@ -28,10 +28,10 @@ export function mount(container, context) {
   let playing = false;
   let last = 0;
 
-  const scale = Math.max(1, Math.ceil(LEAST_SIDE / Math.max(pkg.sample.width, pkg.sample.height)));
-  const canvas = h("canvas", { class: "film", role: "img", width: pkg.sample.width * scale, height: pkg.sample.height * scale });
+  const scale = isSmall(pkg) ? Math.ceil(LEAST_SIDE / Math.max(pkg.sample.width, pkg.sample.height)) : 1;
+  const canvas = h("canvas", { class: isSmall(pkg) ? "film pixelated" : "film", role: "img", width: pkg.sample.width * scale, height: pkg.sample.height * scale });
   const drawing = canvas.getContext("2d");
-  drawing.imageSmoothingEnabled = scale === 1;
+  drawing.imageSmoothingEnabled = !isSmall(pkg);
   const button = h("button", { type: "button", class: "button primary", id: "play", onclick: () => (playing ? stop() : play()) });
   const slider = h("input", { type: "range", id: "position", min: 0, step: 0.002, "aria-label": "Position on the walk" });
   slider.addEventListener("input", () => {

@@ -1,6 +1,6 @@
 // The wall: samples of consecutive seeds, more of them as one scrolls; a click keeps one.
 
-import { bounded, h, percent } from "../dom.js";
+import { bounded, h, isSmall, percent } from "../dom.js";
 import { nameOf } from "../kept.js";
 import { drawn, wanted } from "../packages.js";
 import { LARGEST_SEED, memory, same } from "../state.js";
@@ -15,15 +15,13 @@ const MOST_SAMPLES = 64;
 const CHUNK_PIXELS = 2 ** 19; // so that a chunk of large images is here as soon as one of small ones
 const LONGEST_WALL = 4_096; // then it goes on at another seed: a page of ever more elements becomes slow
 const AHEAD = "800px";
-const PIXELATED_BELOW = 129; // images up to this size are shown with the pixels that they have
 
 export function mount(container, context) {
   const { api, pkg, options, kept, keep, status, signal } = context;
-  const list = h("ul", { class: "wall", "aria-label": "Samples" });
+  const list = h("ul", { class: "wall", role: "list", "aria-label": "Samples" });
   const end = h("div", { class: "wall-end" });
   const range = h("p", { class: "hint" });
-  const isSmall = pkg.sample.width < PIXELATED_BELOW;
-  const tileSize = h("input", { type: "range", id: "tile-size", min: 56, max: 256, step: 4, value: Number(memory.get("tile")) || (isSmall ? 88 : 148) });
+  const tileSize = h("input", { type: "range", id: "tile-size", min: 56, max: 256, step: 4, value: Number(memory.get("tile")) || (isSmall(pkg) ? 88 : 148) });
   const resize = () => list.style.setProperty("--tile", `${tileSize.value}px`);
   tileSize.addEventListener("input", () => {
     memory.set("tile", tileSize.value);
@@ -100,7 +98,7 @@ export function mount(container, context) {
       const tile = h(
         "button",
         { type: "button", class: "tile", tabindex: "-1", "aria-pressed": "false", "aria-label": words.join(", "), title: words.join(", ") },
-        h("img", { src: sample.image, alt: "", width: pkg.sample.width, height: pkg.sample.height, class: isSmall ? "pixelated" : null }),
+        h("img", { src: sample.image, alt: "", width: pkg.sample.width, height: pkg.sample.height, class: isSmall(pkg) ? "pixelated" : null }),
         h(
           "span",
           { class: "caption" },

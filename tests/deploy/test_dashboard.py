@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -16,6 +17,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.support.pages import fences
 from tests.support.serving import ServiceProcess, free_port
 from tests.support.toy import write_toy_package
 
@@ -146,6 +148,20 @@ def test_a_query_of_the_dashboard_has_numbers(prometheus: Prometheus, title: str
         return bool(found) and not any(math.isnan(value) for value in found)
 
     assert eventually(answered), f"{title}: no numbers from {query}"
+
+
+@needs_prometheus
+def test_prometheus_understands_the_queries_of_the_operations_page(prometheus: Prometheus) -> None:
+    page = ROOT / "docs/operations.md"
+    runbook = page.read_text(encoding="utf-8").partition("## Runbook")[2].partition("\n## ")[0]
+    quoted = re.findall(r"`([^`]*(?:ganymede_|process_|up{)[^`]*)`", runbook)
+    sizing = [line for fence in fences(page, "promql") for line in fence.splitlines()]
+    assert len(quoted) > 20
+    assert len(sizing) > 1
+    for query in quoted:
+        prometheus.values(query)
+    for query in sizing:
+        assert eventually(lambda query=query: len(prometheus.values(query)) == 1), query  # type: ignore[misc]
 
 
 @needs_prometheus

@@ -65,9 +65,11 @@ class Calibration:
     generated: Ranking
 
     @classmethod
-    def of(cls, stated: Discriminator | UnknownLabel) -> "Calibration":
-        """The calibration that a manifest states."""
+    def of(cls, stated: Discriminator | UnknownLabel) -> "Calibration | None":
+        """The calibration that a manifest states; None where it states none."""
         quantiles = stated.reference_quantiles
+        if stated.calibration is None or quantiles is None:
+            return None
         return cls(stated.calibration, Ranking(quantiles.real), Ranking(quantiles.generated))
 
     @property

@@ -99,9 +99,13 @@ def _scores(manifest: Manifest) -> Iterator[str]:
     if discriminator is None:
         return
     yield from _reading("discriminator", discriminator)
+    if (discriminator.calibration is None) != (discriminator.reference_quantiles is None):
+        yield "discriminator: has one of calibration and reference_quantiles without the other"
     unknown = discriminator.unknown_label
     if unknown is None:
         return
+    if discriminator.calibration is None:
+        yield "discriminator.unknown_label: stands there without the calibration that it builds on"
     where, count = "discriminator.unknown_label", len(manifest.labels.names) if manifest.labels else 0
     if "label" not in {tensor.role for tensor in discriminator.inputs}:
         yield f"{where}: stands there, although the discriminator takes no label"
@@ -116,7 +120,7 @@ def _scores(manifest: Manifest) -> Iterator[str]:
 def _reading(where: str, part: Discriminator | UnknownLabel) -> Iterator[str]:
     """How numbers are read: a calibration, and the quantiles of a reference."""
     quantiles, calibration = part.reference_quantiles, part.calibration
-    for name, values in (("real", quantiles.real), ("generated", quantiles.generated)):
+    for name, values in (("real", quantiles.real), ("generated", quantiles.generated)) if quantiles else ():
         if not _ascends(values):
             yield f"{where}.reference_quantiles.{name}: does not ascend"
     if isinstance(calibration, PiecewiseLinear):

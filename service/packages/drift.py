@@ -43,15 +43,17 @@ class Reference:
     """The logits of generated samples at export, as shares of bins.
 
     Args:
-        discriminator: whose manifest's entry states them.
+        discriminator: whose manifest's entry states them, calibrated.
 
     Attributes:
         realness: their mean P(real).
     """
 
     def __init__(self, discriminator: Discriminator, package: ServedPackage) -> None:
-        quantiles = np.array(discriminator.reference_quantiles.generated)
-        calibration = discriminator.calibration
+        stated, calibration = discriminator.reference_quantiles, discriminator.calibration
+        if stated is None or calibration is None:
+            raise ValueError(f"the discriminator of {package.key} is not calibrated")
+        quantiles = np.array(stated.generated)
         samples = (calibration.fit_samples + calibration.evaluation_samples) // 2  # the other half are real
         bins = max(2, min(MOST_BINS, samples // SAMPLES_A_BIN))
         self._edges = np.unique(np.quantile(quantiles, np.arange(1, bins) / bins))

@@ -131,6 +131,7 @@ def engine_graphs(package: Package) -> PackageGraphs:
 
 
 def _spec(package: Package, kind: GraphKind, graph: Graph) -> GraphSpec:
+    calibration = Calibration.of(graph) if isinstance(graph, Discriminator) else None
     return GraphSpec(
         model=package.models[kind],
         inputs=_specs(graph.inputs),
@@ -138,7 +139,7 @@ def _spec(package: Package, kind: GraphKind, graph: Graph) -> GraphSpec:
         golden=package.golden[kind],
         batch_coupled=isinstance(graph, Discriminator) and graph.batch_coupled,
         pack=graph.pack if isinstance(graph, Discriminator) else 1,
-        density_ratio=Calibration.of(graph).density_ratio if isinstance(graph, Discriminator) else None,
+        density_ratio=None if calibration is None else calibration.density_ratio,
     )
 
 

@@ -31,7 +31,7 @@ class ServedPackage:
 
     Attributes:
         sha256: of its manifest, which identifies it.
-        calibration: of its discriminator's logits; None without a discriminator.
+        calibration: of its discriminator's logits; None without a discriminator, or with one that is not calibrated.
         report: what loading it showed.
         unknown_label: how to judge a sample whose class is not stated; None where it must be stated.
         reference: NPY file of held-out real vectors; None without one.
@@ -54,6 +54,17 @@ class ServedPackage:
         calibration = Calibration.of(discriminator) if discriminator else None
         unknown_label = UnknownLabelReader.of(discriminator) if discriminator else None
         return cls(key, manifest, sha256, calibration, report, unknown_label, reference)
+
+    @property
+    def unscored(self) -> str:
+        """Why it has no scores, where it has none."""
+        if self.manifest.discriminator is None:
+            return "this package has no discriminator"
+        return (
+            f"the discriminator of {self.key} is not calibrated, so its logits have no scale; publish the package "
+            f"again with real samples (`python -m training adopt … --data FOLDER`), or ask /v2/models/{self.key.name}"
+            ".discriminator/infer for logits"
+        )
 
     @property
     def reduced_precision(self) -> Precision | None:

@@ -238,15 +238,16 @@ class Discriminator(Graph):
     Attributes:
         pack: samples that one logit judges together, side by side in the channels.
         batch_coupled: whether a score depends on the rest of its batch.
-        calibration: from a logit to the log-odds of real at even prior.
+        calibration: from a logit to the log-odds of real at even prior; None where it was never fitted.
+        reference_quantiles: of logits; there is one where there is a calibration.
         unknown_label: how to judge a sample whose class is not stated; None where it must be stated.
     """
 
     pack: int = Field(ge=1, le=16)
     loss_family: LossFamily
     batch_coupled: bool
-    calibration: Annotated[Platt | PiecewiseLinear, Field(discriminator="method")]
-    reference_quantiles: ReferenceQuantiles
+    calibration: Annotated[Platt | PiecewiseLinear, Field(discriminator="method")] | None = None
+    reference_quantiles: ReferenceQuantiles | None = None
     unknown_label: UnknownLabel | None = None
 
 

@@ -58,7 +58,8 @@ class UnknownLabelReader:
         if stated is None:
             return None
         weights, offsets = np.array(stated.weights, np.float64), np.array(stated.offsets, np.float64)
-        return cls(weights, offsets, Calibration.of(discriminator), Calibration.of(stated))
+        labelled, unlabelled = Calibration.of(discriminator), Calibration.of(stated)
+        return None if labelled is None or unlabelled is None else cls(weights, offsets, labelled, unlabelled)
 
     def read(self, logits: NDArray[np.float32]) -> Readings:
         """Read logits [N, K], finite."""

@@ -162,10 +162,12 @@ def manifests(draw: st.DrawFn) -> Object:
                 st.sampled_from(["minimax", "non_saturating", "hinge", "relativistic", "f_divergence"])
             ),
             "batch_coupled": draw(st.booleans()),
-            "calibration": draw(calibrations()),
-            "reference_quantiles": {"real": draw(ascending(points)), "generated": draw(ascending(points))},
         }
-        if "label" in inputs and draw(st.booleans()):
+        if calibrated := draw(st.booleans()):
+            manifest["discriminator"]["calibration"] = draw(calibrations())
+            quantiles = {"real": draw(ascending(points)), "generated": draw(ascending(points))}
+            manifest["discriminator"]["reference_quantiles"] = quantiles
+        if calibrated and "label" in inputs and draw(st.booleans()):
             manifest["discriminator"]["unknown_label"] = draw(unknown_labels(len(manifest["labels"]["names"])))
     if draw(st.booleans()):
         reads = [["latent"], ["code"], ["latent", "code"]] if "codes" in manifest else [["latent"]]

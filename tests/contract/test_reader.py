@@ -81,6 +81,20 @@ def test_a_reference_sample_is_of_vectors_and_has_few_numbers(toy: Object) -> No
         parse_manifest(json.dumps(vectors).encode())
 
 
+def test_a_discriminator_may_be_uncalibrated_but_not_by_half(toy: Object) -> None:
+    keys = ("calibration", "reference_quantiles", "unknown_label")
+    bare = toy | {"discriminator": {key: value for key, value in toy["discriminator"].items() if key not in keys}}
+    assert SCHEMA.is_valid(bare)
+    read = parse_manifest(json.dumps(bare).encode())
+    assert read.discriminator is not None
+    assert read.discriminator.calibration is None
+    for kept in (("calibration",), ("reference_quantiles",), ("unknown_label",)):
+        half = bare | {"discriminator": bare["discriminator"] | {key: toy["discriminator"][key] for key in kept}}
+        assert not SCHEMA.is_valid(half)
+        with pytest.raises(ManifestRefused, match=r"discriminator.* without the"):
+            parse_manifest(json.dumps(half).encode())
+
+
 def places(document: Json, path: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
     """The path to every value of a document; of a list's elements the first two stand for all."""
     if path:

@@ -92,6 +92,7 @@ def test_both_sides_read_a_logit_as_the_same_probability(package: Path, curve: w
     assert manifest.discriminator is not None
     content = manifest.discriminator.model_dump() | {"calibration": written.entry()}
     read = reading.Calibration.of(type(manifest.discriminator).model_validate(content, strict=False))
+    assert read is not None
     logits = np.linspace(-50, 50, 101)
     assert read.probability(logits) == pytest.approx(written.probability(logits), rel=1e-12)
     assert read.log_density_ratio(logits) == pytest.approx(curve.log_odds(logits), rel=1e-12)

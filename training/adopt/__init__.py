@@ -5,9 +5,8 @@ decided and why, and the package's folder.
 May import export, evaluation, data, networks.base and the root's shared modules; never loop or diagnostics.
 """
 
-from training.adopt.adoption import Adoption, Sources, adopt
-from training.adopt.arguments import as_plain, read_options, read_sources
-from training.adopt.decisions import Decision, Options
+from training.adopt.adoption import Sources, adopt, as_plain, read_sources
+from training.adopt.decisions import Adoption, Decision, Options, read_options
 from training.adopt.graph_files import GraphFile
 
 __all__ = [

@@ -9,7 +9,7 @@ its batch of one, and is served one sample at a time.
 Shapes: N rows, B batch.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -21,9 +21,11 @@ from training.adopt.graph_files import constants_of
 from training.export.graphs.onnx_export import BATCH_NAME
 from training.export.graphs.parity import magnitude
 from training.export.graphs.runtime import Arrays, Graph, rows_of
+from training.progress import progress
 
 BATCH_SIZES: Final = (1, 2, 3, 5, 8)  # one, odd ones, usual ones
 ROWS: Final = sum(BATCH_SIZES)
+ONE_BY_ONE: Final = (1,) * ROWS
 TOLERANCE: Final = 1e-4  # of the largest value; absolute below 1
 # Sums of half-precision products differ by some units of 2^-10, more where maps are deep.
 HALF_TOLERANCE: Final = 2e-2
@@ -31,21 +33,26 @@ SIZES_ONLY: Final = frozenset({"Shape", "Size"})
 IMAGE_RANK: Final = 4
 MOST_ELEMENTS: Final = 1024  # of a constant that is a shape and not a weight
 
+Seen = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
 
 class Original:
-    """A graph as it was given, run one row at a time.
+    """Graphs as they were given, run one row at a time, each on what those before it made.
 
     Args:
-        content: serialized.
+        stages: serialized, in the order in which they are run.
         bound: inputs that are the same for every row, by name.
+        links: names of inputs by the names of the outputs of earlier stages that they are.
     """
 
-    def __init__(self, content: bytes, bound: Mapping[str, NDArray[np.generic]]) -> None:
-        self._graph = Graph(content)
-        self._bound = dict(bound)
-        shapes = [port.shape for port in self._graph.inputs if port.name not in self._bound and port.shape]
-        fixed = [shape[0] for shape in shapes if isinstance(shape[0], int)]
-        self.batch = max(fixed, default=1)
+    def __init__(
+        self, stages: Sequence[bytes], bound: Mapping[str, NDArray[np.generic]], links: Mapping[str, str] | None = None
+    ) -> None:
+        self._stages = [Graph(content) for content in stages]
+        self._bound, self._links = dict(bound), dict(links or {})
+        inputs = [port for port in self._stages[0].inputs if port.name not in self._bound and port.shape]
+        self.batch = max((port.shape[0] for port in inputs if isinstance(port.shape[0], int)), default=1)
+        self.is_fixed = any(isinstance(port.shape[0], int) for port in inputs)
 
     def rows(self, inputs: Arrays) -> Arrays:
         """Compute rows one by one; a graph of a larger fixed batch gets copies of each.
@@ -56,13 +63,22 @@ class Original:
         Returns:
             [N, ...] by the names of the outputs.
         """
+        count = len(next(iter(inputs.values())))
         found: list[Arrays] = []
-        for row in range(len(next(iter(inputs.values())))):
+        for row in progress(range(count), "running the files as they are", count, "sample"):
             alone = rows_of(inputs, slice(row, row + 1))
-            fed = {name: np.repeat(values, self.batch, axis=0) for name, values in alone.items()}
-            outputs = self._graph.run({**fed, **self._bound})
+            outputs = self.run({name: np.repeat(values, self.batch, axis=0) for name, values in alone.items()})
             found.append({name: values[:1] if values.ndim else values[np.newaxis] for name, values in outputs.items()})
         return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Compute one batch; the outputs of the last stage."""
+        known: Arrays = {**inputs, **self._bound}
+        outputs: Arrays = {}
+        for stage in self._stages:
+            outputs = stage.run({port.name: known[port.name] for port in stage.inputs})
+            known |= {self._links[name]: values for name, values in outputs.items() if name in self._links}
+        return outputs
 
 
 def free(model: ModelProto, batched: Collection[str]) -> ModelProto:
@@ -75,7 +91,7 @@ def free(model: ModelProto, batched: Collection[str]) -> ModelProto:
     Returns:
         A copy.
     """
-    freed, shapes = _with_batch(model, batched, BATCH_NAME), _shapes(_with_batch(model, batched, 1))
+    freed, shapes = with_batch(model, batched, BATCH_NAME), _shapes(with_batch(model, batched, 1))
     constants = {
         name: numpy_helper.to_array(tensor)
         for name, tensor in constants_of(freed.graph).items()
@@ -96,7 +112,9 @@ def free(model: ModelProto, batched: Collection[str]) -> ModelProto:
     return freed
 
 
-def largest_gap(original: Arrays, content: bytes, inputs: Arrays, sizes: Sequence[int] = BATCH_SIZES) -> float:
+def largest_gap(
+    original: Arrays, content: bytes, inputs: Arrays, sizes: Sequence[int] = BATCH_SIZES, seen: Seen = np.asarray
+) -> float:
     """Compare batches of a graph with rows that were computed one by one.
 
     Args:
@@ -104,6 +122,7 @@ def largest_gap(original: Arrays, content: bytes, inputs: Arrays, sizes: Sequenc
         content: of the graph, with the package's tensors.
         inputs: [N, ...] by name.
         sizes: of the batches.
+        seen: what of the graph's outputs is compared.
 
     Returns:
         The largest difference, relative to the largest value where that is above 1; infinite where it cannot run.
@@ -114,7 +133,7 @@ def largest_gap(original: Arrays, content: bytes, inputs: Arrays, sizes: Sequenc
             rows = slice(start, start + size)
             found = graph.run(rows_of(inputs, rows))
             for name, values in original.items():
-                expected, got = values[rows].astype(np.float64), found[name].astype(np.float64)
+                expected, got = values[rows].astype(np.float64), seen(found[name].astype(np.float64))
                 if expected.shape != got.shape:
                     return float("inf")
                 worst = max(worst, float(np.abs(expected - got).max()) / magnitude(expected))
@@ -124,8 +143,8 @@ def largest_gap(original: Arrays, content: bytes, inputs: Arrays, sizes: Sequenc
     return worst if np.isfinite(worst) else float("inf")
 
 
-def _with_batch(model: ModelProto, batched: Collection[str], batch: int | str) -> ModelProto:
-    """A copy whose inputs have a batch of a size or a name."""
+def with_batch(model: ModelProto, batched: Collection[str], batch: int | str) -> ModelProto:
+    """Make a copy whose inputs have a batch of a size or a name."""
     copied = ModelProto()
     copied.CopyFrom(model)
     for value in copied.graph.input:

@@ -34,7 +34,9 @@ class Borders:
 
     Args:
         model: plain; a copy is changed.
-        batch: of the inputs and outputs; None for any.
+        batch: None where the graph takes any; else the one it takes: it is given the first sample of a batch, in that
+            many copies, and what it makes is repeated. So a sample is right in a batch of one and nowhere else, which
+            the service finds at loading, and serves it one by one.
     """
 
     def __init__(self, model: ModelProto, batch: int | None) -> None:
@@ -101,12 +103,12 @@ class Borders:
         elif layouts.axes != layouts.sample_shape:
             made = self._reshape(made, layouts.sample_shape)
         if value_range is None:
-            self._end("Identity", [made], SAMPLE)
+            self._end("Identity", [self._for_all(made, 2)], SAMPLE)
             return
         low, high = value_range
         if clip:
             made = self._node("Clip", [made, self._scalar(low), self._scalar(high)])
-        self._end("Identity", [made], SAMPLE)
+        self._end("Identity", [self._for_all(made, 4)], SAMPLE)
         self._outputs.append(TensorSpec(PIXELS, "UINT8", (*sides, channels)))
         unit = self._node("Div", [self._node("Sub", [SAMPLE, self._scalar(low)]), self._scalar(high - low)])
         unit = self._node("Clip", [unit, self._scalar(0), self._scalar(1)])
@@ -132,7 +134,8 @@ class Borders:
             least = self._scalar(SMALLEST_PROBABILITY)
             made = self._node("Clip", [made, least, self._scalar(1 - SMALLEST_PROBABILITY)])
             made = self._node("Log", [self._node("Div", [made, self._node("Sub", [self._scalar(1), made])])])
-        self._end("Reshape", [made, self._constant(np.array([-1, *spec.shape], np.int64))], spec.name)
+        made = self._node("Reshape", [made, self._constant(np.array([-1, *spec.shape], np.int64))])
+        self._end("Identity", [self._for_all(made, 1 + len(spec.shape))], spec.name)
 
     def build(self) -> bytes:
         """Serialize the graph with its borders."""
@@ -150,19 +153,43 @@ class Borders:
         return content
 
     def _value(self, spec: TensorSpec) -> onnx.ValueInfoProto:
-        batch = BATCH_NAME if self._batch is None else self._batch
-        return onnx.helper.make_tensor_value_info(spec.name, ELEMENT_TYPES[spec.datatype], [batch, *spec.shape])
+        return onnx.helper.make_tensor_value_info(spec.name, ELEMENT_TYPES[spec.datatype], [BATCH_NAME, *spec.shape])
 
     def _feed(self, port: Port, fed: str, elem_type: int) -> None:
         """Connect a tensor to an input of the graph, whose type and shape it gets."""
         sizes = [size for size in port.dims[1:] if size is not None]
-        if len(port.dims) > 1 and port.dims[1:] != () and len(sizes) == len(port.dims) - 1:
+        if self._batch is not None:
+            fed = self._first(fed, before=True)
+        if len(port.dims) > 1 and len(sizes) == len(port.dims) - 1:
             fed = self._node("Reshape", [fed, self._constant(np.array([-1, *sizes], np.int64))], before=True)
+        if self._batch is not None:
+            fed = self._repeated(fed, len(port.dims))
         if elem_type == port.elem_type:
             node = onnx.helper.make_node("Identity", [fed], [INNER + port.name])
         else:
             node = onnx.helper.make_node("Cast", [fed], [INNER + port.name], to=port.elem_type)
         self._before.append(node)
+
+    def _first(self, name: str, *, before: bool = False) -> str:
+        """The first sample of a batch."""
+        zero, one = (self._constant(np.array([end], np.int64)) for end in (0, 1))
+        return self._node("Slice", [name, zero, one, zero], before=before)
+
+    def _repeated(self, name: str, rank: int) -> str:
+        """Copies of a sample, as many as the graph takes."""
+        if self._batch == 1:
+            return name
+        return self._node("Expand", [name, self._constant(np.array([self._batch] + [1] * (rank - 1)))], before=True)
+
+    def _for_all(self, name: str, rank: int) -> str:
+        """What the graph made of the first sample, for all of a batch."""
+        if self._batch is None:
+            return name
+        count = self._node("Shape", [self._inputs[0].name], start=0, end=1)
+        shape = (
+            self._node("Concat", [count, self._constant(np.ones(rank - 1, np.int64))], axis=0) if rank > 1 else count
+        )
+        return self._node("Expand", [self._first(name), shape])
 
     def _reshape(self, name: str, shape: Sequence[int]) -> str:
         return self._node("Reshape", [name, self._constant(np.array([-1, *shape], np.int64))])

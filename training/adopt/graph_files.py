@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import onnx
 import onnx.inliner
+import onnxscript.optimizer
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
@@ -26,6 +27,7 @@ LOWEST_OPSET, HIGHEST_OPSET = 17, 26
 OLDEST_IR: Final = 8  # the first that has opset 17; versions before 4 want weights among the inputs
 LARGEST_BYTES: Final = 2**31 - 1  # of one protobuf message, and so of a package's graph
 NOISE_SEED: Final = 0
+SMALL_BYTES: Final = 1024  # of constants that are folded: shapes and conditions, no weights
 STANDARD_DOMAINS: Final = {"", "ai.onnx"}
 LONGEST_REASON: Final = 200  # characters of a library's own words
 
@@ -95,14 +97,28 @@ def parse(name: str, content: bytes) -> ModelProto:
     return model
 
 
-def plain(file: GraphFile, *, freeze_noise: bool) -> tuple[ModelProto, list[str]]:
+@dataclass(frozen=True)
+class PlainGraph:
+    """A graph that could be served, but for its tensors.
+
+    Attributes:
+        name: of its file.
+        done: what was done to it, as sentences.
+        reference: what it is compared with: the file itself, or, where it had training nodes or noise of its own, the
+            graph without them.
+    """
+
+    name: str
+    model: ModelProto
+    done: list[str]
+    reference: bytes
+
+
+def plain(file: GraphFile, *, freeze_noise: bool) -> PlainGraph:
     """Make a graph plain: inlined, without training nodes, of a served opset.
 
     Args:
         freeze_noise: whether random operators become constants.
-
-    Returns:
-        The graph, and what was done to it, as sentences.
 
     Raises:
         ExportError: which node or tensor cannot be served, and what to do.
@@ -112,13 +128,13 @@ def plain(file: GraphFile, *, freeze_noise: bool) -> tuple[ModelProto, list[str]
         model = onnx.inliner.inline_local_functions(model)
         done.append("functions inlined")
     _check_domains(file.name, model)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    inputs = inputs_of(file)
     if len(inputs) < len(model.graph.input):
         done.append("weights removed from the inputs")
         del model.graph.input[:]
         model.graph.input.extend(inputs)
-    done += _drop_training_nodes(file.name, model.graph)
+    dropped = _drop_training_nodes(model.graph)
+    done += dropped
     model = _raise_opset(file.name, model, done)
     for index, node in enumerate(model.graph.node):
         if node.op_type in RANDOM_OPERATORS and not freeze_noise:
@@ -126,10 +142,16 @@ def plain(file: GraphFile, *, freeze_noise: bool) -> tuple[ModelProto, list[str]
                 f"{file.name}: {where(index, node)} draws random numbers, so a seed would not give one sample; export "
                 "it with the noise as an input, or make it constant with --freeze-noise"
             )
-    if freeze_noise:
-        done += _freeze_noise(file.name, model)
+    frozen = _freeze_noise(file.name, model) if freeze_noise else []
     _clear_notes(model)
-    return model, done
+    changed = frozen or dropped
+    if any(_is_flow(node) for node in model.graph.node):
+        model = _without_branches(model)
+        done.append("branches on constants replaced by what they choose")
+    _check_flow(file.name, model)
+    return PlainGraph(
+        file.name, model, done + frozen, model.SerializeToString(deterministic=True) if changed else file.content
+    )
 
 
 def where(index: int, node: NodeProto) -> str:
@@ -137,22 +159,46 @@ def where(index: int, node: NodeProto) -> str:
     return f"node {node.name or index!r} ({node.op_type})"
 
 
-def check(name: str, model: ModelProto) -> None:
-    """Refuse control flow, and what the library's own check refuses.
+def _is_flow(node: NodeProto) -> bool:
+    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
 
-    Raises:
-        ExportError: which node, and what to do.
-    """
+
+def _without_branches(model: ModelProto) -> ModelProto:
+    """Fold the branches that constants and shapes decide, as torch's `squeeze` leaves them."""
+    opset = model.opset_import[0].version
+    folded: ModelProto = onnxscript.optimizer.optimize(
+        model, input_size_limit=SMALL_BYTES, output_size_limit=SMALL_BYTES
+    )
+    return folded if folded.opset_import[0].version == opset else model
+
+
+def _check_flow(name: str, model: ModelProto) -> None:
+    """Refuse control flow."""
     for index, node in enumerate(model.graph.node):
-        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+        if _is_flow(node):
             raise ExportError(
                 f"{name}: {where(index, node)} is control flow, which a served graph cannot have; export it traced, "
                 "with the branch that inference takes"
             )
+
+
+def check(name: str, model: ModelProto) -> None:
+    """Refuse what the library's own check refuses.
+
+    Raises:
+        ExportError: why.
+    """
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{name} is not valid ONNX: {_short(error)}; export it again") from error
+
+
+def inputs_of(file: GraphFile) -> list[onnx.ValueInfoProto]:
+    """The inputs of a file that are no weights."""
+    graph = parse(file.name, file.content).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
 
 
 def constants_of(graph: GraphProto) -> dict[str, TensorProto]:
@@ -232,7 +278,7 @@ def _check_domains(name: str, model: ModelProto) -> None:
         raise ExportError(f"{name} has opset {version}; export it with {OPSET} (1 to {HIGHEST_OPSET} can be taken)")
 
 
-def _drop_training_nodes(name: str, graph: GraphProto) -> list[str]:
+def _drop_training_nodes(graph: GraphProto) -> list[str]:
     """Replace dropout by its input, and batch statistics by the running ones; returns what was done."""
     done: list[str] = []
     replaced: dict[str, str] = {}

@@ -3,13 +3,18 @@
 Shapes: N samples, C H W channels, height and width.
 """
 
+import dataclasses
 import hashlib
+import importlib.util
 import io
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,16 +24,20 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.adopt.decisions import Decision
+from training.adopt.critics import Critic, as_shown
+from training.adopt.decisions import Adoption
 from training.adopt.generators import AdoptedGenerator
 from training.adopt.graph_files import GraphFile
+from training.errors import ExportError
 from training.evaluation.pictures import SHEET_COLUMNS, classes_shown, picture, samples_wanted
 from training.export import golden
 from training.export.card import CHANNEL_WORDS
 from training.export.graphs.export_seeds import Purpose, draw
-from training.export.graphs.interface import LABEL, SAMPLE, Interface
+from training.export.graphs.interface import LABEL, PIXELS, SAMPLE, Interface
+from training.export.graphs.parity import Parity
 from training.export.graphs.runtime import Arrays, Graph, rows_of
 from training.export.provenance import commit
+from training.export.publish import publish
 from training.progress import progress
 
 Entry = dict[str, object]
@@ -40,8 +49,8 @@ FEWEST_GOLDEN: Final = 2
 SAMPLE_BYTES: Final = 5  # of one number: float32, and a byte of the pixels
 LARGEST_CELL: Final = 128  # pixels a side in the preview; larger images are shrunk
 LARGEST_SHOWN: Final = 2_048  # pixels a side of which whole sheets are drawn; of larger ones, one row
-NO_DATA: Final = "not stated"
-NO_OBJECTIVE: Final = "not stated"
+CHECK: Final = ("python", "-m", "service", "check")
+NOT_STATED: Final = "not stated"
 
 
 def run(graph: Graph, inputs: Arrays, face: Interface, *, one_by_one: bool, what: str) -> Arrays:
@@ -84,18 +93,45 @@ def preview(generator: AdoptedGenerator, graph: Graph) -> bytes | None:
     return None if drawn is None else _png(drawn)
 
 
-def provenance(files: Mapping[str, GraphFile], generator: AdoptedGenerator, decisions: Sequence[Decision]) -> Entry:
-    """Describe where a package comes from: the files, and what was decided of them."""
-    config: Entry = {"adopted": {f"{number:02} {each.subject}": each.value for number, each in enumerate(decisions)}}
+def golden_vectors(graph: Graph, generator: AdoptedGenerator, critic: Critic | None, encoder: Critic | None) -> Arrays:
+    """Inputs and outputs of every graph, by `<graph>.<tensor>`; samples are judged as the service sends them."""
+    face = generator.face
+    inputs = draw(Purpose.GOLDEN, golden_count(face), face)
+    made = run(graph, inputs, face, one_by_one=generator.graph.one_by_one, what="golden vectors")
+    found = {f"generator.{tensor}": values for tensor, values in {**inputs, **made}.items()}
+    samples = made[SAMPLE].astype(np.float32)
+    if face.kind == "image":
+        pixels = np.ascontiguousarray(made[PIXELS].transpose(0, 3, 1, 2)).astype(np.uint8)
+        samples = as_shown(pixels, face.value_range)
+    for name, each in (("discriminator", critic), ("encoder", encoder)):
+        if each is not None:
+            shown: Arrays = {SAMPLE: samples, **({LABEL: inputs[LABEL]} if each.takes_label else {})}
+            loaded = Graph(each.graph.content)
+            # Scores of a batch-coupled discriminator are those of the whole batch, as they are replayed.
+            answers = (
+                loaded.run(shown)
+                if each.coupled
+                else run(loaded, shown, face, one_by_one=each.graph.one_by_one, what="golden vectors")
+            )
+            found |= {f"{name}.{tensor}": values for tensor, values in {**shown, **answers}.items()}
+    return found
+
+
+def provenance(
+    files: Mapping[str, GraphFile], parity: Parity, adoption: Adoption, calibrated_on: Entry | None
+) -> Entry:
+    """Describe where a package comes from: the files, what was decided of them, and the data it was calibrated on."""
+    config: Entry = {"adopted": [f"{each.subject}: {each.value}" for each in adoption.decisions]}
     return {
-        "objective": NO_OBJECTIVE,
+        "objective": NOT_STATED,
         "config": config,
         "config_sha256": hashlib.sha256(json.dumps(config).encode()).hexdigest(),
-        "data": {"name": NO_DATA, "sha256": hashlib.sha256().hexdigest()},
+        "data": {"name": NOT_STATED, "sha256": hashlib.sha256().hexdigest()},
         "commit": commit(),
         "samples_seen": 0,
-        "metrics": {"parity": {"sample": generator.graph.gap}},
+        "metrics": {"parity": {key: gap for key, gap in dataclasses.asdict(parity).items() if gap is not None}},
         "imported_from": {role: _origin(file) for role, file in files.items()},
+        **({} if calibrated_on is None else {"calibrated_on": calibrated_on}),
         "libraries": {
             "python": platform.python_version(),
             "onnx": onnx.__version__,
@@ -118,9 +154,8 @@ def summary(face: Interface) -> str:
 def card(
     title: str,
     face: Interface,
-    decisions: Sequence[Decision],
+    adoption: Adoption,
     files: Mapping[str, GraphFile],
-    missing: Sequence[str],
     license_text: str | None,
     *,
     drawn: bool,
@@ -128,7 +163,6 @@ def card(
     """Format the card.
 
     Args:
-        missing: what the package cannot do, as sentences.
         drawn: whether the package has a preview.
 
     Returns:
@@ -140,11 +174,11 @@ def card(
             *(f"- {role}: `{file.name}`, SHA-256 `{file.sha256}`" for role, file in files.items()),
             *([f"- License of these weights: {license_text}"] if license_text else []),
         ],
-        "Decisions": [f"- {each}" for each in decisions],
+        "Decisions": [f"- {each}" for each in adoption.decisions],
         "Limits": [
             "- It draws what its data shows, with the data's bias, and nothing else; the data is not known here.",
             "- Training and quality are not known here, and were not measured.",
-            *(f"- {sentence}" for sentence in missing),
+            *(f"- Not available: {sentence}." for sentence in adoption.missing),
         ],
     }
     parts = [
@@ -154,9 +188,34 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def now() -> datetime:
-    """The time of the adoption."""
-    return datetime.now(UTC)
+def check_served(files: Mapping[str, bytes], name: str, version: int) -> str:
+    """Have the service check a package as when it loads it, in a process of its own.
+
+    Args:
+        files: content by bare name, the manifest among them.
+
+    Returns:
+        What was found, as a sentence.
+
+    Raises:
+        ExportError: if the service would refuse it, and why.
+    """
+    if importlib.util.find_spec("service") is None:
+        return f"not checked: the service is not installed here; where it is, `{' '.join(CHECK)} PACKAGE` checks it"
+    with tempfile.TemporaryDirectory() as folder:
+        package = publish(files, Path(folder), name, version)
+        done = subprocess.run(  # noqa: S603 - the interpreter that runs this, and a folder made here
+            [sys.executable, *CHECK[1:], "--json", str(package)], capture_output=True, text=True, check=False
+        )
+    try:
+        (found,) = json.loads(done.stdout)
+    except ValueError:
+        words = done.stderr.strip().rpartition("\n")[2]
+        return f"not checked: `{' '.join(CHECK)}` ended with {done.returncode}: {words}"
+    if not found["ready"]:
+        raise ExportError(f"the service would refuse this package: {found['reason']}")
+    sizes = found["graphs"]["generator"]["buckets"]
+    return f"checked: the service serves it on this machine, {', '.join(map(str, sizes))} samples at a time"
 
 
 def _origin(file: GraphFile) -> Entry:
@@ -169,7 +228,7 @@ def _origin(file: GraphFile) -> Entry:
         "sha256": file.sha256,
         "opset": opsets.get("ai.onnx", 0),
         "ir_version": model.ir_version,
-        "producer": producer or NO_DATA,
+        "producer": producer or NOT_STATED,
     }
 
 

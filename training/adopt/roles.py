@@ -30,7 +30,7 @@ TRAINING_NAMES: Final = ("training", "is_training", "is_train", "train")
 UNTRUNCATED: Final = 1.0
 NOISE_SEED: Final = 1
 SMALLEST_GUESSED_SIDE: Final = 16  # below it, 64 numbers may be an image of 8x8 or a vector
-MOST_LABELS: Final = 65_536
+SMALLEST_IMAGE: Final = 8  # pixels a side, from which an input is an image and no latent
 
 
 @dataclass(frozen=True)
@@ -93,21 +93,7 @@ def find_inputs(name: str, model: ModelProto, options: Options) -> tuple[Inputs,
     Raises:
         ExportError: which input is not understood, and the flag that says what it is.
     """
-    found, decisions = ports(model.graph.input), []
-    unknown = set(options.bound) - {port.name for port in found}
-    if unknown:
-        names = ", ".join(port.name for port in found)
-        raise ExportError(f"{name} has no input {min(unknown)!r} for --set; it has {names}")
-    bound: dict[str, NDArray[np.generic]] = {}
-    left: list[Port] = []
-    for port in found:
-        value, reason = _bound_value(port, options)
-        if value is None:
-            left.append(port)
-            continue
-        bound[port.name] = value
-        shown = "one draw of the standard normal" if value.size > 1 and np.ptp(value) else f"{value.flat[0]:g}"
-        decisions.append(Decision("constant", f"{port} is {shown}", reason, f"--set {port.name}=VALUE"))
+    bound, left, decisions = find_bound(model, options)
     latent, reason = _find_latent(name, left, options)
     size = _latent_size(name, latent, options)
     told = _find_labels(name, model, [port for port in left if port != latent], options)
@@ -123,6 +109,23 @@ def find_inputs(name: str, model: ModelProto, options: Options) -> tuple[Inputs,
         decisions.append(Decision("label", f"{label}, {len(labels)} classes as {form}", why, "--labels FILE|a,b,c"))
     inputs = Inputs(latent=latent, latent_size=size, label=label, labels=labels, one_hot=one_hot, bound=bound)
     return inputs, decisions
+
+
+def find_bound(
+    model: ModelProto, options: Options
+) -> tuple[dict[str, NDArray[np.generic]], list[Port], list[Decision]]:
+    """Find the inputs that are constants: their values by name, the other inputs, and the decisions."""
+    bound: dict[str, NDArray[np.generic]] = {}
+    left, decisions = [], []
+    for port in ports(model.graph.input):
+        value, reason = _bound_value(port, options)
+        if value is None:
+            left.append(port)
+            continue
+        bound[port.name] = value
+        shown = "one draw of the standard normal" if value.size > 1 and np.ptp(value) else f"{value.flat[0]:g}"
+        decisions.append(Decision("constant", f"{port} is {shown}", reason, f"--set {port.name}=VALUE"))
+    return bound, left, decisions
 
 
 def _bound_value(port: Port, options: Options) -> tuple[NDArray[np.generic] | None, str]:
@@ -169,10 +172,23 @@ def _find_latent(name: str, left: Sequence[Port], options: Options) -> tuple[Por
             f"{name} has {len(candidates)} inputs that could be the latent: {', '.join(map(str, candidates))}; name it "
             "with --latent NAME, and give each other one a value with --set NAME=VALUE or --set NAME=normal"
         )
+    if candidates and _is_image(candidates[0]):
+        raise ExportError(
+            f"{name} takes images, {candidates[0]}, and no latents; graphs from images to images are not served"
+        )
     if not candidates:
         shown = ", ".join(map(str, left)) or "none"
         raise ExportError(f"{name} has no input of floats [N, Z] that could be the latent; it has {shown}")
     return candidates[0], "the only input of floats for each sample"
+
+
+def _is_image(port: Port) -> bool:
+    """Whether an input has the axes of an image: two large ones, and 1 or 3 channels before or behind them."""
+    if len(port.dims) != 4:  # noqa: PLR2004 - N and an image
+        return False
+    _, first, middle, last = port.dims
+    sides = [(first, middle)] if last in IMAGE_CHANNELS else [(middle, last)] if first in IMAGE_CHANNELS else []
+    return any(None in side or min(filter(None, side)) >= SMALLEST_IMAGE for side in sides)
 
 
 def _latent_size(name: str, latent: Port, options: Options) -> int:

@@ -19,8 +19,8 @@ import torch
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
 from torch import Tensor, nn
 
-from training.adopt.adoption import Adoption, Say, Sources, adopt
-from training.adopt.decisions import Options
+from training.adopt.adoption import Say, Sources, adopt
+from training.adopt.decisions import Adoption, Options
 from training.adopt.graph_files import GraphFile
 from training.errors import ExportError
 from training.export.graphs import onnx_export

@@ -44,8 +44,8 @@ class DiscriminatorFacts:
 
     Attributes:
         batch_coupled: whether a score depends on the other rows of its batch.
-        calibration: from logits to log-odds.
-        real_quantiles: of held-out real samples' logits.
+        calibration: from logits to log-odds; None where there was no real sample to calibrate with.
+        real_quantiles: of held-out real samples' logits; empty without a calibration, as are the following.
         generated_quantiles: of generated samples' logits.
         unknown_label: reading of logits without a label; None where there is none.
     """
@@ -53,7 +53,7 @@ class DiscriminatorFacts:
     opset: int
     loss_family: str
     batch_coupled: bool
-    calibration: Calibration
+    calibration: Calibration | None
     real_quantiles: list[float]
     generated_quantiles: list[float]
     unknown_label: UnknownLabel | None = None
@@ -134,6 +134,13 @@ class Manifest:
     def _reference(self, count: int) -> Entry:
         return {"file": REFERENCE, "count": count}
 
+    def _reading(self, facts: DiscriminatorFacts, calibration: Calibration) -> Entry:
+        """How logits are read."""
+        return {
+            "calibration": calibration.entry(),
+            "reference_quantiles": {"real": facts.real_quantiles, "generated": facts.generated_quantiles},
+        }
+
     def _discriminator(self, facts: DiscriminatorFacts) -> Entry:
         face = self.interface
         return {
@@ -141,8 +148,7 @@ class Manifest:
             "pack": 1,
             "loss_family": facts.loss_family,
             "batch_coupled": facts.batch_coupled,
-            "calibration": facts.calibration.entry(),
-            "reference_quantiles": {"real": facts.real_quantiles, "generated": facts.generated_quantiles},
+            **({} if facts.calibration is None else self._reading(facts, facts.calibration)),
             **({} if facts.unknown_label is None else {"unknown_label": facts.unknown_label.entry()}),
         }
 

@@ -35,7 +35,7 @@ from service.api.stack import stack_id
 from service.engine.model_spec import GraphReport
 from service.errors import NotFound
 from service.packages.registry import PackageStatus, ServedPackage
-from service.packages.schema import Graph
+from service.packages.schema import Discriminator, Graph
 from service.server.openapi import link, problems
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -128,6 +128,25 @@ def _details(status: PackageStatus) -> VersionDetails:
     return known if status.package is None else known.model_copy(update=_of_package(status.package))
 
 
+def _judge(stated: Discriminator) -> Judge | None:
+    """How scores are read; None where they are not calibrated, and so not answered."""
+    if stated.calibration is None:
+        return None
+    return Judge(
+        loss_family=stated.loss_family,
+        takes=_told(stated),
+        batch_coupled=stated.batch_coupled,
+        calibration_method=stated.calibration.method,
+        expected_calibration_error=stated.calibration.expected_calibration_error,
+        unknown_label=stated.unknown_label
+        and UnlabelledJudge(
+            calibration_method=stated.unknown_label.calibration.method,
+            expected_calibration_error=stated.unknown_label.calibration.expected_calibration_error,
+            label_accuracy=stated.unknown_label.label_accuracy,
+        ),
+    )
+
+
 def _of_package(package: ServedPackage) -> dict[str, object]:
     manifest, report = package.manifest, package.report
     judge, encoder = manifest.discriminator, manifest.encoder
@@ -144,20 +163,7 @@ def _of_package(package: ServedPackage) -> dict[str, object]:
         "sample": _output(kind_of(manifest.sample)),
         "reference": manifest.reference
         and ReferenceSample(count=manifest.reference.count, sha256=manifest.files[manifest.reference.file].sha256),
-        "discriminator": judge
-        and Judge(
-            loss_family=judge.loss_family,
-            takes=_told(judge),
-            batch_coupled=judge.batch_coupled,
-            calibration_method=judge.calibration.method,
-            expected_calibration_error=judge.calibration.expected_calibration_error,
-            unknown_label=judge.unknown_label
-            and UnlabelledJudge(
-                calibration_method=judge.unknown_label.calibration.method,
-                expected_calibration_error=judge.unknown_label.calibration.expected_calibration_error,
-                label_accuracy=judge.unknown_label.label_accuracy,
-            ),
-        ),
+        "discriminator": judge and _judge(judge),
         "encoder": encoder
         and EncoderOutputs.model_validate(
             {"gives": [tensor.role for tensor in encoder.outputs], "takes": _told(encoder)}

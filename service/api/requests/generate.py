@@ -177,7 +177,7 @@ def _check_job(job: GenerateJob, package: ServedPackage) -> None:
 
 def _check_scores(package: ServedPackage, media: Media) -> None:
     if package.calibration is None:
-        raise InvalidRequest(Problem(("body", "scores"), "this package has no discriminator"))
+        raise InvalidRequest(Problem(("body", "scores"), package.unscored))
     if media.name not in SCORED_FORMS:
         raise InvalidRequest(Problem(("body", "scores"), "only JSON and ZIP answers have a place for scores"))
 
@@ -260,7 +260,7 @@ def _read_selection(
     asked: BestOf | Rejection | MetropolisHastings, package: ServedPackage, count: int, settings: Settings
 ) -> Selection:
     if package.calibration is None:
-        raise InvalidRequest(Problem(("body", "select"), "this package has no discriminator to choose"))
+        raise InvalidRequest(Problem(("body", "select"), package.unscored))
     candidates = count * asked.candidates
     if candidates > settings.max_streamed_samples:
         words = f"at most {settings.max_streamed_samples} candidates in one request; {count} samples have {candidates}"

@@ -61,7 +61,7 @@ async def plan_judging(given: SampleBody, package: ServedPackage, settings: Sett
     """
     discriminator, calibration = package.manifest.discriminator, package.calibration
     if discriminator is None or calibration is None:
-        raise InvalidRequest(Problem((given.place, "model"), f"the package {package.key} has no discriminator"))
+        raise InvalidRequest(Problem((given.place, "model"), package.unscored))
     if given.label is None and given.labels is None and any(tensor.role == "label" for tensor in discriminator.inputs):
         _refuse_if_label_needed(given, package)
     samples = await validate_samples(given, package, [discriminator], settings, offload, needs_label=False)

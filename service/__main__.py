@@ -1,42 +1,124 @@
-"""`python -m service`: read the settings, and run the service in this process or in several.
+"""`python -m service`: serve the packages of a folder, print the settings, or check a package.
 
-Exit codes: 0 after SIGTERM or SIGINT, 1 where a configured model cannot be loaded or the device is lost, 2 for a
-setting that is not valid.
+Exit codes: 0 after SIGTERM or SIGINT, 1 where a configured model cannot be loaded, the device is lost or a checked
+package is refused, 2 for a mistake on the command line or a setting that is not valid, 130 after Ctrl-C in a check.
 """
+# PYTHON_ARGCOMPLETE_OK: a shell's completion looks for this word.
 
 import argparse
 import difflib
+import json
 import os
+import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
 from pydantic import ValidationError
 
-from service import logs
+from service import __version__, logs
 from service.settings import PREFIX, Settings, reference
 
-BAD_SETTING = 2  # argparse's own code for a mistake on the command line
-HELP_WIDTH = 100
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[Any]  # argparse has no public name for it
+
+USAGE = 2  # argparse's own code for a mistake on the command line
+INTERRUPTED = 130
+NEAREST_CUTOFF = 0.5  # similarity below which a suggestion misleads more than it helps
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-def main() -> int:
-    """Run the service until it is told to end.
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake with one sentence on stderr, which names the nearest command."""
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            close = difflib.get_close_matches(str(value), map(str, action.choices), 1, NEAREST_CUTOFF)
+            self.error(f'there is no {action.metavar} "{value}"' + (f'; did you mean "{close[0]}"?' if close else ""))
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with the sentence."""
+        ended = message if message.endswith("?") else f"{message};"
+        self.exit(USAGE, f"{ended} `{self.prog} --help` shows the arguments\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; without any, the service, until it is told to end.
+
+    Args:
+        arguments: of the command line; None takes the process's own.
 
     Returns:
         The process's exit code.
     """
-    if _parser().parse_args().command == "settings":
-        sys.stdout.writelines(f"{line}\n" for line in reference())
-        return 0
+    made = parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
+        import argcomplete  # noqa: PLC0415  (needed for this alone)
+
+        argcomplete.autocomplete(made)
+    asked = made.parse_args(arguments)
     try:
-        settings = Settings()
-    except ValidationError as error:
-        sys.stderr.writelines(f"{sentence}\n" for sentence in _bad_settings(error))
-        return BAD_SETTING
+        code: int = asked.run(asked)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return INTERRUPTED
+    except BrokenPipeError:  # `… | head`: what nobody reads need not be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def parser() -> Parser:
+    """Make the parser of every command."""
+    made = Parser(
+        prog="python -m service",
+        description="Serve the packages of a models folder: POST /generate, POST /score. Settings are environment "
+        "variables:",
+        epilog="\n".join([*_described_settings(), "", "example: GANYMEDE_PORT=9000 %(prog)s"]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action="version", version=f"ganymede {__version__}")
+    made.set_defaults(run=_serve)
+    register(made.add_subparsers(metavar="COMMAND", title="commands"))
+    return made
+
+
+def register(commands: "Commands") -> None:
+    """Register every command; each sets `run`, which takes the arguments and returns the exit code."""
+    _add(commands, "serve", "Serve until SIGTERM or Ctrl-C (the default).", _serve, "")
+    listed = _add(commands, "settings", "Print the settings as a Markdown page.", _settings, "> docs/configuration.md")
+    listed.add_argument("--json", dest="as_json", action="store_true", help="print their JSON Schema instead")
+    checked = _add(
+        commands,
+        "check",
+        "Vet, load and replay packages as the service would, without serving them; exit code 1 if one is refused.",
+        _check,
+        "models/mnist/4",
+    )
+    package = checked.add_argument(
+        "packages", type=Path, nargs="+", metavar="PACKAGE", help="folder of a version, as in models/mnist/4"
+    )
+    package.completer = _complete_packages  # type: ignore[attr-defined]  # argcomplete's protocol
+    checked.add_argument("--json", dest="as_json", action="store_true", help="print one JSON document on stdout")
+
+
+def _add(
+    commands: "Commands", name: str, summary: str, run: Callable[[argparse.Namespace], int], example: str
+) -> argparse.ArgumentParser:
+    made = commands.add_parser(
+        name, help=summary, description=summary, epilog=f"example: %(prog)s {example}".replace("> ", ">").rstrip()
+    )
+    made.set_defaults(run=run)
+    return made
+
+
+def _serve(_asked: argparse.Namespace) -> int:
+    settings = _read_settings()
     logs.configure(settings.log_format, settings.log_level)
     for name, nearest in _unknown_variables(os.environ):
         logger.warning("unknown setting", name=name, nearest=nearest)
@@ -51,29 +133,39 @@ def main() -> int:
     return serve(create_app(settings, traces=tracing.from_environment(os.environ)), settings)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m service",
-        description="Serve the packages of a models folder: POST /generate, POST /score. Settings are environment "
-        "variables:",
-        epilog="\n".join(_described_settings()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "command",
-        nargs="?",
-        choices=["serve", "settings"],
-        default="serve",
-        help="serve (the default), or print the settings as a Markdown page",
-    )
-    return parser
+def _settings(asked: argparse.Namespace) -> int:
+    lines = [json.dumps(Settings.model_json_schema(), indent=2)] if asked.as_json else reference()
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0
+
+
+def _check(asked: argparse.Namespace) -> int:
+    settings = _read_settings()
+    from service import check  # noqa: PLC0415  (imports what serves)
+
+    return check.run(asked.packages, settings, as_json=asked.as_json)
+
+
+def _complete_packages(**_: object) -> list[str]:
+    return [str(path.parent) for path in sorted(Path().glob("*/*/*/manifest.json"))]
+
+
+def _read_settings() -> Settings:
+    """Read the settings of the environment; ends the process where one is not valid."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        sys.stderr.writelines(f"{sentence}\n" for sentence in _bad_settings(error))
+        sys.exit(USAGE)
 
 
 def _described_settings() -> Iterator[str]:
+    width = shutil.get_terminal_size().columns - 2
     for name, field in Settings.model_fields.items():
         default = field.get_default()
         yield f"  {PREFIX}{name.upper()} (default: {default if default != '' else 'empty'})"
-        yield textwrap.fill(field.description or "", HELP_WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        words = (field.description or "").replace("%", "%%")
+        yield textwrap.fill(words, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def _bad_settings(error: ValidationError) -> Iterator[str]:

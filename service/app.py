@@ -84,18 +84,8 @@ class Core:
 OpenCore = Callable[[Settings, Telemetry, Answered, Failed], AbstractAsyncContextManager[Core]]
 
 
-@asynccontextmanager
-async def computing(
-    settings: Settings, telemetry: Telemetry, answered: Answered, failed: Failed
-) -> AsyncIterator[tuple[Engine, LocalRepository]]:
-    """Start an engine, load packages into it in the background, and at the end free all of it.
-
-    Args:
-        settings: of the service.
-        telemetry: of this process.
-        answered: waits until every request that is being answered now has been.
-        failed: told when a configured model cannot be served, or the device is lost.
-    """
+def open_engine(settings: Settings, telemetry: Telemetry, scoring: LiveScoring | None = None) -> LocalEngine:
+    """Make an engine, without a package."""
     runtime = Runtime(
         settings.device,
         settings.model_threads,
@@ -113,9 +103,24 @@ async def computing(
         settings.queue_wait_s,
         settings.device_slots,
     )
+    return LocalEngine(runtime, limits, telemetry, scoring)
+
+
+@asynccontextmanager
+async def computing(
+    settings: Settings, telemetry: Telemetry, answered: Answered, failed: Failed
+) -> AsyncIterator[tuple[Engine, LocalRepository]]:
+    """Start an engine, load packages into it in the background, and at the end free all of it.
+
+    Args:
+        settings: of the service.
+        telemetry: of this process.
+        answered: waits until every request that is being answered now has been.
+        failed: told when a configured model cannot be served, or the device is lost.
+    """
     monitor = DriftMonitor(telemetry.drift)
     scoring = LiveScoring(settings.drift_share, monitor)
-    engine = LocalEngine(runtime, limits, telemetry, scoring)
+    engine = open_engine(settings, telemetry, scoring)
     repository = LocalRepository(settings.models_dir, engine, settings, telemetry, answered)
     if scoring.is_on:
         repository.add_listener(monitor)

@@ -52,7 +52,7 @@ class Loader:
         """
         started = time.monotonic()
         try:
-            package = await self._make_ready(key)
+            package = await self.make_ready(key)
         except PackageError as error:
             self._telemetry.package_loads.labels("refused").inc()
             log.error("package refused", package=str(key), reason=str(error))  # noqa: TRY400  (the reason says it all)
@@ -68,7 +68,8 @@ class Loader:
         log.info("package ready", package=str(key), sha256=package.sha256, load_s=round(seconds, 3))
         return package
 
-    async def _make_ready(self, key: PackageKey) -> ServedPackage:
+    async def make_ready(self, key: PackageKey) -> ServedPackage:
+        """As `load`, neither counted nor logged; an error that is no PackageError is a fault of the service."""
         folder = self._models_dir / key.name / str(key.version)
         package = await asyncio.to_thread(read_package, folder, self._limits.memory_bytes // VETTING_COPIES)
         served = self._served.get(key, package.sha256)

@@ -1,4 +1,5 @@
 """`python -m benchmarks NAME` runs one experiment or tool; `--help` lists them."""
+# PYTHON_ARGCOMPLETE_OK: a shell's completion looks for this word.
 
 import argparse
 import os
@@ -7,7 +8,9 @@ import sys
 from importlib import import_module
 from typing import Final
 
-from benchmarks.workplace import ROOT, prepare
+import service
+from benchmarks.workplace import ROOT, command, prepare
+from training.command_line import Parser, main, program, run
 
 # name: (module, or None for this one; what it does). Imported on use: measuring a server needs no torch.
 COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
@@ -32,26 +35,37 @@ COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
 }
 
 
+EXAMPLES: Final = (
+    ("everything --quick", "each experiment once, shortly"),
+    ("serving --networks g28 --peers litserve", "beside one peer"),
+    ("load http://127.0.0.1:8000 --model mnist", "load a service that runs already"),
+    ("device --out /tmp/device --rehearse", "rehearse the acceptance on the CPU"),
+)
+
 if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # the service does the same: equal conditions
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
-def main() -> int:
-    """Run one command.
+def parser() -> Parser:
+    """Make the parser of the program; each command parses its own arguments."""
+    made = program("python -m benchmarks", service.__version__, "Measure the service and the trainer.", EXAMPLES)
+    known = "\n".join(f"  {command:12} {meaning}" for command, (_, meaning) in COMMANDS.items())
+    made.usage = "%(prog)s NAME [--help] …"
+    made.epilog = f"names:\n{known}\n\n{made.epilog}"
+    made.add_argument("name", metavar="NAME", choices=COMMANDS, help="of the experiment or tool")
+    made.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help="its own; NAME --help lists them")
+    made.set_defaults(command=_run_command, json=False)
+    return made
 
-    Returns:
-        The process's exit code.
-    """
-    name, *arguments = sys.argv[1:] or ["--help"]
-    if name not in COMMANDS:
-        known = "".join(f"  {command:12} {meaning}\n" for command, (_, meaning) in COMMANDS.items())
-        sys.stderr.write(f"usage: python -m benchmarks NAME [--help] …\n\n{known}")
-        return 0 if name in {"-h", "--help"} else 2
+
+def _run_command(asked: argparse.Namespace) -> None:
+    """Run one command; ends the process where it has an exit code of its own."""
     prepare()
-    module, _ = COMMANDS[name]
-    run = _run_everything if module is None else import_module(f"benchmarks.{module}").main
-    run(arguments)
-    return 0
+    module, _ = COMMANDS[asked.name]
+    found = _run_everything if module is None else import_module(f"benchmarks.{module}").main
+    code = found(asked.arguments)
+    if code:
+        sys.exit(code)
 
 
 EXPERIMENTS: Final = ("serving", "idle", "overhead", "burst", "overload", "start", "workers", "cuda", "training")
@@ -59,9 +73,9 @@ EXPERIMENTS: Final = ("serving", "idle", "overhead", "burst", "overload", "start
 
 def _run_everything(arguments: list[str]) -> None:
     """Run everything; ends with exit code 1 if an experiment failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks everything", description=COMMANDS["everything"][1])
-    parser.add_argument("--quick", action="store_true", help="one short round of each, and no report")
-    asked = parser.parse_args(arguments)
+    made = command("everything", COMMANDS["everything"][1], "--quick")
+    made.add_argument("--quick", action="store_true", help="one short round of each, and no report")
+    asked = made.parse_args(arguments)
     quick = ["--quick"] if asked.quick else []
     failed = [name for name in EXPERIMENTS if not _run(name, *quick)]
     if not quick and not _run("report"):
@@ -76,4 +90,4 @@ def _run(name: str, *arguments: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(lambda: main(parser()))

@@ -8,8 +8,12 @@ benchmarks/.work/       not in git, by its own .gitignore
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+from training.command_line import Parser
+from training.progress import progress
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
@@ -19,6 +23,8 @@ PEERS: Final = WORK / "peers"
 LOGS: Final = WORK / "logs"
 SHORT: Final = WORK / "quick"
 
+T = TypeVar("T")
+
 
 def prepare() -> None:
     """Make the folders, hidden from git."""
@@ -27,16 +33,35 @@ def prepare() -> None:
     (WORK / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Make the argument parser of an experiment."""
-    begun = argparse.ArgumentParser(
-        prog=f"python -m benchmarks {name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser(name: str, description: str | None, example: str = "--quick") -> Parser:
+    """Make the argument parser of an experiment.
+
+    Args:
+        example: its arguments, as one would type them.
+    """
+    begun = command(name, description, example)
     begun.add_argument("--quick", action="store_true", help="one short round, to see that it works")
     begun.add_argument("--out", type=Path, help=f"folder for the results; {RESULTS}, of a short round {SHORT}")
     return begun
+
+
+def command(name: str, description: str | None, example: str) -> Parser:
+    """Make the argument parser of a command that is no experiment."""
+    return Parser(
+        prog=f"python -m benchmarks {name}",
+        description=description,
+        epilog=f"example: %(prog)s {example}".rstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def measured(parts: Iterable[T], what: str, total: int) -> list[T]:
+    """Collect what an experiment measures, with a progress bar.
+
+    Args:
+        total: parts that it will have.
+    """
+    return list(progress(parts, what, total, "part"))
 
 
 def folder(asked: argparse.Namespace) -> Path:

@@ -110,7 +110,7 @@ def register(commands: "Commands") -> None:
 def _add(
     commands: "Commands", name: str, summary: str, run: Callable[[argparse.Namespace], int], example: str
 ) -> argparse.ArgumentParser:
-    made = commands.add_parser(
+    made: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=summary, epilog=f"example: %(prog)s {example}".replace("> ", ">").rstrip()
     )
     made.set_defaults(run=run)

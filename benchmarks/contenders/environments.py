@@ -4,7 +4,6 @@ All get the ONNX Runtime version of this environment. Peer versions are pinned i
 ones are written into every result.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -13,7 +12,9 @@ import venv
 import onnxruntime
 
 from benchmarks.contenders.contenders import DEFAULT_PEERS, PEERS_BY_NAME, Peer, package_of
-from benchmarks.workplace import LOGS
+from benchmarks.workplace import LOGS, command
+from training.progress import progress
+from training.tables import nearest
 
 INSTALL_TIMEOUT_S = 1200.0
 READY = ".ready"  # the installed requirements; written last, so that an interrupted installation is repeated
@@ -59,8 +60,11 @@ def versions(peer: Peer) -> dict[str, str]:
 
 def main(arguments: list[str]) -> None:
     """Install the named peers, or the default ones."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks environments", description=__doc__)
+    parser = command("environments", __doc__, "litserve mosec")
     parser.add_argument("peers", nargs="*", help=f"of {', '.join(PEERS_BY_NAME)}; {' and '.join(DEFAULT_PEERS)}")
-    for name in parser.parse_args(arguments).peers or DEFAULT_PEERS:
+    names = parser.parse_args(arguments).peers or DEFAULT_PEERS
+    if unknown := [name for name in names if name not in PEERS_BY_NAME]:
+        parser.error(f"there is no peer {unknown[0]}{nearest(unknown[0], PEERS_BY_NAME)}")
+    for name in progress(names, "installing", len(names), "peer"):
         install(PEERS_BY_NAME[name])
         sys.stdout.write(f"{name}: {json.dumps(versions(PEERS_BY_NAME[name]))}\n")

@@ -5,7 +5,6 @@
 Shapes: G golden vectors, Z latent.
 """
 
-import argparse
 import hashlib
 import io
 import json
@@ -17,7 +16,7 @@ import numpy as np
 
 from benchmarks.contenders.bare import open_session
 from benchmarks.contenders.networks import LATENT_SIZE, NETWORKS, OPSET, Network, make
-from benchmarks.workplace import MODELS
+from benchmarks.workplace import MODELS, command, measured
 from training.export.publish import publish
 
 GOLDEN_COUNT: Final = 4
@@ -109,5 +108,6 @@ def _manifest(name: str, network: Network, files: dict[str, bytes]) -> dict[str,
 
 def main(arguments: list[str]) -> None:
     """Write the missing packages, and print the folders of all."""
-    argparse.ArgumentParser(prog="python -m benchmarks packages", description=__doc__).parse_args(arguments)
-    sys.stdout.writelines(f"{folder_of(name)}\n" for name in NETWORKS)
+    command("packages", __doc__, "").parse_args(arguments)
+    for folder in measured(map(folder_of, NETWORKS), "writing packages", len(NETWORKS)):
+        sys.stdout.write(f"{folder}\n")

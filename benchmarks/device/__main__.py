@@ -25,7 +25,7 @@ from typing import Any, Final
 from benchmarks import gpu
 from benchmarks.device import marks
 from benchmarks.device.stage import MOST_LINES, Notes, Terms
-from benchmarks.workplace import ROOT, prepare
+from benchmarks.workplace import ROOT, command, prepare
 
 # A stage that did not end by its own clock is ended so much later, and killed if it does not end then: servers that it
 # started are given their time.
@@ -79,9 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         1 if a stage or a mark failed, else 0.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.device", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command("device", __doc__, "--out /tmp/device --rehearse")
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {' '.join(STAGES)}; all without any; or marks")
     parser.add_argument("--out", type=Path, required=True, help="folder for the notes")
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, in less than two minutes")

@@ -104,6 +104,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--callers", type=int, default=CALLERS)
     asked = parser.parse_args(arguments)
     cycles, idle_s = (2, 0.2) if asked.quick else (CYCLES, IDLE_S)
-    rows = list(measure(cycles, asked.callers, idle_s))
+    rows = workplace.measured(measure(cycles, asked.callers, idle_s), "bursts", cycles + 1)
     settings = {"network": NETWORK, "callers": asked.callers, "requests_of_each": REQUESTS_OF_EACH, "idle_s": idle_s}
     sys.stdout.write(f"{results.write('burst', settings, rows, workplace.folder(asked))}\n")

@@ -113,6 +113,6 @@ def main(arguments: list[str]) -> None:
         sys.stdout.write("no CUDA device is usable here; nothing was measured\n")
         return
     rounds, count = (1, 20) if asked.quick else (5, 200)
-    rows = list(measure(model, CUDA, rounds, count))
+    rows = workplace.measured(measure(model, CUDA, rounds, count), "batches", 2 * rounds)
     settings = {"network": NETWORK, "rounds": rounds, "batches": count}
     sys.stdout.write(f"{results.write('cuda', settings, rows, workplace.folder(asked))}\n")

@@ -104,6 +104,9 @@ def main(arguments: list[str]) -> None:
     for peer in peers:
         environments.install(peer)
     rounds, duration_s, attempts = (1, 1.0, 1) if asked.quick else (3, 3.0, cells.ATTEMPTS)
-    rows = list(measure(peers, rounds, duration_s, attempts))
+    each = len({1, usable_cores()}) + 1 + len(peers)
+    rows = workplace.measured(
+        measure(peers, rounds, duration_s, attempts), "one connection", rounds * each * len(RHYTHMS)
+    )
     settings = {"network": NETWORK, "rounds": rounds, "duration_s": duration_s}
     sys.stdout.write(f"{results.write('idle', settings, rows, workplace.folder(asked))}\n")

@@ -84,6 +84,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--networks", default=",".join(NETWORKS))
     asked = parser.parse_args(arguments)
     rounds, duration_s, attempts = (1, 1.0, 1) if asked.quick else (3, 3.0, cells.ATTEMPTS)
-    rows = list(measure(tuple(asked.networks.split(",")), rounds, duration_s, attempts))
+    networks = tuple(asked.networks.split(","))
+    rows = workplace.measured(
+        measure(networks, rounds, duration_s, attempts), "overhead", rounds * len(networks) * (1 + len(LOADS))
+    )
     path = results.write("overhead", {"rounds": rounds, "duration_s": duration_s}, rows, workplace.folder(asked))
     sys.stdout.write(f"{path}\n")

@@ -200,6 +200,6 @@ def main(arguments: list[str]) -> None:
             paths = {"PYTHONPATH": str(checkout.resolve()), "PYTHONSAFEPATH": "1"}  # not the working directory
             launch = replace(launch, environment={**launch.environment, **paths})
             servers.append((f"ganymede {version}", launch, OURS.work(setting, port, SAMPLES)))
-    rows = list(measure(servers, rounds, duration_s))
+    rows = workplace.measured(measure(servers, rounds, duration_s), "overload", rounds * len(servers) * len(LOADS))
     settings = {"network": NETWORK, "samples": SAMPLES, "deadline_ms": DEADLINE_MS, "duration_s": duration_s}
     sys.stdout.write(f"{results.write('overload', settings, rows, workplace.folder(asked))}\n")

@@ -28,6 +28,7 @@ from benchmarks.load import cells, closed_loop
 from benchmarks.load.closed_loop import LoadFailed, Work
 from benchmarks.results import Row
 from service.engine.config import usable_cores
+from training.progress import progress
 
 WARM_UP_S: Final = 1.0
 MANY: Final = 64  # connections: as many as the largest batch has samples
@@ -222,7 +223,9 @@ def main(arguments: list[str]) -> None:
     plan = QUICK if asked.quick else FULL
     settings = {**asdict(plan), "peers": {peer.name: environments.versions(peer) for peer in peers}}
     rows: list[Row] = []
-    for part in measure(tuple(asked.networks.split(",")), peers, backends, plan):
+    networks = tuple(asked.networks.split(","))
+    parts = progress(measure(networks, peers, backends, plan), "serving", plan.rounds * len(networks), "network")
+    for part in parts:
         rows += part
         path = results.write("serving", settings, rows, workplace.folder(asked))
         noisy = sum(row.get("quiet") is False for row in part)

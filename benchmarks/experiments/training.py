@@ -263,6 +263,6 @@ def main(arguments: list[str]) -> None:
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     rounds, steps = (1, 2) if asked.quick else (7, 10)
-    rows = list(measure(rounds, steps))
+    rows = workplace.measured(measure(rounds, steps), "training loops", rounds * len(LOOPS))
     settings = {"rounds": rounds, "steps": steps, "threads": asked.threads, "device": str(PartialState().device)}
     sys.stdout.write(f"{results.write('training', settings, rows, workplace.folder(asked))}\n")

@@ -58,6 +58,7 @@ def main(arguments: list[str]) -> None:
     asked = parser.parse_args(arguments)
     rounds, duration_s, attempts = (1, 1.0, 1) if asked.quick else (3, 3.0, cells.ATTEMPTS)
     counts = tuple(int(count) for count in asked.counts.split(","))
-    rows = list(measure(counts, rounds, duration_s, attempts))
+    total = rounds * len(NETWORKS) * len(counts) * len(LOADS)
+    rows = workplace.measured(measure(counts, rounds, duration_s, attempts), "HTTP processes", total)
     path = results.write("workers", {"rounds": rounds, "duration_s": duration_s}, rows, workplace.folder(asked))
     sys.stdout.write(f"{path}\n")

@@ -3,7 +3,6 @@
 read the counters → load → read the counters → foreign load below the limit? else again
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from dataclasses import asdict
 from benchmarks.load import closed_loop, open_loop, usage
 from benchmarks.load.closed_loop import Load, Work, json_work
 from benchmarks.results import Row
+from benchmarks.workplace import command
 
 Loading = Callable[[], Load]
 
@@ -83,19 +83,20 @@ WARM_UP_S = 1.0
 
 def main(arguments: list[str]) -> None:
     """Load the server, and write the result as JSON."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks load", description="Load one running server with a closed loop."
+    parser = command(
+        "load", "Load one running server with a closed loop.", "http://127.0.0.1:8000 --model mnist --seconds 10"
     )
     parser.add_argument("url", help="of the service, without a path")
     parser.add_argument("--model", default="zero", help="package")
     parser.add_argument("--n", type=int, default=1, help="samples of one request")
     parser.add_argument("--connections", type=int, default=1, help="at a time")
     parser.add_argument("--format", default="npy", help="of the answer: npy, png, json")
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of the measurement; by default 5")
     parser.add_argument("--pid", type=int, help="of the server, to report its processor time and memory")
     parser.add_argument("--core", type=int, help="that the load generator is pinned to")
     asked = parser.parse_args(arguments)
     work = json_work(f"{asked.url}/generate?format={asked.format}", asked.n, model=asked.model)
+    sys.stderr.write(f"loading for {WARM_UP_S + asked.seconds:g} s, then the result follows\n")
     closed_loop.run(work, asked.connections, WARM_UP_S, asked.core)
     before = usage.read(asked.pid)
     load = closed_loop.run(work, asked.connections, asked.seconds, asked.core)

@@ -5,7 +5,6 @@
 <!-- end of table -->
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Final
 
 from benchmarks.report import plots, targets
 from benchmarks.report.tables import TABLES
-from benchmarks.workplace import RESULTS, ROOT
+from benchmarks.workplace import RESULTS, ROOT, command
 
 PAGE: Final = ROOT / "benchmarks" / "README.md"
 BLOCK: Final = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -48,7 +47,7 @@ def fill(page: str, folder: Path) -> str:
 
 def main(arguments: list[str]) -> None:
     """Fill the pages, draw the plots."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks report", description=__doc__)
+    parser = command("report", __doc__, "--results benchmarks/results")
     parser.add_argument("pages", nargs="*", type=Path, default=[PAGE], help="Markdown files with marks")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder")
     asked = parser.parse_args(arguments)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from training.command_line import Parser
-from training.progress import progress
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
@@ -61,6 +60,8 @@ def measured(parts: Iterable[T], what: str, total: int) -> list[T]:
     Args:
         total: parts that it will have.
     """
+    from training.progress import progress  # noqa: PLC0415 - needs tqdm, which stages on a lent machine may lack
+
     return list(progress(parts, what, total, "part"))
 
 

@@ -35,7 +35,8 @@ export function mount(container, context) {
   let next = 0;
   let busy = false;
 
-  const observer = new IntersectionObserver(([entry]) => entry.isIntersecting && extend(), { rootMargin: AHEAD });
+  // Several changes may come at once; the last says how things are.
+  const observer = new IntersectionObserver((changes) => changes.at(-1).isIntersecting && extend(), { rootMargin: AHEAD });
 
   function restart() {
     drawing.abort();

@@ -370,13 +370,23 @@ class TestFaults:
             page.get_by_role("button", name="Try now").click()
         assert seeds(page)[0] == 0
 
-    def test_packages_that_still_load_are_waited_for(self, proxy: Proxy, open_page: OpenPage) -> None:
-        versions = [{"version": "1", "state": "loading"}]
-        body = json.dumps({"models": [{"name": "toy", "default": True, "versions": versions}]}).encode()
+    @pytest.mark.parametrize(
+        ("name", "others"), [("toy", []), ("blind", ["toy"])], ids=["nothing is ready", "another is ready"]
+    )
+    def test_a_package_that_still_loads_is_waited_for(
+        self, proxy: Proxy, open_page: OpenPage, name: str, others: list[str]
+    ) -> None:
+        states = {name: "loading", **dict.fromkeys(others, "ready")}
+        models = [
+            {"name": name, "default": False, "versions": [{"version": "1", "state": state}]}
+            for name, state in states.items()
+        ]
+        body = json.dumps({"models": models}).encode()
         proxy.refusals["/models"] = [Refusal(200, {"content-type": "application/json"}, body)]
-        page = open_page(proxy.origin)
-        expect(page.locator("#panel")).to_have_text("No package is ready: toy 1 is loading.")
+        page = open_page(proxy.origin, f"/#model={name}&version=1")
+        expect(page.locator("#panel")).to_have_text(f"Not ready yet: {name} 1 is loading.")
         assert seeds(page)[0] == 0
+        expect(page.get_by_label("Package", exact=True)).to_have_value(f"{name} 1")
 
     def test_what_does_not_pass_is_said_where_the_samples_would_be(self, origin: str, open_page: OpenPage) -> None:
         page = open_page(origin, "/#model=every&label=77")
@@ -385,9 +395,10 @@ class TestFaults:
         assert seeds(page)[0] == 0
 
     def test_a_package_that_is_not_served_is_said_and_another_shown(self, origin: str, open_page: OpenPage) -> None:
-        page = open_page(origin, "/#model=gone&version=3")
+        page = open_page(origin, "/#model=gone&version=3&label=2&kept=1,2")
         expect(page.locator("#banner")).to_contain_text("gone 3 is not served; this is toy 1.")
         filled(page)
+        expect(page.locator("#tray")).to_be_hidden()
         page.get_by_role("button", name="Close").click()
         expect(page.locator("#banner")).to_be_hidden()
 

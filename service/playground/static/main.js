@@ -64,7 +64,8 @@ async function open({ name, version, view, options, kept }) {
     if (name && (name !== pkg.name || (version && version !== pkg.version))) {
       status.fail(new Error(`${name} ${version ?? ""} is not served; this is ${pkg.name} ${pkg.version}.`));
     }
-    show(all, pkg, { view, options: { ...NO_OPTIONS, ...options }, kept });
+    const isMeant = !name || name === pkg.name; // else controls and kept samples are of another package
+    show(all, pkg, { view, options: isMeant ? options : { ...NO_OPTIONS, seed: options.seed }, kept: isMeant ? kept : null });
   } catch (error) {
     if (!signal.aborted) offerAgain(error);
   }
@@ -74,16 +75,18 @@ async function choose(name, version, signal) {
   for (;;) {
     const all = await listPackages(api, signal);
     const ready = all.filter((each) => each.ready);
-    const chosen =
-      ready.find((each) => each.name === name && each.version === version) ?? ready.find((each) => each.name === name) ?? ready[0];
-    if (chosen) return { all, chosen };
-    tell(all.length ? notReady(all) : "The service has no packages yet. Put one into its models folder; it appears here.");
+    const isAsked = (each) => each.name === name && (!version || each.version === version);
+    const loading = ready.some(isAsked) ? undefined : all.find((each) => isAsked(each) && each.state === "loading");
+    const chosen = ready.find(isAsked) ?? ready.find((each) => each.name === name) ?? ready[0];
+    if (chosen && !loading) return { all, chosen };
+    if (loading) tell(notReady([loading]));
+    else tell(all.length ? notReady(all) : "The service has no packages yet. Put one into its models folder; it appears here.");
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
     if (signal.aborted) throw signal.reason;
   }
 }
 
-const notReady = (all) => `No package is ready: ${all.map((each) => `${each.name} ${each.version} is ${each.state}${each.reason && ` (${each.reason})`}`).join("; ")}.`;
+const notReady = (all) => `Not ready yet: ${all.map((each) => `${each.name} ${each.version} is ${each.state}${each.reason && ` (${each.reason})`}`).join("; ")}.`;
 
 /** Say something in place of a package. */
 function tell(words, ...more) {

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 - torch takes seconds to import, and a command line should not
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 
 def register(commands: "Commands") -> None:
     """Register the commands of this module."""
-    for command in (_register_evaluate, _register_diagnose, _register_report, _register_reproduce, _register_verify):
+    for command in (
+        _register_evaluate,
+        _register_diagnose,
+        _register_report,
+        _register_reproduce,
+        _register_verify,
+        _register_theory,
+    ):
         command(commands)
 
 
@@ -198,3 +206,25 @@ def _verify(arguments: argparse.Namespace) -> object:
     if broken is not None:
         raise VerificationError(broken, result)
     return result
+
+
+def _register_theory(commands: "Commands") -> None:
+    parser = add(
+        commands, "theory", "Draw the figures of docs/theory.md.", _theory, "--out figures", "each figure's numbers"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("docs/images/theory"),
+        metavar="FOLDER",
+        help="for the images and facts.json; by default docs/images/theory",
+    )
+
+
+def _theory(arguments: argparse.Namespace) -> object:
+    from training.verification import figures
+
+    *images, facts = figures.make(arguments.out)
+    for path in () if arguments.json else (*images, facts):
+        say(f"{path}")
+    return json.loads(facts.read_text(encoding="utf-8"))

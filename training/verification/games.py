@@ -12,20 +12,21 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.data.mixtures import Mixture
 from training.networks.base import Task
 from training.networks.mlp import Discriminator, DiscriminatorConfig
 from training.objectives.base import Batch, Networks, Objective
 from training.schedule import cosine
-from training.verification.laws import Numbers, quantile_function
+from training.verification.laws import Numbers, on_the_line, quantile_function
 
 Critic = Callable[[Tensor], Tensor]
 
 CRITIC: Final = DiscriminatorConfig(widths=(64, 64), activation="tanh")  # smooth, as the optimal critics are
 BATCH_SIZE: Final = 512
 LEARNING_RATE: Final = 1e-2  # with 600 steps along a cosine the loss converges to four digits
+PLAYED_RATE: Final = 5e-3  # at first, of both players of a whole game
 SEED: Final = 0
 
 
@@ -84,18 +85,18 @@ def table_of(p: Numbers, q: Numbers, total: int) -> TableGame:
     return TableGame(torch.from_numpy(real), torch.from_numpy(generated))
 
 
-def trained_critic(objective: Objective, real: Mixture, generated: Mixture, steps: int) -> Critic:
+def trained_critic(objective: Objective, real: Mixture, generated: Mixture, steps: int) -> Discriminator:
     """Train a small critic with an objective's own loss until it has converged.
 
     Each step sees 512 samples of each law in ascending order, one from each of 512 parts of equal probability, which
     has much less noise than independent draws.
 
     Args:
-        objective: its `critic_loss` is minimised.
+        objective: its `critic_loss` is minimised, within its `weight_bound`.
         steps: of Adam, the learning rate falling to 0 along half a cosine.
 
     Returns:
-        Samples [N, 1] to logits [N], in double precision; the same at every call.
+        Samples [N, 1] to logits [N], in double precision, its weights fixed; the same at every call.
     """
     chance = np.random.default_rng(SEED)
     draw_real, draw_generated = quantile_function(real), quantile_function(generated)
@@ -110,4 +111,44 @@ def trained_critic(objective: Objective, real: Mixture, generated: Mixture, step
             optimizer.zero_grad()
             torch.autograd.backward(objective.critic_loss(Networks(identity, critic), batch).total)
             optimizer.step()
+            if objective.weight_bound is not None:
+                with torch.no_grad():
+                    for weight in critic.parameters():
+                        weight.clamp_(-objective.weight_bound, objective.weight_bound)
     return critic.eval().requires_grad_(False)
+
+
+def played(
+    objective: Objective,
+    generator: nn.Module,
+    critic: nn.Module,
+    real: Mixture,
+    steps: int,
+    encoder: nn.Module | None = None,
+) -> None:
+    """Train both players of a small game on the line.
+
+    Args:
+        objective: its two losses are minimised in turn.
+        generator: latents [N, Z] to samples [N, 1]; trained in place, and in double precision from then on.
+        critic: samples [N, 1] to logits [N]; as the generator.
+        real: the data's law.
+        steps: of Adam for both, the learning rate falling to 0 along half a cosine.
+        encoder: samples [N, 1] to latents [N, Z], of games that have one.
+    """
+    generate, judge = generator.double(), critic.double()
+    nets = Networks(generate, judge, encoder=None if encoder is None else encoder.double())
+    own = [*generate.parameters(), *(() if encoder is None else encoder.parameters())]
+    draw_real, draw_normal = quantile_function(real), quantile_function(on_the_line((1.0,), (0.0,), (1.0,)))
+    chance = np.random.default_rng(SEED)
+    critics, generators = (
+        torch.optim.Adam(side, lr=PLAYED_RATE, betas=(0.0, 0.99)) for side in (judge.parameters(), own)
+    )
+    for step in range(steps):
+        shares = chance.random((2, BATCH_SIZE))
+        batch = Batch(draw_real(shares[0]), draw_normal(shares[1]))
+        for optimizer, loss in ((critics, objective.critic_loss), (generators, objective.generator_loss)):
+            optimizer.param_groups[0]["lr"] = cosine(PLAYED_RATE, 0.0, step / steps)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss(nets, batch).total)
+            optimizer.step()

@@ -1,9 +1,11 @@
 """`verify`: everything holds, what must be there is there, and a wrong objective is caught."""
 
 import json
+import re
 
 import pytest
 
+from tests.support.pages import ROOT
 from training.cli import main
 from training.objectives import Minimax
 from training.objectives.base import Batch, LossTerms, Networks
@@ -30,6 +32,16 @@ def test_everything_holds_and_the_command_says_so(capsys: pytest.CaptureFixture[
     ):
         assert words in identities
     assert identities.count("bound at T* = f'(p/q) is D_f(P||Q)") == 11
+    named = named_on_the_page()
+    assert len(named) > 20
+    assert named <= {finding["identity"] for finding in findings}
+
+
+def named_on_the_page() -> set[str]:
+    """The identities that docs/theory.md says are checked."""
+    page = (ROOT / "docs/theory.md").read_text(encoding="utf-8")
+    checked = [part for part in page.split("\n\n") if part.startswith("Checked by `verify`")]
+    return {name for part in checked for name in re.findall(r"`([^`]+)`", part)} - {"verify"}
 
 
 @pytest.mark.slow

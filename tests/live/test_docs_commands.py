@@ -84,3 +84,12 @@ def test_every_address_of_a_sample_in_the_pages_is_one(shipped: ServiceProcess) 
 def test_a_program_of_the_pages_runs_as_it_stands(shipped: ServiceProcess, tmp_path: Path, program: str) -> None:
     pytest.importorskip("tritonclient.http")
     run([sys.executable, "-c", program.replace("localhost:8000", f"127.0.0.1:{shipped.port}")], tmp_path)
+
+
+def test_the_package_that_the_format_page_writes_is_served(tmp_path: Path) -> None:
+    (program,) = fences(ROOT / "models/README.md", "python")
+    run([sys.executable, "-c", program], tmp_path)
+    with ServiceProcess(tmp_path / "models", default_model="by-hand") as process, process.loaded().client() as client:
+        first, again = (client.post("/generate?format=png", json={"seed": 7}) for _ in range(2))
+        assert first.headers["content-type"] == "image/png"
+        assert first.content == again.content

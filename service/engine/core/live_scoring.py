@@ -42,11 +42,8 @@ from service.metrics import Telemetry
 
 Origin = Literal["prior", "chosen"]
 
-# Of one run, but for one sample at least: little, since a request that arrives during it shares the processor with it,
-# and what is copied holds the event loop up.
+# Rows of one run of the discriminator: few, since a request that arrives during it shares the processor with it.
 ROWS: Final = 16
-RUN_S: Final = 0.02
-COPIED_BYTES: Final = 1 << 20
 # A run is begun so long after the job whose samples it has, so that its answer can be encoded and sent before.
 LOOK_S: Final = 0.01
 HOLD_S: Final = 2.0
@@ -147,17 +144,8 @@ class LiveDiscriminator:
         self.batcher = Batcher(instances, tensors, small, BatchLimits(), meter, load, device=on_device)
         running = RunningGraph(self.batcher, graph.inputs, graph.outputs)
         self.discriminator = Discriminator(running, graph.batch_coupled, graph.density_ratio)
-        self._row_s = min((seconds / size for size, seconds in costs.items()), default=0.0)
         self._order: deque[int] = deque(maxlen=REMEMBERED)
         self._remembered: set[int] = set()
-
-    def most_samples(self, sample_bytes: int, rows_each: int) -> int:
-        """Most samples of one run, of so many rows and bytes each."""
-        if self.discriminator.batch_coupled:
-            return 1
-        seconds_each = rows_each * self._row_s
-        in_time = ROWS if seconds_each * ROWS <= RUN_S else int(RUN_S / seconds_each)
-        return max(1, min(ROWS // rows_each, in_time, COPIED_BYTES // sample_bytes))
 
     def new_rows(self, job: GenerateJob, count: int, most: int) -> NDArray[np.intp]:
         """Choose at most `most` of a job's `count` drawings, evenly spaced, that were not among the last ones."""
@@ -223,8 +211,7 @@ class LiveScorer:
         rows = samples.sample if samples.pixels is None else samples.pixels
         if rows is None or self._observer is None:
             return
-        most = live.most_samples(max(1, rows[0].nbytes), max(1, self._classes(live)))
-        chosen = live.new_rows(job, len(rows), most)
+        chosen = live.new_rows(job, len(rows), self._most(live))
         if not len(chosen):
             return
         columns: dict[Role, Array | None] = {"label": samples.labels, "condition": job.conditions}
@@ -241,6 +228,12 @@ class LiveScorer:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+
+    def _most(self, live: LiveDiscriminator) -> int:
+        """Most samples in one run."""
+        if live.discriminator.batch_coupled:
+            return 1
+        return max(1, ROWS // self._classes(live)) if self._classes(live) else ROWS
 
     def _classes(self, live: LiveDiscriminator) -> int:
         """K, where samples are to be scored under every class; else 0."""

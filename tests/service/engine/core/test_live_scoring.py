@@ -171,19 +171,6 @@ def test_samples_that_a_caller_steers_count_apart(changes: dict[str, object], or
     asyncio.run(run())
 
 
-def test_no_more_is_copied_or_computed_at_a_time_than_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run() -> int:
-        async with scoring(toy_graphs(height=4, width=5)) as it:
-            await it.engine.submit(job())
-            await eventually(lambda: len(it.notes) > 0)
-            return len(it.notes)
-
-    monkeypatch.setattr("service.engine.core.live_scoring.COPIED_BYTES", 100)  # five samples of 4 × 5 pixels
-    assert asyncio.run(run()) == 5
-    monkeypatch.setattr("service.engine.core.live_scoring.RUN_S", 1e-9)
-    assert asyncio.run(run()) == 1
-
-
 def test_selected_samples_are_left_out_and_equal_drawings_count_once() -> None:
     async def run() -> None:
         async with scoring(toy_graphs()) as it:

@@ -71,6 +71,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "curl": (is_run_elsewhere, "tests/live/test_docs_commands.py"),
     "cmp": (is_run_elsewhere, "tests/live/test_docs_commands.py"),
     "python examples/": (is_run_elsewhere, "tests/live/test_docs_commands.py"),
+    "npx openapi-typescript": (is_run_elsewhere, "tests/live/test_docs_commands.py, where the program can be had"),
     "perf_analyzer": (is_run_elsewhere, "tests/live/test_triton_clients.py, where the program can be had"),
     "docker compose": (is_run_elsewhere, "tests/live/test_containers.py, where a Docker engine answers"),
     "tensorboard": (is_run_elsewhere, "another project's server, that does not end"),
@@ -83,6 +84,8 @@ CHECKS: dict[str, tuple[Check, str]] = {
         "needs a browser; tests/live/test_playground.py drives the same page",
     ),
     "python -m service": (parses, "a server that does not end"),
+    "nice python -m training": (parses, "tests/training/test_own_images.py runs it with a smaller configuration"),
+    "cp runs/": (is_run_elsewhere, "tests/training/test_own_images.py"),
     "python -m training": (parses, "takes from seconds to hours; tests/training runs each command"),
     "python -m benchmarks": (parses, "takes minutes, on a quiet machine"),
 }

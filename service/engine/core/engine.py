@@ -251,8 +251,6 @@ class LocalEngine:
             FinitenessCheck(floats, f"the {kind} of {key}"),
             device=self._device if is_device(graph.report.provider) else None,
             described={
-                "ganymede.model": key.name,
-                "ganymede.version": str(key.version),
                 "ganymede.graph": kind,
                 "ganymede.provider": graph.report.provider,
                 **({} if graph.report.device is None else {"ganymede.device": graph.report.device.name}),

@@ -388,6 +388,18 @@ class TestFaults:
         assert seeds(page)[0] == 0
         expect(page.get_by_label("Package", exact=True)).to_have_value(f"{name} 1")
 
+    @pytest.mark.parametrize("metrics", [{"images": {"generated": {"frechet_distance": None, "recall": "x"}}}, None, 7])
+    def test_a_package_may_have_any_provenance(
+        self, proxy: Proxy, ask: httpx.Client, open_page: OpenPage, metrics: object
+    ) -> None:
+        details = ask.get("/models/toy/versions/1").json()
+        details["provenance"] = {"metrics": metrics, "objective": {"a": 1}, "data": None, "samples_seen": "many"}
+        answer = Refusal(200, {"content-type": "application/json"}, json.dumps(details).encode())
+        proxy.refusals["/models/toy/versions/1"] = [answer]
+        page = open_page(proxy.origin)
+        assert seeds(page)[0] == 0
+        assert "8 × 8, grey" in (page.locator("#about").text_content() or "")
+
     def test_what_does_not_pass_is_said_where_the_samples_would_be(self, origin: str, open_page: OpenPage) -> None:
         page = open_page(origin, "/#model=every&label=77")
         expect(page.locator(".wall-end")).to_contain_text("label")

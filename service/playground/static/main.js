@@ -194,6 +194,9 @@ function fillChoice(all, pkg) {
   };
 }
 
+// Provenance is whatever wrote the package says.
+const number = (value, write) => (Number.isFinite(value) ? write(value) : null);
+
 function fillAbout(pkg) {
   const { sample, page, provenance } = pkg;
   const shape = {
@@ -208,10 +211,11 @@ function fillAbout(pkg) {
     ["Latent", `${pkg.latent.size} numbers, ${pkg.latent.prior.replaceAll("_", " ")}`],
     ["Objective", provenance.objective],
     ["Trained on", provenance.data?.name],
-    ["Samples seen", provenance.samples_seen?.toLocaleString("en")],
-    ["Fréchet distance", generated && generated.frechet_distance.toFixed(2)],
-    ["Precision, recall", generated && `${percent(generated.precision)}, ${percent(generated.recall)}`],
-    ["Calibration error", page.discriminator && page.discriminator.expected_calibration_error.toFixed(3)],
+    ["Samples seen", number(provenance.samples_seen, (count) => count.toLocaleString("en"))],
+    ["Fréchet distance", number(generated?.frechet_distance, (distance) => distance.toFixed(2))],
+    ["Precision", number(generated?.precision, percent)],
+    ["Recall", number(generated?.recall, percent)],
+    ["Calibration error", number(page.discriminator?.expected_calibration_error, (error) => error.toFixed(3))],
     ["Runs on", device && `${device.provider}, ${device.precision}`],
     ["Same bytes in any batch", device && (device.reproducible ? "yes" : "no")],
     ["Stack", pkg.stack],
@@ -223,7 +227,7 @@ function fillAbout(pkg) {
       "details",
       {},
       h("summary", {}, "About this package"),
-      h("dl", { class: "facts" }, facts.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+      h("dl", { class: "facts" }, facts.filter(([, value]) => typeof value === "string" && value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
     ),
   );
 }

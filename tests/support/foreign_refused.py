@@ -60,7 +60,7 @@ def dynamic_size() -> Refused:
     graph.node("Tanh", grown, output="image")
     inputs = [Z, tensor("scale", FLOAT, 2)]
     outputs = [tensor("image", FLOAT, "N", SHAPE[0], "height", "width")]
-    return Refused(files={GENERATOR: graph.finish(inputs, outputs)}, names="image")
+    return Refused(files={GENERATOR: graph.finish(inputs, outputs)}, names="scale")
 
 
 def batch_coupled() -> Refused:

@@ -128,8 +128,7 @@ class Borders:
         self._outputs.append(spec)
         made = self._node("Cast", [INNER + output], to=TensorProto.FLOAT)
         if averaged:
-            axes = self._constant(np.array([1], np.int64))
-            made = self._node("ReduceMean", [self._node("Flatten", [made], axis=1), axes], keepdims=0)
+            made = self._node("GlobalAveragePool", [made])  # in opset 17, means take their axes otherwise than in 18
         if of_probability:
             least = self._scalar(SMALLEST_PROBABILITY)
             made = self._node("Clip", [made, least, self._scalar(1 - SMALLEST_PROBABILITY)])

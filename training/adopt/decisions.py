@@ -203,6 +203,8 @@ def _labels(words: str | None) -> tuple[str, ...] | None:
                 f"--labels {words} is no file of names that can be read, no a,b,c and no number"
             ) from error
         names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise ExportError(f"--labels {words} names no class")
     return names
 
 

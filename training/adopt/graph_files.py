@@ -28,6 +28,14 @@ OLDEST_IR: Final = 8  # the first that has opset 17; versions before 4 want weig
 LARGEST_BYTES: Final = 2**31 - 1  # of one protobuf message, and so of a package's graph
 NOISE_SEED: Final = 0
 SMALL_BYTES: Final = 1024  # of constants that are folded: shapes and conditions, no weights
+OF_PYTORCH: Final = "a file of PyTorch and no ONNX file; load it in Python and give the module to `ganymede.publish`"
+# By their first bytes: what is given by mistake.
+OTHER_FILES: Final = {
+    b"PK\x03\x04": OF_PYTORCH,
+    b"\x80": OF_PYTORCH,
+    b"\x89HDF": "a file of Keras and no ONNX file; convert the model with `python -m tf2onnx.convert`",
+    b"version https://git-lfs": "a pointer of Git LFS and not the file itself; fetch it with `git lfs pull`",
+}
 STANDARD_DOMAINS: Final = {"", "ai.onnx"}
 LONGEST_REASON: Final = 200  # characters of a library's own words
 
@@ -91,7 +99,7 @@ def parse(name: str, content: bytes) -> ModelProto:
     try:
         model: ModelProto = ModelProto.FromString(content)
     except DecodeError as error:
-        raise ExportError(f"{name} is no ONNX file, or is cut off") from error
+        raise ExportError(f"{name} is {_kind(content)}") from error
     if not model.graph.node or not model.graph.output:
         raise ExportError(f"{name} is no ONNX graph: it has no nodes or no outputs")
     return model
@@ -112,6 +120,12 @@ class PlainGraph:
     model: ModelProto
     done: list[str]
     reference: bytes
+
+
+def _kind(content: bytes) -> str:
+    """What a file is that is no graph, and what to do with it."""
+    found = next((words for begins, words in OTHER_FILES.items() if content[: len(begins)] == begins), None)
+    return found or "no ONNX file, or is cut off; export or copy it again"
 
 
 def plain(file: GraphFile, *, freeze_noise: bool) -> PlainGraph:
@@ -135,6 +149,7 @@ def plain(file: GraphFile, *, freeze_noise: bool) -> PlainGraph:
         model.graph.input.extend(inputs)
     dropped = _drop_training_nodes(model.graph)
     done += dropped
+    _check_valid(file.name, model)
     model = _raise_opset(file.name, model, done)
     for index, node in enumerate(model.graph.node):
         if node.op_type in RANDOM_OPERATORS and not freeze_noise:
@@ -152,6 +167,16 @@ def plain(file: GraphFile, *, freeze_noise: bool) -> PlainGraph:
     return PlainGraph(
         file.name, model, done + frozen, model.SerializeToString(deterministic=True) if changed else file.content
     )
+
+
+def _check_valid(name: str, model: ModelProto) -> None:
+    """Refuse what the library's own check refuses, and weights that are cut off, which it lets pass."""
+    try:
+        onnx.checker.check_model(model)
+        for tensor in model.graph.initializer:
+            numpy_helper.to_array(tensor)
+    except (onnx.checker.ValidationError, ValueError, TypeError) as error:
+        raise ExportError(f"{name} is not valid ONNX: {_short(error)}; export it again") from error
 
 
 def where(index: int, node: NodeProto) -> str:

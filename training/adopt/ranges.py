@@ -63,8 +63,14 @@ def find_range(
     proved = BYTES if samples.dtype == np.uint8 else interval(graph, output)
     if options.value_range is not None:
         stated = options.value_range
+        if (high - low) * BYTES[1] < stated[1] - stated[0]:
+            raise ExportError(
+                f"{name}: in --range {stated[0]:g} {stated[1]:g} all samples would be of one colour, since {seen}; "
+                "state the range of the values themselves"
+            )
         inside = proved is not None and stated[0] <= proved[0] and proved[1] <= stated[1]
-        return stated, not inside, Decision("range", told(stated), f"as stated; {seen}", "--range")
+        why = "as stated" if proved is None or _is_near(stated, proved) else f"as stated, not {told(proved)}"
+        return stated, not inside, Decision("range", told(stated), f"{why}; {seen}", "--range")
     if proved is not None and (proved[1] - proved[0] < WIDE or high - low > FILLED * (proved[1] - proved[0])):
         found = next((usual for usual in USUAL if _is_near(usual, proved)), proved)
         why = "it makes bytes" if samples.dtype == np.uint8 else "its last operators bound it"

@@ -19,7 +19,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from training.adopt.decisions import Decision, Layout, Layouts, Options
 from training.adopt.graph_files import constants_of
 from training.errors import ExportError
-from training.export.limits import IMAGE_CHANNELS
+from training.export.limits import IMAGE_CHANNELS, unfit_labels
 
 FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
 INTEGERS: Final = {TensorProto.INT64, TensorProto.INT32}
@@ -170,7 +170,8 @@ def _find_latent(name: str, left: Sequence[Port], options: Options) -> tuple[Por
             return named[0], "by its name"
         raise ExportError(
             f"{name} has {len(candidates)} inputs that could be the latent: {', '.join(map(str, candidates))}; name it "
-            "with --latent NAME, and give each other one a value with --set NAME=VALUE or --set NAME=normal"
+            "with --latent NAME, and say that another is a one-hot label with --labels, or give it a value with --set "
+            "NAME=VALUE or --set NAME=normal"
         )
     if candidates and _is_image(candidates[0]):
         raise ExportError(
@@ -178,7 +179,10 @@ def _find_latent(name: str, left: Sequence[Port], options: Options) -> tuple[Por
         )
     if not candidates:
         shown = ", ".join(map(str, left)) or "none"
-        raise ExportError(f"{name} has no input of floats [N, Z] that could be the latent; it has {shown}")
+        raise ExportError(
+            f"{name} has no input of floats [N, Z] that could be the latent; it has {shown}: export it with latents as "
+            "an input whose first axis is the batch"
+        )
     return candidates[0], "the only input of floats for each sample"
 
 
@@ -213,19 +217,20 @@ def _find_labels(
         if options.labels is not None:
             raise ExportError(f"{name} takes no label, so --labels has no meaning")
         return None
-    integers = [port for port in left if port.elem_type in INTEGERS and math.prod(p or 1 for p in port.dims[1:]) == 1]
+    singles = [port for port in left if port.dims and math.prod(p or 1 for p in port.dims[1:]) == 1]
+    meant = [port for port in left if port.name.lower() in LABEL_NAMES or options.labels is not None]
+    integers = [port for port in singles if port.elem_type in INTEGERS or (port.elem_type in FLOATS and port in meant)]
     vectors = [
         port
-        for port in left
-        if port.elem_type in FLOATS
-        and len(port.dims) == 2  # noqa: PLR2004 - a batch and K
-        and (port.name.lower() in LABEL_NAMES or options.labels is not None)
+        for port in meant
+        if port.elem_type in FLOATS and len(port.dims) == 2 and port not in singles  # noqa: PLR2004 - a batch and K
     ]
     port = next(iter(integers or vectors), None)
     others = [each for each in left if each != port]
     if port is None or others:
         unknown = others[0]
         hint = "; if it is a one-hot label, give --labels" if len(unknown.dims) == 2 else ""  # noqa: PLR2004
+        hint = hint or ("" if unknown.dims else "; a label needs an axis for the batch: export it with one")
         raise ExportError(
             f"{name}: the input {unknown} is neither latent nor label; give it a value with --set {unknown.name}=VALUE"
             f" (or =normal, for one draw of noise){hint}"
@@ -238,6 +243,9 @@ def _find_labels(
         raise ExportError(f"{name}: the label {port} does not state its classes; give --labels with names or a number")
     if count is not None and len(names) != count:
         raise ExportError(f"{name}: the label {port} has {count} classes, and --labels {len(names)}")
+    problems = unfit_labels(names)
+    if problems:
+        raise ExportError(f"{name}: {problems[0]}; name them with --labels a,b,c or a file with a line for each")
     why = "as stated" if stated is not None else f"{count} in the graph, without names"
     return port, names, one_hot, why
 

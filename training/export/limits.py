@@ -22,7 +22,7 @@ MOST_REFERENCE_ROWS = 4_096
 MOST_REFERENCE_NUMBERS = 1_048_576
 LARGEST_COUNT = 2**31 - 1  # of items, and of ids
 LARGEST_LATENT = 65_536
-MOST_LABELS = 65_536
+FEWEST_LABELS, MOST_LABELS = 2, 65_536
 LONGEST_LABEL = 100  # characters
 MOST_CODES = 64  # of each kind
 MOST_CATEGORIES = 65_536
@@ -83,11 +83,14 @@ def _misfits(face: Interface) -> list[str]:
         problems.append(
             f"[generator] latent_size is {face.latent_size:,}, and a package's is {LARGEST_LATENT:,} at most"
         )
-    return problems + _unfit_labels(face.labels) + _unfit_codes(face)
+    return problems + unfit_labels(face.labels) + _unfit_codes(face)
 
 
-def _unfit_labels(names: tuple[str, ...]) -> list[str]:
+def unfit_labels(names: tuple[str, ...]) -> list[str]:
+    """What no package could hold of the names of classes, as sentences without an end; none for no classes."""
     problems = []
+    if len(names) == 1:
+        problems.append(f"it has one class, and a package {FEWEST_LABELS} at least")
     long = [name for name in names if len(name) > LONGEST_LABEL]
     if long:
         problems.append(

@@ -6,16 +6,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ganymede import publish
 from tests.support.foreign_graphs import CLASSES, LATENT_SIZE, SHAPE, Floats, symmetric
 from tests.support.foreign_torch import Conditional, Dcgan, Judge, OneHot, seeded
 from tests.support.toy_models import replay
+from training.adopt import Options
+from training.adopt.torch_modules import Modules, publish
 from training.errors import ExportError
 
 ROOT = Path(__file__).parents[3]
@@ -32,6 +34,19 @@ class Reader(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         found: Tensor = self.main(image)
         return found
+
+
+class Grouped(nn.Module):
+    """StyleGAN2's way: weights of each sample, as one convolution of as many groups as there are samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start, self.kernel = nn.Linear(Z, 48), nn.Linear(Z, 81)
+
+    def forward(self, z: Tensor) -> Tensor:
+        rows = z.shape[0]
+        images, kernels = self.start(z).view(1, rows * 3, 4, 4), self.kernel(z).view(rows * 3, 3, 3, 3)
+        return torch.tanh(nn.functional.conv2d(images, kernels, padding=1, groups=rows).view(rows, 3, 4, 4))
 
 
 class Calls(nn.Module):
@@ -63,8 +78,11 @@ def unheard(_line: str) -> None:
     """Discard a message."""
 
 
-def published(models: Path, network: nn.Module, **how: object) -> Published:
-    found = publish(network, name="mine", latent=Z, models=models, say=unheard, **how)  # type: ignore[arg-type]
+def published(models: Path, network: nn.Module, labels: tuple[str, ...] = (), **how: Any) -> Published:  # noqa: ANN401 - whatever `Modules` takes
+    """Publish a module without the service's own check."""
+    modules = Modules(generator=network, latent=Z, classes=len(labels), **how)
+    options = Options(name="mine", models=models, labels=labels or None, checked=False)
+    found = publish(modules, options, unheard)
     assert found.package is not None
     return Published(network, json.loads((found.package / "manifest.json").read_text()), found.package)
 
@@ -90,6 +108,11 @@ def test_a_published_module_draws_what_it_drew_before(whole: Published) -> None:
     assert np.abs(whole.pixels(latents()).astype(np.int16) - expected).max() <= 1
 
 
+def test_a_package_has_the_graphs_of_all_modules(whole: Published) -> None:
+    assert {"generator", "discriminator", "encoder"} <= set(whole.manifest)
+    assert whole.manifest["encoder"]["outputs"][0]["role"] == "latent"  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("network", "arguments"), [(Conditional, {}), (OneHot, {"truncation": 0.4})], ids=["integers", "one-hot"]
 )
@@ -97,12 +120,19 @@ def test_classes_have_their_names_whatever_form_of_label_the_module_takes(
     network: Callable[[], nn.Module], arguments: dict[str, object], tmp_path: Path
 ) -> None:
     made = seeded(network, 53)
-    found = published(tmp_path, made, labels=list("abcde"), arguments=arguments)
+    found = published(tmp_path, made, labels=tuple("abcde"), arguments=arguments)
     assert found.manifest["labels"] == {"names": list("abcde")}
     labels = np.arange(4)
     told = torch.from_numpy(labels) if network is Conditional else torch.eye(CLASSES)[labels]
     expected = shown(made(torch.from_numpy(latents()), told, **arguments))
     assert np.abs(found.pixels(latents(), label=labels).astype(np.int16) - expected).max() <= 1
+
+
+def test_a_module_whose_batch_torch_cannot_free_is_served_all_the_same(tmp_path: Path) -> None:
+    made = seeded(Grouped, 54)
+    found = published(tmp_path, made)
+    expected = shown(made(torch.from_numpy(latents(1))))
+    assert np.abs(found.pixels(latents(1)).astype(np.int16) - expected).max() <= 1
 
 
 def test_publishing_leaves_a_module_as_it_was(tmp_path: Path) -> None:

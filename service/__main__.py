@@ -25,6 +25,7 @@ from service.settings import PREFIX, Settings, reference
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]  # argparse has no public name for it
 
+DESCRIPTION = "Serve the packages of a models folder: POST /generate, POST /score. Settings are environment variables:"
 USAGE = 2  # argparse's own code for a mistake on the command line
 INTERRUPTED = 130
 NEAREST_CUTOFF = 0.5  # similarity below which a suggestion misleads more than it helps
@@ -77,8 +78,7 @@ def parser() -> Parser:
     """Make the parser of every command."""
     made = Parser(
         prog="python -m service",
-        description="Serve the packages of a models folder: POST /generate, POST /score. Settings are environment "
-        "variables:",
+        description=textwrap.fill(DESCRIPTION, shutil.get_terminal_size().columns),
         epilog="\n".join([*_described_settings(), "", "example: GANYMEDE_PORT=9000 %(prog)s"]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -36,7 +36,10 @@ WORDS_OF_REGISTRIES = ("pypi", "pythonhosted", "conda.org", "npmjs", "docker.io"
 PARSE = """
 import argparse, runpy, sys
 parse = argparse.ArgumentParser.parse_args
-argparse.ArgumentParser.parse_args = lambda *given: (parse(*given), sys.exit(0))
+def once(*given):
+    parsed = parse(*given)
+    return parsed if "arguments" in parsed else sys.exit(0)  # of benchmarks: the command parses them next
+argparse.ArgumentParser.parse_args = once
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__")
 """
@@ -49,7 +52,7 @@ def ends_well(words: list[str]) -> None:
 
 def parses(words: list[str]) -> None:
     """The program understands its arguments; it does not act on them."""
-    ends_well([sys.executable, "-c", PARSE, *words[words.index("-m") + 1 :]])
+    ends_well([sys.executable, "-c", PARSE, *(words[words.index("-m") + 1 :] if "-m" in words else words)])
 
 
 def is_a_target(words: list[str]) -> None:
@@ -87,6 +90,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "nice python -m training": (parses, "tests/training/test_own_images.py runs it with a smaller configuration"),
     "cp runs/": (is_run_elsewhere, "tests/training/test_own_images.py"),
     "python -m training": (parses, "takes from seconds to hours; tests/training runs each command"),
+    "ganymede": (parses, "the commands of training and service"),
     "python -m benchmarks": (parses, "takes minutes, on a quiet machine"),
 }
 

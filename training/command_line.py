@@ -73,7 +73,7 @@ def program(name: str, version: str, description: str, examples: Sequence[tuple[
     """
     parser = Parser(
         prog=name,
-        description=description,
+        description=textwrap.fill(description, shutil.get_terminal_size().columns),
         epilog=f"examples:\n{_columns([(f'{name} {command}', does) for command, does in examples])}",
         formatter_class=_HelpFormatter,
     )
@@ -261,7 +261,11 @@ def _columns(rows: Sequence[tuple[str, str]]) -> str:
     first, second = (max(map(len, column)) for column in zip(*rows, strict=True))
     if shutil.get_terminal_size().columns >= first + second + len("    "):
         return "\n".join(f"  {left:<{first}}  {right}" for left, right in rows)
-    return "\n".join(f"  {left}\n      {right}" for left, right in rows)
+    width, indent = shutil.get_terminal_size().columns, " " * 6
+    return "\n".join(
+        f"  {left}\n{textwrap.fill(right, width, initial_indent=indent, subsequent_indent=indent)}"
+        for left, right in rows
+    )
 
 
 def _print_json(result: object) -> None:

@@ -46,7 +46,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(words: list[str], folder: Path, given: str | None = None) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(folder), "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "GIT_CEILING_DIRECTORIES": str(folder.parent),
+        "OMP_NUM_THREADS": "1",  # the networks are tiny: a second thread waits more than it computes
+    }
     done = subprocess.run(
         words, cwd=folder, input=given, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment
     )

@@ -58,5 +58,5 @@ def test_a_generator_loss_of_the_wrong_sign_is_caught(
     assert main(["verify"]) == 1
     shown = capsys.readouterr()
     assert shown.out.count("FAIL") == 3  # both gradients at D*, and the slope at a sure critic
-    assert shown.err.startswith("3 of ")
-    assert "the first: grad E log(1 - D*) = grad 2 JSD" in shown.err
+    # a slow machine's progress bar stands before it
+    assert re.search(r"\b3 of \d+ identities do not hold; the first: grad E log\(1 - D\*\) = grad 2 JSD", shown.err)

@@ -15,9 +15,8 @@ from typing import Final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from training.adopt.graph_files import constants_of
 from training.export.graphs.onnx_export import BATCH_NAME
 from training.export.graphs.parity import magnitude
 from training.export.graphs.runtime import Arrays, Graph, rows_of
@@ -48,7 +47,7 @@ class Original:
     def __init__(
         self, stages: Sequence[bytes], bound: Mapping[str, NDArray[np.generic]], links: Mapping[str, str] | None = None
     ) -> None:
-        self._stages = [Graph(content) for content in stages]
+        self._stages = [Graph(content, silent=True) for content in stages]
         self._bound, self._links = dict(bound), dict(links or {})
         inputs = [port for port in self._stages[0].inputs if port.name not in self._bound and port.shape]
         self.batch = max((port.shape[0] for port in inputs if isinstance(port.shape[0], int)), default=1)
@@ -81,17 +80,34 @@ class Original:
         return outputs
 
 
-def free(model: ModelProto, batched: Collection[str]) -> ModelProto:
+def constants_of(graph: GraphProto) -> dict[str, TensorProto]:
+    """The weights and constants of a graph by name."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                value = onnx.helper.get_attribute_value(attribute)
+                if attribute.name == "value":
+                    found[node.output[0]] = value
+                elif attribute.name in {"value_int", "value_ints"}:
+                    found[node.output[0]] = numpy_helper.from_array(np.array(value, np.int64))
+                elif attribute.name in {"value_float", "value_floats"}:
+                    found[node.output[0]] = numpy_helper.from_array(np.array(value, np.float32))
+    return found
+
+
+def free(model: ModelProto, batched: Collection[str], batch: int) -> ModelProto:
     """Make the batch of a graph free where constants fix it; whether that succeeded, `largest_gap` shows.
 
     Args:
         model: plain, with shapes that its inputs state.
         batched: names of the inputs whose first axis is the batch.
+        batch: that the graph was exported with.
 
     Returns:
         A copy.
     """
-    freed, shapes = with_batch(model, batched, BATCH_NAME), _shapes(with_batch(model, batched, 1))
+    freed, shapes = with_batch(model, batched, BATCH_NAME), _shapes(with_batch(model, batched, batch))
     constants = {
         name: numpy_helper.to_array(tensor)
         for name, tensor in constants_of(freed.graph).items()
@@ -106,7 +122,7 @@ def free(model: ModelProto, batched: Collection[str]) -> ModelProto:
         if target not in constants or node.input[0] not in of_batch:
             continue
         if node.op_type == "Reshape":
-            _free_reshape(freed, node, constants[target], shapes.get(node.input[0]))
+            _free_reshape(freed, node, constants[target], shapes.get(node.input[0]), batch)
         elif node.op_type == "Resize" and len(node.input) == IMAGE_RANK:
             _free_resize(freed, node, constants[target])
     return freed
@@ -128,7 +144,7 @@ def largest_gap(
         The largest difference, relative to the largest value where that is above 1; infinite where it cannot run.
     """
     try:
-        graph, start, worst = Graph(content), 0, 0.0
+        graph, start, worst = Graph(content, silent=True), 0, 0.0
         for size in sizes:
             rows = slice(start, start + size)
             found = graph.run(rows_of(inputs, rows))
@@ -159,12 +175,14 @@ def with_batch(model: ModelProto, batched: Collection[str], batch: int | str) ->
     return copied
 
 
-def _free_reshape(model: ModelProto, node: NodeProto, target: NDArray[np.int64], taken: tuple[int, ...] | None) -> None:
+def _free_reshape(
+    model: ModelProto, node: NodeProto, target: NDArray[np.int64], taken: tuple[int, ...] | None, batch: int
+) -> None:
     """Let the first axis follow the batch: the input's own where that is the batch, else whatever is left."""
-    if target.ndim != 1 or len(target) == 0 or target[0] != 1:
+    if target.ndim != 1 or len(target) == 0 or target[0] != batch:
         return
     freed = target.copy()
-    if taken is not None and taken[:1] == (1,):
+    if taken is not None and taken[:1] == (batch,):
         freed[0] = 0
     elif -1 not in target:
         freed[0] = -1

@@ -117,7 +117,7 @@ def adopt_discriminator(
         name=file.name, batched=taken.batched, bordered=bordered, expected={LOGIT: expected}, told=shown,
         seen=probability,
     )  # fmt: skip
-    content, gap = proof.free(plain.model)
+    content, gap = proof.free(plain.model, original.batch)
     coupled = gap > TOLERANCE and _is_coupled(proof, content, original, taken, generator, shown)
     if coupled:
         alone = batches.largest_gap(proof.expected, content, shown, ONE_BY_ONE, probability)
@@ -129,7 +129,7 @@ def adopt_discriminator(
     graph, decision = proof.of(plain.model, original.batch)
     if graph.one_by_one:
         raise ExportError(
-            f"{file.name} cannot be run in batches ({decision.reason}), which scores need; export it with a dynamic "
+            f"{file.name} cannot be run in batches, which scores need ({decision.reason}); export it with a dynamic "
             "batch"
         )
     decisions.append(decision)

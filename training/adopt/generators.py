@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 import onnx.compose
+import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto
 
@@ -308,28 +309,70 @@ class Proof:
         """
         half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
         tolerance = HALF_TOLERANCE if half else TOLERANCE
-        content, gap = self.free(model)
+        content, gap = self.free(model, batch)
         if gap <= tolerance:
             graph = AdoptedGraph(content=content, gap=gap, half=half, one_by_one=False)
             return graph, Decision("batch", "any", f"batches agree with single runs of the file within {gap:.1e}")
-        content = self.bordered(batches.with_batch(model, self.batched, batch), batch)
+        content = _sized(self.bordered(batches.with_batch(model, self.batched, batch), batch))
         alone = batches.largest_gap(self.expected, content, self.told, ONE_BY_ONE, self.seen)
         if alone > tolerance:
             raise ExportError(
                 f"{self.name} computes something else after its operators were converted (it differs by {alone:.2g}); "
                 f"export it again with opset {OPSET}"
             )
-        graph_files.check(self.name, onnx.load_model_from_string(content))
+        _check(self.name, onnx.load_model_from_string(content))
         why = "it does not run in batches" if np.isinf(gap) else f"in batches its samples would differ by {gap:.2g}"
-        decision = Decision("batch", "one sample at a time", f"{why}; exported with a dynamic batch it would be faster")
+        decision = Decision("batch", "one sample at a time", why, "exporting it with a dynamic batch")
         return AdoptedGraph(content=content, gap=alone, half=half, one_by_one=True), decision
 
-    def free(self, model: ModelProto) -> tuple[bytes, float]:
+    def free(self, model: ModelProto, batch: int) -> tuple[bytes, float]:
         """The graph with a free batch, and its largest difference from the file; infinite where it is not valid."""
-        content = self.bordered(batches.free(model, self.batched), None)
+        content = _sized(self.bordered(batches.free(model, self.batched, batch), None))
         gap = batches.largest_gap(self.expected, content, self.told, seen=self.seen)
         try:
-            graph_files.check(self.name, onnx.load_model_from_string(content))
+            _check(self.name, onnx.load_model_from_string(content))
         except ExportError:
             return content, float("inf")
         return content, gap
+
+
+def _sized(content: bytes) -> bytes:
+    """A graph with sizes folded where that is needed to know them."""
+    model = onnx.load_model_from_string(content)
+    if _has_known_sizes(model):
+        return content
+    smaller: bytes = graph_files.folded(model).SerializeToString(deterministic=True)
+    return smaller
+
+
+def _has_known_sizes(model: ModelProto) -> bool:
+    """Whether shape inference knows every tensor's size once the batch is a number, as the package format asks."""
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    for value in fixed.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = 2  # a batch of one would hide constants of one
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True).graph
+    except onnx.shape_inference.InferenceError:
+        return False
+    known = {
+        value.name
+        for value in (*inferred.value_info, *inferred.output)
+        if value.type.tensor_type.HasField("shape")
+        and all(axis.HasField("dim_value") for axis in value.type.tensor_type.shape.dim)
+    }
+    return all(name in known for node in fixed.graph.node for name in node.output if name)
+
+
+def _check(name: str, model: ModelProto) -> None:
+    """Refuse what the library's own check refuses.
+
+    Raises:
+        ExportError: why.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"{name} is not valid ONNX: {graph_files.short(error)}; export it again") from error

@@ -22,12 +22,12 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from training.errors import ExportError
 from training.export.graphs.onnx_export import OPSET, RANDOM_OPERATORS
 
-# Of the package format. Below the first, operators are converted to `OPSET`.
-LOWEST_OPSET, HIGHEST_OPSET = 17, 26
-OLDEST_IR: Final = 8  # the first that has opset 17; versions before 4 want weights among the inputs
+LAST_PLAIN_RESIZE: Final = 10  # later, `Resize` says how it maps coordinates, and the converter does not
+HIGHEST_OPSET: Final = 26  # of the package format; below `OPSET`, operators are converted to it
+OLDEST_IR: Final = 8  # the first that has opset 18; versions before 4 want weights among the inputs
 LARGEST_BYTES: Final = 2**31 - 1  # of one protobuf message, and so of a package's graph
 NOISE_SEED: Final = 0
-SMALL_BYTES: Final = 1024  # of constants that are folded: shapes and conditions, no weights
+SMALL: Final = 1024  # elements of constants that are folded: shapes and conditions, no weights
 OF_PYTORCH: Final = "a file of PyTorch and no ONNX file; load it in Python and give the module to `ganymede.publish`"
 # By their first bytes: what is given by mistake.
 OTHER_FILES: Final = {
@@ -84,7 +84,7 @@ class GraphFile:
             whole: bytes = model.SerializeToString()
         except (OSError, ValueError, EncodeError, onnx.checker.ValidationError) as error:
             raise ExportError(
-                f"{path.name}: the external data of {external[0].name!r} cannot be read ({_short(error)}); "
+                f"{path.name}: the external data of {external[0].name!r} cannot be read ({short(error)}); "
                 "put its data file beside it"
             ) from error
         return cls.of(path.name, whole)
@@ -158,10 +158,10 @@ def plain(file: GraphFile, *, freeze_noise: bool) -> PlainGraph:
                 "it with the noise as an input, or make it constant with --freeze-noise"
             )
     frozen = _freeze_noise(file.name, model) if freeze_noise else []
-    _clear_notes(model)
+    clear_notes(model)
     changed = frozen or dropped
     if any(_is_flow(node) for node in model.graph.node):
-        model = _without_branches(model)
+        model = folded(model)
         done.append("branches on constants replaced by what they choose")
     _check_flow(file.name, model)
     return PlainGraph(
@@ -176,7 +176,7 @@ def _check_valid(name: str, model: ModelProto) -> None:
         for tensor in model.graph.initializer:
             numpy_helper.to_array(tensor)
     except (onnx.checker.ValidationError, ValueError, TypeError) as error:
-        raise ExportError(f"{name} is not valid ONNX: {_short(error)}; export it again") from error
+        raise ExportError(f"{name} is not valid ONNX: {short(error)}; export it again") from error
 
 
 def where(index: int, node: NodeProto) -> str:
@@ -188,13 +188,20 @@ def _is_flow(node: NodeProto) -> bool:
     return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
 
 
-def _without_branches(model: ModelProto) -> ModelProto:
-    """Fold the branches that constants and shapes decide, as torch's `squeeze` leaves them."""
-    opset = model.opset_import[0].version
-    folded: ModelProto = onnxscript.optimizer.optimize(
-        model, input_size_limit=SMALL_BYTES, output_size_limit=SMALL_BYTES
+def folded(model: ModelProto) -> ModelProto:
+    """Fold what constants and known shapes decide: branches, as torch's `squeeze` leaves them, and sizes."""
+    found = ModelProto()
+    found.CopyFrom(model)
+    onnxscript.optimizer.fold_constants(
+        found,
+        onnx_shape_inference=True,
+        input_size_limit=SMALL,
+        output_size_limit=SMALL,
+        should_fold=lambda node: True if node.op_type == "ConstantOfShape" else None,
     )
-    return folded if folded.opset_import[0].version == opset else model
+    remove_unused(found.graph)
+    clear_notes(found)
+    return found
 
 
 def _check_flow(name: str, model: ModelProto) -> None:
@@ -207,39 +214,11 @@ def _check_flow(name: str, model: ModelProto) -> None:
             )
 
 
-def check(name: str, model: ModelProto) -> None:
-    """Refuse what the library's own check refuses.
-
-    Raises:
-        ExportError: why.
-    """
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"{name} is not valid ONNX: {_short(error)}; export it again") from error
-
-
 def inputs_of(file: GraphFile) -> list[onnx.ValueInfoProto]:
     """The inputs of a file that are no weights."""
     graph = parse(file.name, file.content).graph
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]
-
-
-def constants_of(graph: GraphProto) -> dict[str, TensorProto]:
-    """The weights and constants of a graph by name."""
-    found = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                value = onnx.helper.get_attribute_value(attribute)
-                if attribute.name == "value":
-                    found[node.output[0]] = value
-                elif attribute.name in {"value_int", "value_ints"}:
-                    found[node.output[0]] = numpy_helper.from_array(np.array(value, np.int64))
-                elif attribute.name in {"value_float", "value_floats"}:
-                    found[node.output[0]] = numpy_helper.from_array(np.array(value, np.float32))
-    return found
 
 
 def remove_unused(graph: GraphProto) -> None:
@@ -338,18 +317,30 @@ def _raise_opset(name: str, model: ModelProto, done: list[str]) -> ModelProto:
     """Convert operators to a served opset."""
     model.ir_version = max(model.ir_version, OLDEST_IR)
     version = model.opset_import[0].version
-    if version >= LOWEST_OPSET:
+    if version >= OPSET:
         return model
     try:
         raised: ModelProto = onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter raises RuntimeError, and its own types by operator
         raise ExportError(
-            f"{name} has opset {version}, and the library cannot convert it to {OPSET} ({_short(error)}); export it "
+            f"{name} has opset {version}, and the library cannot convert it to {OPSET} ({short(error)}); export it "
             f"again with opset {OPSET}"
         ) from error
     raised.ir_version = max(raised.ir_version, OLDEST_IR)
+    if version <= LAST_PLAIN_RESIZE:
+        _resize_as_before(raised.graph)
     done.append(f"opset {version} raised to {OPSET}")
     return raised
+
+
+def _resize_as_before(graph: GraphProto) -> None:
+    """Have converted `Upsample` and `Resize` map coordinates as they did, which no longer is the default."""
+    for node in graph.node:
+        stated = {attribute.name for attribute in node.attribute}
+        if node.op_type == "Resize" and "coordinate_transformation_mode" not in stated:
+            node.attribute.append(onnx.helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+            if "nearest_mode" not in stated:
+                node.attribute.append(onnx.helper.make_attribute("nearest_mode", "floor"))
 
 
 def _freeze_noise(name: str, model: ModelProto) -> list[str]:
@@ -387,7 +378,7 @@ def _freeze_noise(name: str, model: ModelProto) -> list[str]:
     return [f"{frozen} random operators made constant (--freeze-noise)"] if frozen else []
 
 
-def _clear_notes(model: ModelProto) -> None:
+def clear_notes(model: ModelProto) -> None:
     """Drop what a graph does not need, such as paths of the machine that made it, and shapes of its example batch."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
@@ -397,7 +388,7 @@ def _clear_notes(model: ModelProto) -> None:
     del graph.quantization_annotation[:]
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """A library's own words on one line."""
     words = " ".join(str(error).split())
     return words[:LONGEST_REASON] or type(error).__name__

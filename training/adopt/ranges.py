@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from training.adopt.batches import constants_of
 from training.adopt.decisions import Decision, Interval, Options
-from training.adopt.graph_files import constants_of
 from training.errors import ExportError
 
 BOUNDED: Final[Mapping[str, Interval]] = {

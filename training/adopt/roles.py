@@ -16,8 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
+from training.adopt.batches import constants_of
 from training.adopt.decisions import Decision, Layout, Layouts, Options
-from training.adopt.graph_files import constants_of
 from training.errors import ExportError
 from training.export.limits import IMAGE_CHANNELS, unfit_labels
 

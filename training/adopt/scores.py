@@ -87,7 +87,7 @@ def read_images(path: Path, generator: AdoptedGenerator, critic: Critic, options
         labels=None if labels is None else labels[rows],
         names=names if critic.takes_label else (),
         origin={"name": data.name, "sha256": data.sha256, "attribution": data.attribution},
-        notes=data.notes,
+        notes=tuple(note for note in data.notes if is_split or not note.startswith("held out: ")),
     )
 
 

@@ -172,3 +172,19 @@ def test_the_manifest_says_where_the_graphs_come_from(gans: Mapping[str, Foreign
     assert origin["generator"]["opset"] == 17
     assert origin["generator"]["producer"].startswith("pytorch")
     assert manifest["provenance"]["calibrated_on"]["name"] == "pictures"
+
+
+def test_the_command_says_why_and_has_the_service_check_the_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / GENERATOR).write_bytes(foreign_graphs.plain(81))
+    words = ["adopt", str(tmp_path / GENERATOR), "--name", "mine", "--models", str(tmp_path / "models")]
+    assert cli.main([*words, "--prior", "uniform", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "checked: the service serves it on this machine, 1, 2, 4" in said.err
+    found = json.loads(said.out)
+    assert found["package"] == str(tmp_path / "models" / "mine" / "1")
+    assert {"subject": "prior", "value": "uniform", "reason": "as stated", "flag": "--prior"} in found["decisions"]
+    assert {each["subject"] for each in found["decisions"]} >= {"graph", "latent", "sample", "range", "batch"}
+    manifest = json.loads((tmp_path / "models" / "mine" / "1" / "manifest.json").read_text())
+    assert manifest["latent"] == {"size": LATENT_SIZE, "prior": "uniform"}

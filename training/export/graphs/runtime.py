@@ -13,7 +13,7 @@ from training.progress import progress
 
 PROVIDER: Final = "CPUExecutionProvider"
 BATCH = 250  # divides the usual sample counts and bounds memory
-ERRORS_ONLY = 3  # ONNX Runtime's severity; below it, every missing device is reported
+ERRORS_ONLY, FATAL_ONLY = 3, 4  # ONNX Runtime's severities; below them, every missing device is reported
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -23,12 +23,16 @@ class Graph:
 
     Attributes:
         inputs: name, type and shape of each, from ONNX Runtime.
+
+    Args:
+        model: serialized.
+        silent: whether a run that fails is no news, but what its caller wants to know.
     """
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, *, silent: bool = False) -> None:
         self.model = model
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
+        options.log_severity_level = FATAL_ONLY if silent else ERRORS_ONLY
         self._session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
         self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
 

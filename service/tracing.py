@@ -42,6 +42,10 @@ FLUSH_S: Final = 2.0
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 PROTOCOL: Final = "http/protobuf"
+# The library's loggers that speak of what is sent; the others' lines are lines of the log as any library's.
+SENDING: Final = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")
+# Of a path or a header in an attribute: thousands of spans may wait to be sent.
+MAX_CHARACTERS: Final = 1_000
 # Those that the conventions name; others are `_OTHER`, or callers could make any number of span names.
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 SERVER_FAULT: Final = 500
@@ -51,7 +55,6 @@ NS_PER_S: Final = 1_000_000_000
 
 Attributes = Mapping[str, "AttributeValue"]
 Carrier = dict[str, str]
-"""`traceparent`, and `tracestate` where there is one."""
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -92,18 +95,16 @@ class RequestTrace:
         return str(api.format_trace_id(api.get_current_span(self._context).get_span_context().trace_id))
 
     def describe(self, attributes: Attributes) -> None:
-        """Say something of the request."""
+        """Say something of the request, in the process that answers it."""
         if self._span is not None:
             self._span.set_attributes(attributes)
 
     def sent(self, message: Mapping[str, Any]) -> None:
         """Note what is sent of the answer: ASGI's message."""
-        if message["type"] == "http.response.start":
-            for name, value in message.get("headers", ()):
-                if name == b"content-type":
-                    self.describe({"http.response.header.content-type": [value.decode("latin-1")]})
-        else:
-            self._sent_bytes += len(message.get("body", b""))
+        self._sent_bytes += len(message.get("body", b""))
+        for name, value in message.get("headers", ()):
+            if name == b"content-type":
+                self.describe({"http.response.header.content-type": [value.decode("latin-1")]})
 
     def end(self, route: str | None, status: int, reason: str | None, ended: float) -> None:
         """End the request's own span.
@@ -117,12 +118,14 @@ class RequestTrace:
         span = self._span
         if span is None:
             return
-        attributes: dict[str, AttributeValue] = {"http.response.status_code": status}
+        attributes: dict[str, AttributeValue] = {
+            "http.response.status_code": status,
+            "http.request.body.size": self.received_bytes,
+            "http.response.body.size": 0 if self._method == "HEAD" else self._sent_bytes,
+        }
         if route is not None:
             span.update_name(f"{self._method} {route}")
             attributes["http.route"] = route
-        attributes["http.request.body.size"] = self.received_bytes
-        attributes["http.response.body.size"] = 0 if self._method == "HEAD" else self._sent_bytes
         if reason is not None:
             attributes["ganymede.reason"] = reason
         span.set_attributes(attributes)
@@ -195,11 +198,10 @@ def describe(model: str, version: int, samples: int, select: str | None = None) 
         select: method by which the discriminator chooses the samples.
     """
     if (trace := current()) is not None:
-        asked: dict[str, AttributeValue] = {"ganymede.model": model, "ganymede.version": str(version)}
-        asked["ganymede.samples"] = samples
-        if select is not None:
-            asked["ganymede.select"] = select
-        trace.describe(asked)
+        chosen = {} if select is None else {"ganymede.select": select}
+        trace.describe(
+            {"ganymede.model": model, "ganymede.version": str(version), "ganymede.samples": samples, **chosen}
+        )
 
 
 @contextmanager
@@ -262,7 +264,7 @@ class Traces:
         attributes: dict[str, AttributeValue] = {
             "http.request.method": method,
             "url.scheme": scope["scheme"],
-            "url.path": scope["path"],
+            "url.path": scope["path"][:MAX_CHARACTERS],
             "network.protocol.version": scope["http_version"],
             "http.response.header.x-request-id": [request_id],
         }
@@ -270,7 +272,7 @@ class Traces:
             attributes |= {"http.request.method": "_OTHER", "http.request.method_original": method}
             method = "HTTP"
         if (agent := headers.get("user-agent")) is not None:
-            attributes["user_agent.original"] = agent
+            attributes["user_agent.original"] = agent[:MAX_CHARACTERS]
         if (server := scope.get("server")) is not None and server[1] is not None:
             attributes["server.address"], attributes["server.port"] = server
         context = self.propagator.extract(headers, self._root) if "traceparent" in headers else self._root
@@ -327,13 +329,10 @@ def _resource() -> "Resource":
 
 
 def from_environment(environment: Mapping[str, str]) -> Traces | None:
-    """Send traces where OpenTelemetry's variables say so.
+    """Send traces where OpenTelemetry's variables say so; None where there are none.
 
     `OTEL_EXPORTER_OTLP_ENDPOINT`, the same of traces alone, or `OTEL_TRACES_EXPORTER=otlp` turn them on. Whatever is
     wrong with them is a line of the log, and the service runs without traces.
-
-    Returns:
-        None where there are none.
     """
     refusal = _refusal(environment)
     if refusal is None:
@@ -382,9 +381,10 @@ class _Sender(logging.Handler):
         self._said = False
         self.shutdown = exporter.shutdown
         self.force_flush = exporter.force_flush
-        library = logging.getLogger("opentelemetry")
-        library.handlers[:] = [self]
-        library.propagate = False
+        for name in SENDING:
+            logging.getLogger(name).handlers[:] = [self]
+            logging.getLogger(name).propagate = False
+        logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)  # it warns of what callers send
 
     def export(self, spans: Sequence["ReadableSpan"]) -> "SpanExportResult":
         """As `SpanExporter.export`."""

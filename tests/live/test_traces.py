@@ -46,7 +46,7 @@ def service(request: pytest.FixtureRequest, folder: Path, receiver: Receiver) ->
 
 
 def traced(trace_id: str, flags: str = "01") -> dict[str, str]:
-    return {"traceparent": f"00-{trace_id}-{PARENT_ID}-{flags}"}
+    return {"traceparent": f"00-{trace_id}-{PARENT_ID}-{flags}", "tracestate": "not valid"}
 
 
 def shape(lines: list[str]) -> list[str]:
@@ -77,11 +77,12 @@ def test_one_request_is_one_trace_as_the_page_shows_it(service: ServiceProcess, 
 
 def test_a_trace_that_begins_here_is_found_by_the_log_line(service: ServiceProcess, receiver: Receiver) -> None:
     with service.client() as client:
-        answer = client.post("/generate")
+        answer = client.post("/generate", headers={"traceparent": "junk"})
     request_id = answer.headers["x-request-id"]
     trace_id = str(service.wait_for("request", request_id=request_id)["trace_id"])
     (span,) = [span for span in receiver.request(trace_id) if span.kind == SERVER]
     assert (span.parent, span.attributes["http.response.header.x-request-id"]) == ("", [request_id])
+    assert service.lines(level="warning") == []
 
 
 def test_a_client_that_leaves_is_seen_in_the_trace(service: ServiceProcess, receiver: Receiver) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -28,7 +29,7 @@ from service.app import create_app
 from service.engine.interface import GenerateJob
 from service.engine.model_spec import PackageKey
 from service.settings import Settings
-from service.tracing import FLUSH_S, Traces, current, following, from_environment
+from service.tracing import FLUSH_S, MAX_CHARACTERS, SENDING, Traces, current, following, from_environment
 from tests.support.middleware import middleware
 from tests.support.otlp import receiving
 from tests.support.toy import write_toy_package
@@ -240,16 +241,17 @@ def test_a_fault_has_its_stack_in_the_span() -> None:
     assert "in broken" in str((event.attributes or {})["exception.stacktrace"])
 
 
-def test_callers_cannot_make_the_number_of_names_grow(folder: Path) -> None:
+def test_callers_cannot_make_names_or_attributes_grow(folder: Path) -> None:
     async def ask(client: httpx.AsyncClient, _: Context) -> None:
         await client.get("/nowhere")
         await client.request("PURGE", "/generate")
-        await client.request("HEAD", "/models")
+        await client.request("HEAD", "/models", headers={"user-agent": "x" * 20_000})
 
     spans = spans_of(folder, ask)
     assert [span.name for span in spans] == ["GET", "HTTP /generate", "HEAD /models"]
     assert values(spans[1])["http.request.method_original"] == "PURGE"
     assert values(spans[2])["http.response.body.size"] == 0
+    assert len(values(spans[2])["user_agent.original"]) == MAX_CHARACTERS
 
 
 def test_probes_are_not_traced(folder: Path) -> None:
@@ -266,11 +268,12 @@ def test_without_traces_nothing_is_current() -> None:
 
 @pytest.fixture
 def library() -> Iterator[None]:
-    """The library's own logger as it was."""
-    logger = logging.getLogger("opentelemetry")
-    handlers, propagate = logger.handlers[:], logger.propagate
+    """The library's own loggers as they were."""
+    loggers = [logging.getLogger(name) for name in SENDING]
+    before = [(logger.handlers[:], logger.propagate) for logger in loggers]
     yield
-    logger.handlers[:], logger.propagate = handlers, propagate
+    for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate = handlers, propagate
 
 
 @pytest.mark.parametrize(
@@ -295,6 +298,13 @@ def test_traces_are_off_where_the_environment_does_not_ask_for_them(
         assert from_environment(environment) is None
     assert [line["event"] for line in lines] == ["no traces are sent"] * (said is not None)
     assert said is None or said in lines[0]["reason"]
+
+
+def test_without_the_extra_the_service_says_so_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    with capture_logs() as lines:
+        assert from_environment({"OTEL_TRACES_EXPORTER": "otlp"}) is None
+    assert "ganymede-gan[otel]" in lines[0]["reason"]
 
 
 def closed_port() -> str:

@@ -26,6 +26,7 @@ import numpy as np
 from training.data.image_data import Bytes, ImageData, Labels
 from training.errors import DataError
 from training.files import write_atomically
+from training.progress import progress
 
 UNSIGNED_BYTE = 8
 MAGIC_SIZE = 4
@@ -139,7 +140,7 @@ def download(mirrors: Sequence[str] = MIRRORS) -> Path:
     """
     where = folder()
     where.mkdir(parents=True, exist_ok=True)
-    for name in SHA256:
+    for name in progress(SHA256, "fetching MNIST", len(SHA256), "file"):
         if _find(where, name) is None:
             write_atomically(where / f"{name}.gz", _fetch(name, mirrors))
         _read(where, name)

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from training.files import write_atomically
 
+END: Final = b"IEND\xaeB`\x82"  # of every PNG
 FOLDER: Final = "frames"
 GRIDS: Final = "grids"
 FILE_NAME: Final = "film.gif"
@@ -48,7 +49,9 @@ def keep(run: Path, name: str, drawn: Image.Image) -> None:
         drawn: of the fixed latents.
     """
     (run / FOLDER).mkdir(exist_ok=True)
-    reduced(drawn, FRAME_SIDE).save(run / FOLDER / f"{name}.png")
+    content = io.BytesIO()
+    reduced(drawn, FRAME_SIDE).save(content, format="png")
+    write_atomically(run / FOLDER / f"{name}.png", content.getvalue())
 
 
 def write(run: Path) -> Path | None:
@@ -70,9 +73,13 @@ def write(run: Path) -> Path | None:
 
 def frames(run: Path) -> list[Path]:
     """Find the frames of a run in order; grids stand in for those of a time before frames were kept."""
-    kept = sorted((run / FOLDER).glob("*.png"))
-    before = [path for path in sorted((run / GRIDS).glob("*.png")) if not kept or path.stem < kept[0].stem]
-    return before + kept
+    kept, grids = (pictures(run / folder) for folder in (FOLDER, GRIDS))
+    return [path for path in grids if not kept or path.stem < kept[0].stem] + kept
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Files that are named by a time and are whole: a grid may have been cut off with its process."""
+    return [path for path in sorted(folder.glob("*.png")) if path.stem.isdecimal() and path.read_bytes().endswith(END)]
 
 
 def film(paths: Sequence[Path]) -> bytes:

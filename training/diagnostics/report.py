@@ -191,7 +191,7 @@ def _events(record: RunRecord) -> str:
 
 
 def _pictures(run: Path) -> str:
-    paths, shown = sorted((run / film.GRIDS).glob("*.png")), run / film.FILE_NAME
+    paths, shown = film.pictures(run / film.GRIDS), run / film.FILE_NAME
     count = min(len(paths), MOST_GRIDS)
     chosen = [paths[(position + 1) * len(paths) // count - 1] for position in range(count)]
     figures = [_picture(image(path, f"samples at {int(path.stem):,}"), f"sample {int(path.stem):,}") for path in chosen]

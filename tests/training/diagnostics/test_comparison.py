@@ -162,6 +162,9 @@ def test_a_run_that_kept_no_frames_has_a_film_of_its_grids(tmp_path: Path) -> No
     assert film.write(tmp_path) is None
     for number, shade in ((64_000, 0), (128_000, 255)):
         Image.new("L", (16, 16), shade).save(tmp_path / "grids" / f"{number:012d}.png")
+    whole = (tmp_path / "grids" / f"{128_000:012d}.png").read_bytes()
+    (tmp_path / "grids" / f"{192_000:012d}.png").write_bytes(whole[:-20])  # cut off with its process
+    (tmp_path / "grids" / "mine.png").write_bytes(whole)
     path = film.write(tmp_path)
     assert path is not None
     with Image.open(path) as moving:

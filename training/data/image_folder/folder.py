@@ -29,6 +29,7 @@ from training.data.image_folder.image_files import COLOUR, GREY, Background, Hea
 from training.data.image_folder.listing import MOST_NAMED, Listing, is_text, named, shown, walk
 from training.data.image_folder.split import AUTO, Split, classes_of, position, split_of
 from training.errors import DataError
+from training.progress import progress
 from training.tables import Range
 
 FEWEST = 64  # images: fewer do not fill a usual batch, and the held-out part would be too small
@@ -183,7 +184,7 @@ def _listing(path: str) -> tuple[Path, Listing]:
 def _headers(root: Path, names: Sequence[str]) -> tuple[dict[str, Header], dict[str, str]]:
     """Headers of the images by name, and why the others cannot be read."""
     headers, unreadable = {}, {}
-    for name in names:
+    for name in progress(names, "looking at images", len(names), "image"):
         try:
             headers[name] = image_files.read_header(root / name)
         except UnreadableError as error:
@@ -229,7 +230,7 @@ def _read(root: Path, listing: Listing, wanted: TargetFormat, unreadable: dict[s
     names, failed = listing.names, dict(unreadable)
     pixels = np.empty((len(names), wanted.channels, *wanted.size), np.uint8)
     digest, steps, brightest, contents = hashlib.sha256(), Counter[Step](), 0, set()
-    for row, name in enumerate(names):
+    for row, name in enumerate(progress(names, "reading images", len(names), "image")):
         if name in unreadable:
             continue
         try:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from training.data.pixels import to_floats
 from training.diagnostics.measures.distances import nearest
+from training.progress import progress
 
 NEW_QUANTILE: Final = 0.01  # nearer than this share of new data: a copy
 BLOCK_ROWS: Final = 4_096  # training samples compared at once
@@ -62,8 +63,10 @@ def measure(generated: Tensor, held_out: NDArray[np.generic], train: NDArray[np.
 
 
 def _nearest_of(samples: Tensor, train: NDArray[np.generic]) -> Tensor:
+    starts = range(0, len(train), BLOCK_ROWS)
     blocks = [
-        nearest(samples, _floats(train[start : start + BLOCK_ROWS])) for start in range(0, len(train), BLOCK_ROWS)
+        nearest(samples, _floats(train[start : start + BLOCK_ROWS]))
+        for start in progress(starts, "comparing with the training set", len(starts), "block")
     ]
     return torch.stack(blocks).min(dim=0).values
 

@@ -31,9 +31,13 @@ def publish(  # noqa: PLR0913 - one argument for each thing that a module does n
     encoder: "nn.Module | None" = None,
     data: str | Path | None = None,
     arguments: Mapping[str, object] | None = None,
+    shape: tuple[int, ...] | None = None,
+    layout: Literal["NCHW", "NHWC"] | None = None,
     value_range: tuple[float, float] | None = None,
+    critic_range: tuple[float, float] | None = None,
     prior: Literal["standard_normal", "uniform"] = "standard_normal",
     critic_output: Literal["logit", "probability"] | None = None,
+    loss: str | None = None,
     models: str | Path = "models",
     version: int | None = None,
     license: str | None = None,
@@ -54,9 +58,13 @@ def publish(  # noqa: PLR0913 - one argument for each thing that a module does n
         encoder: samples to latents.
         data: folder of real images that no network was trained on, to calibrate the discriminator with.
         arguments: further arguments of the generator by name, such as {"truncation_psi": 0.7}.
+        shape: C, H, W of its images or D of its vectors, where its output is flat.
+        layout: of its images, where their shape leaves it open.
         value_range: lowest and highest value of its images, where it cannot be seen from the last layer.
+        critic_range: of the images that discriminator and encoder take; None is the generator's.
         prior: what latents are drawn from; uniform is U(-1, 1).
         critic_output: what the discriminator answers, where it cannot be seen.
+        loss: that the discriminator was trained with, in the words of the package's format, such as hinge.
         models: folder of packages.
         version: of the package; None takes the next free one.
         license: of the weights: an SPDX identifier or a sentence.
@@ -83,9 +91,13 @@ def publish(  # noqa: PLR0913 - one argument for each thing that a module does n
         version=version,
         license=license,
         prior=prior,
+        shape=shape,
+        layout=layout,
         value_range=value_range,
+        critic_range=critic_range,
         labels=classes or None,
         critic_output=critic_output,
+        loss=loss,
         data=None if data is None else Path(data),
     )
     modules = torch_modules.Modules(

@@ -86,6 +86,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
         parses,
         "needs a browser; tests/live/test_playground.py drives the same page",
     ),
+    "python -m tf2onnx": (is_run_elsewhere, "another project's program, which this one does not need"),
     "python -m service": (parses, "a server that does not end"),
     "nice python -m training": (parses, "tests/training/test_own_images.py runs it with a smaller configuration"),
     "cp runs/": (is_run_elsewhere, "tests/training/test_own_images.py"),

@@ -16,7 +16,9 @@ from tests.support.serving import TIMEOUT_S, ServiceProcess
 from tests.support.toy import write_toy_package
 
 TYPED = ("curl ", "cmp ", "python examples/")
-ASKING = {page: [each.line for each in commands(page) if each.line.startswith(TYPED)] for page in PAGES}
+# tests/training/adopt/test_page.py follows that page, which publishes what it asks for.
+ASKED = [page for page in PAGES if page.name != "serve-your-own-gan.md"]
+ASKING = {page: [each.line for each in commands(page) if each.line.startswith(TYPED)] for page in ASKED}
 SAMPLES = sorted(
     {
         found
@@ -91,7 +93,7 @@ MANY, FEW = "50_000", "3_000"
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if fences(page, "python")], ids=lambda page: str(page.relative_to(ROOT))
+    "page", [page for page in ASKED if fences(page, "python")], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_the_programs_of_a_page_run_as_they_stand_and_print_what_it_says(
     shipped: ServiceProcess, tmp_path: Path, page: Path

@@ -10,6 +10,7 @@ Shapes: B batch, Z latent, K classes, ... one sample.
 import contextlib
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,6 +35,8 @@ SEED: Final = 0
 OUTPUT: Final = "output"  # says nothing of what it is, so that nothing is read from its name
 # By type of the weights, relative to the largest value: rounding of a hundred layers, far below a wrong graph.
 TOLERANCES: Final = {torch.float32: 1e-3, torch.float16: 3e-2}
+FLAG: Final = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+ARGUMENTS: Final = {"range": "value_range", "set": "arguments"}  # others have the name of their flag
 LONGEST_REASON: Final = 200  # characters of torch's own words
 
 
@@ -69,7 +72,11 @@ def publish(modules: Modules, options: Options, say: Say) -> Adoption:
         DataError: if the data cannot be read.
     """
     choose_version(options.models, options.name, options.version)  # answers before anything is exported
-    return adopt(export(modules), dataclasses.replace(options, latent=LATENT), say)
+    try:
+        graphs = export(modules)
+        return adopt(graphs, dataclasses.replace(options, latent=LATENT), lambda line: say(_for_python(line)))
+    except ExportError as error:
+        raise ExportError(_for_python(str(error))) from error
 
 
 def export(modules: Modules) -> Sources:
@@ -230,6 +237,11 @@ def _gap(expected: Tensor, found: Tensor) -> float:
     """Largest difference, relative to the largest value where that is above 1."""
     ours, theirs = (tensor.double().cpu().numpy() for tensor in (expected, found))
     return float(np.abs(ours - theirs).max()) / magnitude(ours)
+
+
+def _for_python(words: str) -> str:
+    """What is said of flags, as it is said of the arguments of `ganymede.publish`."""
+    return FLAG.sub(lambda flag: ARGUMENTS.get(flag[1], flag[1].replace("-", "_")), words)
 
 
 def _latents(latent: int | tuple[int, ...]) -> list[Tensor]:

@@ -90,7 +90,7 @@ def published(models: Path, network: nn.Module, labels: tuple[str, ...] = (), **
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Published:
     """Generator, discriminator and encoder."""
-    parts = {"discriminator": seeded(Judge, 51), "encoder": seeded(Reader, 52)}
+    parts: dict[str, Any] = {"discriminator": seeded(Judge, 51), "encoder": seeded(Reader, 52)}
     return published(tmp_path_factory.mktemp("whole"), seeded(Dcgan, 50), **parts)
 
 
@@ -159,9 +159,10 @@ def test_publishing_leaves_a_module_as_it_was(tmp_path: Path) -> None:
         (Calls(lambda z: z @ torch.zeros(3, 3)), "with latent .3, 16. it says: mat1 and mat2 shapes"),
         (seeded(Dcgan, 56).bfloat16(), r"bfloat16.*\.float\(\) first"),
         (seeded(Conditional, 56), "missing 1 required positional argument: 'labels'"),
+        (Calls(lambda z: z.relu().view(-1, 1, 4, 4)), "state value_range "),
         (lambda z: z, "a function is no torch.nn.Module"),
     ],
-    ids=["noise", "dropout", "tuple", "nan", "no batch", "wrong latent", "bfloat16", "labels", "function"],
+    ids=["noise", "dropout", "tuple", "nan", "no batch", "wrong latent", "bfloat16", "labels", "argument", "function"],
 )
 def test_a_module_that_cannot_be_served_is_refused_in_a_sentence(network: nn.Module, says: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=says) as refused:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
+from service.metrics import Telemetry
 from tests.support.pages import anchors
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,18 @@ def test_an_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on(alert: d
     assert ROOT / page == RUNBOOK
     assert anchor == alert["alert"].lower()
     assert anchor in anchors(RUNBOOK)
+
+
+def test_every_series_is_in_the_operations_page() -> None:
+    registry = CollectorRegistry()
+    Telemetry(registry)
+    page = RUNBOOK.read_text(encoding="utf-8").partition("## Metrics")[2].partition("## Alerts")[0]
+    table, _, drift = page.partition("## Drift")
+    for family in registry.collect():
+        if (name := family.name.removeprefix("ganymede_")) != family.name:
+            suffix = "_total" if family.type == "counter" else ""
+            short = name.removeprefix("drift_")
+            assert re.search(rf"`{short}{suffix}[`{{]", table if short == name else drift), family.name
 
 
 def test_the_runbook_has_no_entry_without_an_alert() -> None:

@@ -451,6 +451,22 @@ class TestSelect:
         page.select_option("#candidates", "4")
         expect(page.locator(".select-result")).to_contain_text("Metropolis–Hastings, 4 candidates")
 
+    def test_vectors_are_shown_as_points_on_the_same_axes(
+        self, proxy: Proxy, open_page: OpenPage, client: httpx.Client
+    ) -> None:
+        page = open_page(proxy.origin, "/#model=ring&view=select&seed=9")
+        expect(page.locator(".select-result")).to_contain_text("Best of, 8 candidates")
+        body = {"model": "ring", "n": 256, "seed": 9, "scores": True, "select": {"method": "best-of", "candidates": 8}}
+        samples = client.post("/generate", json=body).json()["samples"]
+        mean = float(np.mean([each["realness"] for each in samples]))
+        assert page.locator(".select-mean strong").nth(1).inner_text() == share(mean)
+        expect(page.locator(".plot").nth(1)).to_have_attribute("aria-label", "With selection: 256 generated vectors")
+        inks = [
+            len(Image.open(io.BytesIO(plot.screenshot())).getcolors(1 << 20) or [])
+            for plot in page.locator(".plot").all()
+        ]
+        assert min(inks) > 10
+
     def test_what_the_service_refuses_is_said(self, proxy: Proxy, open_page: OpenPage) -> None:
         proxy.refusals["/generate"] = [Refusal(422, {}, b'{"detail": "at most 1 candidates"}')] * 2
         page = open_page(proxy.origin, "/#model=toy&view=select")

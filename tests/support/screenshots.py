@@ -1,10 +1,12 @@
 """Takes the pictures of the playground that the documentation shows: `python -m tests.support.screenshots`.
 
-The service runs with the shipped packages; every picture is of a link, so that it comes out the same each time.
+The service runs with the shipped packages, and with one of vectors that is trained here in two minutes. Every picture
+is of a link or of the same drawing, so that it comes out the same each time.
 """
 
 import argparse
 import io
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from PIL import Image
 
 from tests.support.browser import chromium
 from tests.support.serving import ROOT, ServiceProcess
+from training.tables import Value
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,6 +28,17 @@ COLOURS: Final = 128  # of a palette: a third of the bytes, and no difference th
 WIDE: Final = (1280, 800)
 PHONE: Final = (390, 780)
 VIEW: Final = "#model=mnist&seed=0"
+THREE: Final = (
+    (0.36, 0.28), (0.45, 0.22), (0.56, 0.22), (0.63, 0.30), (0.60, 0.40), (0.50, 0.46),
+    (0.60, 0.52), (0.65, 0.62), (0.60, 0.73), (0.48, 0.78), (0.36, 0.72),
+)  # fmt: skip
+RING: Final[dict[str, dict[str, Value]]] = {
+    "data": {"kind": "ring"},
+    "generator": {"kind": "mlp", "latent_size": 8, "widths": [64, 64]},
+    "discriminator": {"kind": "mlp", "widths": [64, 64]},
+    "trainer": {"total_samples": 400_000, "batch_size": 64, "ema_half_life_samples": 4_000},
+    "diagnostics": {"every_samples": 400_000, "probe_samples": 256},
+}
 KEPT: Final = "&kept=2~l5,5~l2,9~l1,17~l5,37~l2"
 
 
@@ -45,6 +59,49 @@ def walk(page: "Page") -> None:
     page.get_by_label("Position on the walk").fill("3.4")
     page.get_by_label("Position on the walk").blur()
     page.wait_for_selector(".film[data-frames='33']")
+
+
+def score(page: "Page") -> None:
+    """Draw a three."""
+    page.wait_for_selector(".paper[data-ground]")
+    box = page.locator(".paper").bounding_box()
+    assert box is not None
+    for index, (x, y) in enumerate(THREE):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+        if index == 0:
+            page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector(".score-results[data-state='shown'][aria-busy='false']")
+
+
+def vectors(page: "Page") -> None:
+    """Wait for the fine field."""
+    page.wait_for_selector(".plot[data-field='64']")
+
+
+def items(page: "Page") -> None:
+    """Wait for the items' scores."""
+    page.wait_for_selector(".cell.real")
+
+
+def select(page: "Page") -> None:
+    """Wait for both sides."""
+    page.wait_for_selector(".select-side:last-child .select-tile img")
+
+
+def train_ring(models_dir: Path) -> None:
+    """Train and export a package of vectors, `ring`."""
+    # Here, because the other pictures need no torch.
+    import torch  # noqa: PLC0415
+
+    from tests.support import small  # noqa: PLC0415
+    from training.export.export import export_run  # noqa: PLC0415
+    from training.loop import run  # noqa: PLC0415
+
+    torch.set_num_threads(1)  # layers of 64 features
+    with tempfile.TemporaryDirectory() as folder:
+        run.start(small.config(**RING), Path(folder) / "run", print)
+        export_run(Path(folder) / "run", models_dir, "ring", 1, print, license_text="MIT")
 
 
 @dataclass(frozen=True)
@@ -70,6 +127,10 @@ SCENES: Final = {
     "playground-details": Scene(VIEW + KEPT, details),
     "playground-walk": Scene(f"{VIEW}&view=walk{KEPT}", walk, "dark"),
     "playground-phone": Scene(VIEW + KEPT, wall, "light", PHONE),
+    "playground-score": Scene(f"{VIEW}&view=score", score),
+    "playground-vectors": Scene("#model=ring&view=vectors&seed=0", vectors),
+    "playground-items": Scene("#model=planted-items&view=items&seed=0&condition=7", items, "dark"),
+    "playground-select": Scene(f"{VIEW}&view=select", select),
 }
 
 
@@ -100,15 +161,22 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="of the service, which the pictures show")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as cache_dir,
-        ServiceProcess(ROOT / "models", default_model="mnist", cache_dir=cache_dir, port=asked.port) as process,
-        chromium() as browser,
-    ):
+    names = asked.names or list(SCENES)
+    with tempfile.TemporaryDirectory() as folder:
+        models_dir = Path(folder) / "models"
+        shutil.copytree(ROOT / "models", models_dir)
+        if "playground-vectors" in names:
+            train_ring(models_dir)
+        take_all(models_dir, names, asked.out, asked.port)
+
+
+def take_all(models_dir: Path, names: list[str], out: Path, port: int) -> None:
+    """Serve packages, and take pictures of them."""
+    with ServiceProcess(models_dir, default_model="mnist", port=port) as process, chromium() as browser:
         origin = f"http://localhost:{process.loaded().port}"
-        for name in asked.names or SCENES:
+        for name in names:
             picture = take(browser, origin, SCENES[name])
-            (asked.out / f"{name}.png").write_bytes(picture)
+            (out / f"{name}.png").write_bytes(picture)
             sys.stdout.write(f"{name}.png: {len(picture):,} bytes\n")
 
 

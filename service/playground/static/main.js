@@ -267,6 +267,7 @@ const SHORTCUTS = [
   ["1 to 9", "go to a view"],
   ["← → ↑ ↓", "move in the wall; Home and End go to the ends of a row"],
   ["Enter", "keep the sample, or no longer"],
+  ["Space", "on the sheet of Score, pen down or up; the arrows move, Ctrl+Z undoes"],
   ["d", "dark or light"],
   ["?", "this list"],
 ];

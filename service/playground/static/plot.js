@@ -5,6 +5,9 @@ import { short } from "./gauges.js";
 
 const MARGIN = { top: 10, right: 12, bottom: 30, left: 46 };
 const TICKS = 6;
+const ROOM = 0.08; // of the range, around all points
+const OUTLIERS = 0.001; // of the points, on either side, that may lie outside of the plot
+const BINS = 80; // of bars
 
 /** The value of a CSS variable of colour as [red, green, blue]; `light-dark()` is resolved by the browser. */
 export function colourOf(element, variable) {
@@ -107,4 +110,88 @@ export function createPlot(paint, signal) {
   }
 
   return plot;
+}
+
+/** The range of an axis that shows nearly all of some columns of numbers, with room around them. */
+export function spanOf(columns) {
+  const bounds = columns.map((column) => {
+    const sorted = Float64Array.from(column).sort();
+    const left = Math.floor(sorted.length * OUTLIERS);
+    return [sorted[left], sorted[sorted.length - 1 - left]];
+  });
+  const [low, high] = [Math.min(...bounds.map(([each]) => each)), Math.max(...bounds.map(([, each]) => each))];
+  const room = (high - low) * ROOM || 1;
+  return [low - room, high + room];
+}
+
+/** Points of two columns as discs. */
+export function paintPoints(on, [across, up], x, y, { fill, radius, edge = null }) {
+  on.fillStyle = fill;
+  on.beginPath();
+  across.forEach((value, row) => {
+    const [left, top] = [x(value), y(up[row])];
+    on.moveTo(left + radius, top);
+    on.arc(left, top, radius, 0, 2 * Math.PI);
+  });
+  if (edge) {
+    on.strokeStyle = edge;
+    on.lineWidth = 1.2;
+    on.stroke();
+  }
+  on.fill();
+}
+
+/** Levels from 0 to 1 of a grid, row by row from the top, in the colours of both ends and the middle. */
+export function paintField(on, box, { side, rows, levels }, [low, middle, high]) {
+  const picture = new ImageData(side, rows);
+  levels.forEach((level, index) => {
+    const at = level * 2;
+    const [from, to, part] = at < 1 ? [low, middle, at] : [middle, high, at - 1];
+    picture.data.set([...from.map((each, channel) => each + (to[channel] - each) * part), 255], index * 4);
+  });
+  const small = new OffscreenCanvas(side, rows);
+  small.getContext("2d").putImageData(picture, 0, 0);
+  on.imageSmoothingEnabled = true;
+  on.imageSmoothingQuality = "high";
+  on.drawImage(small, box.left, box.top, box.width, box.height);
+}
+
+/** Values at the middles of equal parts of a range, as a line. */
+export function paintCurve(on, x, y, [left, right], values, ink) {
+  on.strokeStyle = css(ink);
+  on.lineWidth = 2;
+  on.beginPath();
+  values.forEach((value, index) => on.lineTo(x(left + ((index + 0.5) / values.length) * (right - left)), y(value)));
+  on.stroke();
+}
+
+/** Groups of numbers as bars beside the range, each bar a share of its group, the tallest nearly as high as the box. */
+export function paintBars(on, box, [left, right], groups) {
+  const shares = groups.map(({ numbers }) => {
+    const bins = new Float64Array(BINS);
+    for (const value of numbers) {
+      const bin = Math.floor(((value - left) / (right - left)) * BINS);
+      if (bin >= 0 && bin < BINS) bins[bin] += 1 / numbers.length;
+    }
+    return bins;
+  });
+  const most = Math.max(...shares.flatMap((bins) => [...bins]));
+  shares.forEach((bins, group) => {
+    on.fillStyle = css(groups[group].colour, 0.55);
+    bins.forEach((each, bin) => {
+      const high = (each / most) * box.height * 0.92;
+      on.fillRect(box.left + (bin / BINS) * box.width, box.top + box.height - high, box.width / BINS, high);
+    });
+  });
+}
+
+/** A ring around one point. */
+export function paintRing(on, across, up, fill, edge) {
+  for (const [style, width] of [[edge, 5], [fill, 2.5]]) {
+    on.strokeStyle = style;
+    on.lineWidth = width;
+    on.beginPath();
+    on.arc(across, up, 8, 0, 2 * Math.PI);
+    on.stroke();
+  }
 }

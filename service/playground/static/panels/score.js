@@ -65,33 +65,37 @@ function mountSheet(container, context) {
 
   async function score() {
     if (!isMounted || sheet.blank) return;
-    let asked = -1;
-    const body = () => {
-      asked = sheet.revision;
-      return writeNpy(sheet.pixels(), [1, height, width, channels]);
+    const sent = new Map(); // path → revision of the sheet that was sent last, perhaps after a pause
+    const post = (path, graph, label) => {
+      const body = () => {
+        sent.set(path, sheet.revision);
+        return writeNpy(sheet.pixels(), [1, height, width, channels]);
+      };
+      return api.post(address(path, graph, label), { body, type: NPY, signal });
     };
-    const post = (path) => api.post(path, { body, type: NPY, signal });
     try {
-      const [judged, encoded, again] = await Promise.all([
-        pkg.judges && post(address("score", pkg.judges)),
-        pkg.encodes.includes("code") && post(address("encode", pkg.encoder)),
-        reconstructs(pkg) && post(address("reconstruct", { takes: [...pkg.encoder.takes, ...(pkg.labels ? ["label"] : []), ...(pkg.condition ? ["condition"] : [])] }, pkg.labels ? (options.get().label ?? results.label() ?? 0) : null)),
+      const judged = pkg.judges ? (await post("score", pkg.judges)).scores[0] : null;
+      const label = pkg.labels ? (options.get().label ?? judged?.label ?? 0) : null;
+      const [encoded, again] = await Promise.all([
+        pkg.encodes.includes("code") && post("encode", pkg.encoder),
+        reconstructs(pkg) && post("reconstruct", { takes: pkg.condition ? ["condition"] : [] }, label),
       ]);
       if (sheet.blank) return;
       results.show({
-        score: judged ? judged.scores[0] : null,
+        score: judged,
         told: labelFor(pkg.judges),
         codes: encoded ? encoded.encodings[0].codes : null,
-        again: again ? again.reconstructions[0] : null,
+        again: again ? { ...again.reconstructions[0], label } : null,
       });
       tell("");
+      clearTimeout(spoken);
       spoken = setTimeout(() => status.say(results.words()), SPOKEN_AFTER_MS);
     } catch (error) {
       if (!signal.aborted) tell(error.message);
     } finally {
-      const isNewest = asked === sheet.revision;
+      const isNewest = [...sent.values()].every((revision) => revision === sheet.revision);
       results.wait(!isNewest && !sheet.blank);
-      if (!isNewest && asked !== -1) ask();
+      if (!isNewest) ask();
     }
   }
 
@@ -271,7 +275,7 @@ function mountSheet(container, context) {
 
 const reconstructs = (pkg) => pkg.encodes.includes("latent") && !pkg.codes.length;
 
-/** The part with what was answered: {element, show(answers), clear(), wait(whether), label(), words()}. */
+/** The part with what was answered: {element, brief, show(answers), clear(), wait(whether), words()}. */
 function showResults(pkg) {
   const meter = dial();
   const facts = h("div", { class: "readings-of-score" });
@@ -298,7 +302,6 @@ function showResults(pkg) {
   return {
     element,
     brief,
-    label: () => last?.score?.label ?? null,
     words: () => (last?.score ? `${share(last.score.probability)} real${last.score.label_name === undefined ? "" : `, most like ${last.score.label_name}`}.` : "The readings are new."),
     wait: (whether) => element.setAttribute("aria-busy", String(whether)),
     clear() {
@@ -334,7 +337,7 @@ function showResults(pkg) {
         : h("p", {}, "Most like class ", h("strong", {}, score.label_name), `, ${share(score.label_probability)}`),
       h("h2", {}, "It scores higher than this share of"),
       h("ul", { class: "readings" }, bar("real samples", score.percentile_real / 100), bar("generated samples", score.percentile_generated / 100)),
-      h("p", { class: "hint" }, `Logit ${short(score.logit)}; log density ratio ${short(score.log_density_ratio)} nats. The probability is calibrated, at even odds.`),
+      h("p", { class: "hint" }, `Logit ${short(score.logit)}; log density ratio ${short(score.log_density_ratio)} nats. The probability is calibrated, at even odds.${pkg.judges.batchCoupled ? " This discriminator judges a sample by those beside it; here each is alone." : ""}`),
     );
   }
 }
@@ -359,12 +362,12 @@ function codeReadings(pkg, codes) {
   return rows;
 }
 
-function reconstruction(pkg, { image, distance }) {
+function reconstruction(pkg, { image, distance, label }) {
   const { width, height } = pkg.sample;
   return [
     h("img", { class: "again-image pixelated", src: image, width, height, alt: "What the generator makes of the latent that the encoder reads" }),
     h("p", {}, "Mean squared distance ", h("strong", {}, short(distance))),
-    h("p", { class: "hint" }, "The encoder reads a latent in the sheet, and the generator draws it again."),
+    h("p", { class: "hint" }, `The encoder reads a latent in the sheet, and the generator draws it again${label === null ? "" : `, as class ${pkg.labels[label]}`}.`),
   ];
 }
 

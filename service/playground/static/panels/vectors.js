@@ -1,10 +1,10 @@
 // Vectors: what is generated as points, beside real samples, over the discriminator's field.
 
-import { h } from "../dom.js";
+import { bounded, h } from "../dom.js";
 import { rounded, share, short, verdict } from "../gauges.js";
 import { NPY, asNpy, writeNpy } from "../npy.js";
 import { drawn, wanted } from "../packages.js";
-import { colourOf, createPlot, css, onTheme } from "../plot.js";
+import { colourOf, createPlot, css, onTheme, paintBars, paintCurve, paintField, paintPoints, paintRing, spanOf } from "../plot.js";
 import { same } from "../state.js";
 
 export const id = "vectors";
@@ -14,15 +14,13 @@ export const suits = (pkg) => pkg.kind === "vector";
 
 const COUNTS = [256, 1_024, 4_096];
 const MOST_NUMBERS = 2 ** 20; // of generated vectors, 4 MiB
-const FIELD_NUMBERS = 2 ** 22; // that are sent for one field
+const FIELD_NUMBERS = 2 ** 20; // that are sent for one field, 4 MiB
 const SIDES = [16, 64]; // of the field's grid: a coarse one at once, then a fine one
 const LEAST_SIDE = 8;
 const CHUNK = 256; // vectors a request
-const BINS = 80; // of the bars of one coordinate
+const CHUNK_NUMBERS = 2 ** 18;
 const NEAR_PX = 8; // from a click to the point that is meant
-const ROOM = 0.08; // of the range, around all points
 const OUTLIERS_OF_FIELD = 0.01; // of its logits, on either side, that have the colour of the end
-const OUTLIERS = 0.001; // of the points, on either side, that may lie outside of the plot
 
 export function mount(container, context) {
   const { api, pkg, options, kept, keep, status, signal } = context;
@@ -85,19 +83,9 @@ export function mount(container, context) {
   }
 
   const column = (numbers, axis) => Float64Array.from({ length: numbers.length / size }, (_, row) => numbers[row * size + axis]);
-  const vectors = () => [real, generated?.numbers].filter(Boolean);
 
   function fitRange() {
-    const span = (axis) => {
-      const bounds = vectors().map((numbers) => {
-        const sorted = column(numbers, axis).sort();
-        const left = Math.floor(sorted.length * OUTLIERS);
-        return [sorted[left], sorted[sorted.length - 1 - left]];
-      });
-      const [low, high] = [Math.min(...bounds.map(([each]) => each)), Math.max(...bounds.map(([, each]) => each))];
-      const room = (high - low) * ROOM || 1;
-      return [low - room, high + room];
-    };
+    const span = (axis) => spanOf([real, generated?.numbers].filter(Boolean).map((numbers) => column(numbers, axis)));
     plot.range = { x: span(axes[0]), y: isLine ? levels() : span(axes[1]) };
   }
 
@@ -133,7 +121,7 @@ export function mount(container, context) {
         }
       }
       const scores = [];
-      const chunk = Math.max(1, Math.min(CHUNK, Math.floor(MOST_NUMBERS / size)));
+      const chunk = Math.max(1, Math.min(CHUNK, Math.floor(CHUNK_NUMBERS / size)));
       for (let start = 0; start < side * rows; start += chunk) {
         const end = Math.min(start + chunk, side * rows);
         const body = writeNpy(grid.subarray(start * size, end * size), [end - start, size]);
@@ -151,100 +139,34 @@ export function mount(container, context) {
     showWords();
   }
 
+  function paint({ drawing: on, box, x, y }) {
+    const colour = (name) => colourOf(container, name);
+    const hasField = field && shows !== "none" && field.range === plot.range;
+    if (hasField && !isLine) paintField(on, box, { ...field, levels: field.scores.map(level) }, ["field-low", "field-middle", "field-high"].map(colour));
+    if (!generated) return;
+    const groups = [
+      { name: "generated", numbers: generated.numbers, colour: colour("points") },
+      { name: "real", numbers: real, colour: colour(isLine ? "soft" : "ink") },
+    ].filter(({ name, numbers }) => numbers && !hidden.has(name));
+    if (isLine) {
+      paintBars(on, box, plot.range.x, groups.reverse());
+      if (hasField) paintCurve(on, x, y, plot.range.x, field.scores.map((score) => score[shows]), colour("ink"));
+      return;
+    }
+    for (const { name, numbers, colour: ink } of groups) {
+      if (name === "real") paintPoints(on, pairs(numbers), x, y, { fill: css(ink, 0.8), radius: 1.1 });
+      else paintPoints(on, pairs(numbers), x, y, { fill: css(ink), radius: 2, edge: css(colour("surface")) });
+    }
+    if (chosen) paintRing(on, x(chosen.values[axes[0]]), y(chosen.values[axes[1]]), css(colour("keep")), css(colour("surface")));
+  }
+
+  const pairs = (numbers) => [column(numbers, axes[0]), column(numbers, axes[1])];
+
   /** Where a score stands in the colours, from 0 (generated) to 1 (real). */
   function level({ probability, logit }) {
     if (shows === "probability") return probability;
     const [low, high] = field.logits;
-    return high > low ? Math.min(1, Math.max(0, (logit - low) / (high - low))) : 0.5;
-  }
-
-  function paint({ drawing: on, box, x, y }) {
-    const colour = (name) => colourOf(container, name);
-    if (field && shows !== "none" && field.range === plot.range) {
-      if (!isLine) paintField(on, box, ["field-low", "field-middle", "field-high"].map(colour));
-    }
-    if (!generated) return;
-    if (isLine) {
-      paintBars(on, x, box);
-      if (field && shows !== "none") paintCurve(on, x, y, colour("ink"));
-      return;
-    }
-    if (!hidden.has("generated")) paintPoints(on, generated.numbers, x, y, css(colour("points")), 2, css(colour("surface")));
-    if (real && !hidden.has("real")) paintPoints(on, real, x, y, css(colour("ink"), 0.8), 1.1);
-    if (chosen) paintChosen(on, x(chosen.values[axes[0]]), y(chosen.values[axes[1]]), css(colour("keep")), css(colour("surface")));
-  }
-
-  function paintField(on, box, [low, middle, high]) {
-    const picture = new ImageData(field.side, field.rows);
-    field.scores.forEach((score, index) => {
-      const at = level(score) * 2;
-      const [from, to, part] = at < 1 ? [low, middle, at] : [middle, high, at - 1];
-      picture.data.set([...from.map((each, channel) => each + (to[channel] - each) * part), 255], index * 4);
-    });
-    const small = new OffscreenCanvas(field.side, field.rows);
-    small.getContext("2d").putImageData(picture, 0, 0);
-    on.imageSmoothingEnabled = true;
-    on.imageSmoothingQuality = "high";
-    on.drawImage(small, box.left, box.top, box.width, box.height);
-  }
-
-  function paintCurve(on, x, y, ink) {
-    const [left, right] = plot.range.x;
-    on.strokeStyle = css(ink);
-    on.lineWidth = 2;
-    on.beginPath();
-    field.scores.forEach((score, index) => on.lineTo(x(left + ((index + 0.5) / field.side) * (right - left)), y(score[shows])));
-    on.stroke();
-  }
-
-  function paintPoints(on, numbers, x, y, fill, radius, edge = null) {
-    on.fillStyle = fill;
-    on.beginPath();
-    for (let row = 0; row < numbers.length; row += size) {
-      const [across, up] = [x(numbers[row + axes[0]]), y(numbers[row + axes[1]])];
-      on.moveTo(across + radius, up);
-      on.arc(across, up, radius, 0, 2 * Math.PI);
-    }
-    if (edge) {
-      on.strokeStyle = edge;
-      on.lineWidth = 1.2;
-      on.stroke();
-    }
-    on.fill();
-  }
-
-  function paintBars(on, x, box) {
-    const [left, right] = plot.range.x;
-    const shares = (numbers) => {
-      const bins = new Float64Array(BINS);
-      for (const value of numbers) {
-        const bin = Math.floor(((value - left) / (right - left)) * BINS);
-        if (bin >= 0 && bin < BINS) bins[bin] += 1 / numbers.length;
-      }
-      return bins;
-    };
-    const groups = [
-      real && !hidden.has("real") && [shares(real), css(colourOf(container, "soft"), 0.5)],
-      !hidden.has("generated") && [shares(generated.numbers), css(colourOf(container, "points"), 0.6)],
-    ].filter(Boolean);
-    const most = Math.max(...groups.flatMap(([bins]) => [...bins]));
-    for (const [bins, fill] of groups) {
-      on.fillStyle = fill;
-      bins.forEach((each, bin) => {
-        const high = (each / most) * box.height * 0.92;
-        on.fillRect(x(left + (bin / BINS) * (right - left)), box.top + box.height - high, box.width / BINS, high);
-      });
-    }
-  }
-
-  function paintChosen(on, across, up, fill, edge) {
-    for (const [style, width] of [[edge, 5], [fill, 2.5]]) {
-      on.strokeStyle = style;
-      on.lineWidth = width;
-      on.beginPath();
-      on.arc(across, up, 8, 0, 2 * Math.PI);
-      on.stroke();
-    }
+    return high > low ? bounded((logit - low) / (high - low), 0, 1) : 0.5;
   }
 
   /** What the plot shows, in words: it is all that people who do not see it have. */
@@ -263,7 +185,7 @@ export function mount(container, context) {
       const high = field.scores.filter(({ probability }) => probability > 0.5).length / field.scores.length;
       lines.push(`The discriminator takes ${share(high)} of the ${isLine ? "range" : "plot"} for real.`);
     } else if (Math.floor(Math.sqrt(FIELD_NUMBERS / size)) < LEAST_SIDE) lines.push(`Vectors of ${size.toLocaleString("en")} numbers are too long for a field.`);
-    if (size > 2 && pkg.judges) lines.push(`In the field ${size === 3 ? "the other coordinate is" : `the other ${(size - 2).toLocaleString("en")} coordinates are`} at the mean of the ${real ? "real" : "generated"} samples.`);
+    if (size > 2 && field) lines.push(`In the field ${size === 3 ? "the other coordinate is" : `the other ${(size - 2).toLocaleString("en")} coordinates are`} at the mean of the ${real ? "real" : "generated"} samples.`);
     if (pkg.judges?.takes.includes("label") && options.get().label === null && !pkg.scoresAny) lines.push(`The field is that of class ${pkg.labels[0]}; choose another in the settings.`);
     if (pkg.judges?.batchCoupled) lines.push("This discriminator's scores depend on the samples beside them, here on the grid.");
     if (isLine) lines.push("The bars are shares of the samples, the tallest nearly as high as the plot.");

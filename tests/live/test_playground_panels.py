@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.live.conftest import OpenPage
+from tests.support.browser import TIMEOUT_MS
 from tests.support.proxy import Proxy, Refusal
 from tests.support.serving import ServiceProcess
 
 expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=TIMEOUT_MS)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -478,7 +480,7 @@ def test_no_panel_has_a_fault_that_axe_finds_or_hangs_out_of_a_narrow_page(
     proxy: Proxy, open_page: OpenPage, scheme: str
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    width = {"light": 1280, "dark": 390}[scheme]
+    width = {"light": 1251, "dark": 390}[scheme]
     page = open_page(
         proxy.origin, "/#model=infogan&view=score", color_scheme=scheme, viewport={"width": width, "height": 900}
     )

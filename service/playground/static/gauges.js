@@ -23,7 +23,7 @@ export const short = (value) => String(Number(value.toPrecision(3))).replace("-"
 
 /** A mean with its deviation, both to the digit that the deviation makes sense of. */
 export function rounded(mean, deviation) {
-  const digits = deviation > 0 ? Math.min(8, Math.max(0, 2 - Math.floor(Math.log10(deviation)))) : 3;
+  const digits = deviation > 0 ? Math.min(8, Math.max(deviation < 10 ? 2 : 0, 1 - Math.floor(Math.log10(deviation)))) : 2;
   const written = mean.toFixed(digits);
   return `${Number(written) === 0 ? written.replace("-", "") : written.replace("-", "−")} ± ${deviation.toFixed(digits)}`;
 }

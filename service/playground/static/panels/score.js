@@ -39,6 +39,7 @@ function mountSheet(container, context) {
   let source = null; // {picture, words} that fills the sheet, while one can still choose how
   let whole = true;
   let spoken = 0;
+  let hasFailed = false; // the last score; what else the note says of a picture stays
   let isMounted = true;
 
   const sheet = createPaper(pkg.sample, () => refresh(), status.say);
@@ -87,11 +88,14 @@ function mountSheet(container, context) {
         codes: encoded ? encoded.encodings[0].codes : null,
         again: again ? { ...again.reconstructions[0], label } : null,
       });
-      tell("");
+      if (hasFailed) tell("");
+      hasFailed = false;
       clearTimeout(spoken);
       spoken = setTimeout(() => status.say(results.words()), SPOKEN_AFTER_MS);
     } catch (error) {
-      if (!signal.aborted) tell(error.message);
+      if (signal.aborted) return;
+      tell(error.message);
+      hasFailed = true;
     } finally {
       const isNewest = [...sent.values()].every((revision) => revision === sheet.revision);
       results.wait(!isNewest && !sheet.blank);

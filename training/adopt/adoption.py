@@ -134,7 +134,7 @@ def adopt(sources: Sources, options: Options, say: Say) -> Adoption:
         decide(found, "discriminator's")
         if options.data is not None:
             real = scores.read_images(options.data, generator, critic, options)
-            decide([Decision("data", note, f"--data {options.data}") for note in real.notes])
+            decide([Decision("data", note, f"the folder {real.origin['name']}") for note in real.notes])
         facts, found = scores.calibrated(critic, generator, real, options)
         decide(found, "discriminator's")
     if sources.encoder is not None:

@@ -44,7 +44,7 @@ Entry = dict[str, object]
 
 MOST_AT_ONCE: Final = 32  # samples in one run
 ELEMENTS_AT_ONCE: Final = 1 << 21  # of samples in one run, so that the maps of large images fit into memory
-GOLDEN_BYTES: Final = 1 << 26  # of golden samples and pixels; large images have fewer vectors
+GOLDEN_BYTES: Final = 1 << 24  # of golden samples and pixels; large images have fewer vectors
 FEWEST_GOLDEN: Final = 2
 SAMPLE_BYTES: Final = 5  # of one number: float32, and a byte of the pixels
 LARGEST_CELL: Final = 128  # pixels a side in the preview; larger images are shrunk

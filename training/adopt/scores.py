@@ -6,6 +6,7 @@
 Shapes: N images, C H W channels, height and width, K classes.
 """
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ from training.export.graphs.runtime import Arrays, Graph
 from training.export.manifest import DiscriminatorFacts
 from training.export.unknown_label import MOST_CLASSES, UnknownLabel, calibrate_unknown_label
 
+OF_A_CONFIGURATION: Final = re.compile(r" \(\[data\][^)]*\)")  # hints for a training run
 DEFAULT_LOSS: Final = "non_saturating"  # what most discriminators with one logit were trained with
 
 
@@ -87,7 +89,11 @@ def read_images(path: Path, generator: AdoptedGenerator, critic: Critic, options
         labels=None if labels is None else labels[rows],
         names=names if critic.takes_label else (),
         origin={"name": data.name, "sha256": data.sha256, "attribution": data.attribution},
-        notes=tuple(note for note in data.notes if is_split or not note.startswith("held out: ")),
+        notes=tuple(
+            OF_A_CONFIGURATION.sub("", note)
+            for note in data.notes
+            if not note.startswith("classes: none") and (is_split or not note.startswith("held out: "))
+        ),
     )
 
 

@@ -41,7 +41,7 @@ svg line.mark { stroke: var(--bad); stroke-width: 2; stroke-dasharray: 2 3; }
 svg polyline { stroke-width: 1.8; } .dashed { stroke-dasharray: 6 3; }
 svg polygon.band { stroke: none; opacity: .15; } svg polyline[class] { fill: none; }
 pre { overflow-x: auto; font-size: .85rem; margin: 0; columns: 22rem; column-gap: 2rem; } a { color: var(--c0); }
-pre span { display: block; break-inside: avoid; }
+pre span { display: block; break-inside: avoid; margin-bottom: .8rem; }
 summary { cursor: pointer; font-size: 1.15rem; font-weight: 600; margin: 2.2rem 0 .8rem; }
 """.replace("LIGHT", " ".join(f"--c{place}: {colour};" for place, colour in enumerate(LIGHT))).replace(
         "DARK", " ".join(f"--c{place}: {colour};" for place, colour in enumerate(DARK))

@@ -181,14 +181,9 @@ current = _current.get
 """The trace of the request that the current task answers; None where it has none."""
 
 
-@contextmanager
-def following(trace: RequestTrace | None) -> Iterator[None]:
-    """Have `current` answer this trace inside the block; None hides that of a request before on the connection."""
-    token = _current.set(trace)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def follow(trace: RequestTrace | None) -> None:
+    """Have `current` answer this trace in this task from now on; None hides that of the request before."""
+    _current.set(trace)
 
 
 def describe(model: str, version: int, samples: int, select: str | None = None) -> None:

@@ -17,7 +17,7 @@ from service.engine.model_spec import Array, GraphKind, LoadReport, PackageGraph
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotReady
 from service.multiprocess.rpc import Channel, Handler
-from service.tracing import Carrier, Traces, following
+from service.tracing import Carrier, Traces, follow
 
 # Time for an answer to arrive, beyond a job's deadline, which the far end keeps: for the callers of a hung engine.
 _GRACE_S: Final = 0.25
@@ -104,8 +104,8 @@ def engine_handlers(engine: Engine, traces: Traces | None = None) -> Mapping[str
         async def handle(job: Job | InferJob, carrier: Carrier | None = None) -> object:
             if traces is None or carrier is None:
                 return await handler(job)
-            with following(traces.joined(carrier)):
-                return await handler(job)
+            follow(traces.joined(carrier))  # for the task of this call
+            return await handler(job)
 
         return handle
 

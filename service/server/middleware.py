@@ -30,7 +30,7 @@ from service.server.lifecycle import PROBES, RETRY_AFTER_S, Lifecycle
 from service.server.problems import error_response
 from service.server.request_info import CLIENT_CLOSED_REQUEST, RequestInfo, attach, request_info
 from service.server.request_log import UNKNOWN_ROUTE, RequestLog
-from service.tracing import RequestTrace, Traces, following
+from service.tracing import RequestTrace, Traces, follow
 
 # A server only *tells* that the client left when it is asked, which takes a task beside the answer's own. What is
 # answered sooner is answered whether or not the client is still there to take it.
@@ -260,11 +260,13 @@ class RequestMiddleware:
             scope = {**scope, "method": "GET", "asked": "HEAD"}
         exchange = Exchange(info, receive, send, self._lifecycle, is_probe=scope["path"] in PROBES)
         began = self._log.begin()
-        if self._traces is not None and not exchange.is_probe:
-            exchange.trace = self._traces.begin(scope, info.headers, info.request_id, began)
+        if self._traces is not None:
+            if not exchange.is_probe:
+                exchange.trace = self._traces.begin(scope, info.headers, info.request_id, began)
+            follow(exchange.trace)
             if exchange.trace is not None:
                 info.trace_id = exchange.trace.trace_id
-        with naming(info.names), nullcontext() if self._traces is None else following(exchange.trace):
+        with naming(info.names):
             try:
                 with nullcontext() if exchange.is_probe else self._lifecycle.request():
                     await self._answer(scope, exchange)

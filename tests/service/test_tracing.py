@@ -29,7 +29,7 @@ from service.app import create_app
 from service.engine.interface import GenerateJob
 from service.engine.model_spec import PackageKey
 from service.settings import Settings
-from service.tracing import FLUSH_S, MAX_CHARACTERS, SENDING, Traces, current, following, from_environment
+from service.tracing import FLUSH_S, MAX_CHARACTERS, SENDING, Traces, current, follow, from_environment
 from tests.support.middleware import middleware
 from tests.support.otlp import receiving
 from tests.support.toy import write_toy_package
@@ -181,8 +181,8 @@ def test_a_sampler_that_takes_nothing_leaves_nothing(folder: Path) -> None:
 def test_the_runs_of_one_batch_share_its_id(folder: Path) -> None:
     async def ask(_: httpx.AsyncClient, parts: Context) -> None:
         async def draw(trace_id: str) -> None:
-            with following(traces.joined({"traceparent": f"00-{trace_id}-{PARENT_ID}-01"})):
-                await parts.engine.submit(GenerateJob(package=PackageKey("toy", 1), seeds=np.array([7], np.uint64)))
+            follow(traces.joined({"traceparent": f"00-{trace_id}-{PARENT_ID}-01"}))
+            await parts.engine.submit(GenerateJob(package=PackageKey("toy", 1), seeds=np.array([7], np.uint64)))
 
         await asyncio.gather(draw("1" * 32), draw("2" * 32))
 

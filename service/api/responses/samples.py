@@ -32,8 +32,9 @@ KNOWN_PACKAGES = 128
 
 def trace_plan(plan: GeneratePlan) -> None:
     """Say on the request's span what is drawn."""
-    key, selection = plan.package.key, plan.job.selection
-    tracing.describe(key.name, key.version, plan.count, None if selection is None else selection.method)
+    if tracing.current() is not None:
+        key, selection = plan.package.key, plan.job.selection
+        tracing.describe(key.name, key.version, plan.count, None if selection is None else selection.method)
 
 
 async def respond(plan: GeneratePlan, media: Media, parts: Context, budget: TimeBudget) -> Response:

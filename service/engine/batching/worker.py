@@ -170,8 +170,10 @@ class BatchRunner:
             ran = [piece for piece in ran if piece not in nonfinite]
             faults = [*faults, *((piece, self._finite.error()) for piece in nonfinite)]
         self._inputs.end()
-        if any(request.runs is not None for _, request in batch.pieces):
-            _note_run(prepared, stages, dict(faults))
+        for _, request in batch.pieces:
+            if request.runs is not None:
+                _note_run(prepared, stages, dict(faults))
+                break
         complete = self._queue.done(batch, ran, [piece for piece, _ in faults], stages)
         answers += [(request, _error(fault)) for (_, request), fault in faults]
         answers += [(request, None) for request in complete]

@@ -159,6 +159,10 @@ class DriftMonitor:
             for origin in ORIGINS:
                 series.remove(*labels, origin)
 
+    def watches(self, package: PackageKey) -> bool:
+        """As `Observer.watches`: what is ready and was calibrated at export."""
+        return package in self._watched
+
     def reads_classes(self, package: PackageKey) -> bool:
         """As `Observer.reads_classes`: where the manifest says how logits under every class are read."""
         watched = self._watched.get(package)

@@ -77,6 +77,10 @@ class ScoredSamples:
 class Observer(Protocol):
     """Is told of scored samples, on the event loop."""
 
+    def watches(self, package: PackageKey) -> bool:
+        """Whether it wants samples of this package."""
+        ...
+
     def reads_classes(self, package: PackageKey) -> bool:
         """Whether it reads logits under every class, which cost K runs a sample."""
         ...
@@ -209,7 +213,7 @@ class LiveScorer:
         if self._held is not None or time.monotonic() < self._due or job.selection is not None:
             return
         rows = samples.sample if samples.pixels is None else samples.pixels
-        if rows is None or self._observer is None:
+        if rows is None or self._observer is None or not self._observer.watches(live.key):
             return
         chosen = live.new_rows(job, len(rows), self._most(live))
         if not len(chosen):

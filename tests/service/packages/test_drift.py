@@ -168,6 +168,8 @@ def test_wrong_and_missing_classes_show(tmp_path: Path, rng: np.random.Generator
 
 def test_a_package_without_readable_classes_shows_none(watched: Watched, rng: np.random.Generator) -> None:
     watched.take(rng.standard_normal(WINDOW))
+    assert watched.monitor.watches(KEY)
+    assert not watched.monitor.watches(PackageKey("toy", 2))
     assert not watched.monitor.reads_classes(KEY)
     assert watched.value("label_agreement") is watched.value("modes") is watched.value("modes_asked") is None
 

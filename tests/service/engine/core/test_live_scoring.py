@@ -39,6 +39,9 @@ class Notes:
         self.scored: list[ScoredSamples] = []
         self._reads_classes = reads_classes
 
+    def watches(self, package: PackageKey) -> bool:
+        return package == KEY
+
     def reads_classes(self, package: PackageKey) -> bool:
         return self._reads_classes
 
@@ -247,6 +250,21 @@ def test_runs_take_no_more_than_their_share_of_the_time() -> None:
 
     much, little = (asyncio.run(run(share)) for share in (0.5, 0.005))
     assert 0 < little < much / 4
+
+
+def test_a_package_that_is_not_watched_is_not_scored() -> None:
+    async def run() -> None:
+        async with scoring(toy_graphs()) as it:
+            other = toy_graphs("other")
+            await it.engine.load(other)
+            seeds = np.arange(16, dtype=np.uint64)
+            for _ in range(5):
+                await it.engine.submit(GenerateJob(package=other.key, seeds=seeds))
+            await it.engine.submit(job())
+            await eventually(lambda: len(it.notes) > 0)
+            assert [each.package for each in it.notes.scored] == [KEY]
+
+    asyncio.run(run())
 
 
 def test_a_package_that_is_unloaded_meanwhile_costs_nothing_but_the_samples() -> None:

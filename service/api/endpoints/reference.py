@@ -2,17 +2,17 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from service.api.caching import IMMUTABLE, names
-from service.api.operations import Operation, TheCall
+from service.api.context import Parts
 from service.api.sample_types import Vectors, kind_of
 from service.errors import NotFound
 from service.packages.registry import ServedPackage
 from service.server.openapi import BINARY, problems
 
-router = APIRouter(prefix="/models", tags=["models"], route_class=Operation)
+router = APIRouter(prefix="/models", tags=["models"])
 
 NPY: Final = "application/x-npy"
 _HEADERS: Final = {
@@ -29,7 +29,7 @@ _RESPONSES: Final[dict[int | str, dict[str, object]]] = {
         "headers": {name: {"schema": {"type": "string"}, "description": said} for name, said in _HEADERS.items()},
     },
     304: {"description": "The caller has these bytes: `If-None-Match` names their ETag."},
-    **problems(404, 422, 503),
+    **problems(404, 503),
 }
 
 
@@ -41,22 +41,20 @@ _RESPONSES: Final[dict[int | str, dict[str, object]]] = {
     responses=_RESPONSES,
 )
 async def get_reference(
-    call: TheCall,
     name: Annotated[str, Path(description="package", examples=["ring"])],
     version: Annotated[str, Path(description="its version", examples=["1"])],
-    if_none_match: Annotated[
-        str, Header(description="ETags of what the caller has", examples=['"9c781c6be0fddd2f"'])
-    ] = "",
+    parts: Parts,
+    request: Request,
 ) -> Response:
     """Answer the reference sample of a package of vectors: real ones that the generator was not trained on.
 
     The bytes of a URL never change, since a version never does.
     """
-    package = call.parts.repository.find(name, version)
+    package = parts.repository.find(name, version)
     content, sha256 = _file_of(package)
     etag = f'"{sha256}"'
     fresh = {"etag": etag, "cache-control": IMMUTABLE}
-    if names(if_none_match, etag):
+    if names(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=fresh)
     of = {
         "x-model": package.key.name,

@@ -43,8 +43,9 @@ KEPT: Final = "&kept=2~l5,5~l2,9~l1,17~l5,37~l2"
 
 
 def wall(page: "Page") -> None:
-    """Wait for a screen of samples."""
-    page.wait_for_function("() => document.querySelectorAll('.tile img').length > 80")
+    """Wait for samples of all of the screen, and of as much below it as is fetched ahead."""
+    page.wait_for_selector(".tile")
+    page.wait_for_load_state("networkidle")
 
 
 def details(page: "Page") -> None:

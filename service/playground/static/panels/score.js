@@ -296,7 +296,7 @@ function showResults(pkg) {
   const element = h(
     "section",
     { class: "score-results", "aria-label": "What is said of it", "data-state": "empty" },
-    pkg.judges ? [meter.element, history, facts] : h("p", { class: "hint" }, "This package has no discriminator, so there is no score."),
+    pkg.judges ? [meter.element, history, facts] : h("p", { class: "hint" }, "This package has no discriminator with a calibration, so there is no score."),
     readings,
     again,
   );

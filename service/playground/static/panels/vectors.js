@@ -180,7 +180,7 @@ export function mount(container, context) {
     const groups = [["generated", generated.numbers], ["real", real]].filter(([, numbers]) => numbers);
     const table = groups.map(([name, numbers]) => [name, (numbers.length / size).toLocaleString("en"), ...shownAxes.map((axis) => place(numbers, axis))]);
     const lines = real ? ["The real samples are some that no network was trained on."] : ["This package has no reference sample, so no real points are shown."];
-    if (!pkg.judges) lines.push("It has no discriminator, so there is no field.");
+    if (!pkg.judges) lines.push("It has no discriminator with a calibration, so there is no field.");
     else if (field) {
       const high = field.scores.filter(({ probability }) => probability > 0.5).length / field.scores.length;
       lines.push(`The discriminator takes ${share(high)} of the ${isLine ? "range" : "plot"} for real.`);

@@ -84,6 +84,7 @@ def seeded(network: Callable[[], nn.Module], seed: int) -> nn.Module:
             if isinstance(part, nn.ConvTranspose2d):
                 nn.init.normal_(part.weight, std=0.3)  # of much contrast, as after a training
             if isinstance(part, nn.BatchNorm2d):
+                part.momentum = 0.0  # to export in training mode runs the network, which must not change it
                 nn.init.normal_(cast("Tensor", part.running_mean), std=0.1)
                 nn.init.uniform_(cast("Tensor", part.running_var), 0.05, 0.5)
     return made.eval()

@@ -149,6 +149,7 @@ def plain(file: GraphFile, *, freeze_noise: bool) -> PlainGraph:
         model.graph.input.extend(inputs)
     dropped = _drop_training_nodes(model.graph)
     done += dropped
+    model.ir_version = max(model.ir_version, OLDEST_IR)  # before IR 4, weights had to be among the inputs
     _check_valid(file.name, model)
     model = _raise_opset(file.name, model, done)
     for index, node in enumerate(model.graph.node):

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto
 
-from tests.support import foreign_refused
+from tests.support import foreign_graphs, foreign_refused, foreign_torch
 from tests.support.foreign_graphs import (
     DISCRIMINATOR,
     ENCODER,
@@ -19,11 +19,13 @@ from tests.support.foreign_graphs import (
     LATENT_SIZE,
     SHAPE,
     Foreign,
+    ForeignGan,
     Refused,
     integer_label,
     plain,
     tensor,
 )  # fmt: skip
+from tests.support.toy_models import Arrays, replay
 from training import cli
 from training.adopt import adopt, read_options, read_sources
 from training.errors import TrainingError
@@ -35,7 +37,7 @@ def unheard(_line: str) -> None:
     """Discard a message."""
 
 
-def words_of(gan: Refused, folder: Path) -> list[str]:
+def words_of(gan: Refused | ForeignGan, folder: Path) -> list[str]:
     """The command line that adopts files, written to a folder."""
     for file, content in gan.files.items():
         (folder / file).write_bytes(content)
@@ -178,3 +180,28 @@ def test_labels_of_any_type_and_with_an_axis_of_one_are_taken(kind: int, tmp_pat
     asked = cli.parser().parse_args(words_of(only(labelled("N", 1, kind=kind), ""), tmp_path))
     found = adopt(read_sources(asked), dataclasses.replace(read_options(asked), dry_run=True), unheard)
     assert "5 classes as integers" in " ".join(map(str, found.decisions))
+
+
+# Those that tests/training/adopt/test_adopt.py does not serve.
+OTHERS = (
+    foreign_graphs.dynamic_batch, foreign_graphs.reshape_of_one, foreign_graphs.unit_range, foreign_graphs.truncation,
+    foreign_graphs.noise_map, foreign_graphs.training_batchnorm, foreign_graphs.weights_as_inputs,
+    foreign_graphs.not_square, foreign_graphs.external_data, foreign_graphs.with_probabilities,
+    foreign_graphs.with_channels_last_judge, foreign_torch.dcgan_opset_7, foreign_torch.dcgan_opset_9,
+    foreign_torch.training_mode, foreign_torch.conditional_scripted,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("maker", OTHERS, ids=lambda maker: maker.__name__)
+def test_a_foreign_gan_draws_in_its_package_what_it_draws_in_its_file(
+    maker: Callable[[], ForeignGan], tmp_path: Path
+) -> None:
+    gan = maker()
+    asked = cli.parser().parse_args(words_of(gan, tmp_path))
+    found = adopt(read_sources(asked), dataclasses.replace(read_options(asked), checked=False), unheard)
+    assert found.package is not None
+    latents = np.random.default_rng(0).standard_normal((3, gan.latent_size)).astype(np.float32)
+    labels = np.arange(3)
+    inputs: Arrays = {"latent": latents, **({"label": labels} if gan.classes else {})}
+    pixels = replay((found.package / GENERATOR).read_bytes(), inputs)["pixels"]
+    assert np.abs(pixels.astype(int) - gan.pixels(latents, labels).astype(int)).max() <= 1

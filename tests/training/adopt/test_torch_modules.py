@@ -135,6 +135,15 @@ def test_a_module_whose_batch_torch_cannot_free_is_served_all_the_same(tmp_path:
     assert np.abs(found.pixels(latents(1)).astype(np.int16) - expected).max() <= 1
 
 
+def test_a_division_stays_finite_where_torchs_exporter_would_drop_what_keeps_it_so(tmp_path: Path) -> None:
+    def styled(z: Tensor) -> Tensor:  # as StyleGAN normalises its latents
+        return torch.tanh(z * torch.rsqrt((z**2).mean(1, keepdim=True) + 1e-8)).view(-1, 1, 4, 4)
+
+    found = published(tmp_path, Calls(styled))
+    zeros = np.zeros((1, Z), np.float32)
+    assert np.isfinite(replay((found.folder / "generator.onnx").read_bytes(), {"latent": zeros})["sample"]).all()
+
+
 def test_publishing_leaves_a_module_as_it_was(tmp_path: Path) -> None:
     made = Calls(torch.tanh, nn.Linear(Z, 2), nn.Dropout())
     made.train()

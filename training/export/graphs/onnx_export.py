@@ -71,6 +71,7 @@ def convert(
     outputs: Sequence[str],
     *,
     free_batch: bool = True,
+    optimize: bool = True,
 ) -> onnx.ModelProto:
     """Convert a network to ONNX as it is, whatever a package may hold.
 
@@ -80,6 +81,7 @@ def convert(
         inputs: names of its arguments.
         outputs: names of its outputs.
         free_batch: whether the first axis of every input is the batch; otherwise shapes are those of the examples.
+        optimize: whether the graph is simplified, which also drops a term of 1e-8 that keeps a division finite.
 
     Raises:
         ExportError: if it cannot be traced or converted.
@@ -95,6 +97,7 @@ def convert(
                 output_names=list(outputs),
                 dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs),) if free_batch else None,
                 opset_version=OPSET,
+                optimize=optimize,
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:

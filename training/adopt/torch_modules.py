@@ -258,8 +258,8 @@ def _for_python(words: str) -> str:
 
 def _latents(latent: int | tuple[int, ...]) -> list[Tensor]:
     """Latents of the shapes that a generator may take, the likeliest first."""
-    shapes = [(latent,), (latent, 1, 1)] if isinstance(latent, int) else [latent]
-    if not all(size >= 1 for size in shapes[0]):
+    shapes = [(latent,), (latent, 1, 1)] if isinstance(latent, int) else [tuple(latent)]
+    if not shapes[0] or not all(isinstance(size, int) and size >= 1 for size in shapes[0]):
         raise ExportError(f"latent is the number of coordinates, or the shape of one latent; {latent} is neither")
     chance = torch.Generator().manual_seed(SEED)
     drawn = [torch.randn(ROWS, *shape, generator=chance) for shape in shapes]

@@ -17,7 +17,7 @@ from tests.support.foreign_graphs import CLASSES, LATENT_SIZE, SHAPE, Floats, sy
 from tests.support.foreign_torch import Conditional, Dcgan, Judge, OneHot, seeded
 from tests.support.toy_models import replay
 from training.adopt import Options
-from training.adopt.torch_modules import Modules, publish
+from training.adopt.torch_modules import Modules, export, publish
 from training.errors import ExportError
 
 ROOT = Path(__file__).parents[3]
@@ -178,6 +178,12 @@ def test_a_module_that_cannot_be_served_is_refused_in_a_sentence(network: nn.Mod
         published(tmp_path, network)
     assert "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("latent", [0, -1, (), (8, 0), "8", (8.0,)], ids=str)
+def test_a_latent_that_is_no_size_is_refused(latent: Any) -> None:  # noqa: ANN401 - whatever a caller gives
+    with pytest.raises(ExportError, match="the number of coordinates, or the shape of one latent"):
+        export(Modules(generator=Calls(torch.tanh), latent=latent))
 
 
 def test_a_branch_on_the_data_is_refused_with_torchs_reason_alone(

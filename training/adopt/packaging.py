@@ -215,7 +215,7 @@ def check_served(files: Mapping[str, bytes], name: str, version: int) -> str:
     if not found["ready"]:
         raise ExportError(f"the service would refuse this package: {found['reason']}")
     sizes = found["graphs"]["generator"]["buckets"]
-    return f"checked: the service serves it on this machine, {', '.join(map(str, sizes))} samples at a time"
+    return f"checked: the service serves it on this machine, in batches of {', '.join(map(str, sizes))}"
 
 
 def _origin(file: GraphFile) -> Entry:

@@ -181,7 +181,7 @@ def test_the_command_says_why_and_has_the_service_check_the_package(
     words = ["adopt", str(tmp_path / GENERATOR), "--name", "mine", "--models", str(tmp_path / "models")]
     assert cli.main([*words, "--prior", "uniform", "--json"]) == 0
     said = capsys.readouterr()
-    assert "checked: the service serves it on this machine, 1, 2, 4" in said.err
+    assert "checked: the service serves it on this machine, in batches of 1, 2, 4" in said.err
     found = json.loads(said.out)
     assert found["package"] == str(tmp_path / "models" / "mine" / "1")
     assert {"subject": "prior", "value": "uniform", "reason": "as stated", "flag": "--prior"} in found["decisions"]

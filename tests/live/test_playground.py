@@ -316,7 +316,7 @@ class TestTheWalk:
     def test_it_plays_pauses_and_leaves_stops_out(self, origin: str, open_page: OpenPage) -> None:
         page = open_page(origin, "/#model=toy&view=walk&kept=1,2,3")
         position = page.get_by_label("Position on the walk")
-        page.wait_for_function("() => document.querySelector('#position').value > 0.3")
+        page.wait_for_function("() => document.querySelector('#position')?.value > 0.3")
         page.get_by_role("button", name="Pause").click()
         stopped = position.input_value()
         page.get_by_role("list", name="Stops").get_by_role("button", name="seed 3").click()
@@ -325,7 +325,7 @@ class TestTheWalk:
         expect(page.locator("#live")).to_have_text("A walk needs two stops.")
         assert position.input_value() == stopped
         page.get_by_role("button", name="Play").click()
-        page.wait_for_function(f"() => document.querySelector('#position').value > {stopped}")
+        page.wait_for_function(f"() => document.querySelector('#position')?.value > {stopped}")
 
     def test_it_stands_still_for_people_who_ask_for_that(self, origin: str, open_page: OpenPage) -> None:
         page = open_page(origin, "/#model=toy&view=walk&kept=1,2", reduced_motion="reduce")

@@ -25,7 +25,7 @@ from tests.support.toy import write_toy_package
 expect = pytest.importorskip("playwright.sync_api").expect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Request
 
 WORKERS: Final = 2
 BUSY: Final = Refusal(
@@ -326,6 +326,18 @@ class TestTheWalk:
         assert position.input_value() == stopped
         page.get_by_role("button", name="Play").click()
         page.wait_for_function(f"() => document.querySelector('#position')?.value > {stopped}")
+
+    def test_it_can_be_left_while_the_next_leg_is_fetched(self, origin: str, open_page: OpenPage) -> None:
+        page = open_page(origin, "/#model=toy&kept=1,2,3")
+
+        def is_second_leg(request: "Request") -> bool:
+            return '"interpolate":{"from":2,' in (request.post_data or "")
+
+        page.route("**/generate", lambda route: None if is_second_leg(route.request) else route.continue_())
+        with page.expect_request(is_second_leg):
+            page.get_by_role("tab", name="Walk").click()
+        page.get_by_role("tab", name="Wall").click()
+        filled(page)
 
     def test_it_stands_still_for_people_who_ask_for_that(self, origin: str, open_page: OpenPage) -> None:
         page = open_page(origin, "/#model=toy&view=walk&kept=1,2", reduced_motion="reduce")

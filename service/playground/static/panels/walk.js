@@ -128,7 +128,8 @@ export function mount(container, context) {
   function prepare() {
     const index = legAt(position);
     const following = (index + 1) % (route.length - 1);
-    fetchLeg(index).then(() => (following < route.length - 1 ? fetchLeg(following) : null), () => {});
+    // Each leg has said what went wrong with it.
+    fetchLeg(index).then(() => (following < route.length - 1 ? fetchLeg(following) : null)).catch(() => {});
   }
 
   function fetchLeg(index) {

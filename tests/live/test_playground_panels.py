@@ -205,6 +205,12 @@ class TestScore:
         np.testing.assert_array_equal(arrays(asked_of(proxy, "/score"))[-1][0, ..., 0], sheet(page)[..., 0])
         page.get_by_role("button", name="Invert").click()
         assert sheet(page)[0, 7, 0] == 105
+        page.locator("label.chip", has_text="all of it").click()
+        drop(page, "paper.png", "image/png", file(Image.new("L", (80, 40), 255), "PNG"))
+        expect(page.locator(".score-sheet")).to_contain_text("The sheet shows paper.png, 80 × 40.")
+        assert set(sheet(page)[..., 0].ravel().tolist()) == {255}  # the bars go on with the picture's edges
+        page.get_by_role("button", name="Invert").click()
+        assert set(sheet(page)[..., 0].ravel().tolist()) == {0}
         note = page.locator(".note")
         drop(page, "notes.txt", "text/plain", b"no picture")
         expect(note).to_have_text("notes.txt is no image, but text/plain.")

@@ -90,8 +90,10 @@ export function createPaper({ width, height, channels }, changed, say) {
       );
       remember();
       fill();
-      drawing.drawImage(fitted, Math.round((width - target.width) / 2), Math.round((height - target.height) / 2));
+      const [left, top] = [Math.round((width - target.width) / 2), Math.round((height - target.height) / 2)];
+      drawing.drawImage(fitted, left, top);
       fitted.close();
+      surround(left, top, target.width, target.height);
       if (channels === 1) recolour((data, start) => data.fill(Math.round(WEIGHTS[0] * data[start] + WEIGHTS[1] * data[start + 1] + WEIGHTS[2] * data[start + 2]), start, start + 3));
       settle(false);
     },
@@ -107,6 +109,22 @@ export function createPaper({ width, height, channels }, changed, say) {
   function fill() {
     drawing.fillStyle = sheet.ground;
     drawing.fillRect(0, 0, width, height);
+  }
+
+  /** Go on with the colour of a picture's edges where it leaves the sheet free; inverted, they still match. */
+  function surround(left, top, wide, high) {
+    if (wide >= width && high >= height) return;
+    const { data } = drawing.getImageData(left, top, wide, high);
+    const edges = Array.from({ length: wide * high }, (_, place) => place).filter((place) => {
+      const [x, y] = [place % wide, Math.floor(place / wide)];
+      return x === 0 || y === 0 || x === wide - 1 || y === high - 1;
+    });
+    const median = (channel) => edges.map((place) => data[4 * place + channel]).sort((a, b) => a - b)[edges.length >> 1];
+    drawing.fillStyle = `rgb(${[0, 1, 2].map(median).join()})`;
+    drawing.fillRect(0, 0, width, top);
+    drawing.fillRect(0, top + high, width, height);
+    drawing.fillRect(0, 0, left, height);
+    drawing.fillRect(left + wide, 0, width, height);
   }
 
   function recolour(change) {

@@ -341,7 +341,7 @@ function showResults(pkg) {
         : h("p", {}, "Most like class ", h("strong", {}, score.label_name), `, ${share(score.label_probability)}`),
       h("h2", {}, "It scores higher than this share of"),
       h("ul", { class: "readings" }, bar("real samples", score.percentile_real / 100), bar("generated samples", score.percentile_generated / 100)),
-      h("p", { class: "hint" }, `Logit ${short(score.logit)}; log density ratio ${short(score.log_density_ratio)} nats. The probability is calibrated, at even odds.${pkg.judges.batchCoupled ? " This discriminator judges a sample by those beside it; here each is alone." : ""}`),
+      h("p", { class: "hint" }, `Logit ${short(score.logit)}; log density ratio ${short(score.log_density_ratio)} nats. The probability is calibrated, at even odds, between real and generated samples; of a picture unlike both it says little.${pkg.judges.batchCoupled ? " This discriminator judges a sample by those beside it; here each is alone." : ""}`),
     );
   }
 }

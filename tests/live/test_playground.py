@@ -508,6 +508,7 @@ class TestThePage:
         page.get_by_role("tab", name="Walk").click()
         expect(page.locator(".film")).to_have_attribute("data-frames", "33")
         check(page)
+        expect(page.locator("#settings")).to_be_hidden()  # a walk has no controls
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
 
     def test_a_package_that_comes_later_appears(self, played: ServiceProcess, origin: str, open_page: OpenPage) -> None:
@@ -517,6 +518,10 @@ class TestThePage:
         played.wait_for("package ready", package="late/1")
         page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
         expect(page.get_by_label("Package", exact=True)).to_contain_text("late 1")
+        write_toy_package(played.models_dir, "later")
+        played.wait_for("package ready", package="later/1")
+        page.evaluate("() => dispatchEvent(new Event('focus'))")
+        expect(page.get_by_label("Package", exact=True)).to_contain_text("later 1")
 
     def test_several_processes_serve_the_same_page(self, tmp_path: Path, open_page: OpenPage) -> None:
         write_toy_package(tmp_path / "models", "toy")

@@ -338,6 +338,7 @@ place("skip").addEventListener("click", (event) => {
 place("settings").open = !NARROW.matches;
 NARROW.addEventListener("change", () => (place("settings").open = !NARROW.matches));
 document.addEventListener("visibilitychange", refresh);
+addEventListener("focus", refresh); // a terminal beside the page leaves it in sight
 addEventListener("popstate", () => open(readAddress(location.hash)));
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !letters.checked) return;

@@ -115,7 +115,7 @@ export function mount(container, context) {
     tiles.push(...chunk);
     list.append(...chunk.map((tile) => h("li", {}, tile)));
     mark(chunk);
-    range.textContent = `Seeds ${tiles[0].drawn.seed} to ${tiles.at(-1).drawn.seed}`;
+    range.textContent = `Seeds ${tiles[0].drawn.seed} to ${tiles.at(-1).drawn.seed}${pkg.scored ? ", with their realness" : ""}`;
   }
 
   function mark(some) {

@@ -6,6 +6,7 @@ knows nothing of what is served, nor how many processes serve it.
 """
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -147,11 +148,18 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
         except OSError as error:
             logger.error("cannot start", host=settings.host, port=settings.port, reason=error.strerror)  # noqa: TRY400
             return CANNOT_START
-    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != CUT_OFF)
+    logging.getLogger("uvicorn.error").addFilter(_worth_saying)
     server = DrainingServer(config, lifecycle, settings.drain_timeout_s, lifeline)
     server.run(sockets=None if listener is None else [listener])
     logger.info("ended", state=lifecycle.state)
     return CANNOT_START if lifecycle.state == "failed" or not server.started else 0
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Leave out what is no news, and say what to do where the port is taken."""
+    if isinstance(record.msg, OSError) and record.msg.errno == errno.EADDRINUSE:
+        record.msg = f"{record.msg}; end what listens there, or choose another port with GANYMEDE_PORT"
+    return record.msg != CUT_OFF
 
 
 def _listen_to_both_protocols(port: int) -> socket.socket:

@@ -210,7 +210,10 @@ def test_a_variable_that_is_no_setting_is_warned_of_with_the_nearest(own_models_
 def test_a_port_in_use_ends_the_process(own_models_dir: Path) -> None:
     with ServiceProcess(own_models_dir) as first, ServiceProcess(own_models_dir, port=first.port) as second:
         assert second.wait() != 0
-        assert "address already in use" in json.dumps(second.log)
+        assert (
+            "address already in use; end what listens there, or choose another port with GANYMEDE_PORT"
+            in json.dumps(second.log)
+        )
 
 
 def test_logs_for_people_are_not_json(own_models_dir: Path) -> None:

@@ -178,7 +178,13 @@ class _Called:
                 f"the {self.role} {self.title} answers {list(output.shape)} for {rows} rows; the first axis must be "
                 "the batch"
             )
-        if not bool(torch.isfinite(output).all()):
+        finite = torch.isfinite(output).reshape(rows, -1).all(dim=1)
+        if self.role == "generator" and bool(finite[:-1].all()) and not bool(finite[-1]):  # the last latent is 0
+            raise ExportError(
+                f"the {self.role} {self.title} answers numbers that are not finite for a latent of zeros; where it "
+                "divides by the length of its latent, add a small number to that"
+            )
+        if not bool(finite.all()):
             raise ExportError(f"the {self.role} {self.title} answers numbers that are not finite; check its weights")
         if _gap(output, again) > TOLERANCES[self._dtype]:
             raise ExportError(

@@ -163,7 +163,8 @@ def test_publishing_leaves_a_module_as_it_was(tmp_path: Path) -> None:
         (Calls(lambda z: torch.tanh(z + torch.randn_like(z))), "differently the second time"),
         (Calls(lambda z: torch.dropout(z, 0.5, train=True)), "differently the second time"),
         (Calls(lambda z: (z, z)), "answers a tuple; wrap it"),
-        (Calls(lambda z: torch.log(z - 100)), "not finite"),
+        (Calls(lambda z: torch.log(z - 100)), "not finite; check its weights"),
+        (Calls(lambda z: torch.tanh(z / z.norm(dim=1, keepdim=True))), "not finite for a latent of zeros"),
         (Calls(lambda z: z.sum()), "first axis must be the batch"),
         (Calls(lambda z: z @ torch.zeros(3, 3)), "with latent .3, 16. it says: mat1 and mat2 shapes"),
         (seeded(Dcgan, 56).bfloat16(), r"bfloat16.*\.float\(\) first"),
@@ -171,7 +172,19 @@ def test_publishing_leaves_a_module_as_it_was(tmp_path: Path) -> None:
         (Calls(lambda z: z.relu().view(-1, 1, 4, 4)), "state value_range "),
         (lambda z: z, "a function is no torch.nn.Module"),
     ],
-    ids=["noise", "dropout", "tuple", "nan", "no batch", "wrong latent", "bfloat16", "labels", "argument", "function"],
+    ids=[
+        "noise",
+        "dropout",
+        "tuple",
+        "nan",
+        "length",
+        "no batch",
+        "wrong latent",
+        "bfloat16",
+        "labels",
+        "argument",
+        "function",
+    ],
 )
 def test_a_module_that_cannot_be_served_is_refused_in_a_sentence(network: nn.Module, says: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=says) as refused:

@@ -127,7 +127,10 @@ def _nearness(record: RunRecord) -> Iterator[Chart]:
     series = _series(record, near_real="samples near the data")
     if series:
         references = (Reference("real samples", NEAR_QUANTILE), Reference("0: noise", 0.0))
-        caption = "Share of generated samples that are as near to a real one as 99 of 100 real ones are to another."
+        caption = (
+            "Share of generated samples that are as near to a real one as 99 of 100 real ones are to another, among "
+            "those that are probed. The diagnosis compares with all of the training data, and may find fewer."
+        )
         yield Chart("nearness", "Distance of samples to the data", caption, series, references)
 
 

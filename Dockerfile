@@ -31,7 +31,7 @@ ENV PATH=/venv/bin:$PATH \
     GANYMEDE_MODELS_DIR=/app/models
 USER ganymede
 EXPOSE 8000
-# Healthy means ready: every configured package is golden-checked and warm.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://localhost:{os.environ.get('GANYMEDE_PORT') or '8000'}/readyz\", timeout=2)"]
+# `/readyz` may take 5 s, until its device has drawn a sample. Healthy means ready: every configured package is golden-checked and warm.
+HEALTHCHECK --interval=10s --timeout=7s --start-period=60s --start-interval=1s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://localhost:{os.environ.get('GANYMEDE_PORT') or '8000'}/readyz\", timeout=6)"]
 CMD ["python", "-m", "service"]

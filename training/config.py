@@ -39,6 +39,8 @@ class DiagnosticsConfig:
 
     Attributes:
         every_samples: distance of the `theory/…` rows of `metrics.jsonl`; 0 measures nothing.
+        evaluate_every_samples: distance of the `quality/…` rows, the figures of `evaluate` on 2,048 samples of
+            the averaged generator: a second or two each for small images; 0 measures none.
         probe_samples: generated samples, and as many real ones, that one measurement looks at.
         classifier: count modes of labelled images with a classifier of their own, which is trained before the first
             measurement unless it is cached; false leaves their modes uncounted.
@@ -48,6 +50,7 @@ class DiagnosticsConfig:
     """
 
     every_samples: Annotated[int, Range(at_least=0)] = 6_400
+    evaluate_every_samples: Annotated[int, Range(at_least=0)] = 0
     probe_samples: Annotated[int, Range(at_least=FEWEST_PROBED, at_most=MOST_PROBED)] = 512
     classifier: bool = True
     stop_on_collapse: bool = False

@@ -26,6 +26,7 @@ from training.errors import CheckpointError, CollapseError, DivergenceError, Int
 from training.export import limits
 from training.files import exclusive, write_atomically
 from training.loop import captured, machine
+from training.loop.evaluator import Evaluator
 from training.loop.run_logger import RunLogger
 from training.loop.trainer import Trainer
 from training.networks.base import parameter_count
@@ -71,17 +72,21 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 @dataclass(frozen=True)
 class Observers:
-    """The logger and the monitor, which only the main process has."""
+    """The logger, the monitor and the evaluator, which only the main process has."""
 
     recorder: RunLogger
     monitor: Monitor
+    evaluator: Evaluator | None = None
 
-    def observe(self, trainer: Trainer, readings: dict[str, Tensor], means: Row, *, measuring: bool) -> Event | None:
+    def observe(
+        self, trainer: Trainer, readings: dict[str, Tensor], means: Row, *, measuring: bool, evaluating: bool
+    ) -> Event | None:
         """Show one step, and log it if there is something to log.
 
         Args:
             means: a row of the log, or nothing.
             measuring: whether to measure the networks, too.
+            evaluating: whether to measure the averaged generator's samples.
 
         Returns:
             The event that the row causes, if any.
@@ -89,6 +94,8 @@ class Observers:
         self.recorder.advance(trainer.samples_seen, readings)
         made = measuring and (trainer.finished or self.monitor.has_time())
         row = means | (self.monitor.measure(trainer.players, trainer.ema) if made else {})
+        if evaluating and self.evaluator is not None:
+            row |= self.evaluator.measure(trainer.ema)
         if not row:
             return None
         self.recorder.means(trainer.samples_seen, row)
@@ -126,10 +133,13 @@ def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: Sto
     saving = stopping or trainer.passed(pace.checkpoint_every_samples)
     logging = trainer.passed(pace.log_every_samples)
     measuring = watched.every_samples > 0 and trainer.passed(watched.every_samples)
-    if saving or logging or measuring:
+    evaluating = watched.evaluate_every_samples > 0 and trainer.passed(watched.evaluate_every_samples)
+    if saving or logging or measuring or evaluating:
         trainer.check_finite()
     means = trainer.take_means() if logging else {}
-    event = None if observers is None else observers.observe(trainer, readings, means, measuring=measuring)
+    event = None
+    if observers is not None:
+        event = observers.observe(trainer, readings, means, measuring=measuring, evaluating=evaluating)
     collapsed = measuring and watched.stop_on_collapse and _collapsed(trainer, event)
     if observers is not None:
         _draw(trainer, observers.recorder)
@@ -322,6 +332,8 @@ def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> Result:
         try:
             write_atomically(run / checkpoint.CONFIG_NAME, configuration.dumps(trainer.config).encode())
             monitor = Monitor(trainer.config, trainer.data, trainer.task, trainer.device)
+            evaluating = trainer.config.diagnostics.evaluate_every_samples > 0
+            evaluator = Evaluator(trainer.config, trainer.data, trainer.device) if evaluating else None
             with RunLogger(
                 run,
                 total_samples=pace.total_samples,
@@ -330,7 +342,7 @@ def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> Result:
                 rollbacks=trainer.rollbacks,
             ) as recorder:
                 monitor.replay(history.rows(run))
-                fit(trainer, run, Observers(recorder, monitor))
+                fit(trainer, run, Observers(recorder, monitor, evaluator))
         except OSError as error:
             raise CheckpointError(f"cannot write into {run}: {error.strerror}; its checkpoints are complete") from error
         except (CollapseError, DivergenceError):

@@ -1,6 +1,6 @@
 """The log of a run: its rows and its events, in order.
 
-    RUN/metrics.jsonl   {"samples": 6400, "critic/total": …, "theory/diversity": …}
+    RUN/metrics.jsonl   {"samples": 6400, "critic/total": …, "theory/diversity": …, "quality/…": …}
     RUN/events.jsonl    {"samples": 12800, "event": "collapse", "text": "…"}
 
 Events of the alarm follow from the rows, those of rollbacks are part of the checkpoint, so both files are the same
@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 METRICS_NAME: Final = "metrics.jsonl"
 EVENTS_NAME: Final = "events.jsonl"
+QUALITY: Final = "quality/"  # what begins the names of figures that samples were measured by
 
 Row = dict[str, float]
 Kind = Literal["collapse", "recovery", "rollback", "divergence"]

@@ -6,7 +6,7 @@ May import tables, files and errors only.
 
 from typing import Final, assert_never
 
-from training.data import digits, mixtures, mnist, planted, rating_files, stacked_mnist
+from training.data import digits, mixtures, mnist, planted, rating_files, shapes, stacked_mnist
 from training.data.digits import DigitsConfig
 from training.data.image_data import Dataset, ImageData
 from training.data.image_folder import folder
@@ -16,10 +16,11 @@ from training.data.mixtures import GaussianMixtureConfig, GridConfig, MixtureCon
 from training.data.mnist import MnistConfig
 from training.data.planted import PlantedConfig
 from training.data.rating_files import InteractionsConfig
+from training.data.shapes import ShapesConfig
 from training.data.stacked_mnist import StackedMnistConfig
 from training.data.vector_data import VectorData
 
-SelfContained = DigitsConfig | MixtureConfig | PlantedConfig  # need no files
+SelfContained = DigitsConfig | ShapesConfig | MixtureConfig | PlantedConfig  # need no files
 DataConfig = MnistConfig | StackedMnistConfig | FolderConfig | InteractionsConfig | SelfContained
 Data = ImageData | VectorData | InteractionData
 
@@ -40,6 +41,7 @@ __all__ = [
     "PlantedConfig",
     "RingConfig",
     "SelfContained",
+    "ShapesConfig",
     "StackedMnistConfig",
     "VectorData",
     "load",
@@ -52,6 +54,7 @@ KINDS: Final[dict[str, type[DataConfig]]] = {
         StackedMnistConfig,
         DigitsConfig,
         FolderConfig,
+        ShapesConfig,
         RingConfig,
         GridConfig,
         GaussianMixtureConfig,
@@ -79,6 +82,8 @@ def load(config: DataConfig) -> Data:  # noqa: PLR0911 - one return a kind
             return digits.load(config)
         case FolderConfig():
             return folder.load(config)
+        case ShapesConfig():
+            return shapes.load(config)
         case RingConfig() | GridConfig() | GaussianMixtureConfig():
             return mixtures.load(config)
         case InteractionsConfig():

@@ -1,0 +1,156 @@
+"""Plays one game of the comparison: chooses its learning rate, trains a seed, and measures the exported graphs.
+
+    OUT/comparison/GAME/tuning/RATE/     one short run for each rate; the best is taken for every seed
+    OUT/comparison/GAME/seed-0 … 2/      the seeds' runs and results
+
+Rates are compared by the Fréchet distance of their samples to images that were trained on, so that the held-out images of
+the table have chosen nothing.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+
+from training.data import ImageData
+from training.diagnostics import report
+from training.errors import DivergenceError
+from training.evaluation import classifier, reference_rows
+from training.evaluation.distances import frechet_distance, kernel_distance
+from training.evaluation.modes import count_modes
+from training.evaluation.neighbourhoods import compare
+from training.experiments.base import Experiment, Metrics, Setting
+from training.experiments.comparison.games import (
+    BATCH_SIZE,
+    EVALUATIONS,
+    GAMES,
+    RATES,
+    TOTAL_SAMPLES,
+    TUNING_SAMPLES,
+    configured,
+)
+from training.experiments.trained import completed, exported
+from training.export import export
+from training.export.calibration import calibrate
+from training.export.graphs.export_seeds import Purpose
+from training.loop.evaluator import Evaluator
+from training.state import history
+from training.state.checkpoint import Run
+from training.state.history import QUALITY
+
+NAME: Final = "comparison"
+SEEDS: Final = 3
+TUNING_SEED: Final = 1_000  # of no row
+CURVE: Final = "frechet_distance_at_{:06d}"  # the metric's name at a number of samples
+FINDING: Final = "finding_"  # what begins the name of a finding of `diagnose`; its value is 1
+PROTOCOL: Final = (
+    f"{TOTAL_SAMPLES:,} samples in batches of {BATCH_SIZE}; the learning rate of both players is the best of "
+    f"{len(RATES)} after {TUNING_SAMPLES:,} samples, by distance to images trained on; then 10,000 quantised samples of "
+    "the exported graph against MNIST's held-out images"
+)
+
+
+def play(name: str, setting: Setting) -> Metrics:
+    """Train one seed of a game and measure it.
+
+    Args:
+        name: of the game.
+
+    Returns:
+        Figures of samples and scores, the curve of the Fréchet distance, the learning rate, and 1 for every finding.
+    """
+    rate = tuned(name, setting)
+    folder, diverged = _trained(name, rate, TOTAL_SAMPLES, setting)
+    pair, _, data = exported(folder, setting)
+    images = cast("ImageData", data)
+    chosen = reference_rows(images)
+    judge = classifier.obtain(images)
+    shown = pair.generated(Purpose.EVALUATION, len(chosen))
+    features, probabilities = judge.extract(shown.samples.astype(np.uint8, copy=False))
+    real, _ = judge.extract(images.held_out[chosen])
+    modes = count_modes(cast("np.ndarray", probabilities), cast("np.ndarray", images.train_labels))
+    calibration = calibrate(pair.logits(pair.real(images.held_out[chosen], None)), pair.logits(shown))
+    curve = {
+        CURVE.format(int(row["samples"])): row[f"{QUALITY}frechet_distance"]
+        for row in history.rows(folder)
+        if f"{QUALITY}frechet_distance" in row
+    }
+    _, findings = report.write(folder)
+    return {
+        "learning_rate": rate,
+        "diverged": float(diverged),
+        "frechet_distance": frechet_distance(features, real),
+        "kernel_distance": kernel_distance(features, real),
+        **dataclasses.asdict(compare(features, real)),
+        "modes": float(modes.captured),
+        "kl_to_data": modes.kl_to_data,
+        "confident_share": modes.confident_share,
+        "calibration_error": calibration.expected_calibration_error,
+        "area_under_curve": calibration.area_under_curve,
+        **curve,
+        **{f"{FINDING}{finding.name}": 1.0 for finding in findings},
+    }
+
+
+def tuned(name: str, setting: Setting) -> float:
+    """Choose a game's learning rate, or read back the choice.
+
+    Returns:
+        The rate whose short run ends nearest to the images trained on; the lowest one if all diverge.
+    """
+    home = setting.folder.parent / "tuning"
+    distances = {rate: _distance(name, rate, home / f"{rate:g}", setting) for rate in RATES}
+    setting.say(f"{name}: " + ", ".join(f"{rate:g} ends at {distance:.1f}" for rate, distance in distances.items()))
+    return min(distances, key=lambda rate: distances[rate])
+
+
+def _distance(name: str, rate: float, folder: Path, setting: Setting) -> float:
+    kept = folder / "distance"
+    if kept.is_file():
+        return float(kept.read_text(encoding="utf-8"))
+    folder.mkdir(parents=True, exist_ok=True)
+    place = dataclasses.replace(setting, folder=folder, seed=TUNING_SEED)
+    run, diverged = _trained(name, rate, TUNING_SAMPLES, place)
+    distance = math.inf
+    if not diverged:
+        loaded, data = export.load(run, setting.data_path)
+        distance = _to_training_images(loaded, cast("ImageData", data))
+    kept.write_text(f"{distance}\n", encoding="utf-8")
+    return distance
+
+
+def _to_training_images(run: Run, data: ImageData) -> float:
+    """The Fréchet distance of an averaged generator to images that it was trained on."""
+    count = len(data.held_out)
+    seen = dataclasses.replace(data, held_out=data.train[:count], held_out_labels=data.train_labels[:count])
+    device = next(run.generator.parameters()).device
+    return Evaluator(run.config, seen, device).measure(run.ema)[f"{QUALITY}frechet_distance"]
+
+
+def _trained(name: str, rate: float, total_samples: int, setting: Setting) -> tuple[Path, bool]:
+    """Train, and say whether the run diverged; then its newest checkpoint is measured."""
+    config = configured(name, rate=rate, total_samples=total_samples, seed=setting.seed)
+    folder = setting.folder / "run"
+    diverged = any(event.event == "divergence" for event in history.events(folder))
+    if not diverged:
+        try:
+            completed(config, folder, setting)
+        except DivergenceError as error:
+            setting.say(f"{name}: diverged: {error}")
+            diverged = True
+    return folder, diverged
+
+
+def experiment(name: str) -> Experiment:
+    """Make the experiment of one game."""
+    return Experiment(
+        name=name,
+        system=GAMES[name].title,
+        protocol=PROTOCOL,
+        paper=GAMES[name].source,
+        seeds=SEEDS,
+        targets=(),
+        run=lambda setting: play(name, setting),
+    )

@@ -1,7 +1,7 @@
 """The games that are compared: what each changes of the one common configuration, and the learning rates it may have.
 
-Penalties, momenta, critic steps and targets are each game's own, from its paper or its shipped configuration; nothing but
-the learning rate is tuned, and every game has as many rates to choose from.
+Penalties, momenta, critic steps and targets are each game's own, from its paper or its shipped configuration; nothing
+but the learning rate is tuned, and every game has as many rates to choose from.
 """
 
 from dataclasses import dataclass, field

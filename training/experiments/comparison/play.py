@@ -3,8 +3,8 @@
     OUT/comparison/GAME/tuning/RATE/     one short run for each rate; the best is taken for every seed
     OUT/comparison/GAME/seed-0 … 2/      the seeds' runs and results
 
-Rates are compared by the Fréchet distance of their samples to images that were trained on, so that the held-out images of
-the table have chosen nothing.
+Rates are compared by the Fréchet distance of their samples to images that were trained on, so that the held-out images
+of the table have chosen nothing.
 """
 
 import dataclasses
@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.data import ImageData
 from training.diagnostics import report
 from training.errors import DivergenceError
-from training.evaluation import classifier, reference_rows
+from training.evaluation import classifier, random_convolutions, reference_rows
+from training.evaluation.classifier import labels_of
 from training.evaluation.distances import frechet_distance, kernel_distance
 from training.evaluation.modes import count_modes
 from training.evaluation.neighbourhoods import compare
 from training.experiments.base import Experiment, Metrics, Setting
 from training.experiments.comparison.games import (
     BATCH_SIZE,
-    EVALUATIONS,
     GAMES,
     RATES,
     TOTAL_SAMPLES,
@@ -35,10 +36,13 @@ from training.experiments.trained import completed, exported
 from training.export import export
 from training.export.calibration import calibrate
 from training.export.graphs.export_seeds import Purpose
+from training.export.graphs.pair import Pair
 from training.loop.evaluator import Evaluator
 from training.state import history
 from training.state.checkpoint import Run
 from training.state.history import QUALITY
+
+Probabilities = NDArray[np.float64]
 
 NAME: Final = "comparison"
 SEEDS: Final = 3
@@ -47,8 +51,8 @@ CURVE: Final = "frechet_distance_at_{:06d}"  # the metric's name at a number of 
 FINDING: Final = "finding_"  # what begins the name of a finding of `diagnose`; its value is 1
 PROTOCOL: Final = (
     f"{TOTAL_SAMPLES:,} samples in batches of {BATCH_SIZE}; the learning rate of both players is the best of "
-    f"{len(RATES)} after {TUNING_SAMPLES:,} samples, by distance to images trained on; then 10,000 quantised samples of "
-    "the exported graph against MNIST's held-out images"
+    f"{len(RATES)} after {TUNING_SAMPLES:,} samples, by distance to images trained on; then 10,000 quantised samples "
+    "of the exported graph against MNIST's held-out images"
 )
 
 
@@ -64,14 +68,7 @@ def play(name: str, setting: Setting) -> Metrics:
     rate = tuned(name, setting)
     folder, diverged = _trained(name, rate, TOTAL_SAMPLES, setting)
     pair, _, data = exported(folder, setting)
-    images = cast("ImageData", data)
-    chosen = reference_rows(images)
-    judge = classifier.obtain(images)
-    shown = pair.generated(Purpose.EVALUATION, len(chosen))
-    features, probabilities = judge.extract(shown.samples.astype(np.uint8, copy=False))
-    real, _ = judge.extract(images.held_out[chosen])
-    modes = count_modes(cast("np.ndarray", probabilities), cast("np.ndarray", images.train_labels))
-    calibration = calibrate(pair.logits(pair.real(images.held_out[chosen], None)), pair.logits(shown))
+    figures = _figures(pair, cast("ImageData", data))
     curve = {
         CURVE.format(int(row["samples"])): row[f"{QUALITY}frechet_distance"]
         for row in history.rows(folder)
@@ -81,16 +78,35 @@ def play(name: str, setting: Setting) -> Metrics:
     return {
         "learning_rate": rate,
         "diverged": float(diverged),
+        **figures,
+        **curve,
+        **{f"{FINDING}{finding.name}": 1.0 for finding in findings},
+    }
+
+
+def _figures(pair: Pair, images: ImageData) -> Metrics:
+    """Measure the exported graphs: samples by two kinds of features, scores by their calibration."""
+    chosen = reference_rows(images)
+    held_out, shown = images.held_out[chosen], pair.generated(Purpose.EVALUATION, len(chosen))
+    samples = shown.samples.astype(np.uint8, copy=False)
+    judge = classifier.obtain(images)
+    label_free = random_convolutions.fit(images, len(chosen))
+    features, probabilities = judge.extract(samples)
+    real, _ = judge.extract(held_out)
+    modes = count_modes(cast("Probabilities", probabilities), labels_of(images)[0])
+    plain, plain_real = label_free.extract(samples)[0], label_free.extract(held_out)[0]
+    calibration = calibrate(pair.logits(pair.real(held_out, None)), pair.logits(shown))
+    return {
         "frechet_distance": frechet_distance(features, real),
         "kernel_distance": kernel_distance(features, real),
-        **dataclasses.asdict(compare(features, real)),
+        **{f"classifier_{name}": share for name, share in dataclasses.asdict(compare(features, real)).items()},
+        "label_free_frechet_distance": frechet_distance(plain, plain_real),
+        **dataclasses.asdict(compare(plain, plain_real)),
         "modes": float(modes.captured),
         "kl_to_data": modes.kl_to_data,
         "confident_share": modes.confident_share,
         "calibration_error": calibration.expected_calibration_error,
         "area_under_curve": calibration.area_under_curve,
-        **curve,
-        **{f"{FINDING}{finding.name}": 1.0 for finding in findings},
     }
 
 

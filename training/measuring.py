@@ -140,7 +140,9 @@ def _register_reproduce(commands: "Commands") -> None:
         "ring --seeds 1",
         "the row, or with --list or --table all of them,",
     )
-    name = parser.add_argument("name", nargs="?", metavar="NAME", help="of the row")
+    name = parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="of the row; `comparison` plays every game of docs/comparison.md"
+    )
     completed(name, _complete_rows)
     parser.add_argument("--list", action="store_true", help="list the experiments and their targets")
     parser.add_argument("--table", action="store_true", help="print the table of the published results, in Markdown")
@@ -157,7 +159,7 @@ def _register_reproduce(commands: "Commands") -> None:
 
 
 def _reproduce(arguments: argparse.Namespace) -> object:
-    from training.experiments import EXPERIMENTS, results, runner, table
+    from training.experiments import EXPERIMENTS, comparison, results, runner, table
 
     result: object
     if arguments.list:
@@ -172,12 +174,12 @@ def _reproduce(arguments: argparse.Namespace) -> object:
         lines, result = [table.markdown(rows)], [results.document(row) for row in rows]
     elif arguments.name is None:
         raise TrainingError("reproduce needs the NAME of a row; `python -m training reproduce --list` shows them")
+    elif arguments.name == comparison.NAME:
+        found = comparison.reproduce(_seeds(arguments, comparison.SEEDS), arguments.out, arguments.data_path, say)
+        lines, result = [], {name: results.document(row) for name, row in found.items()}
     else:
         experiment = runner.find(arguments.name, EXPERIMENTS)
-        count = experiment.seeds if arguments.seeds is None else arguments.seeds
-        if count < 1 or arguments.first_seed < 0:
-            raise TrainingError("reproduce needs at least one seed (--seeds 1), and none below 0 (--first-seed 0)")
-        seeds = range(arguments.first_seed, arguments.first_seed + count)
+        seeds = _seeds(arguments, experiment.seeds)
         row = runner.reproduce(experiment, seeds, arguments.out, arguments.data_path, say)
         lines, result = table.printed(row), results.document(row)
     for line in () if arguments.json else lines:
@@ -185,8 +187,15 @@ def _reproduce(arguments: argparse.Namespace) -> object:
     return result
 
 
+def _seeds(arguments: argparse.Namespace, published: int) -> range:
+    count = published if arguments.seeds is None else arguments.seeds
+    if count < 1 or arguments.first_seed < 0:
+        raise TrainingError("reproduce needs at least one seed (--seeds 1), and none below 0 (--first-seed 0)")
+    return range(arguments.first_seed, arguments.first_seed + count)
+
+
 def _complete_rows(**_: object) -> list[str]:
-    return [file.stem for file in (Path(__file__).parent / "results").glob("*.json")]
+    return ["comparison", *(file.stem for file in (Path(__file__).parent / "results").glob("*.json"))]
 
 
 def _register_verify(commands: "Commands") -> None:

@@ -44,7 +44,6 @@ from training.state.history import QUALITY
 
 Probabilities = NDArray[np.float64]
 
-NAME: Final = "comparison"
 SEEDS: Final = 3
 TUNING_SEED: Final = 1_000  # of no row
 CURVE: Final = "frechet_distance_at_{:06d}"  # the metric's name at a number of samples

@@ -148,7 +148,7 @@ def configured(name: str, *, rate: float, total_samples: int, seed: int) -> Conf
     """
     game = GAMES[name]
     every = total_samples // EVALUATIONS
-    pace = {
+    pace: dict[str, object] = {
         "total_samples": total_samples,
         "learning_rate_generator": rate,
         "learning_rate_discriminator": rate,
@@ -156,8 +156,8 @@ def configured(name: str, *, rate: float, total_samples: int, seed: int) -> Conf
         "checkpoint_every_samples": max(every, BATCH_SIZE),
     }
     # Without rolling back, a game that diverges shows it.
-    watched = {"every_samples": 6_400, "evaluate_every_samples": every, "rollback": 0}
-    layers = (COMMON, game.tables, {"trainer": pace, "diagnostics": watched})
+    watched: dict[str, object] = {"every_samples": 6_400, "evaluate_every_samples": every, "rollback": 0}
+    layers: tuple[dict[str, dict[str, object]], ...] = (COMMON, game.tables, {"trainer": pace, "diagnostics": watched})
     tables: dict[str, dict[str, object]] = {}
     for layer in layers:
         for table, keys in layer.items():

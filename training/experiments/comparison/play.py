@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.data import ImageData
 from training.diagnostics import report
@@ -41,8 +40,6 @@ from training.loop.evaluator import Evaluator
 from training.state import history
 from training.state.checkpoint import Run
 from training.state.history import QUALITY
-
-Probabilities = NDArray[np.float64]
 
 SEEDS: Final = 3
 TUNING_SEED: Final = 1_000  # of no row
@@ -92,7 +89,7 @@ def _figures(pair: Pair, images: ImageData) -> Metrics:
     label_free = random_convolutions.fit(images, len(chosen))
     features, probabilities = judge.extract(samples)
     real, _ = judge.extract(held_out)
-    modes = count_modes(cast("Probabilities", probabilities), labels_of(images)[0])
+    modes = count_modes(probabilities, labels_of(images)[0])
     plain, plain_real = label_free.extract(samples)[0], label_free.extract(held_out)[0]
     calibration = calibrate(pair.logits(pair.real(held_out, None)), pair.logits(shown))
     return {
@@ -139,7 +136,7 @@ def _distance(name: str, rate: float, folder: Path, setting: Setting) -> float:
 def _to_training_images(run: Run, data: ImageData) -> float:
     """The Fréchet distance of an averaged generator to images that it was trained on."""
     count = len(data.held_out)
-    seen = dataclasses.replace(data, held_out=data.train[:count], held_out_labels=data.train_labels[:count])
+    seen = dataclasses.replace(data, held_out=data.train[:count], held_out_labels=labels_of(data)[0][:count])
     device = next(run.generator.parameters()).device
     return Evaluator(run.config, seen, device).measure(run.ema)[f"{QUALITY}frechet_distance"]
 

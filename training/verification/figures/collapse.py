@@ -75,11 +75,13 @@ class _Watching(run.Observers):
 
     frames: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
 
-    def observe(self, trainer: Trainer, readings: dict[str, Tensor], means: Row, *, measuring: bool) -> Event | None:
+    def observe(
+        self, trainer: Trainer, readings: dict[str, Tensor], means: Row, *, measuring: bool, evaluating: bool
+    ) -> Event | None:
         """Observe one step, and keep a frame where one is due."""
         if trainer.passed(trainer.config.trainer.grid_every_samples):
             self.frames.append((trainer.samples_seen, _drawn(trainer, DOTS)))
-        return super().observe(trainer, readings, means, measuring=measuring)
+        return super().observe(trainer, readings, means, measuring=measuring, evaluating=evaluating)
 
 
 def frames() -> Drawing:

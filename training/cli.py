@@ -14,6 +14,7 @@ import training
 from training import command_line, measuring
 from training.command_line import Parser, add, add_data_path, add_run, complete_packages, completed, program, say
 from training.errors import TrainingError
+from training.sampling import command as sampling
 
 if TYPE_CHECKING:
     from training.command_line import Commands
@@ -26,6 +27,7 @@ EXAMPLES: Final = (
     ("train r3gan-mnist --out runs/mnist", "handwritten digits"),
     ("train --data-path pictures --out runs/p", "your own images, a folder of them"),
     ("resume runs/mnist", "continue after Ctrl-C, a crash or a reboot"),
+    ("sample runs/mnist --out grid.png", "look at samples, the same for a seed as the service draws"),
     ("export runs/mnist --name mnist", "make a package that the service serves"),
     ("adopt generator.onnx --name mine", "make a package of a graph that was made elsewhere"),
     ("diagnose runs/mnist", "its problems, and what to try"),
@@ -58,6 +60,7 @@ def register(commands: "Commands") -> None:
     """Register every command."""
     for command in (_register_train, _register_resume, _register_export, _register_adopt, _register_calibrate):
         command(commands)
+    sampling.register(commands)
     measuring.register(commands)
     for command in (_register_data, _register_keys):
         command(commands)

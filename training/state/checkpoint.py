@@ -13,7 +13,7 @@ import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NotRequired, TypedDict, cast
+from typing import Any, Final, Literal, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ KEPT: Final = 2  # the newest, and the one before in case the newest is unreadab
 CONFIG_NAME: Final = "config.toml"
 FOLDER: Final = "checkpoints"
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
+
+Choice = int | Literal["newest"]  # of a checkpoint: a number of samples, or a word
 
 
 class TrainerState(TypedDict):
@@ -141,8 +143,32 @@ def latest(run: Path) -> Path | None:
     return paths[-1] if paths else None
 
 
-def read(run: Path) -> Checkpoint:
-    """Read the newest checkpoint of a run.
+def find(run: Path, choice: Choice) -> Path:
+    """Find a checkpoint of a run.
+
+    Args:
+        choice: which one.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint.
+    """
+    paths = _paths(run)
+    if not paths:
+        raise CheckpointError(f"{run} has no checkpoint; a run starts with `python -m training train`")
+    if choice == "newest":
+        return paths[-1]
+    chosen = [path for path in paths if int(path.stem) == choice]
+    if not chosen:
+        kept = ", ".join(str(int(path.stem)) for path in paths)
+        raise CheckpointError(f"{run} keeps no checkpoint of sample {choice}; it has those of {kept}")
+    return chosen[0]
+
+
+def read(run: Path, choice: Choice = "newest") -> Checkpoint:
+    """Read a checkpoint of a run.
+
+    Args:
+        choice: which one.
 
     Returns:
         The checkpoint, on the CPU.
@@ -151,9 +177,7 @@ def read(run: Path) -> Checkpoint:
         CheckpointError: if there is none, it is damaged, or the run's configuration is no longer the one it was
             written under.
     """
-    path = latest(run)
-    if path is None:
-        raise CheckpointError(f"{run} has no checkpoint; a run starts with `python -m training train`")
+    path = find(run, choice)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
@@ -166,8 +190,11 @@ def read(run: Path) -> Checkpoint:
     return cast("Checkpoint", checkpoint)
 
 
-def load_run(run: Path) -> Run:
-    """Load the networks of a run's newest checkpoint.
+def load_run(run: Path, choice: Choice = "newest") -> Run:
+    """Load the networks of a run's checkpoint.
+
+    Args:
+        choice: which one.
 
     Returns:
         The networks with the run's metadata.
@@ -176,7 +203,7 @@ def load_run(run: Path) -> Run:
         CheckpointError: as `read`.
         ConfigError: if the run's configuration cannot be read.
     """
-    checkpoint = read(run)
+    checkpoint = read(run, choice)
     config = configuration.load(run / CONFIG_NAME)
     state, task = checkpoint["state"], Task(**checkpoint["task"])
     trained, averaged = players.build(config, task), players.build(config, task).generator_side

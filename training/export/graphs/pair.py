@@ -125,10 +125,7 @@ def build(run: Run, data: Data, say: Say) -> Pair:
         ExportError: if a graph would not be faithful.
     """
     face = interface(run.config, data)
-    if inference_networks.has_batch_statistics(run.generator):
-        say(f"batch statistics: gathering them anew over {STATISTICS_LATENTS:,} latents")
-        told = draw(Purpose.BATCH_STATISTICS, STATISTICS_LATENTS, face).values()
-        inference_networks.reestimate(run.generator, *(torch.from_numpy(values) for values in told))
+    renew_statistics(run, face, say)
     if players.ENCODER in run.ema:
         inference_networks.reestimate(
             run.ema[players.ENCODER], torch.from_numpy(floats(data.train[:STATISTICS_LATENTS]))
@@ -152,6 +149,14 @@ def build(run: Run, data: Data, say: Say) -> Pair:
     found = Parity(sample, pixels, logit, encoded)
     say(f"parity: {found}")
     return Pair(face, generator_bytes, discriminator_bytes, generator, discriminator, found, encoder_bytes, encoder)
+
+
+def renew_statistics(run: Run, face: Interface, say: Say) -> None:
+    """Replace the batch statistics of a run's averaged generator, where it has any, in place."""
+    if inference_networks.has_batch_statistics(run.generator):
+        say(f"batch statistics: gathering them anew over {STATISTICS_LATENTS:,} latents")
+        told = draw(Purpose.BATCH_STATISTICS, STATISTICS_LATENTS, face).values()
+        inference_networks.reestimate(run.generator, *(torch.from_numpy(values) for values in told))
 
 
 def draw_samples(generator: Graph, face: Interface, purpose: Purpose, count: int) -> LabelledSamples:

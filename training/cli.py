@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import training
 from training import command_line, measuring
-from training.command_line import Parser, add, add_data_path, add_run, complete_packages, completed, program, say
+from training.command_line import Parser, add, add_data_path, add_run, complete_packages, completed, note, program, say
 from training.errors import TrainingError
 from training.sampling import command as sampling
 
@@ -26,6 +26,7 @@ EXAMPLES: Final = (
     ("data mnist", "fetch MNIST once"),
     ("train r3gan-mnist --out runs/mnist", "handwritten digits"),
     ("train --data-path pictures --out runs/p", "your own images, a folder of them"),
+    ("train r3gan-digits --set trainer.batch_size=128 --seed 1 --out runs/b", "with other values"),
     ("resume runs/mnist", "continue after Ctrl-C, a crash or a reboot"),
     ("sample runs/mnist --out grid.png", "look at samples, the same for a seed as the service draws"),
     ("export runs/mnist --name mnist", "make a package that the service serves"),
@@ -85,7 +86,19 @@ def _register_train(commands: "Commands") -> None:
     completed(config, _complete_configs)
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder for the run; it must not hold one yet")
     add_data_path(parser, "path of the data, instead of [data] path")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be trained and how fast; write nothing")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        help="value of a key instead of CONFIG's, as trainer.batch_size=128; may be repeated",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of all randomness, as --set seed=N")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the whole configuration, and on stderr what would be trained and how fast; write nothing",
+    )
 
 
 def _train(arguments: argparse.Namespace) -> object:
@@ -93,24 +106,26 @@ def _train(arguments: argparse.Namespace) -> object:
 
     if arguments.config is None and arguments.data_path is None:
         raise TrainingError("train needs a CONFIG such as r3gan-digits, or a folder of images: --data-path FOLDER")
+    settings = [*arguments.set, *([] if arguments.seed is None else [f"seed={arguments.seed}"])]
     path = None if arguments.config is None else keys.find(arguments.config)
     if path is not None:
-        keys.check_file(path)  # answers before torch is imported
+        tables, changed = keys.assign(keys.check_file(path), settings)  # answers before torch is imported
 
     from training import config as configuration
     from training.loop import run
+    from training.state import history
 
     if path is None:
-        config = configuration.for_folder(arguments.data_path)
-    else:
-        config = configuration.load(path)
-        if arguments.data_path is not None:
-            config = configuration.with_data_path(config, arguments.data_path)
+        tables, changed = keys.assign(configuration.for_folder(arguments.data_path), settings)
+    config = configuration.from_tables(tables, "" if path is None else f"{path}: ")
+    if path is not None and arguments.data_path is not None:
+        config = configuration.with_data_path(config, arguments.data_path)
+    changes = history.of_settings(changed)
     if arguments.dry_run:
-        return run.dry_run(config, say)
+        return run.dry_run(config, say, note, changes)
     if arguments.out is None:
         raise TrainingError("train needs --out RUN, the folder for the run (or --dry-run, to only look)")
-    return run.start(config, arguments.out, say)
+    return run.start(config, arguments.out, say, changes)
 
 
 def _complete_configs(prefix: str, **_: object) -> list[str]:

@@ -135,12 +135,7 @@ def load(path: Path) -> Config:
     Raises:
         ConfigError: one sentence with the file, the key and what it may be.
     """
-    try:
-        return loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, ConfigError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return from_tables(keys.read(path), f"{path}: ")
 
 
 def loads(text: str) -> Config:
@@ -152,15 +147,23 @@ def loads(text: str) -> Config:
     return from_tables(parse(text))
 
 
-def from_tables(tables: Mapping[str, object]) -> Config:
+def from_tables(tables: Mapping[str, object], where: str = "") -> Config:
     """Assemble a configuration from parsed TOML, or from what a package keeps of one.
 
     Args:
         tables: the keys outside any table, and the tables by name.
+        where: how a message begins.
 
     Raises:
-        ConfigError: as `load`, without the file's name.
+        ConfigError: as `load`.
     """
+    try:
+        return _assemble(tables)
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}") from error
+
+
+def _assemble(tables: Mapping[str, object]) -> Config:
     header = {key: value for key, value in tables.items() if key not in SECTIONS}
     for key, value in header.items():
         if isinstance(value, dict):
@@ -185,18 +188,19 @@ def from_tables(tables: Mapping[str, object]) -> Config:
     return config
 
 
-def for_folder(path: str) -> Config:
+def for_folder(path: str) -> dict[str, object]:
     """Choose a configuration for a folder of images.
 
     Returns:
-        The shipped one for folders, with size, channels and the share held out by what the folder holds.
+        The tables of the shipped one for folders, with size, channels and the share held out by what the folder holds.
 
     Raises:
         DataError: if the folder is missing or holds no image that can be read.
     """
     chosen = folder.suggested(path)
     name = NOT_OF_NAMES.sub("-", Path(path).resolve().name.lower()).strip("-_")[:LONGEST_NAME]
-    return replace(load(keys.find(FOR_FOLDERS)), name=name or FOR_FOLDERS, data=chosen)
+    table = {"kind": chosen.kind, **unbind(chosen)}
+    return keys.read(keys.find(FOR_FOLDERS)) | {"name": name or FOR_FOLDERS, "data": table}
 
 
 def with_data_path(config: Config, path: str) -> Config:

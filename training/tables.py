@@ -96,6 +96,29 @@ def parse(text: str) -> dict[str, object]:
         raise ConfigError(f"not TOML: {error}") from error
 
 
+def parse_setting(text: str) -> tuple[list[str], object]:
+    """Read `TABLE.KEY=VALUE`.
+
+    Args:
+        text: the value is TOML; anything that is not is text, so that text needs no quotes.
+
+    Returns:
+        The words before the sign, and the value.
+
+    Raises:
+        ConfigError: if there is no sign or no word before it.
+    """
+    place, sign, value = text.partition("=")
+    words = [word.strip() for word in place.split(".")]
+    if not sign or not all(words):
+        raise ConfigError(f"--set {text} is not TABLE.KEY=VALUE, as in trainer.batch_size=128")
+    try:
+        read = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        read = {}
+    return words, read["value"] if len(read) == 1 else value
+
+
 def check_keys(table: Mapping[str, object], keys: Mapping[str, Key], where: str) -> dict[str, object]:
     """Check a table against the keys that it may have.
 

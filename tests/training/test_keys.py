@@ -14,7 +14,7 @@ from training import config as configuration
 from training import keys
 from training.cli import main
 from training.errors import ConfigError
-from training.tables import Value
+from training.tables import Value, parse
 
 CONFIGS = sorted(keys.SHIPPED.glob("*.toml"))
 
@@ -67,7 +67,7 @@ def test_the_check_words_a_mistake_as_the_configuration_does(changes: dict[str, 
     with pytest.raises(ConfigError) as slow:
         configuration.loads(text)
     with pytest.raises(ConfigError) as quick:
-        keys.check(text)
+        keys.check(parse(text))
     assert str(quick.value) == str(slow.value)
 
 

@@ -7,7 +7,7 @@ RUN/config.toml · checkpoints/ · metrics.jsonl · events.jsonl · tensorboard/
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from training.loop.trainer import Trainer
 from training.networks.base import parameter_count
 from training.progress import progress
 from training.state import checkpoint, history
-from training.state.history import Event, Row
+from training.state.history import Change, Event, Row
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -181,7 +181,7 @@ def _roll_back(trainer: Trainer, run: Path, observers: Observers | None, error: 
         raise error
     trainer.roll_back(checkpoint.read(run)["state"], error.reason)
     if observers is not None:
-        observers.recorder.rewind(trainer.samples_seen, trainer.rollbacks)
+        observers.recorder.rewind(trainer.samples_seen, trainer.recorded)
         observers.monitor.replay(history.rows(run))
         observers.recorder.flush()
         checkpoint.save(run, trainer.checkpoint())
@@ -196,12 +196,13 @@ Say = Callable[[str], None]
 Result = dict[str, object]
 
 
-def start(config: Config, run: Path, say: Say) -> Result:
+def start(config: Config, run: Path, say: Say, changes: Sequence[Change] = ()) -> Result:
     """Train from nothing.
 
     Args:
         run: the run's folder; made, and refused if a run with a checkpoint is in it.
         say: called with each line for the user.
+        changes: how the configuration was changed beside its file.
 
     Returns:
         The run's folder, its training time, its report and the names of the findings; empty in other processes than
@@ -214,7 +215,7 @@ def start(config: Config, run: Path, say: Say) -> Result:
         raise CheckpointError(
             f"{run} holds a run already; go on with `python -m training resume {run}`, or choose another --out"
         )
-    trainer = Trainer(config, _load(config))
+    trainer = Trainer(config, _load(config), history=changes)
     if trainer.is_main_process:
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -245,7 +246,7 @@ def resume(run: Path, say: Say, data_path: str | None = None) -> Result:
         raise CheckpointError(
             f"{run} was trained on other data: its SHA-256 was {saved['data_sha256']} and is {images.sha256}"
         )
-    trainer = Trainer(config, images)
+    trainer = Trainer(config, images, history=checkpoint.changes_of(saved))
     doubt = machine.compare(
         saved.get("machine", {}), machine.describe(trainer.device), deterministic=config.trainer.deterministic
     )
@@ -255,11 +256,13 @@ def resume(run: Path, say: Say, data_path: str | None = None) -> Result:
     return _fit(trainer, run, say)
 
 
-def dry_run(config: Config, say: Say) -> Result:
+def dry_run(config: Config, say: Say, note: Say, changes: Sequence[Change] = ()) -> Result:
     """Show what would be trained and how fast, from a few discarded steps.
 
     Args:
-        say: called with each line for the user.
+        say: called with the configuration, TOML.
+        note: called with each line for the user.
+        changes: how the configuration was changed beside its file.
 
     Returns:
         The cost of a step and of the run; empty in other processes than the main one.
@@ -267,10 +270,10 @@ def dry_run(config: Config, say: Say) -> Result:
     Raises:
         TrainingError: as the data, the configuration and the training raise it.
     """
-    trainer = Trainer(config, _load(config))
+    trainer = Trainer(config, _load(config), history=changes)
     if trainer.is_main_process:
-        say(configuration.dumps(config))
-        _introduce(trainer, say)
+        say(configuration.dumps(config).rstrip())
+        _introduce(trainer, note)
     graph = captured.STEPS_BEFORE_REPLAY if config.trainer.cuda_graph else 0
     _time_steps(trainer, max(WARM_UP_STEPS, graph), "warming up")
     step_s = _time_steps(trainer, TIMED_STEPS, "timing steps")
@@ -278,7 +281,7 @@ def dry_run(config: Config, say: Say) -> Result:
     if not trainer.is_main_process:
         return {}
     rate = config.trainer.batch_size / step_s
-    say(
+    note(
         f"one step of {config.trainer.batch_size} samples costs {step_s * 1000:.0f} ms: {rate:,.0f} samples/s, "
         f"{config.trainer.total_samples / rate / 60:,.1f} minutes for {config.trainer.total_samples:,} samples"
     )
@@ -339,7 +342,7 @@ def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> Result:
                 total_samples=pace.total_samples,
                 samples_seen=trainer.samples_seen,
                 batch_size=pace.batch_size,
-                rollbacks=trainer.rollbacks,
+                recorded=trainer.recorded,
             ) as recorder:
                 monitor.replay(history.rows(run))
                 fit(trainer, run, Observers(recorder, monitor, evaluator))
@@ -372,6 +375,8 @@ def _introduce(trainer: Trainer, say: Say) -> None:
     say(_summary(trainer))
     for note in trainer.data.notes if isinstance(trainer.data, ImageData) else ():
         say(f"  {note}")
+    for change in trainer.history:
+        say(f"  {f'at sample {change.samples:,}: ' if change.samples else ''}{change.text}")
     for doubt in configuration.warnings_of(trainer.config):
         say(f"warning: {doubt}")
 

@@ -30,7 +30,7 @@ from training.diagnostics import film
 from training.evaluation.pictures import picture
 from training.files import write_atomically
 from training.progress import is_terminal, refresh_s
-from training.state.history import EVENTS_NAME, METRICS_NAME, Event, complete_lines, events
+from training.state.history import EVENTS_NAME, KEPT_IN_CHECKPOINTS, METRICS_NAME, Event, complete_lines, events
 
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
 
@@ -43,7 +43,7 @@ class RunLogger:
     Args:
         samples_seen: where the run starts or resumes.
         batch_size: samples a step, to show a step's time.
-        rollbacks: so far, from the checkpoint.
+        recorded: the events that the checkpoint has.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class RunLogger:
         total_samples: int,
         samples_seen: int,
         batch_size: int,
-        rollbacks: Sequence[Event] = (),
+        recorded: Sequence[Event] = (),
     ) -> None:
         self._run = run
         self._batch_size = batch_size
         (run / film.GRIDS).mkdir(exist_ok=True)
         self._last_means = (samples_seen, time.monotonic())
-        self._open(samples_seen, rollbacks)
+        self._open(samples_seen, recorded)
         self._refresh_s = refresh_s()
         self._bar = tqdm(
             total=total_samples,
@@ -131,19 +131,19 @@ class RunLogger:
         self._events.flush()
         self._show(event)
 
-    def rewind(self, samples_seen: int, rollbacks: Sequence[Event]) -> None:
+    def rewind(self, samples_seen: int, recorded: Sequence[Event]) -> None:
         """Drop what was logged after a checkpoint, as if the run had been resumed from it.
 
         Args:
             samples_seen: training time of the checkpoint.
-            rollbacks: so far, the current one last.
+            recorded: the events that the checkpoint has, the current rollback last.
         """
         self._close()
-        self._open(samples_seen, rollbacks)
+        self._open(samples_seen, recorded)
         self._last_means = (samples_seen, time.monotonic())
         self._bar.n = samples_seen
         self._bar.refresh()
-        self._show(rollbacks[-1])
+        self._show(recorded[-1])
 
     def grid(
         self,
@@ -176,9 +176,9 @@ class RunLogger:
         os.fsync(self._rows.fileno())
         os.fsync(self._events.fileno())
 
-    def _open(self, samples_seen: int, rollbacks: Sequence[Event]) -> None:
+    def _open(self, samples_seen: int, recorded: Sequence[Event]) -> None:
         _drop_rows_after(self._run / METRICS_NAME, samples_seen)
-        _drop_events_after(self._run, samples_seen, rollbacks)
+        _drop_events_after(self._run, samples_seen, recorded)
         self._rows = (self._run / METRICS_NAME).open("a", encoding="utf-8")
         self._events = (self._run / EVENTS_NAME).open("a", encoding="utf-8")
         self._board = SummaryWriter(self._run / "tensorboard", purge_step=samples_seen + 1)
@@ -199,8 +199,10 @@ def _drop_rows_after(path: Path, samples_seen: int) -> None:
         write_atomically(path, "".join(kept).encode())
 
 
-def _drop_events_after(run: Path, samples_seen: int, rollbacks: Sequence[Event]) -> None:
-    """Keep the events of the remaining rows, and the rollbacks in the checkpoint."""
-    led_to = [event for event in events(run) if event.samples <= samples_seen and event.event != "rollback"]
-    kept = sorted([*led_to, *rollbacks], key=lambda event: event.samples)
+def _drop_events_after(run: Path, samples_seen: int, recorded: Sequence[Event]) -> None:
+    """Keep the events of the remaining rows, and those in the checkpoint."""
+    led_to = [
+        event for event in events(run) if event.samples <= samples_seen and event.event not in KEPT_IN_CHECKPOINTS
+    ]
+    kept = sorted([*led_to, *recorded], key=lambda event: event.samples)
     write_atomically(run / EVENTS_NAME, "".join(event.line() for event in kept).encode())

@@ -8,6 +8,7 @@ same global batch; Accelerate averages the gradients.
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Final, cast
 
@@ -37,7 +38,7 @@ from training.schedule import lazy_correction
 from training.state import checkpoint, players
 from training.state.batches import GRID, GRID_CODES, BatchStream, codes, latents
 from training.state.checkpoint import Checkpoint, TrainerState
-from training.state.history import Event
+from training.state.history import Change, Event
 from training.state.inputs import Recipe
 from training.state.players import Players, Side
 
@@ -48,6 +49,7 @@ class Trainer:
     """The state of a run and the step that advances it.
 
     Args:
+        history: what was changed of the run so far.
         rehearse: run steps on the CPU as on a GPU, with inputs that are fed ahead and, with `cuda_graph`, the code that
             would be captured; the results are the same.
 
@@ -56,9 +58,12 @@ class Trainer:
             steps cannot be captured.
     """
 
-    def __init__(self, config: Config, data: Dataset, *, rehearse: bool = False) -> None:
+    def __init__(
+        self, config: Config, data: Dataset, *, history: Sequence[Change] = (), rehearse: bool = False
+    ) -> None:
         self.config = config
         self.data = data
+        self.history = tuple(history)
         self.samples_seen = 0
         machine.choose_arithmetic(config.trainer)
         self._accelerator = build_accelerator(config)
@@ -112,6 +117,11 @@ class Trainer:
     def is_main_process(self) -> bool:
         """Whether this process is the one that writes files."""
         return bool(self._accelerator.is_main_process)
+
+    @property
+    def recorded(self) -> list[Event]:
+        """The events that checkpoints keep: changes and rollbacks, in order."""
+        return sorted((*self.history, *self.rollbacks), key=lambda event: event.samples)
 
     @property
     def finished(self) -> bool:
@@ -213,6 +223,7 @@ class Trainer:
             data_sha256=self.data.sha256,
             task=dataclasses.asdict(self.task),
             machine=machine.describe(self.device),
+            history=[change.plain() for change in self.history],
             state=state,
         )
 

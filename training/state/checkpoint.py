@@ -24,6 +24,7 @@ from training.errors import CheckpointError
 from training.files import write_atomically
 from training.networks.base import Task
 from training.state import players
+from training.state.history import Change
 from training.state.players import Players, Side
 
 FORMAT: Final = 3
@@ -70,6 +71,7 @@ class Checkpoint(TypedDict):
         config: the configuration as TOML, to name a difference.
         task: what the networks were built to fit.
         machine: names and versions of the device and the libraries; older files lack it.
+        history: the changes of the run so far, as plain values; older files lack it.
     """
 
     format: int
@@ -78,6 +80,7 @@ class Checkpoint(TypedDict):
     data_sha256: str
     task: dict[str, Any]
     machine: NotRequired[dict[str, str]]
+    history: NotRequired[list[dict[str, Any]]]
     state: TrainerState
 
 
@@ -88,6 +91,7 @@ class Run:
     Attributes:
         data_sha256: hash of the data it was trained on.
         samples_seen: training time of the checkpoint.
+        history: the changes of the run so far.
         players: with the weights of the last step.
         ema: the generator's side with the moving average of its weights, the one to use.
     """
@@ -96,6 +100,7 @@ class Run:
     config_sha256: str
     data_sha256: str
     samples_seen: int
+    history: tuple[Change, ...]
     task: Task
     players: Players
     ema: Side
@@ -219,10 +224,16 @@ def load_run(run: Path, choice: Choice = "newest") -> Run:
         config_sha256=configuration.sha256(config),
         data_sha256=checkpoint["data_sha256"],
         samples_seen=state["samples_seen"],
+        history=changes_of(checkpoint),
         task=task,
         players=trained,
         ema=averaged,
     )
+
+
+def changes_of(checkpoint: Checkpoint) -> tuple[Change, ...]:
+    """The changes of a run up to a checkpoint."""
+    return tuple(Change(**change) for change in checkpoint.get("history", []))
 
 
 def _paths(run: Path) -> list[Path]:

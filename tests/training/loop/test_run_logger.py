@@ -60,7 +60,7 @@ def test_a_resumed_recording_keeps_events_up_to_the_checkpoint_and_the_rollbacks
     with recorder(tmp_path) as recording:
         for event in (collapse, unknown, recovery):
             recording.event(event)
-    with RunLogger(tmp_path, total_samples=100, samples_seen=20, batch_size=10, rollbacks=[known]):
+    with RunLogger(tmp_path, total_samples=100, samples_seen=20, batch_size=10, recorded=[known]):
         pass
     assert events(tmp_path) == [collapse, known]
 

@@ -3,15 +3,24 @@
 After a write the file is the old one or the new one, never a part, wherever the process stops.
 """
 
+import contextlib
 import fcntl
+import glob
 import os
+import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+ABANDONED_S: Final = 3_600.0  # a part that was not written to for so long belongs to no living process
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file by a temporary sibling that is complete and on the disk first.
+
+    Several processes may replace the same file: each writes a sibling of its own, and the last one stays. What a killed
+    process left of one is removed later.
 
     Args:
         path: the file; its folder exists.
@@ -19,9 +28,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: as from the system; then the former file, if any, is untouched and nothing else is left behind.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(FileNotFoundError):  # its writer, or another one of us, was faster
+            if time.time() - part.stat().st_mtime > ABANDONED_S:
+                part.unlink()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -32,7 +45,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-@contextmanager
+@contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[str | None]:
     """Hold a lock that is released when the process ends, even by a signal.
 

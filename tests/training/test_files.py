@@ -1,5 +1,6 @@
 """Files: whole or not there, and in one process's hands."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -30,6 +31,33 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_several_processes_may_replace_one_file_and_each_reader_sees_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "page"
+    program = (
+        "import sys; from pathlib import Path; from training.files import write_atomically\n"
+        "for _ in range(100): write_atomically(Path(sys.argv[1]), sys.argv[2].encode() * 100_000)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(path), letter]) for letter in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            content = path.read_bytes()
+            assert (len(content), len(set(content))) == (100_000, 1)
+            seen.add(content[:1])
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen == {b"a", b"b"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_one_writes_is_not(tmp_path: Path) -> None:
+    path, old, new = tmp_path / "page", tmp_path / ".page.0123.part", tmp_path / ".page.4567.part"
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_atomically(path, b"whole")
+    assert set(tmp_path.iterdir()) == {path, new}
 
 
 def test_a_lock_keeps_other_processes_out_until_its_holder_is_gone(tmp_path: Path) -> None:

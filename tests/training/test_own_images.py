@@ -64,8 +64,8 @@ def test_the_commands_of_the_page_lead_from_a_folder_to_a_package(
                 assert main(arguments) == 0, (arguments, capsys.readouterr())
             case ["cp", source, target]:
                 Path(target).write_text(Path(source).read_text())
-    printed = capsys.readouterr().out
-    assert "images: 160 .png" in printed
+    printed = capsys.readouterr()
+    assert "images: 160 .png" in printed.out + printed.err
     assert list((tmp_path / "runs/mine/grids").iterdir())
     assert (tmp_path / "runs/mine/report.html").exists()
     assert {path.name for path in (tmp_path / "models/mine/1").iterdir()} >= {"manifest.json", "preview.png", "card.md"}

@@ -102,6 +102,7 @@ def export_run(
     """
     limits.check_license(license_text)
     trained, data = load(run, data_path)
+    say(f"checkpoint: {trained.samples_seen:,} of {trained.config.trainer.total_samples:,} samples")
     name = trained.config.name if name is None else name
     version = choose_version(models_dir, name, version)
     pair = build(trained, data, say)

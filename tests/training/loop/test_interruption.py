@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from training.loop.run import stop_on_signal
+from training.loop.fit import stop_on_signal
 
 
 @pytest.fixture(autouse=True)

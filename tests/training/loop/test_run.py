@@ -224,7 +224,8 @@ def test_two_processes_tell_one_dry_run(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(small.text())
     status, output, errors = together("train", tmp_path / "run.toml", "--dry-run")
     assert status == 0, errors
-    assert output.count("one step of 16 samples costs") == 1
+    assert errors.count("one step of 16 samples costs") == 1
+    assert config.loads(output) == small.config()
 
 
 @pytest.fixture

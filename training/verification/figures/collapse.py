@@ -27,7 +27,7 @@ from training.errors import Interrupted
 from training.evaluation.mixtures import SAMPLES as SAMPLES_COVERED
 from training.evaluation.mixtures import Coverage, cover
 from training.files import write_atomically
-from training.loop import run
+from training.loop.fit import Observers, fit
 from training.loop.run_logger import RunLogger
 from training.loop.trainer import Trainer
 from training.objectives import NonSaturating, ObjectiveConfig, Relativistic
@@ -70,7 +70,7 @@ class Played:
 
 
 @dataclass(frozen=True)
-class _Watching(run.Observers):
+class _Watching(Observers):
     """Observers that also keep samples at regular times."""
 
     frames: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
@@ -146,7 +146,7 @@ def play(config: Config) -> Played:
         ) as recorder:
             watching = _Watching(recorder, monitor)
             try:
-                run.fit(trainer, folder, watching)
+                fit(trainer, folder, watching)
             except Interrupted as stop:
                 stop.args = ("stopped; the folder of this run is gone: run the command again",)
                 raise

@@ -142,7 +142,6 @@ def play(config: Config) -> Played:
             total_samples=config.trainer.total_samples,
             samples_seen=0,
             batch_size=config.trainer.batch_size,
-            rollbacks=(),
         ) as recorder:
             watching = _Watching(recorder, monitor)
             try:

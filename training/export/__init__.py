@@ -2,5 +2,5 @@
 
 In: a run's checkpoint and its data. Out: `models/NAME/VERSION/` with graphs, manifest, golden vectors, calibration
 and card.
-May import state, config, evaluation, data and the root's shared modules; never loop or diagnostics.
+May import diagnostics, state, config, evaluation, data and the root's shared modules; never loop.
 """

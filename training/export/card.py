@@ -7,7 +7,8 @@ References:
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from training import config as configuration
@@ -39,6 +40,7 @@ class Findings:
         noise_probability: mean P(real) that it gives to uniform noise.
         quality: of the samples; None where they cannot be measured.
         unknown_label: reading of logits without a label; None where there is none.
+        diagnosis: what `diagnose` found of the run, a sentence by its name; empty where it was not diagnosed.
     """
 
     parity: Parity
@@ -47,6 +49,7 @@ class Findings:
     noise_samples: int
     quality: Quality | None
     unknown_label: UnknownLabel | None = None
+    diagnosis: Mapping[str, str] = field(default_factory=dict)
 
 
 def summary(run: Run, data: Data) -> str:
@@ -86,6 +89,7 @@ def card(
             *([f"- License of these weights: {license_text}"] if license_text else []),
         ],
         "Training": _training(run),
+        **({"Diagnosis": _diagnosis(findings.diagnosis)} if findings.diagnosis else {}),
         "Quality": _quality(findings.quality),
         "Scores": _scores(findings, data),
         **({} if findings.unknown_label is None else {UNLABELLED: unlabelled(findings.unknown_label)}),
@@ -137,6 +141,11 @@ def _training(run: Run) -> list[str]:
         configuration.dumps(portable(run.config)).strip(),
         "```",
     ]
+
+
+def _diagnosis(found: Mapping[str, str]) -> list[str]:
+    told = [f"- *{name}*: {words}" for name, words in found.items()]
+    return ["What `python -m training diagnose` says of the run:", "", *told]
 
 
 def _quality(found: Quality | None) -> list[str]:

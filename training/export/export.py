@@ -21,6 +21,7 @@ from torch import Tensor
 from training import config as configuration
 from training import data as sources
 from training.data import Data, ImageData, InteractionData, VectorData
+from training.diagnostics import report
 from training.errors import ExportError
 from training.evaluation import reference_rows
 from training.evaluation.pictures import classes_shown, picture, samples_wanted
@@ -108,6 +109,8 @@ def export_run(
     pair = build(trained, data, say)
     arrays = _golden_vectors(pair, data)
     findings, facts = _judge(pair, trained, data, say)
+    told = report.facts(run) or {"findings": []}
+    findings = dataclasses.replace(findings, diagnosis={found["name"]: found["words"] for found in told["findings"]})
     drawn = _preview(pair, data)
     real = reference_sample(data)
     files = {

@@ -15,6 +15,7 @@ from torch import nn
 from tests.support import exported, small
 from training import config
 from training.data import RingConfig, VectorData, mixtures
+from training.diagnostics import report
 from training.errors import ExportError
 from training.export.export import export_run, load, reference_sample
 from training.export.graphs.pair import STATISTICS_LATENTS, build
@@ -115,6 +116,7 @@ def test_the_card_answers_what_a_user_asks_first(package: Path) -> None:
     assert card.startswith("# small 1\n\nA relativistic GAN that draws grey images of 8x8 pixels like those of digits.")
     for words in ("CC BY 4.0", "CC0-1.0", "1,541 images trained on, 256 held out", "Fréchet distance", "uniform noise"):
         assert words in card
+    assert "## Diagnosis" not in card  # this run was not diagnosed
     settings = re.search(r"```toml\n(.*?)\n```", card, re.DOTALL)
     assert settings is not None
     assert config.loads(settings.group(1)) == small.config()
@@ -180,12 +182,16 @@ def test_other_data_than_the_runs_is_refused(tmp_path: Path) -> None:
         export_run(trained, tmp_path / "models", None, None, exported.unheard)
 
 
-def test_the_command_exports_and_tells_every_stage(trained: Path, tmp_path: Path) -> None:
+def test_the_command_exports_a_diagnosed_run_and_tells_every_stage(trained: Path, tmp_path: Path) -> None:
+    _, found = report.write(trained)
     status, output, errors = small.command("export", trained, "--models", tmp_path, "--name", "other", "--version", "7")
     assert (status, errors) == (0, "")
     assert f"gathering them anew over {STATISTICS_LATENTS:,} latents" in output
     assert output.splitlines()[-1].startswith(f"published: {tmp_path}/other/7, 0.0")
     assert manifest(tmp_path / "other" / "7")["version"] == 7
+    card = (tmp_path / "other/7/card.md").read_text()
+    assert found
+    assert all(f"- *{finding.name}*: {finding.words}" in card for finding in found)
     status, _, errors = small.command("export", trained, "--models", tmp_path, "--name", "Other")
     assert status == 2
     assert errors == '"Other" cannot name a package; names are 1 to 64 of a-z, 0-9, - and _, a letter or digit first\n'

@@ -19,7 +19,7 @@ from training.data import SelfContained
 from training.data.image_data import Dataset
 from training.state.checkpoint import Run
 
-SOURCE: Final = Path(__file__).parents[2]  # the training code, at the top of its checkout
+SOURCE: Final = Path(__file__).parents[1]  # the training code, one level below the top of its checkout
 GIT_TIMEOUT_S = 10.0
 
 
@@ -57,7 +57,7 @@ def commit(source: Path = SOURCE) -> str | None:
     """Find the commit of the running code.
 
     Args:
-        source: a folder at the top of a checkout.
+        source: a folder one level below the top of a checkout.
 
     Returns:
         Its hash, followed by `-dirty` if the folder differs from it; None outside the project's own checkout (an

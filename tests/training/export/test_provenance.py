@@ -3,7 +3,10 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support import small
+from tests.support.serving import ROOT
 from training import config as configuration
 from training.export.provenance import commit, portable
 
@@ -30,6 +33,11 @@ def checkout(folder: Path) -> Path:
 def test_clean_code_has_the_commit_of_its_checkout(tmp_path: Path) -> None:
     code = checkout(tmp_path)
     assert commit(code) == git(tmp_path, "rev-parse", "HEAD")
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="these sources are no checkout")
+def test_the_code_that_runs_has_the_commit_of_this_checkout() -> None:
+    assert (commit() or "").removesuffix("-dirty") == git(ROOT, "rev-parse", "HEAD")
 
 
 def test_changed_or_new_code_is_called_dirty_and_other_files_do_not_matter(tmp_path: Path) -> None:

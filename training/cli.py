@@ -18,12 +18,14 @@ from training.sampling import command as sampling
 
 if TYPE_CHECKING:
     from training.command_line import Commands
+    from training.data import ImageData
 
 NAME: Final = "python -m training"
 DESCRIPTION: Final = "Train generative adversarial networks and turn them into packages that the service serves."
 EXAMPLES: Final = (
     ("train r3gan-digits --out runs/digits", "a minute on any machine, nothing to download"),
     ("data mnist", "fetch MNIST once"),
+    ("data shapes --out pictures", "draw a folder of colour images, nothing to download"),
     ("train r3gan-mnist --out runs/mnist", "handwritten digits"),
     ("train --data-path pictures --out runs/p", "your own images, a folder of them"),
     ("train r3gan-digits --set trainer.batch_size=128 --seed 1 --out runs/b", "with other values"),
@@ -36,6 +38,9 @@ EXAMPLES: Final = (
     ("verify", "check the objectives against theory"),
     ("keys trainer", "the keys of [trainer], with defaults"),
 )
+
+SHAPES_DRAWN: Final = 3_000  # to train on, unless asked otherwise: a folder that is written in a second
+SHAPES_PER_HELD_OUT: Final = 5  # of these
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -275,24 +280,37 @@ def _calibrate(arguments: argparse.Namespace) -> object:
 
 
 def _register_data(commands: "Commands") -> None:
-    parser = add(commands, "data", "Fetch a data set once and check it.", _data, "mnist", "its name, sizes and hash")
+    parser = add(
+        commands,
+        "data",
+        "Fetch or draw a data set, check it, and write it as a folder of images if asked.",
+        _data,
+        "shapes --out pictures --size 64",
+        "its name, sizes and hash",
+    )
     parser.add_argument(
         "name",
-        choices=("mnist", "digits"),
+        choices=("mnist", "digits", "shapes"),
         metavar="NAME",
-        help="mnist, or digits, which is bundled and needs no fetching",
+        help="mnist, which is fetched once; digits, which are bundled; or shapes, which are drawn in colour",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write the images there, as train/CLASS/N.png and test/CLASS/N.png"
+    )
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="height and width of shapes; by default 32")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="shapes to train on, and a fifth as many held out; by default 3,000"
     )
 
 
 def _data(arguments: argparse.Namespace) -> object:
-    from training.data import digits, mnist
+    from training.data.image_folder import writing
 
-    if arguments.name == "mnist":
-        where = mnist.download()
-        images = mnist.load(mnist.MnistConfig(path=str(where)))
-    else:
-        images = digits.load(digits.DigitsConfig())
+    images = _images(arguments)
     say(f"{images.name}: {len(images.train):,} images to train on, {len(images.held_out):,} held out")
+    if arguments.out is not None:
+        writing.write(images, arguments.out)
+        say(f"written: {arguments.out}")
     return {
         "name": images.name,
         "train": len(images.train),
@@ -300,6 +318,24 @@ def _data(arguments: argparse.Namespace) -> object:
         "sample_shape": images.sample_shape,
         "sha256": images.sha256,
     }
+
+
+def _images(arguments: argparse.Namespace) -> "ImageData":
+    from training.data import digits, mnist, shapes
+    from training.tables import bind
+
+    if arguments.name == "shapes":
+        samples = SHAPES_DRAWN if arguments.samples is None else arguments.samples
+        held_out = max(shapes.MODES, samples // SHAPES_PER_HELD_OUT)
+        size = {} if arguments.size is None else {"image_size": arguments.size}
+        return shapes.load(
+            bind({"train_samples": samples, "held_out_samples": held_out, **size}, shapes.ShapesConfig, "data shapes:")
+        )
+    if arguments.size is not None or arguments.samples is not None:
+        raise TrainingError(f"data {arguments.name} has one size; leave out --size and --samples")
+    if arguments.name == "mnist":
+        return mnist.load(mnist.MnistConfig(path=str(mnist.download())))
+    return digits.load(digits.DigitsConfig())
 
 
 def _register_keys(commands: "Commands") -> None:

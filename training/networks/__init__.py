@@ -10,25 +10,47 @@ from torch import nn
 
 from training.networks import dcgan, factorization, item_item, mlp
 from training.networks.base import Task
+from training.networks.residual import r3gan, sngan
 
 GeneratorConfig = (
-    dcgan.GeneratorConfig | mlp.GeneratorConfig | factorization.GeneratorConfig | item_item.GeneratorConfig
+    dcgan.GeneratorConfig
+    | r3gan.GeneratorConfig
+    | sngan.GeneratorConfig
+    | mlp.GeneratorConfig
+    | factorization.GeneratorConfig
+    | item_item.GeneratorConfig
 )
-DiscriminatorConfig = dcgan.DiscriminatorConfig | mlp.DiscriminatorConfig | factorization.DiscriminatorConfig
+DiscriminatorConfig = (
+    dcgan.DiscriminatorConfig
+    | r3gan.DiscriminatorConfig
+    | sngan.DiscriminatorConfig
+    | mlp.DiscriminatorConfig
+    | factorization.DiscriminatorConfig
+)
 
 GENERATORS: Final[dict[str, type[GeneratorConfig]]] = {
     kind.kind: kind
     for kind in (
         dcgan.GeneratorConfig,
+        r3gan.GeneratorConfig,
+        sngan.GeneratorConfig,
         mlp.GeneratorConfig,
         factorization.GeneratorConfig,
         item_item.GeneratorConfig,
     )
 }
 DISCRIMINATORS: Final[dict[str, type[DiscriminatorConfig]]] = {
-    kind.kind: kind for kind in (dcgan.DiscriminatorConfig, mlp.DiscriminatorConfig, factorization.DiscriminatorConfig)
+    kind.kind: kind
+    for kind in (
+        dcgan.DiscriminatorConfig,
+        r3gan.DiscriminatorConfig,
+        sngan.DiscriminatorConfig,
+        mlp.DiscriminatorConfig,
+        factorization.DiscriminatorConfig,
+    )
 }
 DEFAULT_KIND: Final = "dcgan"
+FOR_IMAGES: Final = (DEFAULT_KIND, r3gan.GeneratorConfig.kind, sngan.GeneratorConfig.kind)
 
 
 def generator(config: GeneratorConfig, task: Task) -> nn.Module:
@@ -40,6 +62,10 @@ def generator(config: GeneratorConfig, task: Task) -> nn.Module:
     match config:
         case dcgan.GeneratorConfig():
             return dcgan.Generator(config, task)
+        case r3gan.GeneratorConfig():
+            return r3gan.Generator(config, task)
+        case sngan.GeneratorConfig():
+            return sngan.Generator(config, task)
         case mlp.GeneratorConfig():
             return mlp.Generator(config, task)
         case factorization.GeneratorConfig():
@@ -59,6 +85,10 @@ def discriminator(config: DiscriminatorConfig, task: Task) -> nn.Module:
     match config:
         case dcgan.DiscriminatorConfig():
             return dcgan.Discriminator(config, task)
+        case r3gan.DiscriminatorConfig():
+            return r3gan.Discriminator(config, task)
+        case sngan.DiscriminatorConfig():
+            return sngan.Discriminator(config, task)
         case mlp.DiscriminatorConfig():
             return mlp.Discriminator(config, task)
         case factorization.DiscriminatorConfig():

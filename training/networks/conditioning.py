@@ -13,6 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from training.networks.base import Task, packed
+
+JOINT_WIDTH = 256  # of the hidden layer over an image's features and its latent
+
 
 class ConditionalGenerator(nn.Module):
     """Base of generators of images and vectors.
@@ -91,6 +95,74 @@ class ProjectionDiscriminator(nn.Module):
         for module in list(self.modules()):
             if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
                 spectral_norm(module)
+
+
+class ImageDiscriminator(ProjectionDiscriminator):
+    """Base of discriminators of images, of packs of them, and of pairs of an image and a latent.
+
+    Attributes:
+        pack: m.
+        layers: images [B / m, m C, H, W] to features [B / m, F].
+        feature_size: F.
+        joint: features and latents [B / m, F + m Z] to what is judged; None where images are judged alone.
+    """
+
+    pack: int
+    layers: nn.Sequential
+    feature_size: int
+    joint: nn.Sequential | None
+
+    def conclude(
+        self,
+        task: Task,
+        feature_size: int,
+        leaky_slope: float,
+        *,
+        linear: type[nn.Linear] = nn.Linear,
+        bias: bool = True,
+    ) -> None:
+        """Make what follows the features.
+
+        Args:
+            feature_size: F.
+            leaky_slope: of the hidden layer over pairs.
+            linear: the type of the last layer.
+            bias: whether the last layer adds one.
+        """
+        self.pack, self.feature_size, judged = task.pack, feature_size, feature_size
+        self.joint = None
+        if task.joint_size:
+            hidden = nn.Linear(feature_size + task.joint_size * task.pack, JOINT_WIDTH)
+            self.joint, judged = nn.Sequential(hidden, nn.LeakyReLU(leaky_slope)), JOINT_WIDTH
+        self.classes = nn.Embedding(task.classes, judged) if task.classes else None
+        self.last = linear(judged, 1, bias=bias)
+
+    def features(self, samples: Tensor) -> Tensor:
+        """Compute the features of each pack of samples.
+
+        Args:
+            samples: [B, C, H, W].
+
+        Returns:
+            [B / m, F].
+        """
+        seen: Tensor = self.layers(packed(samples, self.pack))
+        return seen
+
+    def forward(self, samples: Tensor, *conditions: Tensor) -> Tensor:
+        """Judge each pack of samples.
+
+        Args:
+            samples: [B, C, H, W].
+            conditions: latents [B, Z] where pairs are judged, then labels [B] if there are classes.
+
+        Returns:
+            Logits [B / m]; positive means "rather real" for objectives that fix the scale.
+        """
+        given, seen = list(conditions), self.features(samples)
+        if self.joint is not None:
+            seen = self.joint(torch.cat([seen, packed(given.pop(0), self.pack)], dim=1))
+        return self.verdict_for(seen, given.pop(0) if self.classes is not None else None)
 
 
 def draw_classes(network: nn.Module) -> None:

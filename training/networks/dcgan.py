@@ -27,14 +27,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils.parametrize import register_parametrization
 
 from training.networks import weights
-from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task, packed
-from training.networks.conditioning import ConditionalGenerator, ProjectionDiscriminator, draw_classes
+from training.networks.base import DiscriminatorKeys, GeneratorKeys, Task
+from training.networks.conditioning import ConditionalGenerator, ImageDiscriminator, draw_classes
 from training.networks.weights import InitialWeights
 from training.tables import Range
 
@@ -43,7 +42,6 @@ COARSEST_PIXELS = 7  # where "auto" stops halving: one 4x4 window still sees mor
 FINEST_WIDTH = 32  # of "auto", at full resolution
 WIDEST = 256  # of "auto", however often it halves
 CONV_KERNEL = 3
-JOINT_WIDTH = 256  # of the hidden layer over a sample's features and its latent
 
 Size = tuple[int, int]
 Width = Annotated[int, Range(at_least=1)]
@@ -253,7 +251,7 @@ class Generator(ConditionalGenerator):
         _initialise(self, config.initial_weights, LEAKY_SLOPE)
 
 
-class Discriminator(ProjectionDiscriminator):
+class Discriminator(ImageDiscriminator):
     """Samples [B, C, H, W] to logits [B / m], each a function of its own samples.
 
     Args:
@@ -266,7 +264,6 @@ class Discriminator(ProjectionDiscriminator):
         full: Size = (size[0], size[1])
         widths = automatic_widths(full)[1:] if config.widths == "auto" else config.widths
         sizes = halvings(full, len(widths))
-        self.pack = task.pack
         layers: list[nn.Module] = []
         for (before, width), (height, breadth) in zip(
             pairwise((channels * task.pack, *widths)), sizes[:-1], strict=True
@@ -287,46 +284,10 @@ class Discriminator(ProjectionDiscriminator):
             layers += [nn.BatchNorm1d(config.dense)] if config.norm == "batch" else []
             layers.append(nn.LeakyReLU(config.leaky_slope))
         self.layers = nn.Sequential(*layers)
-        self.feature_size = config.dense or flat
-        last = self.feature_size
-        self.joint: nn.Module | None = None
-        if task.joint_size:
-            self.joint = nn.Sequential(
-                nn.Linear(last + task.joint_size * task.pack, JOINT_WIDTH), nn.LeakyReLU(config.leaky_slope)
-            )
-            last = JOINT_WIDTH
-        self.classes = nn.Embedding(task.classes, last) if task.classes else None
-        self.last = nn.Linear(last, 1)
+        self.conclude(task, config.dense or flat, config.leaky_slope)
         _initialise(self, config.initial_weights, config.leaky_slope)
         if config.spectral_norm:
             self.normalise_spectrally()
-
-    def features(self, samples: Tensor) -> Tensor:
-        """Compute the features of each pack of samples.
-
-        Args:
-            samples: [B, C, H, W].
-
-        Returns:
-            [B / m, F].
-        """
-        seen: Tensor = self.layers(packed(samples, self.pack))
-        return seen
-
-    def forward(self, samples: Tensor, *conditions: Tensor) -> Tensor:
-        """Judge each pack of samples.
-
-        Args:
-            samples: [B, C, H, W].
-            conditions: latents [B, Z] where pairs are judged, then labels [B] if there are classes.
-
-        Returns:
-            Logits [B / m]; positive means "rather real" for objectives that fix the scale.
-        """
-        given, seen = list(conditions), self.features(samples)
-        if self.joint is not None:
-            seen = self.joint(torch.cat([seen, packed(given.pop(0), self.pack)], dim=1))
-        return self.verdict_for(seen, given.pop(0) if self.classes is not None else None)
 
 
 def _activation(name: str) -> nn.Module:

@@ -114,7 +114,7 @@ def task(config: "Config", data: "Dataset") -> Task:
 
 def _refuse_what_needs_images(config: "Config", name: str) -> None:
     for table, network in (("[generator]", config.generator), ("[discriminator]", config.discriminator)):
-        if network.kind == networks.DEFAULT_KIND:
+        if network.kind in networks.FOR_IMAGES:
             raise ConfigError(f'{table} of kind "{network.kind}" is for images, and {name} has none; try kind = "mlp"')
     if config.trainer.horizontal_flips:
         raise ConfigError(f"[trainer] horizontal_flips mirrors images, and {name} has none")

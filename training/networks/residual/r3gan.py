@@ -26,11 +26,11 @@ References:
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d
+from torch.nn.functional import conv2d, conv_transpose2d, interpolate
 
 from training.errors import ConfigError
 from training.networks import weights
@@ -147,10 +147,14 @@ class Up(_Resampling):
 
     def __init__(self, channels: int, target: Size) -> None:
         super().__init__(channels, target, total=4)
+        self.zeros = nn.ZeroPad2d(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape [B, C, ceil(H/2), ceil(W/2)] to [B, C, H, W]."""
-        doubled = conv_transpose2d(x, self.kernel, stride=2, padding=1, groups=self.channels)
+        if torch.compiler.is_exporting():  # an interpolation, which runtimes compute faster, and on a GPU in one order
+            doubled = interpolate(self.zeros(x), scale_factor=2.0, mode="bilinear")[:, :, 2:, 2:]
+        else:
+            doubled = conv_transpose2d(x, self.kernel, stride=2, padding=1, groups=self.channels)
         return doubled[:, :, : self.height, : self.width]
 
 
@@ -278,7 +282,7 @@ class Discriminator(ImageDiscriminator):
     def __init__(self, config: DiscriminatorConfig, task: Task) -> None:
         super().__init__()
         channels, *size = task.sample_shape
-        coarse_to_fine = "auto" if config.widths == "auto" else config.widths[::-1]
+        coarse_to_fine: Widths = "auto" if config.widths == "auto" else config.widths[::-1]
         stages = Stages(config, coarse_to_fine, (size[0], size[1]))
         widths, sizes = stages.widths[::-1], stages.sizes[::-1]
         layers: list[nn.Module] = [_plain(nn.Conv2d(channels * task.pack, widths[0], 1, bias=False))]
@@ -291,6 +295,6 @@ class Discriminator(ImageDiscriminator):
         self.layers = nn.Sequential(*layers)
         self.conclude(task, coarsest, LEAKY_SLOPE, linear=SingleLinear, bias=False)
         if self.joint is not None:
-            weights.draw(self.joint[0], "he", LEAKY_SLOPE)
+            weights.draw(cast("nn.Linear", self.joint[0]), "he", LEAKY_SLOPE)
         _plain(self.last)
         draw_classes(self)

@@ -150,10 +150,10 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape [B, before, H, W] to [B, after, ceil(H/2), ceil(W/2)], or of the same size."""
-        branch, skip = self.branch(x), x
+        branch: Tensor = self.branch(x)
         if self.halve is not None:
-            branch, skip = avg_pool2d(self.halve(branch), 2), avg_pool2d(self.halve(skip), 2)
-        return branch + (skip if self.skip is None else self.skip(skip))
+            branch, x = avg_pool2d(self.halve(branch), 2), avg_pool2d(self.halve(x), 2)
+        return branch + (x if self.skip is None else self.skip(x))
 
 
 class SumOverMap(nn.Module):
@@ -218,21 +218,20 @@ class Discriminator(ImageDiscriminator):
 
 
 def _initialise(network: ConditionalGenerator | ImageDiscriminator) -> None:
-    """Draw all weights: of rectified variance inside branches, of the input's variance at skips and at the ends.
+    """Draw all weights: of rectified variance inside branches, of the input's variance elsewhere.
 
     The authors' are uniform, of the same variance wherever a layer keeps its number of channels.
 
     References:
         Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks (2010).
     """
-    for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            for layer in module:
-                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                    weights.draw(layer, "he", RELU_SLOPE)
-        elif isinstance(module, UpBlock | DownBlock) and module.skip is not None:
-            weights.draw(module.skip, "he", None)
-    ends = [network.first, network.layers[-2]] if isinstance(network, ConditionalGenerator) else [network.last]
-    for layer in ends:
-        weights.draw(layer, "he", None)
+    rectified = {
+        layer
+        for block in network.modules()
+        if isinstance(block, UpBlock | DownBlock)
+        for layer in block.branch.modules()
+    }
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            weights.draw(layer, "he", RELU_SLOPE if layer in rectified else None)
     draw_classes(network)

@@ -150,12 +150,25 @@ def _register_resume(commands: "Commands") -> None:
     )
     add_run(parser, "folder of the run")
     add_data_path(parser)
+    parser.add_argument(
+        "--total-samples",
+        type=int,
+        metavar="N",
+        help="another length of the run; schedules are then those of N samples",
+    )
+    parser.add_argument("--data-changed", action="store_true", help="go on although the data is no longer the same")
 
 
 def _resume(arguments: argparse.Namespace) -> object:
     from training.loop import run
 
-    return run.resume(arguments.run, say, arguments.data_path)
+    return run.resume(
+        arguments.run,
+        say,
+        arguments.data_path,
+        total_samples=arguments.total_samples,
+        data_changed=arguments.data_changed,
+    )
 
 
 def _register_export(commands: "Commands") -> None:

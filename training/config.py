@@ -217,6 +217,11 @@ def with_data_path(config: Config, path: str) -> Config:
     return replace(config, data=replace(config.data, path=path))
 
 
+def with_length(config: Config, total_samples: int) -> Config:
+    """Change the length of a run."""
+    return replace(config, trainer=replace(config.trainer, total_samples=total_samples))
+
+
 def warnings_of(config: Config) -> list[str]:
     """Warn of settings that are valid but probably not intended.
 

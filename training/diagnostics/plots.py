@@ -62,7 +62,11 @@ def charts_of(record: RunRecord) -> list[Chart]:
 
 def marks_of(record: RunRecord) -> list[Mark]:
     """Make the marks of a run's events."""
-    return [Mark(event.samples, f"{event.event} at {event.samples:,}: {event.text}") for event in record.events]
+    return [
+        Mark(event.samples, f"{event.event} at {event.samples:,}: {event.text}")
+        for event in record.events
+        if event.samples
+    ]
 
 
 def _points(record: RunRecord, name: str) -> Points:

@@ -131,8 +131,10 @@ def _training(run: Run) -> list[str]:
     settings = ", ".join(f"{key} {value}" for key, value in objective.items() if key != "kind")
     return [
         f"Objective `{run.config.objective.kind}` ({settings}); {run.samples_seen:,} generated samples seen; the "
-        "generator's weights are their exponential moving average. To do it again, with the configuration below as "
-        "`config.toml`:",
+        "generator's weights are their exponential moving average.",
+        *_history(run),
+        "To do it again, with the configuration below as `config.toml`"
+        + (":" if not any(change.event != "set" for change in run.history) else ", but for these changes:"),
         "",
         "    python -m training train config.toml --out runs/again",
         "    python -m training export runs/again",
@@ -146,6 +148,12 @@ def _training(run: Run) -> list[str]:
 def _diagnosis(found: Mapping[str, str]) -> list[str]:
     told = [f"- *{name}*: {words}" for name, words in found.items()]
     return ["What `python -m training diagnose` says of the run:", "", *told]
+
+
+def _history(run: Run) -> list[str]:
+    """What was changed of the run, so that its configuration alone does not say how it was trained."""
+    lines = [f"- at sample {change.samples:,}: {change.text}" for change in run.history]
+    return ["", "Changes:", "", *lines, ""] if lines else []
 
 
 def _quality(found: Quality | None) -> list[str]:

@@ -33,6 +33,7 @@ def provenance(run: Run, data: Dataset, metrics: dict[str, object]) -> dict[str,
         "data": {"name": data.name, "sha256": data.sha256, "attribution": data.attribution},
         "commit": commit(),
         "samples_seen": run.samples_seen,
+        **({"history": [change.plain() for change in run.history]} if run.history else {}),
         "metrics": metrics,
         "libraries": {
             "python": platform.python_version(),

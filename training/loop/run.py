@@ -26,8 +26,8 @@ from training.loop.run_logger import RunLogger
 from training.loop.trainer import Trainer
 from training.networks.base import parameter_count
 from training.progress import progress
-from training.state import checkpoint, history
-from training.state.history import Change
+from training.state import changes, checkpoint
+from training.state.history import Change, rows
 
 LOCK_NAME: Final = "lock"
 WARM_UP_STEPS: Final = 3  # the first steps allocate memory and choose kernels
@@ -38,13 +38,13 @@ Say = Callable[[str], None]
 Result = dict[str, object]
 
 
-def start(config: Config, run: Path, say: Say, changes: Sequence[Change] = ()) -> Result:
+def start(config: Config, run: Path, say: Say, history: Sequence[Change] = ()) -> Result:
     """Train from nothing.
 
     Args:
         run: the run's folder; made, and refused if a run with a checkpoint is in it.
         say: called with each line for the user.
-        changes: how the configuration was changed beside its file.
+        history: how the configuration was changed beside its file.
 
     Returns:
         The run's folder, its training time, its report and the names of the findings; empty in other processes than
@@ -57,7 +57,7 @@ def start(config: Config, run: Path, say: Say, changes: Sequence[Change] = ()) -
         raise CheckpointError(
             f"{run} holds a run already; go on with `python -m training resume {run}`, or choose another --out"
         )
-    trainer = Trainer(config, _load(config), history=changes)
+    trainer = Trainer(config, _load(config), history=history)
     if trainer.is_main_process:
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -66,12 +66,21 @@ def start(config: Config, run: Path, say: Say, changes: Sequence[Change] = ()) -
     return _fit(trainer, run, say)
 
 
-def resume(run: Path, say: Say, data_path: str | None = None) -> Result:
+def resume(
+    run: Path,
+    say: Say,
+    data_path: str | None = None,
+    *,
+    total_samples: int | None = None,
+    data_changed: bool = False,
+) -> Result:
     """Continue from the newest checkpoint to the end of the run.
 
     Args:
         say: called with each line for the user.
         data_path: the data's path, if it has moved.
+        total_samples: another length of the run.
+        data_changed: whether the data may be other than the run's.
 
     Returns:
         As `start`.
@@ -80,31 +89,38 @@ def resume(run: Path, say: Say, data_path: str | None = None) -> Result:
         TrainingError: as the checkpoint, the data and the training raise it.
     """
     saved = checkpoint.read(run)
-    config = configuration.load(run / checkpoint.CONFIG_NAME)
+    config, longer = checkpoint.config_of(run, saved), None
+    if total_samples is not None:
+        config, longer = changes.with_length(config, saved, run, total_samples)
     if data_path is not None:
         config = configuration.with_data_path(config, data_path)
     images = data.load(config.data)
-    if images.sha256 != saved["data_sha256"]:
-        raise CheckpointError(
-            f"{run} was trained on other data: its SHA-256 was {saved['data_sha256']} and is {images.sha256}"
-        )
-    trainer = Trainer(config, images, history=checkpoint.changes_of(saved))
+    other_data = changes.with_data(config, saved, run, images, allowed=data_changed)
+    if other_data is not None:
+        limits.check(config, images)
+    made = [change for change in (longer, other_data) if change is not None]
+    trainer = Trainer(config, images, history=[*checkpoint.changes_of(saved), *made])
+    if trainer.is_main_process:
+        if total_samples is not None and longer is None:
+            say(f"note: the length of {run} is {total_samples:,} samples already; nothing is changed")
+        if data_changed and other_data is None:
+            say(f"note: the data of {run} is what it was; nothing is changed")
     doubt = machine.compare(
         saved.get("machine", {}), machine.describe(trainer.device), deterministic=config.trainer.deterministic
     )
     if doubt is not None and trainer.is_main_process:
         say(f"note: {doubt}")
     trainer.restore(saved["state"])
-    return _fit(trainer, run, say)
+    return _fit(trainer, run, say, changed=bool(made))
 
 
-def dry_run(config: Config, say: Say, note: Say, changes: Sequence[Change] = ()) -> Result:
+def dry_run(config: Config, say: Say, note: Say, history: Sequence[Change] = ()) -> Result:
     """Show what would be trained and how fast, from a few discarded steps.
 
     Args:
         say: called with the configuration, TOML.
         note: called with each line for the user.
-        changes: how the configuration was changed beside its file.
+        history: how the configuration was changed beside its file.
 
     Returns:
         The cost of a step and of the run; empty in other processes than the main one.
@@ -112,7 +128,7 @@ def dry_run(config: Config, say: Say, note: Say, changes: Sequence[Change] = ())
     Raises:
         TrainingError: as the data, the configuration and the training raise it.
     """
-    trainer = Trainer(config, _load(config), history=changes)
+    trainer = Trainer(config, _load(config), history=history)
     if trainer.is_main_process:
         say(configuration.dumps(config).rstrip())
         _introduce(trainer, note)
@@ -148,9 +164,9 @@ def _time_steps(trainer: Trainer, most: int, what: str) -> float:
     return (time.perf_counter() - began_s) / steps
 
 
-def _fit(trainer: Trainer, run: Path, say: Say) -> Result:
+def _fit(trainer: Trainer, run: Path, say: Say, *, changed: bool = False) -> Result:
     try:
-        result = _fit_and_tell(trainer, run, say)
+        result = _fit_and_tell(trainer, run, say, changed=changed)
     except (CollapseError, DivergenceError, Interrupted):  # on which all processes agree
         trainer.shut_down(together=True)  # a process that ends makes the launcher end the others, which may still write
         raise
@@ -161,7 +177,7 @@ def _fit(trainer: Trainer, run: Path, say: Say) -> Result:
     return result
 
 
-def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> Result:
+def _fit_and_tell(trainer: Trainer, run: Path, say: Say, *, changed: bool) -> Result:
     if not trainer.is_main_process:
         fit(trainer, run, None)
         return {}
@@ -175,6 +191,8 @@ def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> Result:
             )
         _introduce(trainer, say)
         try:
+            if changed:  # in the checkpoint first, from which it is also rolled back
+                checkpoint.save(run, trainer.checkpoint())
             write_atomically(run / checkpoint.CONFIG_NAME, configuration.dumps(trainer.config).encode())
             monitor = Monitor(trainer.config, trainer.data, trainer.task, trainer.device)
             evaluating = trainer.config.diagnostics.evaluate_every_samples > 0
@@ -186,7 +204,7 @@ def _fit_and_tell(trainer: Trainer, run: Path, say: Say) -> Result:
                 batch_size=pace.batch_size,
                 recorded=trainer.recorded,
             ) as recorder:
-                monitor.replay(history.rows(run))
+                monitor.replay(rows(run))
                 fit(trainer, run, Observers(recorder, monitor, evaluator))
         except OSError as error:
             raise CheckpointError(f"cannot write into {run}: {error.strerror}; its checkpoints are complete") from error

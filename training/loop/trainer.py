@@ -37,6 +37,7 @@ from training.networks.batch_statistics import shared_statistics
 from training.schedule import lazy_correction
 from training.state import checkpoint, players
 from training.state.batches import GRID, GRID_CODES, BatchStream, codes, latents
+from training.state.changes import first_position, label_names
 from training.state.checkpoint import Checkpoint, TrainerState
 from training.state.history import Change, Event
 from training.state.inputs import Recipe
@@ -100,6 +101,7 @@ class Trainer:
             horizontal_flips=pace.horizontal_flips,
             part=part,
         )
+        stream.count_from(first_position(self.history))
         recipe = Recipe(stream, config.seed, pace.batch_size, part, pace.critic_steps, config.codes)
         self._plan = Plan(config, recipe, self.device, tensors=pace.cuda_graph)
         table = config.augmentation
@@ -224,6 +226,8 @@ class Trainer:
             task=dataclasses.asdict(self.task),
             machine=machine.describe(self.device),
             history=[change.plain() for change in self.history],
+            data_samples=len(self.data.train),
+            label_names=label_names(self.data),
             state=state,
         )
 

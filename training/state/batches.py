@@ -131,7 +131,12 @@ class BatchStream:
         self._generator = generator
         self._horizontal_flips = horizontal_flips
         self._part = part
+        self._since = 0
         self._epoch_order = (-1, np.empty(0, np.int64))
+
+    def count_from(self, position: int) -> None:
+        """Begin a new epoch at a position in the run's real samples, where other data than this ended."""
+        self._since = position
 
     def real(self, draw: int) -> tuple[Tensor, Tensor | None]:
         """Real samples; each is drawn once an epoch, and a batch may end one epoch and begin the next.
@@ -164,8 +169,9 @@ class BatchStream:
         Returns:
             [b] int64, on the CPU.
         """
-        positions = np.arange(draw * self._batch_size, (draw + 1) * self._batch_size)[self._part]
+        positions = np.arange(draw * self._batch_size, (draw + 1) * self._batch_size)[self._part] - self._since
         epochs, places = np.divmod(positions, len(self._samples))
+        epochs += self._since  # numbers that no epoch of former data had, as there were fewer epochs than samples
         chosen = np.empty_like(positions)
         for epoch in np.unique(epochs):
             inside = epochs == epoch

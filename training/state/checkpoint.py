@@ -72,6 +72,8 @@ class Checkpoint(TypedDict):
         task: what the networks were built to fit.
         machine: names and versions of the device and the libraries; older files lack it.
         history: the changes of the run so far, as plain values; older files lack it.
+        data_samples: how many samples are trained on; older files lack it.
+        label_names: of the data's classes; older files lack it.
     """
 
     format: int
@@ -81,6 +83,8 @@ class Checkpoint(TypedDict):
     task: dict[str, Any]
     machine: NotRequired[dict[str, str]]
     history: NotRequired[list[dict[str, Any]]]
+    data_samples: NotRequired[int]
+    label_names: NotRequired[list[str]]
     state: TrainerState
 
 
@@ -191,7 +195,7 @@ def read(run: Path, choice: Choice = "newest") -> Checkpoint:
         raise CheckpointError(f"{path} is damaged; {way_on}") from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
-    _check_config(run, cast("Checkpoint", checkpoint))
+    _check_config(run, cast("Checkpoint", checkpoint), newest=path == latest(run))
     return cast("Checkpoint", checkpoint)
 
 
@@ -209,7 +213,7 @@ def load_run(run: Path, choice: Choice = "newest") -> Run:
         ConfigError: if the run's configuration cannot be read.
     """
     checkpoint = read(run, choice)
-    config = configuration.load(run / CONFIG_NAME)
+    config = config_of(run, checkpoint)
     state, task = checkpoint["state"], Task(**checkpoint["task"])
     trained, averaged = players.build(config, task), players.build(config, task).generator_side
     for side, weights in (
@@ -231,6 +235,15 @@ def load_run(run: Path, choice: Choice = "newest") -> Run:
     )
 
 
+def config_of(run: Path, checkpoint: Checkpoint) -> Config:
+    """The configuration of a checkpoint that `read` has returned, with the data's path of the run's file.
+
+    The length is the checkpoint's: an older one may have been written before the run was given another.
+    """
+    former = configuration.loads(checkpoint["config"])
+    return configuration.with_length(configuration.load(run / CONFIG_NAME), former.trainer.total_samples)
+
+
 def changes_of(checkpoint: Checkpoint) -> tuple[Change, ...]:
     """The changes of a run up to a checkpoint."""
     return tuple(Change(**change) for change in checkpoint.get("history", []))
@@ -240,10 +253,20 @@ def _paths(run: Path) -> list[Path]:
     return sorted((run / FOLDER).glob("*.pt"))
 
 
-def _check_config(run: Path, checkpoint: Checkpoint) -> None:
+def _check_config(run: Path, checkpoint: Checkpoint, *, newest: bool) -> None:
     path = run / CONFIG_NAME
     config = configuration.load(path)
     former = configuration.loads(checkpoint["config"])  # with current defaults for keys added after the run
-    difference = configuration.first_difference(config, former)
+    length, was = config.trainer.total_samples, former.trainer.total_samples
+    difference = configuration.first_difference(configuration.with_length(config, was), former)
     if difference is not None:
         raise CheckpointError(f"{path}: {difference} when the run began; put it back, or train anew with another --out")
+    # A changed length is in the checkpoint first: a process that is killed between both writes leaves the former one.
+    changed = any(
+        change.event == "total_samples" and change.details["was"] == length for change in changes_of(checkpoint)
+    )
+    if newest and length != was and not changed:
+        raise CheckpointError(
+            f"{path}: [trainer] total_samples is {length} and was {was} when the run began; put it back, and "
+            f"`python -m training resume {run} --total-samples {length}` changes it"
+        )

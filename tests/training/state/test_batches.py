@@ -65,6 +65,16 @@ def test_a_draw_does_not_depend_on_the_draws_before() -> None:
     assert torch.equal(fresh.latents(9), used.latents(9))
 
 
+def test_other_data_begins_an_epoch_where_it_begins_and_its_order_is_a_function_of_the_counter() -> None:
+    joined, first, second = stream(batch_size=5), [3, 4], [5, 6]
+    joined.count_from(15)
+    drawn = [[number for draw in epoch for number in numbers(joined.real(draw)[0])] for epoch in (first, second)]
+    assert [sorted(epoch) for epoch in drawn] == [list(range(1, COUNT + 1))] * 2
+    assert numbers(joined.real(4)[0]) == drawn[0][5:]
+    of_former_data = [numbers(stream(batch_size=COUNT).real(epoch)[0]) for epoch in range(2)]
+    assert len({tuple(order) for order in (*of_former_data, *drawn)}) == 4
+
+
 def test_labels_stay_with_their_images() -> None:
     images, labels = stream().real(5)
     assert labels is not None

@@ -25,7 +25,15 @@ from training.errors import ConfigError
 from training.networks import DEFAULT_KIND, DISCRIMINATORS, GENERATORS, DiscriminatorConfig, GeneratorConfig, encoder
 from training.networks.code_head import CodeHeadConfig
 from training.networks.encoder import EncoderConfig
-from training.objectives import BiGan, InfoGan, ObjectiveConfig, Relativistic, WassersteinGradientPenalty
+from training.objectives import (
+    BiGan,
+    FeatureMatching,
+    InfoGan,
+    Irgan,
+    ObjectiveConfig,
+    Relativistic,
+    WassersteinGradientPenalty,
+)
 from training.schedule import TrainerConfig
 from training.tables import Part, Range, Table, bind, known_kind, nearest, parse, to_toml, unbind
 
@@ -184,6 +192,7 @@ def _assemble(tables: Mapping[str, object]) -> Config:
         diagnostics=bind(_table(tables, "diagnostics"), DiagnosticsConfig, "[diagnostics]"),
     )
     _check_pack(config)
+    _check_accumulation(config)
     _check_players(config, tables)
     return config
 
@@ -329,6 +338,17 @@ def _check_pack(config: Config) -> None:
         raise ConfigError("[discriminator] pack must be 1 with [generator] conditional: a pack has no label of its own")
     if batch_size % pack:
         raise ConfigError(f"[trainer] batch_size {batch_size} does not divide into packs of {pack}")
+
+
+def _check_accumulation(config: Config) -> None:
+    """Refuse to compute a batch in parts where its loss is no mean over samples."""
+    game, reason = config.objective, None
+    if isinstance(game, FeatureMatching):
+        reason = "compares the mean features of a whole batch"
+    elif isinstance(game, Irgan) and game.baseline == "batch":
+        reason = 'has baseline = "batch", a mean over a whole batch'
+    if config.trainer.accumulate > 1 and reason is not None:
+        raise ConfigError(f'[trainer] accumulate must be 1: [objective] of kind "{game.kind}" {reason}')
 
 
 def _check_players(config: Config, tables: Mapping[str, object]) -> None:

@@ -26,16 +26,22 @@ class TrainerConfig:
     Attributes:
         total_samples: length of the run.
         batch_size: samples a step, over all processes together.
+        accumulate: parts that a step's batch is computed in, one after the other: a whole step with the memory
+            of a part. Batch normalisation then sees a part at a time.
         critic_steps: discriminator steps for each generator step.
         learning_rate_generator: at the start.
         learning_rate_discriminator: at the start.
         learning_rate_final_fraction: what is left of both at the end of a cosine; 1 keeps them constant.
         beta1: Adam's decay of the first moment.
         beta2: Adam's decay of the second moment, and RMSprop's.
+        beta2_start: Adam's beta2 at the start, from where a cosine over the run leads to `beta2`; R3GAN's authors begin
+            with 0.9.
         optimizer: Adam, or the RMSprop that WGAN's clipping asks for (momentum unsettles a bounded critic).
         weight_decay_generator: Adam's, decoupled: each step shrinks every weight by this times the learning rate.
         weight_decay_discriminator: Adam's, decoupled, of the discriminator.
         ema_half_life_samples: after so many samples half of the generator's moving average is new; 0 copies.
+        ema_half_life_start_fraction: what there is of this half-life at the start of a cosine over the run; 1 keeps it
+            constant, and R3GAN's authors begin with 0.
         horizontal_flips: show real images mirrored half of the time.
         precision: `bf16` and `fp16` compute in half precision where it is safe; weights stay in fp32. fp16 has no
             gradient penalties.
@@ -51,16 +57,19 @@ class TrainerConfig:
 
     total_samples: Positive
     batch_size: Positive = 64
+    accumulate: Positive = 1
     critic_steps: Positive = 1
     learning_rate_generator: Rate = 2e-4
     learning_rate_discriminator: Rate = 2e-4
     learning_rate_final_fraction: Fraction = 1.0
     beta1: Decay = 0.0
     beta2: Decay = 0.99
+    beta2_start: Decay | Literal["constant"] = "constant"
     optimizer: Literal["adam", "rmsprop"] = "adam"
     weight_decay_generator: Annotated[float, Range(at_least=0)] = 0.0
     weight_decay_discriminator: Annotated[float, Range(at_least=0)] = 0.0
     ema_half_life_samples: Annotated[int, Range(at_least=0)] = 10_000
+    ema_half_life_start_fraction: Fraction = 1.0
     horizontal_flips: bool = False
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     deterministic: bool = False

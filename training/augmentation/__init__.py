@@ -11,7 +11,7 @@ import torch
 
 from training.augmentation.adaptive import Adaptive, AdaptiveConfig
 from training.augmentation.diffaugment import DiffAugment, DiffAugmentConfig
-from training.augmentation.random_numbers import NumberSource, RandomNumbers
+from training.augmentation.random_numbers import NumberSource, RandomNumbers, SharedNumbers
 from training.augmentation.warps import WarpsConfig, warped
 
 AugmentationConfig = DiffAugmentConfig | AdaptiveConfig
@@ -25,6 +25,7 @@ __all__ = [
     "AugmentationConfig",
     "NumberSource",
     "RandomNumbers",
+    "SharedNumbers",
     "WarpsConfig",
     "build",
     "warped",

@@ -41,6 +41,8 @@ def check(config: Config, device: torch.device, processes: int) -> None:
         reason = f"captures the step of one process, and {processes} train together"
     elif pace.optimizer != "adam":
         reason = f'captures Adam\'s steps; optimizer = "{pace.optimizer}" keeps its own on the CPU'
+    elif pace.beta2_start != "constant":
+        reason = "records Adam's betas as they are; leave out beta2_start"
     elif pace.precision == "fp16":
         reason = "cannot capture precision fp16, where each step waits for the loss scale; bf16 has none"
     if pace.cuda_graph and reason is not None:

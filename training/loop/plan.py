@@ -43,14 +43,21 @@ class Plan:
         return objective
 
     def values(self, iteration: int) -> Values:
-        """The learning rates of an iteration, and the share of the average that is new after it."""
+        """The learning rates of an iteration, the share of the average that is new after it, and changing betas."""
         pace = self._config.trainer
-        left = cosine(1.0, pace.learning_rate_final_fraction, self._progress(iteration))
+        progress = self._progress(iteration)
+        left = cosine(1.0, pace.learning_rate_final_fraction, progress)
         left *= ROLLBACK_RATE_FACTOR**self.rollbacks
+        half_life = pace.ema_half_life_samples * cosine(pace.ema_half_life_start_fraction, 1.0, progress)
+        betas = None
+        if pace.beta2_start != "constant":
+            beta2 = cosine(pace.beta2_start, pace.beta2, progress)
+            betas = (pace.beta1, beta2), (pace.beta1**self._lazy, beta2**self._lazy)
         return Values(
             generator_rate=pace.learning_rate_generator * left,
             critic_rate=pace.learning_rate_discriminator * self._lazy * left,
-            new_share=1 - ema_decay(pace.batch_size, pace.ema_half_life_samples, (iteration + 1) * pace.batch_size),
+            new_share=1 - ema_decay(pace.batch_size, half_life, (iteration + 1) * pace.batch_size),
+            betas=betas,
         )
 
     def inputs(self, iteration: int) -> HostInputs:

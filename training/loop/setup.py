@@ -47,6 +47,13 @@ def build_accelerator(config: Config) -> Accelerator:
         raise ConfigError(
             f"[trainer] batch_size {config.trainer.batch_size} does not divide by {shared.num_processes} processes"
         )
+    parts, pack = config.trainer.accumulate, config.discriminator.pack
+    if config.trainer.batch_size % (shared.num_processes * parts * pack):
+        raise ConfigError(
+            f"[trainer] batch_size {config.trainer.batch_size} does not divide into accumulate = {parts} parts"
+            + (f" on each of {shared.num_processes} processes" if shared.num_processes > 1 else "")
+            + (f" of whole packs of {pack}" if pack > 1 else "")
+        )
     return shared
 
 
@@ -88,6 +95,8 @@ def build_optimizer(
     if pace.optimizer == "rmsprop":
         if weight_decay:
             raise ConfigError('[trainer] weight decay is Adam\'s; it needs optimizer = "adam"')
+        if pace.beta2_start != "constant":
+            raise ConfigError('[trainer] beta2_start is Adam\'s; it needs optimizer = "adam"')
         return torch.optim.RMSprop(side.parameters(), lr=learning_rate, alpha=pace.beta2**lazy)
     betas = (pace.beta1**lazy, pace.beta2**lazy)
     return torch.optim.Adam(

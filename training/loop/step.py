@@ -2,11 +2,17 @@
 
     critic_steps x [real, latents -> critic loss -> Adam]   fresh latents -> generator loss -> Adam -> average
 
+With `parts` the batch of every loss is computed in as many parts, one after the other, and the gradients of their mean
+are added up: one optimizer step at a part's memory. For losses that are means over samples this is the whole batch's
+step up to rounding; batch normalisation sees a part at a time, spectral normalisation iterates once a part, and WGAN-GP
+draws other points between the samples.
+
 It takes everything that changes from step to step from its inputs and its values, keeps nothing on the CPU and never
 waits for the device, so that a GPU can record it once and repeat it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -14,7 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from training.augmentation import Augmentation, WarpsConfig, warped
+from training.augmentation import Augmentation, SharedNumbers, WarpsConfig, warped
 from training.objectives.base import TIMED_WEIGHTS, Batch, LossTerms, Objective
 from training.state import players
 from training.state.batches import AUGMENTATION, WARPS, BatchStream
@@ -32,12 +38,14 @@ class Values:
         generator_rate: learning rate.
         critic_rate: learning rate.
         new_share: of the moving average, one less its decay.
+        betas: Adam's, of the generator and of the critic; None leaves them as they are.
         weights: of the objective, by name, where they are scalars on the device.
     """
 
     generator_rate: float | Tensor
     critic_rate: float | Tensor
     new_share: float | Tensor
+    betas: tuple[tuple[float, float], tuple[float, float]] | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -48,7 +56,7 @@ def scalars(inputs: Inputs, objective: Objective) -> Values:
         return inputs.take(Request("scalar", name=name))
 
     weights = {name: take(name) for name in TIMED_WEIGHTS if getattr(objective, name, 0) > 0}
-    return Values(take(GENERATOR_RATE), take(CRITIC_RATE), take(NEW_SHARE), weights)
+    return Values(take(GENERATOR_RATE), take(CRITIC_RATE), take(NEW_SHARE), weights=weights)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Step:
         warps: of objectives that use them, or None.
         critic_steps: for each of the generator's.
         batch_size: samples of all processes.
+        parts: in how many the batch is computed.
         labelled: whether the players are told labels.
         coded: whether the generator is given codes.
     """
@@ -81,6 +90,7 @@ class Step:
     warps: WarpsConfig | None
     critic_steps: int
     batch_size: int
+    parts: int
     labelled: bool
     coded: bool
 
@@ -99,6 +109,10 @@ class Step:
         ):
             for group in optimizer.param_groups:
                 group["lr"] = rate
+        if values.betas is not None:
+            for optimizer, betas in zip((self.generator_optimizer, self.critic_optimizer), values.betas, strict=True):
+                for group in optimizer.param_groups:
+                    group["betas"] = betas
         for turn in range(self.critic_steps):
             batch = self._batch(inputs, turn, values.weights)
             critic = self._critic_step(objective, batch, inputs, turn)
@@ -121,14 +135,17 @@ class Step:
         return inputs.take(Request("latents", turn)), inputs.take(Request("codes", turn)) if self.coded else None
 
     def _critic_step(self, objective: Objective, batch: Batch, inputs: Inputs, turn: int) -> LossTerms:
-        warp = None
-        if self.warps is not None:
-            warp = partial(warped, config=self.warps, numbers=inputs.numbers(turn, WARPS))
-        nets = players.networks_of(
-            self.players.generator_side, self.parallel_critic_side, self._augment(inputs, turn), warp
-        )
-        terms = objective.critic_loss(nets, batch)
-        self._descend(terms.total, self.critic_optimizer)
+        augment = self._augment(inputs, turn)
+        warps = None if self.warps is None else SharedNumbers(inputs.numbers(turn, WARPS))
+
+        def loss(rows: slice) -> LossTerms:
+            warp = None
+            if self.warps is not None and warps is not None:
+                warp = partial(warped, config=self.warps, numbers=warps.rows(rows))
+            nets = players.networks_of(self.players.generator_side, self.parallel_critic_side, augment(rows), warp)
+            return objective.critic_loss(nets, _rows_of(batch, rows))
+
+        terms = self._descend(loss, len(batch.latents), self.critic_optimizer, self.parallel_critic_side)
         if objective.weight_bound is not None:
             with torch.no_grad():
                 for weight in self.players.critic_side.parameters():
@@ -138,25 +155,39 @@ class Step:
         return terms
 
     def _generator_step(self, objective: Objective, batch: Batch, inputs: Inputs, turn: int) -> LossTerms:
-        # Not the parallel critic: its wrapper expects gradients from each use, and here there are none.
+        augment = self._augment(inputs, turn)
+
+        def loss(rows: slice) -> LossTerms:
+            # Not the parallel critic: its wrapper expects gradients from each use, and here there are none.
+            nets = players.networks_of(self.parallel_generator_side, self.players.critic_side, augment(rows))
+            return objective.generator_loss(nets, _rows_of(batch, rows))
+
         with players.frozen(self.players.critic_side):
-            nets = players.networks_of(
-                self.parallel_generator_side, self.players.critic_side, self._augment(inputs, turn)
-            )
-            terms = objective.generator_loss(nets, batch)
-            self._descend(terms.total, self.generator_optimizer)
-        return terms
+            return self._descend(loss, len(batch.latents), self.generator_optimizer, self.parallel_generator_side)
 
-    def _augment(self, inputs: Inputs, turn: int) -> "partial[Tensor] | None":
-        """The augmentation of one optimizer step, with its own random draw."""
-        if self.augmentation is None:
-            return None
-        return partial(self.augmentation, numbers=inputs.numbers(turn, AUGMENTATION))
+    def _augment(self, inputs: Inputs, turn: int) -> "Callable[[slice], partial[Tensor] | None]":
+        """The augmentation of one optimizer step, with its own random draw, for each part of the batch."""
+        augmentation = self.augmentation
+        if augmentation is None:
+            return lambda _: None
+        numbers = SharedNumbers(inputs.numbers(turn, AUGMENTATION))
+        return lambda rows: partial(augmentation, numbers=numbers.rows(rows))
 
-    def _descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def _descend(
+        self, loss: Callable[[slice], LossTerms], samples: int, optimizer: torch.optim.Optimizer, side: nn.Module
+    ) -> LossTerms:
+        """Take one step down the mean of the losses of all parts of `samples` rows; returns the mean terms."""
+        size = samples // self.parts
         optimizer.zero_grad()
-        self.accelerator.backward(loss)
+        found = []
+        for start in range(0, samples, size):
+            is_last = start + size == samples  # processes add up their gradients once
+            with nullcontext() if is_last else self.accelerator.no_sync(side):
+                terms = loss(slice(start, start + size))
+                self.accelerator.backward(terms.total if self.parts == 1 else terms.total / self.parts)
+            found.append(LossTerms(terms.total.detach(), terms.parts))
         optimizer.step()
+        return found[0] if self.parts == 1 else _mean(found)
 
     @torch.no_grad()
     def _average(self, new_share: float | Tensor) -> None:
@@ -174,3 +205,14 @@ class Step:
 
 def _named(player: str, terms: LossTerms) -> dict[str, Tensor]:
     return {f"{player}/total": terms.total.detach(), **{f"{player}/{name}": part for name, part in terms.parts.items()}}
+
+
+def _rows_of(batch: Batch, rows: slice) -> Batch:
+    labels = None if batch.labels is None else batch.labels[rows]
+    codes = None if batch.codes is None else batch.codes[rows]
+    return replace(batch, real=batch.real[rows], latents=batch.latents[rows], labels=labels, codes=codes)
+
+
+def _mean(terms: list[LossTerms]) -> LossTerms:
+    parts = {name: torch.stack([each.parts[name] for each in terms]).mean(0) for name in terms[0].parts}
+    return LossTerms(torch.stack([each.total for each in terms]).mean(0), parts)

@@ -313,6 +313,7 @@ class Trainer:
             warps=config.warps,
             critic_steps=config.trainer.critic_steps,
             batch_size=config.trainer.batch_size,
+            parts=config.trainer.accumulate,
             labelled=self.task.classes > 0,
             coded=config.codes is not None,
         )

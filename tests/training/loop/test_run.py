@@ -176,10 +176,14 @@ def together(*arguments: str | Path) -> tuple[int, str, str]:
     "changes",
     [
         {"generator": {"norm": "batch"}},
-        {"generator": {"norm": "none", "conditional": True}, "augmentation": {"kind": "diffaugment"}},
+        {
+            "generator": {"norm": "none", "conditional": True},
+            "augmentation": {"kind": "diffaugment"},
+            "trainer": {"total_samples": 320, "log_every_samples": 16, "accumulate": 2},
+        },
         {"objective": {**games.INFOGAN, "weight_steady": 1.0, "gamma_r2": 0.5, "penalty_every_steps": 1}},
     ],
-    ids=["batch normalisation", "labels and augmentation", "codes and warps"],
+    ids=["batch normalisation", "labels, augmentation and parts", "codes and warps"],
 )
 def test_two_processes_have_the_losses_of_one_up_to_rounding(
     changes: dict[str, dict[str, Value]], tmp_path: Path

@@ -40,6 +40,7 @@ GAMES: dict[str, Config] = {
     "adaptive augmentation": small.config(
         augmentation={"kind": "ada", "target": 0.01, "adjustment_samples": 160}, trainer={"critic_steps": 2}
     ),
+    "in parts": small.config(augmentation={"kind": "ada"}, discriminator={"pack": 2}, trainer={"accumulate": 2}),
     "diffaugment": small.config(augmentation={"kind": "diffaugment"}),
     "slope penalty": small.config(objective={"kind": "wasserstein_gp", "gamma_final_fraction": 0.5}),
     "clamped weights": small.config(objective={"kind": "wasserstein"}),

@@ -1,6 +1,7 @@
 """A batch in parts: the gradients and readings of the whole batch, the same resume, and what is refused."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -112,11 +113,11 @@ def test_beta2_and_the_averages_half_life_follow_a_cosine_from_their_starts() ->
     halfway = 0.99 + (0.9 - 0.99) / 2
     for values, beta2 in zip(seen, (0.9, halfway, 0.99), strict=True):
         assert values.betas is not None
-        assert values.betas == (pytest.approx((0.0, beta2)), pytest.approx((0.0, beta2 ** (2 / 3))))
+        assert [second for _, second in values.betas] == pytest.approx([beta2, beta2 ** (2 / 3)])
     for values, half_life in zip(seen[1:], (20, 40), strict=True):
         assert values.new_share == pytest.approx(1 - 0.5 ** (16 / half_life))
     assert seen[0].new_share == 1
     training = Trainer(config, DIGITS)
     assert math.isfinite(float(training.step()["critic/total"]))
-    rates = [group["betas"] for group in training.checkpoint()["state"]["critic_optimizer"]["param_groups"]]
-    assert rates[0][1] == pytest.approx(0.9 ** (2 / 3))
+    optimizer: Any = training.checkpoint()["state"]["critic_optimizer"]
+    assert optimizer["param_groups"][0]["betas"][1] == pytest.approx(0.9 ** (2 / 3))

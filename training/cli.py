@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Final
 
 import training
 from training import command_line, measuring
-from training.command_line import Parser, add, add_data_path, add_run, complete_packages, completed, note, program, say
+from training.command_line import (
+    Parser,
+    add,
+    add_checkpoint,
+    add_data_path,
+    add_run,
+    complete_packages,
+    completed,
+    note,
+    program,
+    say,
+)
 from training.errors import TrainingError
 from training.sampling import command as sampling
 
@@ -187,6 +198,7 @@ def _register_export(commands: "Commands") -> None:
         "--models", type=Path, default=Path("models"), metavar="FOLDER", help="where packages are; by default models"
     )
     parser.add_argument("--license", metavar="TEXT", help="of the weights: an SPDX identifier or a sentence")
+    add_checkpoint(parser)
     add_data_path(parser)
 
 
@@ -201,6 +213,7 @@ def _export(arguments: argparse.Namespace) -> object:
         say,
         data_path=arguments.data_path,
         license_text=arguments.license,
+        choice=arguments.checkpoint,
     )
     return _of_package(package)
 

@@ -116,6 +116,26 @@ def add_data_path(parser: Parser, words: str = "path of the data, if it has move
     parser.add_argument("--data-path", metavar="FOLDER", help=words)
 
 
+def add_checkpoint(parser: Parser) -> None:
+    """Add the option --checkpoint."""
+    parser.add_argument(
+        "--checkpoint",
+        type=_choice,
+        default="newest",
+        metavar="newest|best|SAMPLES",
+        help="of a run: the newest (the default), the best by what evaluate_every_samples measured, or that of a "
+        "number of samples, if it is kept",
+    )
+
+
+def _choice(text: str) -> int | str:
+    if text in {"newest", "best"}:
+        return text
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f'it is newest, best or a number of samples, not "{text}"')
+
+
 def main(parser: Parser, arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run its command.
 

@@ -288,7 +288,7 @@ def sha256(config: Config) -> str:
     """Identify what the result of a run depends on.
 
     Returns:
-        Hexadecimal SHA-256 of the canonical JSON of all keys but the data's place.
+        Hexadecimal SHA-256 of the canonical JSON of all keys but the data's place and the trackers.
     """
     canonical = json.dumps(_identity(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -313,6 +313,7 @@ def first_difference(config: Config, other: Config) -> str | None:
 def _identity(config: Config) -> dict[str, Table]:
     tables = to_tables(config)
     tables["data"].pop("path", None)
+    tables["trainer"].pop("trackers")
     return tables
 
 

@@ -53,6 +53,8 @@ class TrainerConfig:
         log_every_samples: distance of the rows of `metrics.jsonl`, each a mean over it.
         grid_every_samples: distance of the sample grids.
         checkpoint_every_samples: distance of the checkpoints.
+        trackers: where rows and grids are sent besides TensorBoard's files, which every run writes; the others are
+            installed with the extra `trackers`, and nothing that is trained depends on them.
     """
 
     total_samples: Positive
@@ -78,6 +80,7 @@ class TrainerConfig:
     log_every_samples: Positive = 6_400
     grid_every_samples: Positive = 64_000
     checkpoint_every_samples: Positive = 64_000
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
 
 
 def cosine(start: float, end: float, progress: float) -> float:

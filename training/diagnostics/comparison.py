@@ -39,7 +39,7 @@ HOUR_S: Final = 3_600
 # Name, heading, and what it is.
 METRICS: Final = (
     ("told_apart", "told apart", "share of pairs in which a fresh classifier knows the real sample; 0.5 is a coin"),
-    ("near", "near", "share of samples that are as near to the data as 99 of 100 real ones"),
+    ("near", "near the training data", "share of samples that are as near to the data as 99 of 100 real ones"),
     ("copies", "copies", "share of samples that repeat the training set"),
     ("diversity", "diversity", "mean distance of two samples, in units of that of two real ones"),
     ("modes", "modes", "modes drawn in a probe"),

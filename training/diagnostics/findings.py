@@ -14,6 +14,7 @@ from training.config import Config
 from training.diagnostics.advice import Advice, Name
 from training.diagnostics.alarm import readings_of
 from training.diagnostics.measures.inspection import Inspection
+from training.state.best import Measured, lowest, measurements
 from training.state.history import Event, Row
 
 BAD: Final = frozenset({"diverged", "stalled", "saturation", "collapse", "memorised", "unlike"})
@@ -40,6 +41,16 @@ class RunRecord:
     def steps(self) -> int:
         """Steps of the generator so far."""
         return self.samples_seen // self.config.trainer.batch_size
+
+    @property
+    def measured(self) -> list[Measured]:
+        """Measurements of its samples by which checkpoints are compared, in order."""
+        return measurements(self.rows)
+
+    @property
+    def best(self) -> Measured | None:
+        """The best of them; None without any."""
+        return lowest(self.measured)
 
     def last(self, name: str) -> float | None:
         """Mean of a reading over the last third of the measurements; None without any."""

@@ -49,6 +49,7 @@ def charts_of(record: RunRecord) -> list[Chart]:
             _answers,
             _accuracy,
             _gradients,
+            _quality,
             _nearness,
             _variety,
             _modes,
@@ -61,12 +62,15 @@ def charts_of(record: RunRecord) -> list[Chart]:
 
 
 def marks_of(record: RunRecord) -> list[Mark]:
-    """Make the marks of a run's events."""
-    return [
+    """Make the marks of a run's events, and of its best samples."""
+    marks = [
         Mark(event.samples, f"{event.event} at {event.samples:,}: {event.text}")
         for event in record.events
         if event.samples
     ]
+    if (best := record.best) is not None:
+        marks.append(Mark(best.samples, f"best samples at {best.samples:,}: {best}"))
+    return marks
 
 
 def _points(record: RunRecord, name: str) -> Points:
@@ -127,15 +131,25 @@ def _gradients(record: RunRecord) -> Iterator[Chart]:
         yield Chart("gradients", "Gradient of the generator", caption, positive, logarithmic=True)
 
 
+def _quality(record: RunRecord) -> Iterator[Chart]:
+    measured = record.measured
+    if measured:
+        name = measured[0].measure.replace("_", " ")
+        points: Points = [(each.samples, each.value) for each in measured]
+        caption = f"The {name} of the averaged generator's samples, lower is better. The line marks the lowest."
+        yield Chart("quality", "Quality of samples", caption, [Series(name, points)])
+
+
 def _nearness(record: RunRecord) -> Iterator[Chart]:
-    series = _series(record, near_real="samples near the data")
+    series = _series(record, near_real="near probed real samples")
     if series:
         references = (Reference("real samples", NEAR_QUANTILE), Reference("0: noise", 0.0))
         caption = (
             "Share of generated samples that are as near to a real one as 99 of 100 real ones are to another, among "
-            "those that are probed. The diagnosis compares with all of the training data, and may find fewer."
+            "those that are probed. The diagnosis, and *near the training data* of a comparison, compare with all of "
+            "the training data, and may find fewer."
         )
-        yield Chart("nearness", "Distance of samples to the data", caption, series, references)
+        yield Chart("nearness", "Samples near probed real ones", caption, series, references)
 
 
 def _variety(record: RunRecord) -> Iterator[Chart]:

@@ -105,9 +105,9 @@ def facts(run: Path) -> dict[str, Any] | None:
     """Read what `write` kept of a report.
 
     Returns:
-        `samples`, `total_samples`, `metrics` by name, `findings`, `unread` (why samples were not compared with the
-        data), and the names of `report` and `film` in the run's folder; None where there is no report, or the run has
-        gone on since.
+        `samples`, `total_samples`, `metrics` by name, `best` (samples, measure and value), `findings`, `unread` (why
+        samples were not compared with the data), and the names of `report` and `film` in the run's folder; None where
+        there is no report, or the run has gone on since.
     """
     path = run / FACTS_NAME
     sources = [run / checkpoint.CONFIG_NAME, run / history.METRICS_NAME, run / history.EVENTS_NAME]
@@ -137,6 +137,7 @@ def _facts(record: RunRecord, findings: list[Finding], unread: str | None, shown
         "samples": record.samples_seen,
         "total_samples": record.config.trainer.total_samples,
         "metrics": record.metrics(),
+        "best": None if record.best is None else record.best.plain(),
         "unread": unread,
     }
 
@@ -155,7 +156,8 @@ def page(run: Path, record: RunRecord, findings: list[Finding], unread: str | No
         config.name,
         [
             f"<h1>{escape(config.name)}</h1><p class='soft'>{escape(config.objective.kind)} on "
-            f"{escape(config.data.kind)}, seed {config.seed}: {record.samples_seen:,} of {total:,} samples</p>",
+            f"{escape(config.data.kind)}, seed {config.seed}: {record.samples_seen:,} of {total:,} samples"
+            f"{_best(run)}</p>",
             "<h2>Diagnosis</h2>" + "".join(_finding(finding, drawn) for finding in findings),
             f"<p class='soft'>Not compared with the data: {escape(unread)}.</p>" if unread else "",
             _events(record),
@@ -165,6 +167,12 @@ def page(run: Path, record: RunRecord, findings: list[Finding], unread: str | No
             f"<pre>{_configuration(config)}</pre></div></details>",
         ],
     )
+
+
+def _best(run: Path) -> str:
+    """Names the best checkpoint that is kept, if one is."""
+    found = checkpoint.find_best(run)
+    return "" if found is None else f"; best at {found[1].samples:,}, by {escape(str(found[1]))} (--checkpoint best)"
 
 
 def _configuration(config: Config) -> str:

@@ -130,8 +130,9 @@ def _training(run: Run) -> list[str]:
     objective = configuration.to_tables(run.config)["objective"]
     settings = ", ".join(f"{key} {value}" for key, value in objective.items() if key != "kind")
     return [
-        f"Objective `{run.config.objective.kind}` ({settings}); {run.samples_seen:,} generated samples seen; the "
-        "generator's weights are their exponential moving average.",
+        f"Objective `{run.config.objective.kind}` ({settings}); {run.samples_seen:,} generated samples seen"
+        + ("" if run.best is None else f", where its samples were the best measured while it trained ({run.best})")
+        + "; the generator's weights are their exponential moving average.",
         *_history(run),
         "To do it again, with the configuration below as `config.toml`"
         + (":" if not any(change.event != "set" for change in run.history) else ", but for these changes:"),

@@ -51,7 +51,7 @@ from training.export.provenance import provenance
 from training.export.publish import choose_version, publish
 from training.export.unknown_label import MOST_CLASSES, UnknownLabel, calibrate_unknown_label
 from training.state import checkpoint
-from training.state.checkpoint import Run
+from training.state.checkpoint import Choice, Run
 
 
 def preview(samples: Tensor, real: NDArray[np.generic]) -> bytes | None:
@@ -79,7 +79,7 @@ MEBIBYTE: Final = 1 << 20
 HEAVY_BYTES: Final = 8 * MEBIBYTE  # larger packages get a warning
 
 
-def export_run(
+def export_run(  # noqa: PLR0913 - the options of `export`
     run: Path,
     models_dir: Path,
     name: str | None,
@@ -88,22 +88,24 @@ def export_run(
     *,
     data_path: str | None = None,
     license_text: str | None = None,
+    choice: Choice = "newest",
 ) -> Path:
-    """Make a package of a run's newest checkpoint and publish it.
+    """Make a package of a run's checkpoint and publish it.
 
     Args:
         name: of the package; None takes the configuration's.
         version: of the package; None takes the next free one.
         data_path: the data's path, if it has moved.
         license_text: of the weights, for manifest and card.
+        choice: which checkpoint.
 
     Raises:
         TrainingError: if the run or its data cannot be read, a graph would not be faithful, or the package cannot be
             published; then nothing is left behind.
     """
     limits.check_license(license_text)
-    trained, data = load(run, data_path)
-    say(f"checkpoint: {trained.samples_seen:,} of {trained.config.trainer.total_samples:,} samples")
+    trained, data = load(run, data_path, choice)
+    say(_which(run, trained, choice))
     name = trained.config.name if name is None else name
     version = choose_version(models_dir, name, version)
     pair = build(trained, data, say)
@@ -146,16 +148,29 @@ def export_run(
     return package
 
 
-def load(run: Path, data_path: str | None = None) -> tuple[Run, Data]:
+def _which(run: Path, trained: Run, choice: Choice) -> str:
+    """Say which checkpoint is exported, and whether another one had better samples."""
+    kind = f"the {choice}" if isinstance(choice, str) else "the one"
+    words = f"checkpoint: {kind}, of {trained.samples_seen:,} of {trained.config.trainer.total_samples:,} samples"
+    if trained.best is not None:
+        return f"{words}, by {trained.best}"
+    found = checkpoint.find_best(run)
+    if found is None or found[1].samples == trained.samples_seen:
+        return words
+    return f"{words}; --checkpoint best takes that of {found[1].samples:,}, by {found[1]}"
+
+
+def load(run: Path, data_path: str | None = None, choice: Choice = "newest") -> tuple[Run, Data]:
     """Read a run and the data it was trained on.
 
     Args:
         data_path: the data's path, if it has moved.
+        choice: which checkpoint.
 
     Raises:
         TrainingError: if either cannot be read, or the data is not the run's or does not suit a package.
     """
-    trained = checkpoint.load_run(run)
+    trained = checkpoint.load_run(run, choice)
     config = trained.config if data_path is None else configuration.with_data_path(trained.config, data_path)
     data = sources.load(config.data)
     if data.sha256 != trained.data_sha256:

@@ -34,6 +34,7 @@ def provenance(run: Run, data: Dataset, metrics: dict[str, object]) -> dict[str,
         "commit": commit(),
         "samples_seen": run.samples_seen,
         **({"history": [change.plain() for change in run.history]} if run.history else {}),
+        **({} if run.best is None else {"best": run.best.plain()}),
         "metrics": metrics,
         "libraries": {
             "python": platform.python_version(),

@@ -16,6 +16,7 @@ from training.loop.evaluator import Evaluator
 from training.loop.run_logger import RunLogger
 from training.loop.trainer import Trainer
 from training.state import checkpoint, history
+from training.state.best import lowest, measurements
 from training.state.history import Event, Row
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -127,8 +128,11 @@ def _advance(trainer: Trainer, run: Path, observers: Observers | None, stop: Sto
     collapsed = measuring and watched.stop_on_collapse and _collapsed(trainer, event)
     if observers is not None:
         _draw(trainer, observers.recorder)
-        if saving or collapsed:
+        if saving or collapsed or evaluating:
             observers.recorder.flush()
+        if evaluating and _is_best(run, trainer.samples_seen):
+            checkpoint.save_best(run, trainer.checkpoint())  # first: a run that goes on from the other has this one
+        if saving or collapsed:
             checkpoint.save(run, trainer.checkpoint())
     if collapsed:
         what = "the generator has collapsed" if event is None else event.text
@@ -150,6 +154,12 @@ def _draw(trainer: Trainer, recorder: RunLogger) -> None:
     frame = film.is_due(seen - pace.batch_size, seen, pace.total_samples)
     if whole or frame:
         recorder.grid(seen, trainer.fixed_samples(), trainer.data.train, whole=whole, frame=frame)
+
+
+def _is_best(run: Path, samples_seen: int) -> bool:
+    """Whether the samples that have just been measured are the best of the run so far."""
+    found = lowest(measurements(history.rows(run)))
+    return found is not None and found.samples == samples_seen
 
 
 def _collapsed(trainer: Trainer, event: Event | None) -> bool:

@@ -19,10 +19,11 @@ from training.diagnostics.monitor import Monitor
 from training.errors import CheckpointError, CollapseError, DivergenceError, Interrupted
 from training.export import limits
 from training.files import exclusive, write_atomically
-from training.loop import captured, machine
+from training.loop import captured, machine, trackers
 from training.loop.evaluator import Evaluator
 from training.loop.fit import Observers, fit
 from training.loop.run_logger import RunLogger
+from training.loop.trackers import Trackers
 from training.loop.trainer import Trainer
 from training.networks.base import parameter_count
 from training.progress import progress
@@ -57,6 +58,7 @@ def start(config: Config, run: Path, say: Say, history: Sequence[Change] = ()) -
         raise CheckpointError(
             f"{run} holds a run already; go on with `python -m training resume {run}`, or choose another --out"
         )
+    trackers.check(config)
     trainer = Trainer(config, _load(config), history=history)
     if trainer.is_main_process:
         try:
@@ -94,6 +96,7 @@ def resume(
         config, longer = changes.with_length(config, saved, run, total_samples)
     if data_path is not None:
         config = configuration.with_data_path(config, data_path)
+    trackers.check(config)
     images = data.load(config.data)
     other_data = changes.with_data(config, saved, run, images, allowed=data_changed)
     if other_data is not None:
@@ -197,13 +200,17 @@ def _fit_and_tell(trainer: Trainer, run: Path, say: Say, *, changed: bool) -> Re
             monitor = Monitor(trainer.config, trainer.data, trainer.task, trainer.device)
             evaluating = trainer.config.diagnostics.evaluate_every_samples > 0
             evaluator = Evaluator(trainer.config, trainer.data, trainer.device) if evaluating else None
-            with RunLogger(
-                run,
-                total_samples=pace.total_samples,
-                samples_seen=trainer.samples_seen,
-                batch_size=pace.batch_size,
-                recorded=trainer.recorded,
-            ) as recorder:
+            with (
+                Trackers(run, trainer.config) as followed,
+                RunLogger(
+                    run,
+                    total_samples=pace.total_samples,
+                    samples_seen=trainer.samples_seen,
+                    batch_size=pace.batch_size,
+                    recorded=trainer.recorded,
+                    trackers=followed,
+                ) as recorder,
+            ):
                 monitor.replay(rows(run))
                 fit(trainer, run, Observers(recorder, monitor, evaluator))
         except OSError as error:

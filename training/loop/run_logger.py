@@ -2,7 +2,7 @@
 
     RUN/metrics.jsonl            one row a log interval: means over it, and measurements; nothing depends on the clock
     RUN/events.jsonl             what happened to the run, as text
-    RUN/tensorboard/             the same curves, and the speed
+    RUN/tensorboard/             the same curves and grids, and the speed
     RUN/grids/000064000.png      the same latents through the averaged generator
     RUN/frames/000064000.png     the same, small, for the film
 
@@ -29,7 +29,9 @@ from tqdm import tqdm
 from training.diagnostics import film
 from training.evaluation.pictures import picture
 from training.files import write_atomically
+from training.loop.trackers import Trackers
 from training.progress import is_terminal, refresh_s
+from training.state import checkpoint
 from training.state.history import EVENTS_NAME, KEPT_IN_CHECKPOINTS, METRICS_NAME, Event, complete_lines, events
 
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
@@ -44,6 +46,7 @@ class RunLogger:
         samples_seen: where the run starts or resumes.
         batch_size: samples a step, to show a step's time.
         recorded: the events that the checkpoint has.
+        trackers: where rows and grids are sent, too.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class RunLogger:
         samples_seen: int,
         batch_size: int,
         recorded: Sequence[Event] = (),
+        trackers: Trackers | None = None,
     ) -> None:
         self._run = run
+        self._trackers = trackers
         self._batch_size = batch_size
         (run / film.GRIDS).mkdir(exist_ok=True)
         self._last_means = (samples_seen, time.monotonic())
@@ -121,9 +126,10 @@ class RunLogger:
             self._board.add_scalar(name, value, samples_seen)
         before, before_s = self._last_means
         self._last_means = (samples_seen, time.monotonic())
-        self._board.add_scalar(
-            "samples_per_second", (samples_seen - before) / (time.monotonic() - before_s), samples_seen
-        )
+        speed = (samples_seen - before) / (time.monotonic() - before_s)
+        self._board.add_scalar("samples_per_second", speed, samples_seen)
+        if self._trackers is not None:
+            self._trackers.log(samples_seen, {**means, "samples_per_second": speed})
 
     def event(self, event: Event) -> None:
         """Log an event, and show it."""
@@ -167,7 +173,11 @@ class RunLogger:
         if drawn is None:
             return
         if whole:
-            drawn.save(self._run / film.GRIDS / f"{name}.png")
+            path = self._run / film.GRIDS / f"{name}.png"
+            drawn.save(path)
+            self._board.add_image("samples", np.asarray(drawn.convert("RGB")), samples_seen, dataformats="HWC")
+            if self._trackers is not None:
+                self._trackers.grid(samples_seen, path)
         if frame:
             film.keep(self._run, name, drawn)
 
@@ -179,6 +189,7 @@ class RunLogger:
     def _open(self, samples_seen: int, recorded: Sequence[Event]) -> None:
         _drop_rows_after(self._run / METRICS_NAME, samples_seen)
         _drop_events_after(self._run, samples_seen, recorded)
+        checkpoint.forget_best_after(self._run, samples_seen)
         self._rows = (self._run / METRICS_NAME).open("a", encoding="utf-8")
         self._events = (self._run / EVENTS_NAME).open("a", encoding="utf-8")
         self._board = SummaryWriter(self._run / "tensorboard", purge_step=samples_seen + 1)

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.command_line import add, add_data_path, complete_packages, complete_runs, completed, say
+from training.command_line import add, add_checkpoint, add_data_path, complete_packages, complete_runs, completed, say
 
 if TYPE_CHECKING:
     from training.command_line import Commands
@@ -50,22 +50,8 @@ def register(commands: "Commands") -> None:
     told.add_argument("--condition", type=int, metavar="ID", help="id, as of a user, that items are drawn for")
     told.add_argument("--truncation", type=float, metavar="T", help="draw latents outside T and -T again, as BigGAN")
     parser.add_argument("--columns", type=int, metavar="N", help="of the sheet; by default as many as rows")
-    parser.add_argument(
-        "--checkpoint",
-        type=_choice,
-        default="newest",
-        metavar="newest|SAMPLES",
-        help="of the run: the newest, or that of a number of samples; by default newest",
-    )
+    add_checkpoint(parser)
     add_data_path(parser, "path of the data, if it has moved; read for names of classes and plots alone")
-
-
-def _choice(text: str) -> int | str:
-    if text == "newest":
-        return text
-    if text.isascii() and text.isdigit():
-        return int(text)
-    raise argparse.ArgumentTypeError(f'it is newest or a number of samples, not "{text}"')
 
 
 def _sample(arguments: argparse.Namespace) -> object:

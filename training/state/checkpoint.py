@@ -2,12 +2,14 @@
 
     RUN/config.toml                 the configuration, every default filled in
     RUN/checkpoints/000064000.pt    after so many samples; the two newest are kept
+    RUN/best/000032000.pt           that with the best samples, where they are measured while the run trains
 
 A checkpoint holds tensors and plain values only, so reading one never runs code from it. It is written whole or not at
 all: a full disk or a killed process leaves the former ones as they were.
 """
 
 import io
+import math
 import os
 import pickle
 import zipfile
@@ -24,7 +26,8 @@ from training.errors import CheckpointError
 from training.files import write_atomically
 from training.networks.base import Task
 from training.state import players
-from training.state.history import Change
+from training.state.best import Measured, lowest, measurements
+from training.state.history import Change, rows
 from training.state.players import Players, Side
 
 FORMAT: Final = 3
@@ -33,7 +36,8 @@ CONFIG_NAME: Final = "config.toml"
 FOLDER: Final = "checkpoints"
 SAMPLES_DIGITS: Final = 12  # in file names, so that their order as text is their order in time
 
-Choice = int | Literal["newest"]  # of a checkpoint: a number of samples, or a word
+Choice = int | Literal["newest", "best"]  # of a checkpoint: a number of samples, or a word
+BEST_FOLDER: Final = "best"
 
 
 class TrainerState(TypedDict):
@@ -98,6 +102,7 @@ class Run:
         history: the changes of the run so far.
         players: with the weights of the last step.
         ema: the generator's side with the moving average of its weights, the one to use.
+        best: what the best checkpoint was measured by; None for one that was not chosen so.
     """
 
     config: Config
@@ -108,6 +113,7 @@ class Run:
     task: Task
     players: Players
     ema: Side
+    best: Measured | None = None
 
     @property
     def generator(self) -> nn.Module:
@@ -126,7 +132,50 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
     Raises:
         CheckpointError: if it cannot be written; the former checkpoints are untouched.
     """
-    folder = run / FOLDER
+    path = _write(run, FOLDER, checkpoint)
+    for old in _paths(run)[:-KEPT]:
+        old.unlink()
+    _drop_beaten(run)
+    return path
+
+
+def save_best(run: Path, checkpoint: Checkpoint) -> Path:
+    """Keep a checkpoint as the best one so far; its row is in the log.
+
+    Raises:
+        CheckpointError: as `save`.
+    """
+    path = _write(run, BEST_FOLDER, checkpoint)
+    _drop_beaten(run)
+    return path
+
+
+def forget_best_after(run: Path, samples_seen: int) -> None:
+    """Drop best checkpoints of a future that a run does not take, since it goes back."""
+    for path in _best_paths(run):
+        if int(path.stem) > samples_seen:
+            path.unlink()
+
+
+def find_best(run: Path) -> tuple[Path, Measured] | None:
+    """Find the best checkpoint of a run, with what it was measured by; None where there is none."""
+    kept = {int(path.stem): path for path in _best_paths(run)}
+    found = lowest(each for each in measurements(rows(run)) if each.samples in kept)
+    return None if found is None else (kept[found.samples], found)
+
+
+def _drop_beaten(run: Path) -> None:
+    """Keep the best checkpoint, and the best up to each checkpoint that the run may still go back to."""
+    measured = measurements(rows(run))
+    ends = [math.inf, *(int(path.stem) for path in _paths(run))]
+    wanted = {found.samples for end in ends if (found := lowest(measured, end)) is not None}
+    for path in _best_paths(run):
+        if int(path.stem) not in wanted:
+            path.unlink()
+
+
+def _write(run: Path, place: str, checkpoint: Checkpoint) -> Path:
+    folder = run / place
     path = folder / f"{checkpoint['state']['samples_seen']:0{SAMPLES_DIGITS}d}.pt"
     content = io.BytesIO()  # through memory, because torch reports a full disk as an internal error
     torch.save(checkpoint, content)
@@ -137,8 +186,6 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
         kept = _paths(run)
         rest = f"; {kept[-1]} is complete" if kept else ""
         raise CheckpointError(f"cannot write the checkpoint {path}: {os.strerror(error.errno or 0)}{rest}") from error
-    for old in _paths(run)[:-KEPT]:
-        old.unlink()
     return path
 
 
@@ -166,6 +213,14 @@ def find(run: Path, choice: Choice) -> Path:
         raise CheckpointError(f"{run} has no checkpoint; a run starts with `python -m training train`")
     if choice == "newest":
         return paths[-1]
+    if choice == "best":
+        found = find_best(run)
+        if found is None:
+            raise CheckpointError(
+                f"{run} keeps no best checkpoint: [diagnostics] evaluate_every_samples, which finds it, is 0 or has "
+                "measured nothing yet; use --checkpoint newest"
+            )
+        return found[0]
     chosen = [path for path in paths if int(path.stem) == choice]
     if not chosen:
         kept = ", ".join(str(int(path.stem)) for path in paths)
@@ -192,6 +247,7 @@ def read(run: Path, choice: Choice = "newest") -> Checkpoint:
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         former = _paths(run)[:-1]
         way_on = f"delete it to go on from {former[-1].name}" if former else "it is the only one"
+        way_on = "use --checkpoint newest" if choice == "best" else way_on
         raise CheckpointError(f"{path} is damaged; {way_on}") from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
@@ -213,6 +269,7 @@ def load_run(run: Path, choice: Choice = "newest") -> Run:
         ConfigError: if the run's configuration cannot be read.
     """
     checkpoint = read(run, choice)
+    found = find_best(run) if choice == "best" else None
     config = config_of(run, checkpoint)
     state, task = checkpoint["state"], Task(**checkpoint["task"])
     trained, averaged = players.build(config, task), players.build(config, task).generator_side
@@ -232,6 +289,7 @@ def load_run(run: Path, choice: Choice = "newest") -> Run:
         task=task,
         players=trained,
         ema=averaged,
+        best=None if found is None else found[1],
     )
 
 
@@ -251,6 +309,10 @@ def changes_of(checkpoint: Checkpoint) -> tuple[Change, ...]:
 
 def _paths(run: Path) -> list[Path]:
     return sorted((run / FOLDER).glob("*.pt"))
+
+
+def _best_paths(run: Path) -> list[Path]:
+    return sorted((run / BEST_FOLDER).glob("*.pt"))
 
 
 def _check_config(run: Path, checkpoint: Checkpoint, *, newest: bool) -> None:

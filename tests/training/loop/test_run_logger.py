@@ -1,5 +1,6 @@
 """Recording: rows that a resumed run continues, curves, and sheets one can read."""
 
+import io
 import json
 from pathlib import Path
 
@@ -90,3 +91,17 @@ def test_grids_are_named_by_their_time(tmp_path: Path) -> None:
         recording.grid(10, torch.zeros(4, 1, 2, 3), np.zeros((1, 1, 2, 3), np.uint8))
     with Image.open(tmp_path / "grids" / "000000000010.png") as image:
         assert image.size == (32, 6)
+
+
+def test_tensorboard_shows_the_grids(tmp_path: Path) -> None:
+    with recorder(tmp_path) as recording:
+        for samples, shade in ((10, -1.0), (20, 1.0)):
+            recording.grid(samples, torch.full((4, 1, 2, 3), shade), np.zeros((1, 1, 2, 3), np.uint8))
+        recording.grid(30, torch.zeros(4, 1, 2, 3), np.zeros((1, 1, 2, 3), np.uint8), whole=False)
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    shown = board.Images("samples")
+    assert [image.step for image in shown] == [10, 20]
+    for image in shown:
+        kept = Image.open(tmp_path / "grids" / f"{image.step:012d}.png").convert("RGB")
+        sent = Image.open(io.BytesIO(image.encoded_image_string)).convert("RGB")
+        assert np.array_equal(np.asarray(sent), np.asarray(kept))

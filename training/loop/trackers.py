@@ -14,7 +14,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +64,7 @@ class Trackers:
         check(config)
         self._run, self._config = run, config
         self._open: dict[str, Any] = {}
+        self._names_a_place = MLFLOW_PLACE not in os.environ
 
     def __enter__(self) -> "Trackers":
         """Start or go on at every tracker."""
@@ -87,6 +88,8 @@ class Trackers:
         for name in list(self._open):
             self._tell(name, lambda tracker: tracker.finish())
         self._open.clear()
+        if self._names_a_place:  # MLflow keeps it in the environment, where the next run would find it
+            os.environ.pop(MLFLOW_PLACE, None)
 
     def log(self, samples_seen: int, row: dict[str, float]) -> None:
         """Send one row of the log."""
@@ -109,7 +112,8 @@ class Trackers:
             with _untouched_generators():
                 call(self._open[name])
         except Exception as error:  # noqa: BLE001 - whatever a tracker raises, the training goes on
-            del self._open[name]
+            with suppress(Exception):
+                self._open.pop(name).finish()
             words = f"note: {name} failed and is left out from now on; RUN/metrics.jsonl has every row: {_words(error)}"
             tqdm.write(words, file=sys.stderr)
 

@@ -15,6 +15,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,9 +95,7 @@ class Trackers:
     def log(self, samples_seen: int, row: dict[str, float]) -> None:
         """Send one row of the log."""
         for name in list(self._open):
-            values = {"samples": samples_seen, **row} if name == "wandb" else row
-            step = None if name == "wandb" else samples_seen  # W&B drops what a rolled back run logs at an earlier step
-            self._tell(name, lambda tracker, values=values, step=step: tracker.log(values, step=step))
+            self._tell(name, partial(_send_row, name, samples_seen, row))
 
     def grid(self, samples_seen: int, path: Path) -> None:
         """Send a grid of samples.
@@ -105,7 +104,7 @@ class Trackers:
             path: of its PNG.
         """
         for name in list(self._open):
-            self._tell(name, lambda tracker, name=name: _send_picture(name, tracker, samples_seen, path))
+            self._tell(name, partial(_send_picture, name, samples_seen, path))
 
     def _tell(self, name: str, call: Callable[[Any], None]) -> None:
         try:
@@ -154,7 +153,14 @@ def _id_of(name: str, tracker: Any) -> str:  # noqa: ANN401 - Accelerate has no 
     return str(tracker.tracker.id if name == "wandb" else tracker.tracker.info.run_id)
 
 
-def _send_picture(name: str, tracker: Any, samples_seen: int, path: Path) -> None:  # noqa: ANN401 - as above
+def _send_row(name: str, samples_seen: int, row: dict[str, float], tracker: Any) -> None:  # noqa: ANN401 - as above
+    if name == "wandb":  # without a step: W&B drops what a run that goes back logs at an earlier one
+        tracker.log({"samples": samples_seen, **row})
+    else:
+        tracker.log(row, step=samples_seen)
+
+
+def _send_picture(name: str, samples_seen: int, path: Path, tracker: Any) -> None:  # noqa: ANN401 - as above
     if name == "wandb":
         tracker.log({"samples": samples_seen}, commit=False)  # one row with the picture
         with Image.open(path) as picture:

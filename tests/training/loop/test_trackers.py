@@ -155,6 +155,6 @@ def test_a_tracker_that_fails_is_left_out_and_the_training_is_the_same(
     assert states[0]["config_sha256"] == states[1]["config_sha256"]
     assert states[0]["state"]["random"]["python"] == states[1]["state"]["random"]["python"]
     for side in ("generator_side", "critic_side", "ema"):
-        ours, theirs = states[0]["state"][side], states[1]["state"][side]  # type: ignore[literal-required]
+        ours, theirs = states[0]["state"][side], states[1]["state"][side]
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     assert history.rows(tmp_path / "with")

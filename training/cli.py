@@ -19,6 +19,7 @@ from training.command_line import (
     add_data_path,
     add_run,
     complete_packages,
+    complete_runs,
     completed,
     note,
     program,
@@ -110,6 +111,13 @@ def _register_train(commands: "Commands") -> None:
         help="value of a key instead of CONFIG's, as trainer.batch_size=128; may be repeated",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of all randomness, as --set seed=N")
+    init = parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="RUN|PACKAGE",
+        help="folder of a run, or of a package's version: begin with its weights, where they fit",
+    )
+    completed(init, lambda prefix, **_: complete_runs(prefix) + complete_packages(prefix))
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -138,10 +146,10 @@ def _train(arguments: argparse.Namespace) -> object:
         config = configuration.with_data_path(config, arguments.data_path)
     changes = history.of_settings(changed)
     if arguments.dry_run:
-        return run.dry_run(config, say, note, changes)
+        return run.dry_run(config, say, note, changes, arguments.init)
     if arguments.out is None:
         raise TrainingError("train needs --out RUN, the folder for the run (or --dry-run, to only look)")
-    return run.start(config, arguments.out, say, changes)
+    return run.start(config, arguments.out, say, changes, arguments.init)
 
 
 def _complete_configs(prefix: str, **_: object) -> list[str]:

@@ -19,7 +19,7 @@ from training.diagnostics.monitor import Monitor
 from training.errors import CheckpointError, CollapseError, DivergenceError, Interrupted
 from training.export import limits
 from training.files import exclusive, write_atomically
-from training.loop import captured, machine, trackers
+from training.loop import captured, machine, trackers, transfer
 from training.loop.evaluator import Evaluator
 from training.loop.fit import Observers, fit
 from training.loop.run_logger import RunLogger
@@ -39,13 +39,14 @@ Say = Callable[[str], None]
 Result = dict[str, object]
 
 
-def start(config: Config, run: Path, say: Say, history: Sequence[Change] = ()) -> Result:
+def start(config: Config, run: Path, say: Say, history: Sequence[Change] = (), init: Path | None = None) -> Result:
     """Train from nothing.
 
     Args:
         run: the run's folder; made, and refused if a run with a checkpoint is in it.
         say: called with each line for the user.
         history: how the configuration was changed beside its file.
+        init: folder of a run or a package, whose weights are begun with where they fit.
 
     Returns:
         The run's folder, its training time, its report and the names of the findings; empty in other processes than
@@ -59,7 +60,7 @@ def start(config: Config, run: Path, say: Say, history: Sequence[Change] = ()) -
             f"{run} holds a run already; go on with `python -m training resume {run}`, or choose another --out"
         )
     trackers.check(config)
-    trainer = Trainer(config, _load(config), history=history)
+    trainer = _begin(config, history, init, say)
     if trainer.is_main_process:
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -117,13 +118,14 @@ def resume(
     return _fit(trainer, run, say, changed=bool(made))
 
 
-def dry_run(config: Config, say: Say, note: Say, history: Sequence[Change] = ()) -> Result:
+def dry_run(config: Config, say: Say, note: Say, history: Sequence[Change] = (), init: Path | None = None) -> Result:
     """Show what would be trained and how fast, from a few discarded steps.
 
     Args:
         say: called with the configuration, TOML.
         note: called with each line for the user.
         history: how the configuration was changed beside its file.
+        init: as `start`.
 
     Returns:
         The cost of a step and of the run; empty in other processes than the main one.
@@ -131,7 +133,7 @@ def dry_run(config: Config, say: Say, note: Say, history: Sequence[Change] = ())
     Raises:
         TrainingError: as the data, the configuration and the training raise it.
     """
-    trainer = Trainer(config, _load(config), history=history)
+    trainer = _begin(config, history, init, note)
     if trainer.is_main_process:
         say(configuration.dumps(config).rstrip())
         _introduce(trainer, note)
@@ -230,11 +232,16 @@ def _report(run: Path, say: Say) -> Result:
     return {"report": str(page), "findings": names}
 
 
-def _load(config: Config) -> Data:
-    """Load the data of a new run; refuse data that no package could hold."""
-    loaded = data.load(config.data)
+def _begin(config: Config, history: Sequence[Change], init: Path | None, say: Say) -> Trainer:
+    """Make the trainer of a new run; refuse data that no package could hold."""
+    origin = None if init is None else transfer.find(init)
+    loaded: Data = data.load(config.data)
     limits.check(config, loaded)
-    return loaded
+    trainer = Trainer(config, loaded, history=history)
+    left = [] if origin is None else transfer.begin_from(trainer, origin)
+    for line in left if trainer.is_main_process else ():
+        say(f"not taken: {line}")
+    return trainer
 
 
 def _introduce(trainer: Trainer, say: Say) -> None:

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils.parametrize import register_parametrization
@@ -162,9 +163,10 @@ class SumOfShifts(nn.Module):
         return (rows[..., 1:] + rows[..., :-1]).flip(2, 3).transpose(0, 1)
 
     def right_inverse(self, kernel: Tensor) -> Tensor:
-        """A weight of zeros with the kernel's channels; `_initialise` draws its values."""
-        coarse, fine = kernel.shape[:2]
-        return kernel.new_zeros(fine, coarse, CONV_KERNEL, CONV_KERNEL)
+        """The weight of a kernel, or of the nearest one that is such a sum."""
+        shifts = torch.eye(CONV_KERNEL + 1, CONV_KERNEL) + torch.eye(CONV_KERNEL + 1, CONV_KERNEL).roll(1, 0)
+        back = torch.linalg.pinv(shifts.double()).to(kernel)
+        return back @ kernel.transpose(0, 1).flip(2, 3) @ back.T
 
 
 class TransposedConv(nn.ConvTranspose2d):

@@ -1,0 +1,265 @@
+"""Reads the networks of a package back from its graphs, as far as they name their weights.
+
+    initialisers by name ──▶ networks of the package's configuration ──▶ outputs compared with its golden vectors
+
+A graph holds networks as they are served (`inference_networks`), so that three things are undone: a kernel that is the
+value of a parametrization, a weight that was divided by its largest singular value, and a batch normalisation that was
+folded into the layer before it. What was folded is measured anew, by samples of the generator: scale and shift of such
+a layer become the deviation and mean of what it is given, so that it computes the same in training mode, too. Networks
+over items lose the names of their weights in a graph, and are refused.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from training import config as configuration
+from training.config import Config
+from training.errors import CheckpointError, ConfigError
+from training.export.graphs import inference_networks
+from training.export.graphs.inference_networks import Normalisation
+from training.export.graphs.interface import CODE, LATENT, LOGIT, SAMPLE
+from training.networks.base import Task
+from training.state import players
+from training.state.batches import EXPORT, EXPORT_CODES, EXPORT_LABELS, codes, labels, latents
+from training.state.checkpoint import Run
+from training.state.players import CODE_HEAD, DISCRIMINATOR, ENCODER, GENERATOR
+
+MANIFEST: Final = "manifest.json"
+MEASURED_ON: Final = 2_048  # latents, for the statistics of folded layers
+MADE_OTHERWISE: Final = "it was not exported from a run of this program"
+Weights = dict[str, Tensor]
+
+
+def read_package(folder: Path) -> tuple[Run, str]:
+    """Rebuild the networks of a package.
+
+    Returns:
+        A run with the averaged weights on the generator's side, whose discriminator is the trained one, and the SHA-256
+        of the package's manifest.
+
+    Raises:
+        CheckpointError: if it is no package of an exported run, its files are damaged, or its weights cannot be read
+            back.
+    """
+    try:
+        content = (folder / MANIFEST).read_bytes()
+        manifest: dict[str, Any] = json.loads(content)
+        arrays = dict(np.load(io.BytesIO((folder / manifest["golden"]["file"]).read_bytes()), allow_pickle=False))
+        graphs = {
+            name: _initialisers(folder / manifest[name]["file"])
+            for name in (GENERATOR, DISCRIMINATOR, ENCODER)
+            if name in manifest
+        }
+    except (OSError, ValueError, KeyError, TypeError, onnx.helper.google.protobuf.message.DecodeError) as error:
+        raise CheckpointError(f"{folder} is no whole package: {error}") from error
+    try:
+        config = configuration.from_tables(manifest["provenance"]["config"])
+    except (ConfigError, KeyError) as error:
+        raise CheckpointError(f"the networks of {folder} cannot be built: {MADE_OTHERWISE} ({error})") from error
+    sample = manifest["sample"]
+    if sample["kind"] == "item":
+        raise CheckpointError(
+            f"the networks of {folder} are over items, and their graphs do not name their weights; begin from its run"
+        )
+    run = _built(config, manifest, _task(config, manifest))
+    for player, network in _players(run).items():
+        missing = _fill(network, _of_player(player, graphs))
+        if missing:
+            raise CheckpointError(
+                f"the graphs of {folder} lack {missing[0]} of the {player}; begin from the run that it is of"
+            )
+    run.players.generator_side.load_state_dict(run.ema.state_dict())
+    _measure(run)
+    _compare(run, arrays, manifest, folder)
+    return run, hashlib.sha256(content).hexdigest()
+
+
+def _initialisers(path: Path) -> Weights:
+    graph = onnx.load(path).graph
+    return {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+
+
+def _task(config: Config, manifest: Mapping[str, Any]) -> Task:
+    sample = manifest["sample"]
+    shape = (sample["size"],) if sample["kind"] == "vector" else (sample["channels"], sample["height"], sample["width"])
+    return Task(
+        sample_shape=tuple(shape),
+        classes=len(manifest["labels"]["names"]) if config.generator.conditional else 0,
+        code_size=config.codes.size if config.codes is not None else 0,
+        pack=config.discriminator.pack,
+        joint_size=config.generator.latent_size if config.encoder is not None else 0,
+    )
+
+
+def _built(config: Config, manifest: Mapping[str, Any], task: Task) -> Run:
+    provenance = manifest["provenance"]
+    trained, ema = players.build(config, task), players.build(config, task).generator_side
+    for side in (trained.generator_side, trained.critic_side, ema):
+        side.eval().requires_grad_(False)
+    return Run(
+        config=config,
+        config_sha256=provenance["config_sha256"],
+        data_sha256=provenance["data"]["sha256"],
+        samples_seen=provenance["samples_seen"],
+        history=(),
+        task=task,
+        players=trained,
+        ema=ema,
+    )
+
+
+def _players(run: Run) -> dict[str, nn.Module]:
+    found = {GENERATOR: run.ema[GENERATOR], DISCRIMINATOR: run.players.discriminator}
+    if ENCODER in run.ema:
+        found[ENCODER] = run.ema[ENCODER]
+    if CODE_HEAD in run.players.critic_side:
+        found[CODE_HEAD] = run.players.critic_side[CODE_HEAD]
+    return found
+
+
+def _of_player(player: str, graphs: Mapping[str, Weights]) -> Weights:
+    """The initialisers of a player, named as its own weights are."""
+    graph = graphs.get(ENCODER if player == CODE_HEAD else player, {})
+    inside = f"network.{player}."  # where the network is wrapped in what its graph computes besides
+    prefix = inside if any(name.startswith(inside) for name in graph) else "network."
+    return {name.removeprefix(prefix): value for name, value in graph.items() if name.startswith(prefix)}
+
+
+def _fill(network: nn.Module, weights: Weights) -> list[str]:
+    """Fill a network with weights as they are served, and return the names of those that are missing."""
+    missing, before = [], ""
+    modules = dict(network.named_modules())
+    for name, module in modules.items():
+        if isinstance(module, Normalisation) and f"{name}.running_mean" not in weights:
+            shift = weights.pop(f"{before}.bias", None)
+            if shift is None:
+                missing.append(f"{name}.running_mean")
+            else:
+                _unfold(module, shift)
+                if getattr(modules[before], "bias", None) is not None:
+                    weights[f"{before}.bias"] = torch.zeros_like(shift)
+                    modules[before].bias.copy_(weights[f"{before}.bias"])  # type: ignore[operator,union-attr]
+            continue
+        for tensor in (*_own(module), *(["running_mean", "running_var"] if isinstance(module, Normalisation) else [])):
+            value = weights.get(f"{name}.{tensor}")
+            if value is None or value.shape != getattr(module, tensor).shape:
+                missing.append(f"{name}.{tensor}")
+            else:
+                _set(module, tensor, value)
+        if _own(module) and not isinstance(module, Normalisation):
+            before = name
+    return missing
+
+
+def _own(module: nn.Module) -> list[str]:
+    """Names of a module's own weights, as they are served."""
+    if isinstance(module, parametrize.ParametrizationList):
+        return []
+    own = [name for name, value in module.named_parameters(recurse=False) if value is not None]
+    return own + list(module.parametrizations) if parametrize.is_parametrized(module) else own  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def _set(module: nn.Module, tensor: str, value: Tensor) -> None:
+    if not (parametrize.is_parametrized(module) and tensor in module.parametrizations):  # type: ignore[operator]
+        getattr(module, tensor).copy_(value)
+        return
+    setattr(module, tensor, value)  # by each parametrization's inverse
+    for part in module.parametrizations[tensor]:  # type: ignore[index,union-attr]
+        if hasattr(part, "_u"):  # spectral normalisation: the vectors that its power iteration ends at
+            left, _, right = torch.linalg.svd(value.flatten(1), full_matrices=False)
+            part._u.copy_(left[:, 0])
+            part._v.copy_(right[0])
+
+
+def _unfold(layer: Normalisation, shift: Tensor) -> None:
+    """Make a folded normalisation add a shift and nothing else, until it is measured."""
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+        layer.bias.copy_(shift)
+        layer.running_mean.zero_()  # type: ignore[union-attr]
+        layer.running_var.fill_(1.0 - layer.eps)  # type: ignore[union-attr]
+    layer.folded = True
+
+
+@torch.no_grad()
+def _measure(run: Run) -> None:
+    """Give folded normalisations the statistics of what they are given; the networks compute the same as before."""
+    config, task, seed = run.config, run.task, run.config.seed
+    given = [latents(seed, EXPORT, 0, MEASURED_ON, config.generator.latent_size, config.generator.prior)]
+    if task.classes:
+        given.append(labels(seed, EXPORT_LABELS, 0, MEASURED_ON, task.classes))
+    told = given[1:]
+    if config.codes is not None:
+        given.append(codes(seed, EXPORT_CODES, 0, MEASURED_ON, config.codes))
+    samples = _watching(run.ema[GENERATOR], given)
+    _watching(run.players.generator, given)
+    found = []
+    for side in (run.ema, run.players.generator_side):
+        if ENCODER in side:
+            found = [_watching(side[ENCODER], [samples])]
+    features = _watching(run.players.discriminator, [samples, *told, *found])
+    if CODE_HEAD in run.players.critic_side:
+        del features
+        seen = run.players.discriminator.features(samples)  # type: ignore[operator]
+        _watching(run.players.critic_side[CODE_HEAD], [seen])
+
+
+def _watching(network: nn.Module, given: list[Tensor]) -> Tensor:
+    """Run a network, and measure its folded layers."""
+    folded = [module for module in network.modules() if getattr(module, "folded", False)]
+    handles = [layer.register_forward_pre_hook(partial(_measured)) for layer in folded]
+    output: Tensor = network(*given)
+    for handle in handles:
+        handle.remove()
+    return output
+
+
+def _measured(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    (values,) = inputs
+    axes = [axis for axis in range(values.dim()) if axis != 1]
+    variance, mean = torch.var_mean(values, axes, correction=0)
+    layer.running_mean.copy_(mean)  # type: ignore[operator,union-attr]
+    layer.running_var.copy_(variance)  # type: ignore[operator,union-attr]
+    layer.weight.copy_((variance + layer.eps).sqrt())  # type: ignore[operator,union-attr]
+    layer.bias.add_(mean)  # type: ignore[operator,union-attr]
+
+
+def _compare(run: Run, arrays: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path) -> None:
+    """Refuse networks that do not compute what the package's golden vectors say."""
+    allowed = manifest["golden"]["tolerances"][0]
+    served = {GENERATOR: inference_networks.generator(run), DISCRIMINATOR: inference_networks.discriminator(run)}
+    reader = inference_networks.encoder(run)
+    if reader is not None and ENCODER in manifest:
+        served[ENCODER] = reader
+    for graph, network in served.items():
+        if graph not in manifest:
+            continue
+        inputs = [torch.from_numpy(arrays[f"{graph}.{port['name']}"]) for port in manifest[graph]["inputs"]]
+        with torch.no_grad():
+            made = network(*inputs)
+        output = manifest[graph]["outputs"][0]
+        gap = float(
+            (made[0] if isinstance(made, tuple) else made)
+            .sub(torch.from_numpy(arrays[f"{graph}.{output['name']}"]))
+            .abs()
+            .max()
+        )
+        role = output["role"]
+        if not gap <= allowed[{SAMPLE: "sample", LOGIT: "logit", LATENT: "latent", CODE: "code"}[role]]:
+            raise CheckpointError(
+                f"the {graph} of {folder} cannot be read back: it differs by {gap:.2g} from its golden vectors; begin "
+                "from the run that it was exported from"
+            )

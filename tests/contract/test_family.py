@@ -24,8 +24,12 @@ from service.packages.repository.repository import LocalRepository
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from tests.support import exported, small
+from training import config as configuration
+from training import data
+from training.errors import CheckpointError
 from training.export.export import export_run
-from training.loop import run
+from training.loop import run, transfer
+from training.loop.trainer import Trainer
 from training.sampling.sample import Request, draw
 from training.tables import Value
 
@@ -163,6 +167,17 @@ def test_a_member_of_the_family_is_written_valid_and_keeps_the_seeds_promise_whe
         assert (encoded.readings is not None) == (name == "codes")
     if encoded is not None and encoded.readings is not None:
         np.testing.assert_allclose(encoded.readings[:, :10].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_run_begins_with_the_networks_of_a_package_or_is_told_why_it_cannot(package: Path) -> None:
+    config = configuration.load(package.parents[2] / package.parent.name / "config.toml")
+    trainer = Trainer(config, data.load(config.data))
+    if package.parent.name == "items":
+        with pytest.raises(CheckpointError, match="are over items, and their graphs do not name their weights"):
+            transfer.find(package)
+        return
+    assert transfer.begin_from(trainer, transfer.find(package)) == []
+    assert trainer.history[0].details["package"] == package.parent.name
 
 
 def test_a_run_and_its_package_draw_what_the_service_draws_for_the_same_seeds(package: Path) -> None:

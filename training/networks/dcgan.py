@@ -166,7 +166,8 @@ class SumOfShifts(nn.Module):
         """The weight of a kernel, or of the nearest one that is such a sum."""
         shifts = torch.eye(CONV_KERNEL + 1, CONV_KERNEL) + torch.eye(CONV_KERNEL + 1, CONV_KERNEL).roll(1, 0)
         back = torch.linalg.pinv(shifts.double()).to(kernel)
-        return back @ kernel.transpose(0, 1).flip(2, 3) @ back.T
+        weight: Tensor = back @ kernel.transpose(0, 1).flip(2, 3) @ back.T
+        return weight
 
 
 class TransposedConv(nn.ConvTranspose2d):

@@ -13,14 +13,14 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import onnx
 import onnx.numpy_helper
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -29,7 +29,6 @@ from training.config import Config
 from training.errors import CheckpointError, ConfigError
 from training.export.graphs import inference_networks
 from training.export.graphs.inference_networks import Normalisation
-from training.export.graphs.interface import CODE, LATENT, LOGIT, SAMPLE
 from training.networks.base import Task
 from training.state import players
 from training.state.batches import EXPORT, EXPORT_CODES, EXPORT_LABELS, codes, labels, latents
@@ -57,12 +56,12 @@ def read_package(folder: Path) -> tuple[Run, str]:
         content = (folder / MANIFEST).read_bytes()
         manifest: dict[str, Any] = json.loads(content)
         arrays = dict(np.load(io.BytesIO((folder / manifest["golden"]["file"]).read_bytes()), allow_pickle=False))
-        graphs = {
+        graphs: dict[str, Weights] = {
             name: _initialisers(folder / manifest[name]["file"])
             for name in (GENERATOR, DISCRIMINATOR, ENCODER)
             if name in manifest
         }
-    except (OSError, ValueError, KeyError, TypeError, onnx.helper.google.protobuf.message.DecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
         raise CheckpointError(f"{folder} is no whole package: {error}") from error
     try:
         config = configuration.from_tables(manifest["provenance"]["config"])
@@ -74,14 +73,15 @@ def read_package(folder: Path) -> tuple[Run, str]:
             f"the networks of {folder} are over items, and their graphs do not name their weights; begin from its run"
         )
     run = _built(config, manifest, _task(config, manifest))
+    folded: set[nn.Module] = set()
     for player, network in _players(run).items():
-        missing = _fill(network, _of_player(player, graphs))
+        missing = _fill(network, _of_player(player, graphs), folded)
         if missing:
             raise CheckpointError(
                 f"the graphs of {folder} lack {missing[0]} of the {player}; begin from the run that it is of"
             )
+    _measure(run, folded)
     run.players.generator_side.load_state_dict(run.ema.state_dict())
-    _measure(run)
     _compare(run, arrays, manifest, folder)
     return run, hashlib.sha256(content).hexdigest()
 
@@ -137,8 +137,12 @@ def _of_player(player: str, graphs: Mapping[str, Weights]) -> Weights:
     return {name.removeprefix(prefix): value for name, value in graph.items() if name.startswith(prefix)}
 
 
-def _fill(network: nn.Module, weights: Weights) -> list[str]:
-    """Fill a network with weights as they are served, and return the names of those that are missing."""
+def _fill(network: nn.Module, weights: Weights, folded: set[nn.Module]) -> list[str]:
+    """Fill a network with weights as they are served, and return the names of those that are missing.
+
+    Args:
+        folded: gets the normalisations that were folded into other layers.
+    """
     missing, before = [], ""
     modules = dict(network.named_modules())
     for name, module in modules.items():
@@ -148,12 +152,15 @@ def _fill(network: nn.Module, weights: Weights) -> list[str]:
                 missing.append(f"{name}.running_mean")
             else:
                 _unfold(module, shift)
+                folded.add(module)
                 if getattr(modules[before], "bias", None) is not None:
                     weights[f"{before}.bias"] = torch.zeros_like(shift)
-                    modules[before].bias.copy_(weights[f"{before}.bias"])  # type: ignore[operator,union-attr]
+                    modules[before].bias.copy_(weights[f"{before}.bias"])
             continue
         for tensor in (*_own(module), *(["running_mean", "running_var"] if isinstance(module, Normalisation) else [])):
             value = weights.get(f"{name}.{tensor}")
+            if value is None and tensor == "bias":
+                value = torch.zeros_like(module.bias)  # the exporter drops one of zeros
             if value is None or value.shape != getattr(module, tensor).shape:
                 missing.append(f"{name}.{tensor}")
             else:
@@ -177,25 +184,29 @@ def _set(module: nn.Module, tensor: str, value: Tensor) -> None:
         getattr(module, tensor).copy_(value)
         return
     setattr(module, tensor, value)  # by each parametrization's inverse
-    for part in module.parametrizations[tensor]:  # type: ignore[index,union-attr]
+    for part in module.parametrizations[tensor]:  # type: ignore[index]
         if hasattr(part, "_u"):  # spectral normalisation: the vectors that its power iteration ends at
             left, _, right = torch.linalg.svd(value.flatten(1), full_matrices=False)
             part._u.copy_(left[:, 0])
             part._v.copy_(right[0])
 
 
+@torch.no_grad()
 def _unfold(layer: Normalisation, shift: Tensor) -> None:
     """Make a folded normalisation add a shift and nothing else, until it is measured."""
-    with torch.no_grad():
-        layer.weight.fill_(1.0)
-        layer.bias.copy_(shift)
-        layer.running_mean.zero_()  # type: ignore[union-attr]
-        layer.running_var.fill_(1.0 - layer.eps)  # type: ignore[union-attr]
-    layer.folded = True
+    mean, variance = _statistics(layer)
+    layer.weight.fill_(1.0)
+    layer.bias.copy_(shift)
+    mean.zero_()
+    variance.fill_(1.0 - layer.eps)
+
+
+def _statistics(layer: Normalisation) -> tuple[Tensor, Tensor]:
+    return cast("Tensor", layer.running_mean), cast("Tensor", layer.running_var)
 
 
 @torch.no_grad()
-def _measure(run: Run) -> None:
+def _measure(run: Run, folded: set[nn.Module]) -> None:
     """Give folded normalisations the statistics of what they are given; the networks compute the same as before."""
     config, task, seed = run.config, run.task, run.config.seed
     given = [latents(seed, EXPORT, 0, MEASURED_ON, config.generator.latent_size, config.generator.prior)]
@@ -204,23 +215,18 @@ def _measure(run: Run) -> None:
     told = given[1:]
     if config.codes is not None:
         given.append(codes(seed, EXPORT_CODES, 0, MEASURED_ON, config.codes))
-    samples = _watching(run.ema[GENERATOR], given)
-    _watching(run.players.generator, given)
-    found = []
-    for side in (run.ema, run.players.generator_side):
-        if ENCODER in side:
-            found = [_watching(side[ENCODER], [samples])]
-    features = _watching(run.players.discriminator, [samples, *told, *found])
+    samples = _watching(run.ema[GENERATOR], given, folded)
+    found = [_watching(run.ema[ENCODER], [samples], folded)] if ENCODER in run.ema else []
+    discriminator = run.players.discriminator
+    _watching(discriminator, [samples, *told, *found], folded)
     if CODE_HEAD in run.players.critic_side:
-        del features
-        seen = run.players.discriminator.features(samples)  # type: ignore[operator]
-        _watching(run.players.critic_side[CODE_HEAD], [seen])
+        features: Tensor = discriminator.features(samples)  # type: ignore[operator]
+        _watching(run.players.critic_side[CODE_HEAD], [features], folded)
 
 
-def _watching(network: nn.Module, given: list[Tensor]) -> Tensor:
+def _watching(network: nn.Module, given: list[Tensor], folded: set[nn.Module]) -> Tensor:
     """Run a network, and measure its folded layers."""
-    folded = [module for module in network.modules() if getattr(module, "folded", False)]
-    handles = [layer.register_forward_pre_hook(partial(_measured)) for layer in folded]
+    handles = [layer.register_forward_pre_hook(_measured) for layer in network.modules() if layer in folded]
     output: Tensor = network(*given)
     for handle in handles:
         handle.remove()
@@ -229,37 +235,34 @@ def _watching(network: nn.Module, given: list[Tensor]) -> Tensor:
 
 def _measured(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     (values,) = inputs
+    normalisation = cast("Normalisation", layer)
     axes = [axis for axis in range(values.dim()) if axis != 1]
     variance, mean = torch.var_mean(values, axes, correction=0)
-    layer.running_mean.copy_(mean)  # type: ignore[operator,union-attr]
-    layer.running_var.copy_(variance)  # type: ignore[operator,union-attr]
-    layer.weight.copy_((variance + layer.eps).sqrt())  # type: ignore[operator,union-attr]
-    layer.bias.add_(mean)  # type: ignore[operator,union-attr]
+    for kept, measured in zip(_statistics(normalisation), (mean, variance), strict=True):
+        kept.copy_(measured)
+    normalisation.weight.copy_((variance + normalisation.eps).sqrt())
+    normalisation.bias.add_(mean)
 
 
 def _compare(run: Run, arrays: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path) -> None:
     """Refuse networks that do not compute what the package's golden vectors say."""
     allowed = manifest["golden"]["tolerances"][0]
-    served = {GENERATOR: inference_networks.generator(run), DISCRIMINATOR: inference_networks.discriminator(run)}
-    reader = inference_networks.encoder(run)
-    if reader is not None and ENCODER in manifest:
-        served[ENCODER] = reader
+    served = {
+        GENERATOR: inference_networks.generator(run),
+        DISCRIMINATOR: inference_networks.discriminator(run),
+        ENCODER: inference_networks.encoder(run),
+    }
     for graph, network in served.items():
-        if graph not in manifest:
+        if network is None or graph not in manifest:
             continue
         inputs = [torch.from_numpy(arrays[f"{graph}.{port['name']}"]) for port in manifest[graph]["inputs"]]
         with torch.no_grad():
             made = network(*inputs)
         output = manifest[graph]["outputs"][0]
-        gap = float(
-            (made[0] if isinstance(made, tuple) else made)
-            .sub(torch.from_numpy(arrays[f"{graph}.{output['name']}"]))
-            .abs()
-            .max()
-        )
-        role = output["role"]
-        if not gap <= allowed[{SAMPLE: "sample", LOGIT: "logit", LATENT: "latent", CODE: "code"}[role]]:
+        first: Tensor = made[0] if isinstance(made, tuple) else made
+        gap = float((first - torch.from_numpy(arrays[f"{graph}.{output['name']}"])).abs().max())
+        if not gap <= allowed[output["role"]]:
             raise CheckpointError(
                 f"the {graph} of {folder} cannot be read back: it differs by {gap:.2g} from its golden vectors; begin "
-                "from the run that it was exported from"
+                "from the run that it is of"
             )

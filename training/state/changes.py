@@ -74,7 +74,9 @@ def _scheduled(config: Config, samples_seen: int) -> dict[str, float]:
         "the generator's learning rate": pace.learning_rate_generator * left,
         "the discriminator's learning rate": pace.learning_rate_discriminator * left,
     }
-    return rates | weights
+    half_life = pace.ema_half_life_samples * cosine(pace.ema_half_life_start_fraction, 1.0, progress)
+    memory = {} if pace.beta2_start == "constant" else {"beta2": cosine(pace.beta2_start, pace.beta2, progress)}
+    return rates | weights | memory | {"ema_half_life_samples": half_life}
 
 
 def with_data(config: Config, saved: Checkpoint, run: Path, data: Data, *, allowed: bool) -> Change | None:

@@ -28,7 +28,8 @@ from training import config as configuration
 from training import data
 from training.errors import CheckpointError
 from training.export.export import export_run
-from training.loop import run, transfer
+from training.export.graphs import transfer
+from training.loop import run
 from training.loop.trainer import Trainer
 from training.sampling.sample import Request, draw
 from training.tables import Value

@@ -18,8 +18,9 @@ from training.diagnostics import report
 from training.diagnostics.monitor import Monitor
 from training.errors import CheckpointError, CollapseError, DivergenceError, Interrupted
 from training.export import limits
+from training.export.graphs import transfer
 from training.files import exclusive, write_atomically
-from training.loop import captured, machine, trackers, transfer
+from training.loop import captured, machine, trackers
 from training.loop.evaluator import Evaluator
 from training.loop.fit import Observers, fit
 from training.loop.run_logger import RunLogger

@@ -12,7 +12,8 @@ from tests.support.states import same
 from training import data
 from training.cli import main
 from training.errors import CheckpointError
-from training.loop import run, transfer
+from training.export.graphs import transfer
+from training.loop import run
 from training.loop.trainer import Trainer
 from training.state import checkpoint, history
 from training.tables import Value

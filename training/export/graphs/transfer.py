@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,10 @@ from torch import Tensor, nn
 from training.config import Config
 from training.errors import CheckpointError
 from training.export.graphs import reading
-from training.loop.trainer import Trainer
 from training.state import checkpoint, players
 from training.state.checkpoint import Run
 from training.state.history import Change
+from training.state.players import Players, Side
 
 OF_THE_DATA = "taken"  # the items that users have taken: a part of the data, not of what was learnt
 
@@ -36,6 +37,15 @@ class Origin:
     title: str
     details: Mapping[str, object]
     run: Run
+
+
+class Beginner(Protocol):
+    """A trainer before its first step."""
+
+    config: Config
+    players: Players
+    ema: Side
+    history: tuple[Change, ...]
 
 
 def find(place: Path) -> Origin:
@@ -65,7 +75,7 @@ def find(place: Path) -> Origin:
     return Origin(f"run {run.config.name} at sample {seen:,} (SHA-256 of its checkpoint {sha256})", details, run)
 
 
-def begin_from(trainer: Trainer, origin: Origin) -> list[str]:
+def begin_from(trainer: Beginner, origin: Origin) -> list[str]:
     """Give a trainer the weights that fit, before its first step, and record it.
 
     Returns:

@@ -2,17 +2,22 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.support.pages import ROOT, commands
 from training import config as configuration
+from training import networks
 from training.cli import main
 from training.diagnostics.advice import REMEDIES, advice_for
 from training.keys import find
+from training.networks.base import Task
+from training.networks.residual.r3gan import LearntMap
 
 PAGE = ROOT / "docs/train-on-your-own-images.md"
 PICTURES, SIDE = 160, 8
@@ -90,3 +95,17 @@ def test_every_key_of_the_page_is_one() -> None:
     tables = configuration.to_tables(configuration.load(find("r3gan-folder")))
     for section, key in re.findall(r"`\[(\w+)\] (\w+)", text):
         assert key in tables[section], (section, key)
+
+
+def test_the_tables_for_photos_fit_the_configuration_and_the_stated_sizes() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    begun = configuration.to_tables(configuration.load(find("r3gan-folder")))
+    config = configuration.from_tables({**begun.pop(""), **begun, **tomllib.loads(block)})
+    fit = Task((3, 32, 32))
+    generator, discriminator = (
+        networks.generator(config.generator, fit),
+        networks.discriminator(config.discriminator, fit),
+    )
+    basis = next(module.basis for module in generator.modules() if isinstance(module, LearntMap))
+    assert basis.shape == (128, 4, 4)
+    assert discriminator(generator(torch.randn(2, 64))).shape == (2,)

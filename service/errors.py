@@ -22,7 +22,8 @@
     │   ├── FileDamaged
     │   ├── GraphRefused
     │   │   └── NotReproducible     in no batch size the same bytes run after run
-    │   └── GoldenMismatch
+    │   ├── GoldenMismatch
+    │   └── OverBudget              it takes more memory than the budget leaves
     ├── NotFinite                   500  the publisher's fault, met on a request; the caller is told which package
     └── ServiceFault                500  the service's fault; the caller is told only the request's id
         └── SessionFailed
@@ -155,7 +156,18 @@ class QueueFull(TryAgainError):
 
 
 class NotReady(TryAgainError):
-    """The model is loading, or the service is draining."""
+    """The model is loading, or the service is draining.
+
+    Args:
+        message: as in `TryAgainError`, and so is `retry_after_s`.
+        packages: the packages in each state, where the answer shall list them.
+    """
+
+    def __init__(
+        self, message: str, retry_after_s: float | None = None, packages: dict[str, list[str]] | None = None
+    ) -> None:
+        super().__init__(message, retry_after_s)
+        self.packages = packages
 
 
 class DeadlinePassed(TryAgainError):
@@ -186,6 +198,10 @@ class NotReproducible(GraphRefused):
 
 class GoldenMismatch(PackageError):
     """A graph does not reproduce the golden outputs within the stated tolerance."""
+
+
+class OverBudget(PackageError):
+    """A package takes more memory than the operator's budget leaves beside what is never unloaded."""
 
 
 class NotFinite(GanymedeError):

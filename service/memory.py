@@ -1,10 +1,19 @@
-"""Trims the heap of the C library, which keeps freed pages: loading a package frees tens of megabytes.
+"""Memory of this process: what it holds, and freed pages that go back to the system.
+
+Loading a package frees tens of megabytes, which the heap of the C library would keep.
 
 References:
     malloc_trim(3): of glibc; other C libraries have no such function, and nothing happens.
+    proc(5): /proc/self/statm, in pages: size, resident, shared with files or other processes, and more.
 """
 
 import ctypes
+import os
+from pathlib import Path
+from typing import Final
+
+MEBIBYTE: Final = 1024 * 1024
+_OWN_PAGES: Final = Path("/proc/self/statm")
 
 
 def trim_heap() -> None:
@@ -12,3 +21,23 @@ def trim_heap() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def own_bytes() -> int:
+    """Resident memory that is this process's alone, without libraries and other files; 0 elsewhere than on Linux."""
+    try:
+        _, resident, shared, *_ = _OWN_PAGES.read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def trimmed_bytes() -> int:
+    """As `own_bytes`, after `trim_heap`."""
+    trim_heap()
+    return own_bytes()
+
+
+def in_mebibytes(size_bytes: int) -> str:
+    """A size for a person, as in `37.5 MiB`."""
+    return f"{size_bytes / MEBIBYTE:.1f} MiB"

@@ -317,6 +317,31 @@ class Telemetry:
         self.package_load_seconds = Gauge(
             "ganymede_package_load_seconds", "From files to ready.", PACKAGE_LABELS, registry=registry
         )
+        self.package_on_demand = Gauge(
+            "ganymede_package_on_demand",
+            "1 while a package is out of memory for the budget alone, so that a request has it loaded.",
+            PACKAGE_LABELS,
+            registry=registry,
+        )
+        self.package_memory_bytes = Gauge(
+            "ganymede_package_memory_bytes",
+            "Memory that a package takes while it is loaded, as its loading showed; 0 while it is not.",
+            PACKAGE_LABELS,
+            registry=registry,
+        )
+        self.memory_budget_bytes = Gauge(
+            "ganymede_memory_budget_bytes",
+            "Memory that all packages may take together; 0 is no limit.",
+            registry=registry,
+        )
+        self.package_evictions = Counter(
+            "ganymede_package_evictions", "Packages that were unloaded to make room for another.", registry=registry
+        )
+        self.package_loads_deferred = Counter(
+            "ganymede_package_loads_deferred",
+            "Loads on demand that had to wait, since packages take turns in memory too often.",
+            registry=registry,
+        )
         self.log_lines_dropped = Counter(
             "ganymede_log_lines_dropped",
             "Log lines that could not be written: a full disk, a reader that left.",

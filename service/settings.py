@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args, get_origin
 
 import annotated_types
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -34,6 +34,7 @@ UNITS: Final[Mapping[str, str]] = {
     "connections": "connections",
     "requests": "requests",
     "workers": "processes",
+    "budget": "bytes, or with a unit as in `512MB` and `2GiB`",
     "dir": "folder",
 }
 BOUNDS: Final[Mapping[str, str]] = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -79,6 +80,12 @@ class Settings(BaseSettings):
     load_models: str = Field("", description="comma-separated names to load; empty loads every package in the folder")
     rescan_interval_s: float = Field(
         5.0, ge=0, description="seconds between looks for packages that came or went; 0 looks at the start only"
+    )
+    memory_budget: ByteSize = Field(
+        ByteSize(0),
+        ge=0,
+        description="memory that packages may take together; beyond it the least recently used are unloaded and loaded "
+        "again on demand, the default and those named in `GANYMEDE_LOAD_MODELS` never; 0 is no limit",
     )
     repository_control: Control = Field(
         "loopback", description="who may load and unload models over HTTP: programs on this host, anyone, nobody"

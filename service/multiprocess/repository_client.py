@@ -26,9 +26,9 @@ from service.packages.repository.repository import LocalRepository
 from service.packages.repository.scan import LoadPolicy
 from service.settings import Settings
 
-# A status as it crosses: key, state, reason, and of a ready package its manifest, hash, report and reference sample.
+# A status as it crosses: its fields in their order, and of a ready package its manifest, hash, report and reference.
 _Package = tuple[bytes, str, LoadReport, bytes | None]
-_Status = tuple[PackageKey, State, str | None, _Package | None]
+_Status = tuple[PackageKey, State, str | None, _Package | None, bool, int | None, float | None]
 
 
 class RepositoryClient(Repository):
@@ -75,10 +75,14 @@ class RepositoryClient(Repository):
         """As `Repository.unload`."""
         await self._ask("repository.unload", name)
 
-    async def _ask(self, what: str, name: str) -> None:
+    async def demand(self, key: PackageKey) -> None:
+        """As `Repository.demand`."""
+        await self._ask("repository.demand", key)
+
+    async def _ask(self, what: str, which: str | PackageKey) -> None:
         if self._channel is None:
             raise NotReady("the repository's process is not there yet")
-        await self._channel.call(what, name)
+        await self._channel.call(what, which)
 
     async def _open(self) -> None:
         self._registry.open()
@@ -180,7 +184,7 @@ class Listeners:
             await repository.unload(name)
             await self.seen()
 
-        return {"repository.load": load, "repository.unload": unload}
+        return {"repository.load": load, "repository.unload": unload, "repository.demand": repository.demand}
 
 
 def _write(status: PackageStatus) -> _Status:
@@ -188,12 +192,21 @@ def _write(status: PackageStatus) -> _Status:
     if (package := status.package) is not None:
         content = package.manifest.model_dump_json(exclude_unset=True).encode()
         written = content, package.sha256, package.report, package.reference
-    return status.key, status.state, status.reason, written
+    return (
+        status.key,
+        status.state,
+        status.reason,
+        written,
+        status.on_demand,
+        status.memory_bytes,
+        status.retry_after_s,
+    )
 
 
 def _read(status: _Status) -> PackageStatus:
-    key, state, reason, written = status
-    if written is None:
-        return PackageStatus(key, state, reason)
-    content, sha256, report, reference = written
-    return PackageStatus(key, state, reason, ServedPackage.of(key, parse_manifest(content), sha256, report, reference))
+    key, state, reason, written, on_demand, memory_bytes, retry_after_s = status
+    package = None
+    if written is not None:
+        content, sha256, report, reference = written
+        package = ServedPackage.of(key, parse_manifest(content), sha256, report, reference)
+    return PackageStatus(key, state, reason, package, on_demand, memory_bytes, retry_after_s)

@@ -3,11 +3,16 @@
     unloaded ──▶ loading ──▶ ready ──▶ unloading ──▶ unloaded
                     └──────▶ refused
 
+A version that is out of memory for the budget alone is *on demand*: it still answers for its model, with 503, and who
+asks for it has it loaded. Else a model's answer would change to an older version because of what others ask.
+
 `repository.py` writes the registry, the API reads it, and registries in other processes listen to it. It has no other
 effects. A version answers as long as it is ready, so that a model is never without one between two versions.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -20,6 +25,8 @@ from service.packages.unknown_label import UnknownLabelReader
 
 # About as long as loading one package takes.
 RETRY_AFTER_S = 2.0
+# Of one that a request has loaded.
+KEPT_OUT = "kept out of memory by GANYMEDE_MEMORY_BUDGET; a request for it has it loaded"
 MAX_QUOTED = 64  # characters of a caller's own words in a message
 
 State = Literal["loading", "ready", "refused", "unloading", "unloaded"]
@@ -79,14 +86,20 @@ class PackageStatus:
 
     Attributes:
         state: `loading` includes waiting for its turn; `unloading` answers the requests it has, and no new ones.
-        reason: why it was refused, one sentence for the operator; else None.
+        reason: why it was refused, one sentence for the operator, or why it is out of memory; else None.
         package: None unless ready.
+        on_demand: whether it is out of memory for the budget alone, so that a request has it loaded.
+        memory_bytes: that it takes, or took when it was loaded last; None where it never was.
+        retry_after_s: seconds after which asking again may help, of one on demand; None is the usual time of a load.
     """
 
     key: PackageKey
     state: State
     reason: str | None = None
     package: ServedPackage | None = None
+    on_demand: bool = False
+    memory_bytes: int | None = None
+    retry_after_s: float | None = None
 
 
 class Listener(Protocol):
@@ -173,26 +186,42 @@ class PackageRegistry:
 
         Raises:
             NotFound: there is no such package, or it is not served; the message lists those that are.
-            NotReady: it is still loading.
+            NotReady: it is still loading, or on demand.
         """
         found = self._found.get((model, version))
         if found is None:
             found = self._found[model, version] = self._find(model, version)
         return found
 
+    def on_demand(self, model: str | None = None, version: str | int | None = None) -> PackageStatus | None:
+        """The package that `find` would answer with if it were in memory; None where it is, or there is none."""
+        answers = next((each for each in self._asked(model, version) if each.package or each.on_demand), None)
+        return None if answers is None or answers.package else answers
+
+    def _asked(self, model: str | None, version: str | int | None) -> list[PackageStatus]:
+        statuses = self.statuses(self._default if model is None else model)
+        return [status for status in statuses if version is None or str(status.key.version) == str(version)]
+
     def _find(self, model: str | None, version: str | int | None) -> ServedPackage:
         name = self._default if model is None else model
-        statuses = self.statuses(name)
-        if version is not None:
-            statuses = [status for status in statuses if str(status.key.version) == str(version)]
+        statuses = self._asked(model, version)
         for status in statuses:
             if status.package is not None:
                 return status.package
+            if status.on_demand:
+                raise NotReady(_out_of_memory(status), status.retry_after_s or RETRY_AFTER_S)
         asked = name[:MAX_QUOTED] + (f", version {str(version)[:MAX_QUOTED]}" if version is not None else "")
         if not self._opened or any(status.state == "loading" for status in statuses):
             raise NotReady(f"The model {asked} is still loading.", RETRY_AFTER_S)
         there = ", ".join(str(status.key) for status in self.statuses() if status.state == "ready")
         raise NotFound(f"There is no model {asked} that is ready; there are: {there or 'none'}.")
+
+
+def _out_of_memory(status: PackageStatus) -> str:
+    """What a request is told of a package that is on demand."""
+    if status.reason in {None, KEPT_OUT}:
+        return f"the package {status.key} was out of memory, and is being loaded now; ask again"
+    return f"the package {status.key} is out of memory: {status.reason}"
 
 
 class Repository(ABC):
@@ -206,6 +235,7 @@ class Repository(ABC):
     def __init__(self, registry: PackageRegistry, configured: tuple[str, ...]) -> None:
         self._registry = registry
         self.configured = configured
+        self._demanded: dict[PackageKey, asyncio.Task[None]] = {}
 
     @property
     def unready(self) -> list[str]:
@@ -221,9 +251,40 @@ class Repository(ABC):
         """The state of every package; by name, then the newest version first."""
         return self._registry.statuses()
 
-    def find(self, model: str | None = None, version: str | int | None = None) -> ServedPackage:
-        """Find a package that is ready; see `PackageRegistry.find`. It may be used until the request is answered."""
-        return self._registry.find(model, version)
+    def find(self, model: str | None = None, version: str | int | None = None, *, demand: bool = True) -> ServedPackage:
+        """Find a package that is ready; see `PackageRegistry.find`. It may be used until the request is answered.
+
+        Args:
+            model: as in `PackageRegistry.find`, and so is `version`.
+            demand: whether one that is on demand is loaded, so that asking again finds it.
+        """
+        try:
+            return self._registry.find(model, version)
+        except NotReady:
+            status = self._registry.on_demand(model, version) if demand else None
+            if status is not None and status.key not in self._demanded:
+                task = self._demanded[status.key] = asyncio.create_task(self._have_loaded(status.key))
+                task.add_done_callback(lambda _: self._demanded.pop(status.key))
+            raise
+
+    async def _have_loaded(self, key: PackageKey) -> None:
+        with suppress(NotReady):  # the service ends
+            await self.demand(key)
+
+    async def stop_demands(self) -> None:
+        """Give up what requests have loaded."""
+        tasks = list(self._demanded.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @abstractmethod
+    async def demand(self, key: PackageKey) -> None:
+        """Load a package that is on demand, in its turn; returns when it was, or will not be.
+
+        Raises:
+            NotReady: what loads it is gone.
+        """
 
     @abstractmethod
     async def load(self, name: str) -> None:

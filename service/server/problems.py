@@ -28,6 +28,7 @@ from service.errors import (
     DeadlinePassed,
     GanymedeError,
     InvalidRequest,
+    NotReady,
     PackageError,
     Problem,
     RequestTooSlow,
@@ -77,6 +78,11 @@ class ProblemDetails(BaseModel):
     status: int = Field(description="the HTTP status", examples=[422])
     detail: str = Field(description="one sentence to act on", examples=["the request is not valid"])
     errors: list[ProblemPlace] | None = Field(None, description="every place that is wrong, where there are places")
+    packages: dict[str, list[str]] | None = Field(
+        None,
+        description="of /readyz: the packages in each state",
+        examples=[{"loading": ["mnist/4"], "ready": [], "failed": [], "unloaded": []}],
+    )
     request_id: str = Field(description="quote it when asking the operator", examples=["8f14e45fceea4e7d"])
 
 
@@ -153,6 +159,7 @@ def problem_response(error: Exception, request_id: str) -> Response:
             for problem in told.problems
         ]
         or None,
+        packages=error.packages if isinstance(error, NotReady) else None,
         request_id=request_id,
     )
     return Response(

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from service.api.context import Parts
 from service.engine.interface import Engine, GenerateJob
 from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull, SessionFailed
-from service.packages.registry import ServedPackage
+from service.packages.registry import Repository, ServedPackage, State
 from service.server.lifecycle import RETRY_AFTER_S
 from service.server.openapi import problems
 
@@ -32,12 +32,24 @@ class Alive(BaseModel):
     status: Literal["alive"] = Field("alive", description="no answer at all is the other case", examples=["alive"])
 
 
+class Packages(BaseModel):
+    """Where each package stands; only those of configured models make `/readyz` wait."""
+
+    loading: list[str] = Field(description="being loaded, or waiting for it", examples=[["ring/1"]])
+    ready: list[str] = Field(description="answer requests", examples=[["mnist/4"]])
+    failed: list[str] = Field(description="refused; GET /models says why", examples=[[]])
+    unloaded: list[str] = Field(
+        description="not in memory, or leaving it; GET /models says which are loaded on demand", examples=[[]]
+    )
+
+
 class Ready(BaseModel):
     """Every configured model is golden-checked and warm."""
 
     status: Literal["ready"] = Field(
         "ready", description="anything else is an error with the status 503", examples=["ready"]
     )
+    packages: Packages = Field(description="where each package stands")
 
 
 @router.get("/healthz", operation_id="healthz", summary="Does the process live?")
@@ -52,10 +64,25 @@ async def readyz(parts: Parts) -> Ready:
     with parts.lifecycle.request():
         unready = parts.repository.unready
         if unready:
-            raise NotReady(f"a configured model is still loading, or was unloaded: {', '.join(unready)}", RETRY_AFTER_S)
+            raise NotReady(
+                f"a configured model is still loading, or was unloaded: {', '.join(unready)}",
+                RETRY_AFTER_S,
+                _states(parts.repository).model_dump(),
+            )
         packages = [parts.repository.find(name) for name in parts.repository.configured]
         await asyncio.gather(*(_draw_one(package, parts.engine) for package in packages))
-    return Ready()
+    return Ready(packages=_states(parts.repository))
+
+
+def _states(repository: Repository) -> Packages:
+    """Sort the packages by where they stand."""
+
+    def of(*states: State) -> list[str]:
+        return [str(status.key) for status in repository.statuses() if status.state in states]
+
+    return Packages(
+        loading=of("loading"), ready=of("ready"), failed=of("refused"), unloaded=of("unloaded", "unloading")
+    )
 
 
 async def _draw_one(package: ServedPackage, engine: Engine) -> None:

@@ -118,13 +118,21 @@ def _models(statuses: list[PackageStatus], default: str) -> list[Model]:
 
 
 def _state(status: PackageStatus) -> VersionState:
-    return VersionState(version=str(status.key.version), state=status.state, reason=status.reason)
+    return VersionState.model_validate(_stated(status))
+
+
+def _stated(status: PackageStatus) -> dict[str, object]:
+    return {
+        "version": str(status.key.version),
+        "state": status.state,
+        "reason": status.reason,
+        "on_demand": status.on_demand,
+        "memory_bytes": status.memory_bytes,
+    }
 
 
 def _details(status: PackageStatus) -> VersionDetails:
-    known = VersionDetails(
-        name=status.key.name, version=str(status.key.version), state=status.state, reason=status.reason
-    )
+    known = VersionDetails.model_validate({"name": status.key.name, **_stated(status)})
     return known if status.package is None else known.model_copy(update=_of_package(status.package))
 
 

@@ -164,7 +164,18 @@ class VersionState(BaseModel):
     version: str = Field(description="its version", examples=["1"])
     state: State = Field(description="only a ready one answers new requests", examples=["ready"])
     reason: str | None = Field(
-        None, description="why it was refused", examples=["generator.onnx: its SHA-256 is not the manifest's"]
+        None,
+        description="why it was refused, or is out of memory",
+        examples=["generator.onnx: its SHA-256 is not the manifest's"],
+    )
+    on_demand: bool = Field(
+        False,
+        description="whether it is out of memory for GANYMEDE_MEMORY_BUDGET alone, so that a request has it loaded",
+    )
+    memory_bytes: int | None = Field(
+        None,
+        description="memory that it takes, or took when it was loaded last, by the growth of the process",
+        examples=[39_845_888],
     )
 
 

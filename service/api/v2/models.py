@@ -101,14 +101,20 @@ Name = Annotated[str, Path(description="package, NAME.discriminator or NAME.enco
 Version = Annotated[str, Path(description="its version", examples=["1"])]
 
 
-def find_graph(repository: Repository, name: str, version: str | None = None) -> ServedGraph:
+def find_graph(repository: Repository, name: str, version: str | None = None, *, demand: bool = True) -> ServedGraph:
     """Find a graph that is ready by its name in the protocol; in the newest version that is ready where none is named.
+
+    Args:
+        repository: where to look.
+        name: in the protocol.
+        version: of the package.
+        demand: as in `Repository.find`.
 
     Raises:
         NotFound: there is no such package, or it has no such graph.
-        NotReady: it is still loading.
+        NotReady: it is still loading, or out of memory.
     """
-    package = repository.find(name.partition(".")[0], version)
+    package = repository.find(name.partition(".")[0], version, demand=demand)
     names = {graph.name: graph for graph in graphs_of(package)}
     if name not in names:
         raise NotFound(f"the package {package.key} has no such graph; it has {', '.join(names)}")
@@ -133,13 +139,13 @@ async def model_version(name: Name, version: Version, parts: Parts) -> ModelMeta
 @router.get("/ready", operation_id="v2_model_ready", summary="Can a model be asked?")
 async def model_ready(name: Name, parts: Parts) -> ModelReady:
     """Answer once a version of the model is ready."""
-    return ModelReady(name=find_graph(parts.repository, name).name)
+    return ModelReady(name=find_graph(parts.repository, name, demand=False).name)
 
 
 @router.get("/versions/{version}/ready", operation_id="v2_model_version_ready", summary="Can a version be asked?")
 async def model_version_ready(name: Name, version: Version, parts: Parts) -> ModelReady:
     """Answer once this version is ready."""
-    return ModelReady(name=find_graph(parts.repository, name, version).name)
+    return ModelReady(name=find_graph(parts.repository, name, version, demand=False).name)
 
 
 @router.get("/config", operation_id="v2_model_config", summary="How a model is run", response_model_exclude_none=True)

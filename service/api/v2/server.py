@@ -64,7 +64,7 @@ async def statistics(parts: Parts) -> Statistics:
 )
 async def model_statistics(name: Name, parts: Parts) -> Statistics:
     """Answer the counters of the newest version."""
-    return Statistics(model_stats=[await _of(find_graph(parts.repository, name), parts)])
+    return Statistics(model_stats=[await _of(find_graph(parts.repository, name, demand=False), parts)])
 
 
 @statistics_router.get(
@@ -75,7 +75,7 @@ async def model_statistics(name: Name, parts: Parts) -> Statistics:
 )
 async def model_version_statistics(name: Name, version: Version, parts: Parts) -> Statistics:
     """Answer the counters of one version."""
-    return Statistics(model_stats=[await _of(find_graph(parts.repository, name, version), parts)])
+    return Statistics(model_stats=[await _of(find_graph(parts.repository, name, version, demand=False), parts)])
 
 
 async def _of(graph: ServedGraph, parts: Parts) -> ModelStatistics:

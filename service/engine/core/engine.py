@@ -54,6 +54,7 @@ class _LoadedPackage:
         memory_releases: `InstanceGroup.release_memory` of each graph that has one.
         live: scores live samples; None where they are not scored.
         jobs: number of jobs in progress.
+        last_used: when the last job ended, or the package was loaded; on the monotonic clock.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class _LoadedPackage:
         self.memory_releases = memory_releases
         self.live = live
         self.jobs = 0
+        self.last_used = time.monotonic()
         self._batchers = [graph.batcher for graph in pipeline.graphs.values()]
         if live is not None:
             self._batchers.append(live.batcher)
@@ -74,6 +76,7 @@ class _LoadedPackage:
     def end_job(self) -> None:
         """Count a job that ended, in whichever way."""
         self.jobs -= 1
+        self.last_used = time.monotonic()
         if self.jobs == 0:
             self._idle.set()
 
@@ -162,6 +165,15 @@ class LocalEngine:
         """As `Engine.statistics`."""
         graphs = self._loaded(key).pipeline.graphs
         return {kind: graph.batcher.meter.statistics for kind, graph in graphs.items()}
+
+    def usage(self, key: PackageKey) -> tuple[int, float]:
+        """Jobs in progress of a package, and when the last one ended or it was loaded; on the monotonic clock.
+
+        Raises:
+            NotFound: the package is not loaded.
+        """
+        loaded = self._loaded(key)
+        return loaded.jobs, loaded.last_used
 
     async def drain(self, timeout_s: float) -> None:
         """As `Engine.drain`."""

@@ -9,83 +9,73 @@ rules: the start fails without one good version, and a scan never removes the la
 
 Changes are made one at a time, in the order requested; requests wait for none. All state changes on the event loop,
 without locks.
+
+With a memory budget, packages beyond it are kept out of memory, *on demand*: a request is answered 503 and has its
+package loaded, in place of those that are idle and were used least recently. The newest version of a configured model
+stays. No change waits for memory to be freed, since what is freed waits for requests, and a request may wait for a
+change; only a load on demand does, between two changes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from service.engine.interface import Engine
+from service.engine.core.engine import LocalEngine
 from service.engine.model_spec import PackageKey
-from service.errors import FileDamaged, ManifestRefused, NotFound, PackageError
+from service.errors import FileDamaged, ManifestRefused, NotFound, OverBudget, PackageError
 from service.metrics import Telemetry
-from service.packages.registry import MAX_QUOTED, Listener, PackageRegistry, PackageStatus, Repository, ServedPackage
+from service.packages.gauges import PackageGauges
+from service.packages.registry import (
+    KEPT_OUT,
+    MAX_QUOTED,
+    Listener,
+    PackageRegistry,
+    PackageStatus,
+    Repository,
+    State,
+)
+from service.packages.repository.budget import TurnAllowance
 from service.packages.repository.loader import Loader
+from service.packages.repository.residency import Residency
 from service.packages.repository.scan import (
     LoadPolicy,
     Stamp,
     changed_packages,
+    files_bytes,
     find_packages,
     gone_packages,
     new_packages,
     state_of,
 )
+from service.packages.repository.unloading import GracefulUnload
 from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits
 from service.settings import Settings
 
+# Of packages on demand, for their callers.
+TAKE_TURNS = "it waits for its turn, because packages that do not fit together are asked for in turns"
+ALL_IN_USE = "the packages in its place are in use"
+UNREADABLE = "the folder of packages cannot be read at the moment"
+# Between looks whether a package in use has become idle, and for how long; then the next request asks anew.
+LOOK_S = 0.25
+PATIENCE_S = 10.0
+
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class GracefulUnload:
-    """Frees packages that no new request finds, once the requests that have them are answered.
+@dataclass(slots=True)
+class _Turn:
+    """A load on demand: whether others make room for it, since when it waits for its turn, until when for idle ones."""
 
-    Args:
-        engine: which has loaded them.
-        answered: waits until all requests that are in progress now have been answered.
-        freed: is told of each package that the engine has freed.
-    """
-
-    def __init__(
-        self, engine: Engine, answered: Callable[[], Awaitable[None]], freed: Callable[[PackageKey], None]
-    ) -> None:
-        self._engine = engine
-        self._answered = answered
-        self._freed = freed
-        self._waiting: dict[PackageKey, tuple[ServedPackage, asyncio.Task[None]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def begin(self, package: ServedPackage) -> None:
-        """Free a package when no request has it any more; it must no longer be found by new ones."""
-        task = asyncio.create_task(self._free(package.key))
-        self._waiting[package.key] = package, task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def cancel(self, key: PackageKey) -> ServedPackage | None:
-        """Keep a package that is not freed yet, and return it; None where it is too late, or it was not begun."""
-        if key not in self._waiting:
-            return None
-        package, task = self._waiting.pop(key)
-        task.cancel()
-        return package
-
-    async def close(self) -> None:
-        """Stop waiting; the engine's own drain frees what is left."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _free(self, key: PackageKey) -> None:
-        await self._answered()
-        del self._waiting[key]
-        try:
-            await self._engine.unload(key)
-        except Exception:
-            log.exception("could not free a package", package=str(key))
-        self._freed(key)
+    makes_room: bool = False
+    is_deferred: bool = False
+    ends: float = 0.0
 
 
 class LocalRepository(Repository):
@@ -102,7 +92,7 @@ class LocalRepository(Repository):
     def __init__(
         self,
         models_dir: Path,
-        engine: Engine,
+        engine: LocalEngine,
         settings: Settings,
         telemetry: Telemetry,
         answered: Callable[[], Awaitable[None]],
@@ -117,9 +107,15 @@ class LocalRepository(Repository):
         self._found: Mapping[PackageKey, Stamp] = {}
         self._unreadable: Mapping[str, str] = {}
         self._tried: dict[PackageKey, Stamp | None] = {}
-        self._shown: dict[PackageKey, tuple[str, ...]] = {}  # the labels of its `package_info`
+        self._registry.add_listener(PackageGauges(telemetry))
         self._unloading = GracefulUnload(engine, answered, self._freed)
+        self._residency = Residency(
+            self._registry, self._unloading, engine.usage, self.configured, settings.memory_budget, telemetry
+        )
         self._change = asyncio.Lock()
+        self._turns = TurnAllowance(time.monotonic())
+        self._demand = asyncio.Lock()
+        self._room = asyncio.Event()  # set when a package was freed
 
     def add_listener(self, listener: Listener) -> None:
         """As `PackageRegistry.add_listener`."""
@@ -130,7 +126,7 @@ class LocalRepository(Repository):
         self._registry.remove_listener(listener)
 
     async def load_all(self) -> None:
-        """Load what the folder holds, configured models first, and of each model the newest version first.
+        """Load what the folder holds: a version of each configured model first, then the newest of each, then others.
 
         Raises:
             PackageError: a configured model has no version that can be loaded; the message names the package, the file
@@ -140,11 +136,13 @@ class LocalRepository(Repository):
             await self._scan()
             new = self._new()
             for key in new:
-                self._note(PackageStatus(key, "loading"))
+                self._registry.note(PackageStatus(key, "loading"))
             self._registry.open()
             for name in self.configured:
                 await self._load_configured(name, [key for key in new if key.name == name])
-            await self._load_each([key for key in new if key.name not in self.configured])
+            newest = {key.name: key for key in reversed(new)}
+            left = [key for key in new if state_of(key, self._registry) == "loading"]
+            await self._load_each(sorted(left, key=lambda key: newest[key.name] != key))
 
     async def watch(self, interval_s: float) -> None:
         """Rescan for ever, with `interval_s` seconds between the end of a rescan and the next."""
@@ -170,6 +168,7 @@ class LocalRepository(Repository):
             await self._scan()
             await self._load_each(self._new())
             self._unload_gone()
+            self._residency.evict(self._residency.victims(self._residency.excess_bytes()))
 
     async def load(self, name: str) -> None:
         """As `Repository.load`."""
@@ -181,7 +180,8 @@ class LocalRepository(Repository):
             if not keys:
                 raise NotFound(f"There is no package {name[:MAX_QUOTED]} in the folder of models.")
             self._policy.include(name)
-            refused = await self._load_each([key for key in keys if state_of(key, self._registry) != "ready"])
+            missing = [key for key in keys if state_of(key, self._registry) != "ready"]
+            refused = await self._load_each(missing, urgent=keys[0])
             if (error := refused.get(keys[0])) is not None:
                 raise type(error)(f"{keys[0]}: {error}") from error
 
@@ -194,12 +194,28 @@ class LocalRepository(Repository):
             self._policy.exclude(name)
             for status in known:
                 if status.package is not None:
-                    self._unload(status.package)
-                elif status.state == "refused":
-                    self._note(PackageStatus(status.key, "unloaded"))
+                    self._residency.unload(status.package)
+                elif status.on_demand or status.state == "refused":
+                    state: State = "unloading" if status.state == "unloading" else "unloaded"
+                    self._registry.note(PackageStatus(status.key, state, memory_bytes=status.memory_bytes))
+
+    async def demand(self, key: PackageKey) -> None:
+        """As `Repository.demand`: one at a time, each when there is room for it and it is its turn."""
+        async with self._demand:
+            turn = _Turn()
+            while True:
+                self._room.clear()
+                async with self._change:
+                    wait_s = await self._try(key, turn)
+                if wait_s is None:
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._room.wait()
 
     async def close(self) -> None:
-        """Stop unloading; the engine's own drain frees what is left."""
+        """Stop loading on demand and unloading; the engine's own drain frees what is left."""
+        await self.stop_demands()
         await self._unloading.close()
 
     async def _scan(self) -> None:
@@ -213,96 +229,158 @@ class LocalRepository(Repository):
         self._unreadable = found.unreadable
         for key in self._found:
             if key.name not in self._policy and self._registry.get(key) is None:
-                self._note(PackageStatus(key, "unloaded"))
+                self._registry.note(PackageStatus(key, "unloaded"))
 
     def _new(self) -> list[PackageKey]:
         return new_packages(self._found, self._tried, self._registry, self._policy)
+
+    async def _try(self, key: PackageKey, turn: "_Turn") -> float | None:
+        """Load a package on demand if it fits; returns seconds until the next try, None where there is none."""
+        try:
+            await self._scan()
+        except FileDamaged as error:  # in a while it may be there again
+            log.warning("not loaded on demand", package=str(key), reason=str(error))
+            self._residency.keep_out(key, UNREADABLE)
+            return None
+        status = self._registry.get(key)
+        if status is None or not status.on_demand:
+            return None
+        if key not in self._found:
+            if status.state != "unloading":
+                self._forget(key)
+            return None
+        try:
+            self._residency.check(key, self._residency.budget.measured(key) or 0)
+        except OverBudget as error:
+            self._residency.refuse(key, error)
+            return None
+        excess = self._residency.excess_bytes(key, files_bytes(self._found[key]))
+        if excess > 0 and status.state != "unloading":
+            return self._make_room(key, excess, turn)
+        began = time.monotonic()
+        await self._load_each([key], urgent=key)
+        if turn.makes_room:
+            self._turns.spend(time.monotonic() - began, time.monotonic())
+        return None
+
+    def _make_room(self, key: PackageKey, excess_bytes: int, turn: "_Turn") -> float | None:
+        """Unload others for a package on demand when it is its turn; returns as `_try`."""
+        now = time.monotonic()
+        if not turn.makes_room and (wait_s := self._turns.wait_s(now)):
+            if not turn.is_deferred:
+                turn.is_deferred = True
+                self._telemetry.package_loads_deferred.inc()
+                log.warning(
+                    "packages take turns in memory; the budget is too small", package=str(key), wait_s=round(wait_s, 1)
+                )
+            self._residency.keep_out(key, TAKE_TURNS, wait_s)
+            return wait_s
+        chosen = self._residency.victims(excess_bytes)
+        turn.makes_room = turn.makes_room or bool(chosen)
+        turn.ends = turn.ends or now + PATIENCE_S
+        self._residency.keep_out(key, ALL_IN_USE if chosen is None else KEPT_OUT)
+        self._residency.evict(chosen)
+        return LOOK_S if chosen is not None or now < turn.ends else None
 
     async def _load_configured(self, name: str, keys: list[PackageKey]) -> None:
         if name in self._unreadable:
             raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
         if not keys:
             raise ManifestRefused(f"{name}: there is no package of this name in the folder {self._models_dir}")
-        refused = await self._load_each(keys)
-        if len(refused) == len(keys):
-            error = refused[keys[0]]
-            raise type(error)(f"{keys[0]}: {error}") from error
-
-    async def _load_each(self, keys: list[PackageKey]) -> dict[PackageKey, PackageError]:
-        """Load packages one after the other; returns the errors of those that were refused."""
         refused: dict[PackageKey, PackageError] = {}
-        loading = [PackageStatus(key, "loading") for key in keys]
+        for key in keys:
+            refused |= await self._load_each([key])
+            if key not in refused:
+                return
+        error = refused[keys[0]]
+        raise type(error)(f"{keys[0]}: {error}") from error
+
+    async def _load_each(
+        self, keys: Sequence[PackageKey], urgent: PackageKey | None = None
+    ) -> dict[PackageKey, PackageError]:
+        """Load packages one after the other, and keep out those that do not fit the budget.
+
+        Args:
+            keys: of the packages.
+            urgent: has others unloaded where it does not fit; so has one that takes over from an older version.
+
+        Returns:
+            The errors of those that were refused.
+        """
+        refused: dict[PackageKey, PackageError] = {}
+        known = {key: self._registry.get(key) or PackageStatus(key, "unloaded") for key in keys}
+        loading = [replace(status, state="loading", reason=None, retry_after_s=None) for status in known.values()]
         for status in loading:
-            self._note(status)
+            self._registry.note(status)
         try:
             for key in keys:
-                error = await self._load(key)
+                older = self._registry.newest_ready(key.name)
+                takes_over = older is not None and older.key.version < key.version
+                error = await self._load(key, evicts=key == urgent or takes_over)
                 if error is not None:
                     refused[key] = error
         finally:
             for status in loading:
                 if self._registry.get(status.key) is status:  # cancelled before its turn, or during it
-                    self._note(PackageStatus(status.key, "unloaded"))
+                    self._registry.note(
+                        replace(status, state="unloaded", reason=KEPT_OUT if status.on_demand else None)
+                    )
         return refused
 
-    async def _load(self, key: PackageKey) -> PackageError | None:
-        """Load one package; returns why it was refused, or None."""
+    async def _load(self, key: PackageKey, *, evicts: bool) -> PackageError | None:
+        """Load one package, or keep it out where it does not fit; returns why it was refused, or None."""
         kept = self._unloading.cancel(key)
         if kept is not None:  # it was being unloaded, and the engine still has it
-            self._note(PackageStatus(key, "ready", package=kept))
+            self._registry.note(
+                PackageStatus(key, "ready", package=kept, memory_bytes=self._residency.budget.measured(key))
+            )
             return None
+        excess = self._residency.excess_bytes(key, files_bytes(self._found[key]))
+        if excess > 0:
+            if not evicts:
+                self._residency.keep_out(key)
+                return None
+            self._residency.evict(self._residency.victims(excess))
         self._tried[key] = self._found[key]
         try:
-            package = await self._loader.load(key)
+            package, grown_bytes = await self._loader.load(key, partial(self._residency.check, key))
         except PackageError as error:
-            self._note(PackageStatus(key, "refused", reason=str(error)))
-            return error
-        self._note(PackageStatus(key, "ready", package=package))
+            return self._residency.refuse(key, error)
+        memory_bytes = self._residency.budget.record(key, grown_bytes, files_bytes(self._found[key]))
+        self._registry.note(PackageStatus(key, "ready", package=package, memory_bytes=memory_bytes))
+        try:
+            self._residency.check(key, memory_bytes)
+        except OverBudget as error:
+            self._unloading.begin(package)
+            return self._residency.refuse(key, error)
+        excess = self._residency.excess_bytes()
+        if excess > 0 and not self._residency.stays(key):
+            self._residency.evict(self._residency.victims(excess, spared=key) if evicts else [key])
         return None
 
     def _unload_gone(self) -> None:
         for status in gone_packages(self._found, self._registry, self.configured):
             if status.package is not None:
-                self._unload(status.package)
+                self._residency.unload(status.package)
             elif status.state != "unloading":
                 self._forget(status.key)
         for key in changed_packages(self._found, self._tried, self._registry):
             self._tried[key] = self._found.get(key)
             log.warning("a served package's folder changed or went; it is served as it was", package=str(key))
 
-    def _unload(self, package: ServedPackage) -> None:
-        self._note(PackageStatus(package.key, "unloading"))
-        self._unloading.begin(package)
-
     def _freed(self, key: PackageKey) -> None:
         self._telemetry.package_unloads.inc()
         log.info("package unloaded", package=str(key))
-        if state_of(key, self._registry) != "unloading":  # it is being loaded anew
+        self._room.set()
+        status = self._registry.get(key)
+        if status is None or status.state != "unloading":  # it is being loaded anew, or was refused
             return
         if key in self._found:
-            self._note(PackageStatus(key, "unloaded"))
+            self._registry.note(replace(status, state="unloaded"))
         else:
             self._forget(key)
 
-    def _note(self, status: PackageStatus) -> None:
-        self._registry.note(status)
-        labels = status.key.name, str(status.key.version)
-        self._telemetry.package_ready.labels(*labels).set(status.state == "ready")
-        self._telemetry.package_refused.labels(*labels).set(status.state == "refused")
-        if (shown := self._shown.pop(status.key, None)) is not None:
-            self._telemetry.package_info.remove(*shown)
-        if (package := status.package) is not None:
-            generator = package.report.generator
-            self._shown[status.key] = shown = (*labels, package.sha256, generator.provider, generator.precision)
-            self._telemetry.package_info.labels(*shown).set(1)
-
     def _forget(self, key: PackageKey) -> None:
-        labels = key.name, str(key.version)
         self._registry.forget(key)
         self._tried.pop(key, None)
-        for series in (
-            self._telemetry.package_ready,
-            self._telemetry.package_refused,
-            self._telemetry.package_load_seconds,
-        ):
-            series.remove(*labels)
+        self._residency.budget.forget(key)

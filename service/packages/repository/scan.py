@@ -101,6 +101,11 @@ class LoadPolicy:
         self._asked[name] = False
 
 
+def files_bytes(stamp: Stamp) -> int:
+    """What the files of a folder hold."""
+    return sum(size for _, _, size, _ in stamp)
+
+
 Stamps = Mapping[PackageKey, Stamp | None]
 
 
@@ -111,7 +116,7 @@ def state_of(key: PackageKey, registry: PackageRegistry) -> State | None:
 
 
 def new_packages(found: Stamps, tried: Stamps, registry: PackageRegistry, policy: LoadPolicy) -> list[PackageKey]:
-    """Packages that should be ready and are not, in the order found; not those refused with this very content.
+    """Packages that should be ready and are not, in the order found; not those on demand or refused as they are.
 
     Args:
         found: by the last scan.
@@ -123,8 +128,8 @@ def new_packages(found: Stamps, tried: Stamps, registry: PackageRegistry, policy
         key
         for key, stamp in found.items()
         if key.name in policy
-        and (state := state_of(key, registry)) != "ready"
-        and not (state == "refused" and tried[key] == stamp)
+        and ((status := registry.get(key)) is None or not (status.state == "ready" or status.on_demand))
+        and not (status and status.state == "refused" and tried.get(key) == stamp)
     ]
 
 

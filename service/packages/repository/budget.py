@@ -10,13 +10,12 @@ Pure: the time is an argument.
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median_low
 from typing import Final
 
 from service.engine.model_spec import PackageKey
 from service.memory import in_mebibytes
 
-# Traffic changes the memory of other packages while one is loaded; the median of so many loads is steadier than one.
+# What others free while a package is loaded hides a part of what it takes; the most of so many loads hides less.
 LOADS_KEPT: Final = 5
 # Packages that take turns in memory keep a core busy with loading for a tenth of the time at most,
 TURNS_SHARE: Final = 0.1
@@ -34,37 +33,19 @@ class MemoryBudget:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self._measured: dict[PackageKey, deque[int]] = {}
-        self._growth: dict[PackageKey, float] = {}
 
-    def record(self, key: PackageKey, memory_bytes: int, files_bytes: int) -> int:
-        """Record what loading a package took.
-
-        Args:
-            key: of the package.
-            memory_bytes: by which the process grew.
-            files_bytes: of its folder.
-
-        Returns:
-            What it takes, by all of its loads.
-        """
+    def record(self, key: PackageKey, memory_bytes: int) -> int:
+        """Record by how much the process grew with a package; returns what it takes, by all of its loads."""
         self._measured.setdefault(key, deque(maxlen=LOADS_KEPT)).append(memory_bytes)
-        taken = median_low(self._measured[key])
-        self._growth[key] = taken / max(1, files_bytes)
-        return taken
+        return max(self._measured[key])
 
     def measured(self, key: PackageKey) -> int | None:
         """What a package takes; None where it was never loaded."""
-        return median_low(self._measured[key]) if key in self._measured else None
-
-    def expected(self, key: PackageKey, files_bytes: int) -> int:
-        """What a package takes or, where it was never loaded, would take if it grew as the others did."""
-        growth = max(1.0, median_low(self._growth.values())) if self._growth else 1.0
-        return self.measured(key) or round(files_bytes * growth)
+        return max(self._measured[key]) if key in self._measured else None
 
     def forget(self, key: PackageKey) -> None:
         """Forget a package, whose folder is gone."""
         self._measured.pop(key, None)
-        self._growth.pop(key, None)
 
     def refusal(self, memory_bytes: int, stays: Iterable["Loaded"]) -> str | None:
         """Why a package cannot be loaded whatever makes room for it; None where it can.

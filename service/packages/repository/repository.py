@@ -38,6 +38,7 @@ from service.packages.registry import (
     PackageRegistry,
     PackageStatus,
     Repository,
+    ServedPackage,
     State,
 )
 from service.packages.repository.budget import TurnAllowance
@@ -331,10 +332,7 @@ class LocalRepository(Repository):
         """Load one package, or keep it out where it does not fit; returns why it was refused, or None."""
         kept = self._unloading.cancel(key)
         if kept is not None:  # it was being unloaded, and the engine still has it
-            self._registry.note(
-                PackageStatus(key, "ready", package=kept, memory_bytes=self._residency.budget.measured(key))
-            )
-            return None
+            return self._admit(key, kept, evicts=evicts)
         excess = self._residency.excess_bytes(key, files_bytes(self._found[key]))
         if excess > 0:
             if not evicts:
@@ -346,7 +344,12 @@ class LocalRepository(Repository):
             package, grown_bytes = await self._loader.load(key, partial(self._residency.check, key))
         except PackageError as error:
             return self._residency.refuse(key, error)
-        memory_bytes = self._residency.budget.record(key, grown_bytes, files_bytes(self._found[key]))
+        self._residency.budget.record(key, grown_bytes)
+        return self._admit(key, package, evicts=evicts)
+
+    def _admit(self, key: PackageKey, package: ServedPackage, *, evicts: bool) -> PackageError | None:
+        """Serve a package that the engine has, unless it does not fit after all; returns as `_load`."""
+        memory_bytes = self._residency.budget.measured(key) or 0
         self._registry.note(PackageStatus(key, "ready", package=package, memory_bytes=memory_bytes))
         try:
             self._residency.check(key, memory_bytes)
@@ -355,7 +358,10 @@ class LocalRepository(Repository):
             return self._residency.refuse(key, error)
         excess = self._residency.excess_bytes()
         if excess > 0 and not self._residency.stays(key):
-            self._residency.evict(self._residency.victims(excess, spared=key) if evicts else [key])
+            if evicts:
+                self._residency.evict(self._residency.victims(excess, spared=key))
+            else:
+                self._residency.put_away(key, package)
         return None
 
     def _unload_gone(self) -> None:

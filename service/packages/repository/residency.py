@@ -1,7 +1,6 @@
 """Which packages are in memory and which are kept out, and by how much they are beyond the budget."""
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 
 import structlog
 
@@ -71,11 +70,11 @@ class Residency:
 
         Args:
             wanted: is to be loaded as well.
-            files_bytes: of its folder.
+            files_bytes: of its folder, the least that it will take where it was never loaded.
         """
         if not self.budget.limit_bytes or (wanted is not None and self.stays(wanted)):
             return 0
-        wanted_bytes = 0 if wanted is None else self.budget.expected(wanted, files_bytes)
+        wanted_bytes = 0 if wanted is None else self.budget.measured(wanted) or files_bytes
         return taken_bytes(self.loaded()) + wanted_bytes - self.budget.limit_bytes
 
     def victims(self, excess_bytes: int, spared: PackageKey | None = None) -> list[PackageKey] | None:
@@ -120,8 +119,13 @@ class Residency:
             if status is not None and status.package is not None:
                 self._telemetry.package_evictions.inc()
                 log.info("package evicted", package=str(key), memory_bytes=status.memory_bytes)
-                self._registry.note(replace(status, state="unloading", reason=KEPT_OUT, package=None, on_demand=True))
-                self._unloading.begin(status.package)
+                self.put_away(key, status.package)
+
+    def put_away(self, key: PackageKey, package: ServedPackage) -> None:
+        """Unload a package until a request asks for it."""
+        memory_bytes = self.budget.measured(key)
+        self._registry.note(PackageStatus(key, "unloading", KEPT_OUT, on_demand=True, memory_bytes=memory_bytes))
+        self._unloading.begin(package)
 
     def unload(self, package: ServedPackage) -> None:
         """Unload a package for good."""

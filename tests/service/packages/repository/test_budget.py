@@ -34,13 +34,10 @@ def test_what_is_leaving_counts_as_room_to_come() -> None:
     assert victims(loaded, 15) == [B]
 
 
-def test_a_package_takes_the_median_of_its_loads_and_one_never_loaded_grows_as_the_others_did() -> None:
+def test_a_package_takes_the_most_of_its_loads() -> None:
     budget = MemoryBudget(0)
-    assert budget.expected(A, 100) == 100
-    assert [budget.record(A, taken, 100) for taken in (900, 300, 400)] == [900, 300, 400]
-    assert budget.measured(A) == 400
-    assert budget.expected(A, 100) == 400
-    assert budget.expected(B, 50) == 200
+    assert [budget.record(A, taken) for taken in (400, 900, 300)] == [400, 900, 900]
+    assert budget.measured(A) == 900
     budget.forget(A)
     assert budget.measured(A) is None
 

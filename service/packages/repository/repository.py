@@ -30,7 +30,6 @@ from service.engine.core.engine import LocalEngine
 from service.engine.model_spec import PackageKey
 from service.errors import FileDamaged, ManifestRefused, NotFound, OverBudget, PackageError
 from service.metrics import Telemetry
-from service.packages.gauges import PackageGauges
 from service.packages.registry import (
     KEPT_OUT,
     MAX_QUOTED,
@@ -43,7 +42,7 @@ from service.packages.registry import (
 )
 from service.packages.repository.budget import TurnAllowance
 from service.packages.repository.loader import Loader
-from service.packages.repository.residency import Residency
+from service.packages.repository.residency import PackageGauges, Residency
 from service.packages.repository.scan import (
     LoadPolicy,
     Stamp,

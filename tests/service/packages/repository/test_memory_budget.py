@@ -1,7 +1,6 @@
 """Packages that do not all fit the memory budget: which stay, who has one loaded, and that nothing else changes."""
 
 import asyncio
-import itertools
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -9,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uvloop
 
-from service.engine.interface import GenerateJob
 from service.errors import NotFound, NotReady, PackageError
 from service.memory import trimmed_bytes
 from service.packages.registry import KEPT_OUT, ServedPackage
-from service.packages.repository.budget import TURNS_AT_ONCE_S
 from tests.support.served import Served, loaded
 from tests.support.toy import write_toy_package
 
@@ -23,7 +21,7 @@ Scenario = Callable[[Served], Awaitable[None]]
 LARGE = {"latent_size": 256, "height": 48, "width": 48}
 GRAPH_BYTES = 256 * 4 * 48 * 48 * 4
 # Beside the default, one large package fits and two do not, whatever the measurement of this machine.
-ONE_FITS = GRAPH_BYTES * 21 // 5
+ONE_FITS = GRAPH_BYTES * 7 // 2
 MANY = 400  # samples, which take longer than a load would be waited for
 
 
@@ -63,7 +61,7 @@ def run(models_dir: Path, scenario: Scenario, budget_bytes: int, **settings: str
         async with opened as served, asyncio.timeout(120):
             await scenario(served)
 
-    asyncio.run(serve())
+    uvloop.run(serve())  # as the service does: the pipes of asyncio keep what was sent until cycles are collected
 
 
 async def asked(served: Served, model: str, version: int | None = None) -> ServedPackage:
@@ -119,25 +117,6 @@ def test_a_hundred_who_ask_at_once_cause_one_load_and_those_who_only_look_cause_
             await asyncio.sleep(0)
         await asked(served, "b")
         assert served.metric("ganymede_package_loads_total", result="ready") == loads + 1
-
-    run(models_dir, scenario, ONE_FITS)
-
-
-def test_one_that_has_a_request_is_not_evicted_and_neither_is_the_default(models_dir: Path) -> None:
-    async def scenario(served: Served) -> None:
-        package = served.repository.find("a")
-        many = GenerateJob(package=package.key, seeds=np.arange(MANY, dtype=np.uint64))
-        drawing = asyncio.create_task(served.engine.submit(many))
-        await asyncio.sleep(0)  # it begins
-        assert served.engine.usage(package.key)[0] == 1
-        with pytest.raises(NotReady):
-            served.repository.find("b")
-        while not drawing.done():
-            assert {"a/1", "toy/1"} <= in_memory(served)
-            await asyncio.sleep(0.01)
-        await drawing
-        await asked(served, "b")
-        assert in_memory(served) == {"toy/1", "b/1"}
 
     run(models_dir, scenario, ONE_FITS)
 
@@ -219,47 +198,6 @@ def test_a_version_that_takes_over_is_loaded_in_the_place_of_others(models_dir: 
         assert served.repository.find("a").key.version == 2
         assert "a/1" not in in_memory(served)
 
-    run(models_dir, scenario, ONE_FITS)
-
-
-def test_loading_and_unloading_by_hand_keep_their_meaning(models_dir: Path) -> None:
-    async def scenario(served: Served) -> None:
-        with served.lifecycle.request():  # the one that asks for it waits for no memory
-            await served.repository.load("b")
-        assert served.repository.find("b")
-        await served.until("a/1", "unloaded")
-        for name in "ab":
-            await served.repository.unload(name)
-            await served.until(f"{name}/1", "unloaded")
-            with pytest.raises(NotFound):
-                served.repository.find(name)
-        assert served.metric("ganymede_package_on_demand", model="b", version="1") == 0
-        await served.repository.rescan()
-        assert in_memory(served) == {"toy/1"}
-
-    run(models_dir, scenario, ONE_FITS)
-
-
-def test_packages_that_take_turns_are_slowed_down_and_their_callers_told(
-    models_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scenario(served: Served) -> None:
-        retries: list[float] = []
-        for name in itertools.cycle("ab"):  # until the callers of one are told
-            try:
-                served.repository.find(name)
-            except NotReady as error:
-                if "waits for its turn" in str(error):
-                    retries.append(error.retry_after_s or 0)
-                    break
-            await asyncio.sleep(0.02)
-        assert max(retries) > 1
-        assert (served.metric("ganymede_package_loads_deferred_total") or 0) >= 1
-        assert (served.metric("ganymede_package_evictions_total") or 0) <= 3
-        assert served.repository.ready
-
-    monkeypatch.setattr("service.packages.repository.budget.TURNS_AT_ONCE_S", 0.0)
-    assert TURNS_AT_ONCE_S > 0
     run(models_dir, scenario, ONE_FITS)
 
 

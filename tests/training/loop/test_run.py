@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         run.start(small.config(), tmp_path / "file" / "run", ignore)
 
 
-TWO = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "training")
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "training")
 
 
 def together(*arguments: str | Path) -> tuple[int, str, str]:

@@ -14,6 +14,7 @@ BATCH_SIZE: Final = 64
 TOTAL_SAMPLES: Final = 128_000
 TUNING_SAMPLES: Final = 32_000
 EVALUATIONS: Final = 8  # of a run
+DIAGNOSED_SAMPLES: Final = 12_800
 RATES: Final = (3e-4, 1e-3, 3e-3)
 
 # The discriminator has no batch statistics, so that its score of a sample depends on that sample alone.
@@ -139,12 +140,13 @@ GAMES: Final[dict[str, Game]] = {
 }
 
 
-def configured(name: str, *, rate: float, total_samples: int, seed: int) -> Config:
+def configured(name: str, *, rate: float, total_samples: int, seed: int, watched: bool = True) -> Config:
     """Make the configuration of one run.
 
     Args:
         name: of the game.
         rate: learning rate of both players.
+        watched: whether it is measured while it trains, which changes nothing else.
     """
     game = GAMES[name]
     every = total_samples // EVALUATIONS
@@ -156,8 +158,12 @@ def configured(name: str, *, rate: float, total_samples: int, seed: int) -> Conf
         "checkpoint_every_samples": max(every, BATCH_SIZE),
     }
     # Without rolling back, a game that diverges shows it.
-    watched: dict[str, object] = {"every_samples": 6_400, "evaluate_every_samples": every, "rollback": 0}
-    layers: tuple[dict[str, dict[str, object]], ...] = (COMMON, game.tables, {"trainer": pace, "diagnostics": watched})
+    watching: dict[str, object] = {
+        "every_samples": DIAGNOSED_SAMPLES if watched else 0,
+        "evaluate_every_samples": every if watched else 0,
+        "rollback": 0,
+    }
+    layers: tuple[dict[str, dict[str, object]], ...] = (COMMON, game.tables, {"trainer": pace, "diagnostics": watching})
     tables: dict[str, dict[str, object]] = {}
     for layer in layers:
         for table, keys in layer.items():

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.data import ImageData
+from training.data.image_data import Bytes
 from training.diagnostics import report
 from training.errors import DivergenceError
 from training.evaluation import classifier, random_convolutions, reference_rows
 from training.evaluation.classifier import labels_of
-from training.evaluation.distances import frechet_distance, kernel_distance
+from training.evaluation.distances import Features, frechet_distance, kernel_distance
+from training.evaluation.feature_extractors import FeatureExtractor
 from training.evaluation.modes import count_modes
 from training.evaluation.neighbourhoods import compare
 from training.experiments.base import Experiment, Metrics, Setting
@@ -82,20 +85,17 @@ def play(name: str, setting: Setting) -> Metrics:
 
 def _figures(pair: Pair, images: ImageData) -> Metrics:
     """Measure the exported graphs: samples by two kinds of features, scores by their calibration."""
-    chosen = reference_rows(images)
-    held_out, shown = images.held_out[chosen], pair.generated(Purpose.EVALUATION, len(chosen))
+    held_out = images.held_out[reference_rows(images)]
+    shown = pair.generated(Purpose.EVALUATION, len(held_out))
     samples = shown.samples.astype(np.uint8, copy=False)
-    judge = classifier.obtain(images)
-    label_free = random_convolutions.fit(images, len(chosen))
+    (judge, real), (label_free, plain_real) = _judges(images, held_out)
     features, probabilities = judge.extract(samples)
-    real, _ = judge.extract(held_out)
-    modes = count_modes(probabilities, labels_of(images)[0])
-    plain, plain_real = label_free.extract(samples)[0], label_free.extract(held_out)[0]
+    plain, _ = label_free.extract(samples)
+    modes = count_modes(cast("NDArray[np.float64]", probabilities), labels_of(images)[0])
     calibration = calibrate(pair.logits(pair.real(held_out, None)), pair.logits(shown))
     return {
         "frechet_distance": frechet_distance(features, real),
         "kernel_distance": kernel_distance(features, real),
-        **{f"classifier_{name}": share for name, share in dataclasses.asdict(compare(features, real)).items()},
         "label_free_frechet_distance": frechet_distance(plain, plain_real),
         **dataclasses.asdict(compare(plain, plain_real)),
         "modes": float(modes.captured),
@@ -104,6 +104,17 @@ def _figures(pair: Pair, images: ImageData) -> Metrics:
         "calibration_error": calibration.expected_calibration_error,
         "area_under_curve": calibration.area_under_curve,
     }
+
+
+JUDGES: Final[dict[str, list[tuple[FeatureExtractor, Features]]]] = {}  # by the data's hash: the same for every game
+
+
+def _judges(images: ImageData, held_out: Bytes) -> list[tuple[FeatureExtractor, Features]]:
+    """A classifier and random convolutions, each with its features of the held-out images."""
+    if images.sha256 not in JUDGES:
+        judges = classifier.obtain(images), random_convolutions.fit(images, len(held_out))
+        JUDGES[images.sha256] = [(judge, judge.extract(held_out)[0]) for judge in judges]
+    return JUDGES[images.sha256]
 
 
 def tuned(name: str, setting: Setting) -> float:
@@ -143,7 +154,8 @@ def _to_training_images(run: Run, data: ImageData) -> float:
 
 def _trained(name: str, rate: float, total_samples: int, setting: Setting) -> tuple[Path, bool]:
     """Train, and say whether the run diverged; then its newest checkpoint is measured."""
-    config = configured(name, rate=rate, total_samples=total_samples, seed=setting.seed)
+    watched = total_samples == TOTAL_SAMPLES
+    config = configured(name, rate=rate, total_samples=total_samples, seed=setting.seed, watched=watched)
     folder = setting.folder / "run"
     diverged = any(event.event == "divergence" for event in history.events(folder))
     if not diverged:

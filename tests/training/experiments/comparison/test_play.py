@@ -45,10 +45,18 @@ def read_back(out: Path, row: Row) -> bool:
     return again == row and said == [f"non_saturating, seed 0: read back from {out / 'non_saturating/seed-0'}"]
 
 
-def test_a_rate_that_diverges_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    distances = {1e-3: math.inf, 3e-3: 7.0}
-    monkeypatch.setattr(play, "_distance", lambda _name, rate, _folder, _setting: distances[rate])
-    assert play.tuned("minimax", setting(tmp_path)) == 3e-3
+def test_the_rate_is_the_best_of_the_finalists_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(play, "RATES", (1.0, 2.0, 3.0, 4.0))
+    distances = {
+        (1.0, 128): 9.0,
+        (2.0, 128): 5.0,
+        (3.0, 128): 4.0,
+        (4.0, 128): math.inf,
+        (2.0, 640): 2.0,
+        (3.0, 640): 3.0,
+    }
+    monkeypatch.setattr(play, "_distance", lambda _name, rate, samples, _folder, _setting: distances[rate, samples])
+    assert play.tuned("minimax", setting(tmp_path)) == 2.0
 
 
 def test_a_run_that_diverges_is_measured_at_its_newest_checkpoint(

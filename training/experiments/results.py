@@ -135,7 +135,9 @@ def document(row: Row) -> dict[str, object]:
     """A row with its summary, as its file and `--json` have it."""
     entry = dataclasses.asdict(row)
     entry["targets"] = [{**dataclasses.asdict(target), "met": row.meets(target)} for target in row.targets]
-    entry["summary"] = {metric: dataclasses.asdict(row.summary(metric)) for metric in row.seeds[0].metrics}
+    first, *others = (result.metrics for result in row.seeds)
+    of_all = [metric for metric in first if all(metric in metrics for metrics in others)]  # a run may end early
+    entry["summary"] = {metric: dataclasses.asdict(row.summary(metric)) for metric in of_all}
     return entry
 
 

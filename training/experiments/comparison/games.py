@@ -12,7 +12,6 @@ from training.config import Config
 
 BATCH_SIZE: Final = 64
 TOTAL_SAMPLES: Final = 128_000
-TUNING_SAMPLES: Final = 32_000
 EVALUATIONS: Final = 8  # of a run
 DIAGNOSED_SAMPLES: Final = 12_800
 RATES: Final = (3e-4, 1e-3, 3e-3, 1e-2)

@@ -1,6 +1,6 @@
 """Plays one game of the comparison: chooses its learning rate, trains a seed, and measures the exported graphs.
 
-    OUT/comparison/GAME/tuning/RATE/     one short run for each rate, two of which go on; the best one is taken
+    OUT/comparison/GAME/tuning/RATE/     one run for each learning rate; the best one is taken
     OUT/comparison/GAME/seed-0 … 2/      the seeds' runs and results
 
 Rates are compared by the Fréchet distance of their samples to images that were trained on, so that the held-out images
@@ -9,7 +9,6 @@ of the table have chosen nothing.
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, cast
 
@@ -32,7 +31,6 @@ from training.experiments.comparison.games import (
     GAMES,
     RATES,
     TOTAL_SAMPLES,
-    TUNING_SAMPLES,
     configured,
 )
 from training.experiments.trained import completed, exported
@@ -40,21 +38,19 @@ from training.export import export
 from training.export.calibration import calibrate
 from training.export.graphs.export_seeds import Purpose
 from training.export.graphs.pair import Pair
-from training.loop import run
 from training.loop.evaluator import Evaluator
-from training.state import checkpoint, history
+from training.state import history
 from training.state.checkpoint import Run
 from training.state.history import QUALITY
 
 SEEDS: Final = 3
 TUNING_SEED: Final = 1_000  # of no row
-FINALISTS: Final = 2
 CURVE: Final = "frechet_distance_at_{:06d}"  # the metric's name at a number of samples
 FINDING: Final = "finding_"  # what begins the name of a finding of `diagnose`; its value is 1
 PROTOCOL: Final = (
-    f"{TOTAL_SAMPLES:,} samples in batches of {BATCH_SIZE}; of {len(RATES)} learning rates of both players the "
-    f"{FINALISTS} best after {TUNING_SAMPLES:,} samples go on to the end, and the best there is taken, by distance to "
-    "images trained on; then 10,000 quantised samples of the exported graph against MNIST's held-out images"
+    f"{TOTAL_SAMPLES:,} samples in batches of {BATCH_SIZE}; the learning rate of both players is the best of "
+    f"{len(RATES)}, by distance to images trained on, in runs of the same length with a seed of their own; then 10,000 "
+    "quantised samples of the exported graph against MNIST's held-out images"
 )
 
 
@@ -68,7 +64,7 @@ def play(name: str, setting: Setting) -> Metrics:
         Figures of samples and scores, the curve of the Fréchet distance, the learning rate, and 1 for every finding.
     """
     rate = tuned(name, setting)
-    folder, diverged = _trained(name, rate, TOTAL_SAMPLES, setting)
+    folder, diverged = _trained(name, rate, setting)
     pair, _, data = exported(folder, setting)
     figures = _figures(pair, cast("ImageData", data))
     curve = {
@@ -121,33 +117,25 @@ def _judges(images: ImageData, held_out: Bytes) -> list[tuple[FeatureExtractor, 
 
 
 def tuned(name: str, setting: Setting) -> float:
-    """Choose a game's learning rate by successive halving, or read back the choice.
+    """Choose a game's learning rate, or read back the choice.
 
     Returns:
-        Of the two rates whose short runs end nearest to the images trained on, the one that is nearer after the whole
-        length: what is fastest at first may collapse later. The lowest of all rates, if every run diverges.
+        The rate whose run ends nearest to the images trained on; the lowest one, if every run diverges. Runs have the
+        whole length, because what is fastest at first may collapse later.
     """
     home = setting.folder.parent / "tuning"
-
-    def distances(rates: Iterable[float], samples: int) -> dict[float, float]:
-        found = {rate: _distance(name, rate, samples, home / f"{rate:g}", setting) for rate in rates}
-        ends = ", ".join(f"{rate:g} at {distance:.1f}" for rate, distance in found.items())
-        setting.say(f"{name} after {samples:,} samples: {ends}")
-        return found
-
-    first = distances(RATES, TUNING_SAMPLES)
-    kept = sorted(first, key=lambda rate: (first[rate], rate))[:FINALISTS]
-    last = distances(sorted(kept), TOTAL_SAMPLES)
-    return min(last, key=lambda rate: (last[rate], rate))
+    distances = {rate: _distance(name, rate, home / f"{rate:g}", setting) for rate in RATES}
+    setting.say(f"{name}: " + ", ".join(f"{rate:g} ends at {distance:.1f}" for rate, distance in distances.items()))
+    return min(distances, key=lambda rate: (distances[rate], rate))
 
 
-def _distance(name: str, rate: float, samples: int, folder: Path, setting: Setting) -> float:
-    kept = folder / f"distance-{samples}"
+def _distance(name: str, rate: float, folder: Path, setting: Setting) -> float:
+    kept = folder / "distance"
     if kept.is_file():
         return float(kept.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     place = dataclasses.replace(setting, folder=folder, seed=TUNING_SEED)
-    trained, diverged = _trained(name, rate, samples, place, watched=False)
+    trained, diverged = _trained(name, rate, place, watched=False)
     distance = math.inf
     if not diverged:
         loaded, data = export.load(trained, setting.data_path)
@@ -164,18 +152,14 @@ def _to_training_images(run: Run, data: ImageData) -> float:
     return Evaluator(run.config, seen, device).measure(run.ema)[f"{QUALITY}frechet_distance"]
 
 
-def _trained(
-    name: str, rate: float, total_samples: int, setting: Setting, *, watched: bool = True
-) -> tuple[Path, bool]:
-    """Train to a length, and say whether the run diverged; then its newest checkpoint is measured."""
-    config = configured(name, rate=rate, total_samples=total_samples, seed=setting.seed, watched=watched)
+def _trained(name: str, rate: float, setting: Setting, *, watched: bool = True) -> tuple[Path, bool]:
+    """Train, and say whether the run diverged; then its newest checkpoint is measured."""
+    config = configured(name, rate=rate, total_samples=TOTAL_SAMPLES, seed=setting.seed, watched=watched)
     folder = setting.folder / "run"
     diverged = any(event.event == "divergence" for event in history.events(folder))
     if not diverged:
         try:
             completed(config, folder, setting)
-            if checkpoint.load_run(folder).samples_seen < total_samples:  # a finalist's short run goes on
-                run.resume(folder, setting.say, setting.data_path, total_samples=total_samples)
         except DivergenceError as error:
             setting.say(f"{name}: diverged: {error}")
             diverged = True

@@ -1,49 +1,64 @@
-"""The published comparison: complete, and the page's own."""
+"""Tables, plots and grids of the comparison, from rows alone."""
 
 from pathlib import Path
-from typing import Final
 
 import pytest
+from PIL import Image
 
 from training.experiments.comparison import cost, page
-from training.experiments.comparison.games import GAMES
-from training.experiments.comparison.play import SEEDS
-from training.experiments.results import Row
+from training.experiments.comparison.play import CURVE
+from training.experiments.results import Row, SeedResult, write_row
 
-ROOT: Final = Path(__file__).parents[4]
-PAGE: Final = ROOT / "docs/comparison.md"
-IMAGES: Final = ROOT / "docs/images/comparison"
+FIGURES = dict.fromkeys((*page.SHOWN, "calibration_error", "area_under_curve"), 0.5) | {"learning_rate": 1e-3}
 
 
-@pytest.fixture(scope="module")
-def rows() -> dict[str, Row]:
-    return page.rows()
+def row(name: str, distances: list[float], findings: list[str]) -> Row:
+    """A game with a seed for each distance; findings are those of its first seed."""
+    seeds = [
+        SeedResult(
+            seed=seed,
+            metrics=FIGURES
+            | {"frechet_distance": distance, CURVE.format(640): 2 * distance, CURVE.format(1_280): distance}
+            | (dict.fromkeys((f"finding_{each}" for each in findings), 1.0) if seed == 0 else {"finding_healthy": 1.0}),
+            seconds=1.0,
+            origin={},
+        )
+        for seed, distance in enumerate(distances)
+    ]
+    return Row(name=name, system=name, protocol="", paper="", targets=(), shown=(), seeds=tuple(seeds))
 
 
-def test_every_game_has_every_seed(rows: dict[str, Row]) -> None:
-    assert {name: len(row.seeds) for name, row in rows.items()} == dict.fromkeys(GAMES, SEEDS)
+@pytest.fixture
+def rows(tmp_path: Path) -> dict[str, Row]:
+    for each in (row("minimax", [9.0, 7.0, 8.0], ["collapse"]), row("hinge", [3.0, 2.0, 40.0], ["healthy"])):
+        write_row(tmp_path / f"{each.name}.json", each)
+    return page.rows(tmp_path)
 
 
-def test_the_page_has_the_tables_of_the_results(rows: dict[str, Row]) -> None:
-    assert page.markdown(rows, cost.read(page.FOLDER)) in PAGE.read_text(encoding="utf-8")
+def test_the_best_median_comes_first(rows: dict[str, Row]) -> None:
+    assert list(rows) == ["hinge", "minimax"]
 
 
-@pytest.mark.parametrize("name", GAMES)
-def test_every_game_has_its_grid_on_the_page(name: str) -> None:
-    assert (IMAGES / f"{name}.png").is_file()
-    assert f"images/comparison/{name}.png" in PAGE.read_text(encoding="utf-8")
+def test_a_cell_has_the_median_and_the_ends_of_the_seeds(rows: dict[str, Row]) -> None:
+    table = page.markdown(rows, {"hinge": 10.0, "minimax": 20.0})
+    assert "| hinge | 3.0 (2.0–40.0) | 0.50 |" in table
+    assert f"| 20 | {20 * page.STEPS / 1_000:.0f} | collapse (1 of 3); healthy (2 of 3) |" in table
+    assert table.count("\n") == 9
 
 
-def test_the_plots_are_redrawn_from_the_results(rows: dict[str, Row], tmp_path: Path) -> None:
-    for drawn in page.draw(rows, cost.read(page.FOLDER), tmp_path):
-        text = drawn.read_text(encoding="utf-8")
-        assert text.count("<path") > len(rows)
-        assert (IMAGES / drawn.name).is_file()
+def test_both_plots_have_every_game(rows: dict[str, Row], tmp_path: Path) -> None:
+    for drawn in page.draw(rows, {"hinge": 10.0, "minimax": 20.0}, tmp_path / "images"):
+        assert drawn.read_text(encoding="utf-8").count("<!-- minimax -->") == 1
 
 
-def test_findings_say_in_how_many_seeds(rows: dict[str, Row]) -> None:
-    row = next(iter(rows.values()))
-    count = len(row.seeds)
-    told = page._findings(row)
-    assert told
-    assert all("(" not in name or int(name.split("(")[1].split(" ")[0]) < count for name in told)
+def test_a_grid_is_cut_to_its_first_rows(tmp_path: Path) -> None:
+    (tmp_path / "grids").mkdir()
+    Image.new("L", (464, 464)).save(tmp_path / "grids/000000000640.png")
+    (drawn,) = page.grids({"hinge": tmp_path, "minimax": tmp_path / "none"}, tmp_path / "images")
+    with Image.open(drawn) as picture:
+        assert picture.size == (464, 464 * page.GRID_ROWS // 8)
+
+
+def test_costs_are_read_back_as_medians(tmp_path: Path) -> None:
+    cost.write({"hinge": [1.0, 9.0, 2.0]}, {"threads": 1}, tmp_path)
+    assert cost.read(tmp_path) == {"hinge": 2.0}

@@ -12,14 +12,15 @@ from training.experiments.base import Setting
 from training.experiments.comparison import games, page, play
 from training.experiments.results import Row
 
+RATES = (1e-3, 3e-3)
+
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digits that are at hand, and runs of seconds."""
     monkeypatch.setitem(games.COMMON, "data", {"kind": "digits"})
     monkeypatch.setattr(play, "TOTAL_SAMPLES", 640)
-    monkeypatch.setattr(play, "TUNING_SAMPLES", 128)
-    monkeypatch.setattr(play, "RATES", (1e-3, 3e-3))
+    monkeypatch.setattr(play, "RATES", RATES)
 
 
 def setting(folder: Path) -> Setting:
@@ -30,7 +31,7 @@ def setting(folder: Path) -> Setting:
 def test_a_game_is_tuned_trained_and_measured(tmp_path: Path) -> None:
     row = runner.reproduce(play.experiment("non_saturating"), [0], tmp_path, None, lambda _line: None)
     figures = row.seeds[0].metrics
-    assert figures["learning_rate"] in play.RATES
+    assert figures["learning_rate"] in RATES
     assert {"frechet_distance", "kernel_distance", "recall", "modes", "calibration_error"} <= set(figures)
     assert sum(name.startswith("frechet_distance_at_") for name in figures) == games.EVALUATIONS
     assert figures["finding_young"] == 1
@@ -45,18 +46,10 @@ def read_back(out: Path, row: Row) -> bool:
     return again == row and said == [f"non_saturating, seed 0: read back from {out / 'non_saturating/seed-0'}"]
 
 
-def test_the_rate_is_the_best_of_the_finalists_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(play, "RATES", (1.0, 2.0, 3.0, 4.0))
-    distances = {
-        (1.0, 128): 9.0,
-        (2.0, 128): 5.0,
-        (3.0, 128): 4.0,
-        (4.0, 128): math.inf,
-        (2.0, 640): 2.0,
-        (3.0, 640): 3.0,
-    }
-    monkeypatch.setattr(play, "_distance", lambda _name, rate, samples, _folder, _setting: distances[rate, samples])
-    assert play.tuned("minimax", setting(tmp_path)) == 2.0
+def test_a_rate_that_diverges_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distances = {1e-3: math.inf, 3e-3: 7.0}
+    monkeypatch.setattr(play, "_distance", lambda _name, rate, _folder, _setting: distances[rate])
+    assert play.tuned("minimax", setting(tmp_path)) == 3e-3
 
 
 def test_a_run_that_diverges_is_measured_at_its_newest_checkpoint(
@@ -68,4 +61,4 @@ def test_a_run_that_diverges_is_measured_at_its_newest_checkpoint(
         raise DivergenceError("critic/total is nan at sample 64", "")
 
     monkeypatch.setattr(play, "completed", diverges)
-    assert play._trained("minimax", 1e-3, 640, place) == (tmp_path / "run", True)
+    assert play._trained("minimax", 1e-3, place) == (tmp_path / "run", True)

@@ -66,15 +66,15 @@ def test_a_doubling_block_is_the_sum_of_its_convolutions_of_doubled_maps() -> No
     torch.manual_seed(0)
     block, x = UpBlock(6, 4, (9, 8)).eval(), torch.randn(2, 6, 5, 4)
     norm, _, doubling, between, _, last = block.branch
+    kernel, bias = torch.randn(4, 6, 3, 3), torch.randn(4)
+    doubling.load_state_dict({"parametrizations.weight.original": kernel, "bias": bias})
 
     def doubled(values: torch.Tensor) -> torch.Tensor:
-        return nn.functional.interpolate(values, scale_factor=2)[:, :, :9]
+        return nn.functional.interpolate(values, scale_factor=2)
 
-    state = doubling.state_dict()
-    kernel, bias = state["parametrizations.weight.original"], state["bias"]
-    inside = nn.functional.conv2d(doubled(norm(x).relu()), kernel, bias, padding=1)
-    expected = last(between(inside).relu()) + block.skip(doubled(x))
-    assert torch.allclose(block(x), expected, atol=1e-5)
+    inside = nn.functional.conv2d(doubled(norm(x).relu()), kernel, bias, padding=1)[:, :, :9]
+    expected = last(between(inside).relu()) + block.skip(doubled(x)[:, :, :9])
+    assert torch.allclose(block(x), expected, atol=1e-4)
 
 
 def test_spectral_norm_leaves_no_weight_with_a_singular_value_above_one() -> None:

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -193,13 +194,22 @@ class RunLogger:
         self._rows = (self._run / METRICS_NAME).open("a", encoding="utf-8")
         self._events = (self._run / EVENTS_NAME).open("a", encoding="utf-8")
         self._board = SummaryWriter(self._run / "tensorboard", purge_step=samples_seen + 1)
+        self._former_hook, threading.excepthook = threading.excepthook, self._on_thread_error
+
+    def _on_thread_error(self, error: threading.ExceptHookArgs) -> None:
+        """Print no traceback of TensorBoard's thread where a file cannot be written: the next call raises the error."""
+        if not (isinstance(error.exc_value, OSError) and type(error.thread).__module__.startswith("tensorboard.")):
+            self._former_hook(error)
 
     def _show(self, event: Event) -> None:
         self._board.add_text(event.event, event.text, event.samples)
         tqdm.write(f"sample {event.samples:,}: {event.text}", file=sys.stderr)
 
     def _close(self) -> None:
-        self._board.close()
+        try:
+            self._board.close()
+        finally:
+            threading.excepthook = self._former_hook
         self._rows.close()
         self._events.close()
 

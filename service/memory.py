@@ -8,12 +8,13 @@ References:
 """
 
 import ctypes
+import gc
 import os
 from pathlib import Path
 from typing import Final
 
 MEBIBYTE: Final = 1024 * 1024
-_OWN_PAGES: Final = Path("/proc/self/statm")
+OWN_PAGES: Final = Path("/proc/self/statm")
 
 
 def trim_heap() -> None:
@@ -23,10 +24,16 @@ def trim_heap() -> None:
         trim(0)
 
 
+def free_unused() -> None:
+    """Free what reference cycles hold, which may be whole graphs, then as `trim_heap`."""
+    gc.collect()
+    trim_heap()
+
+
 def own_bytes() -> int:
     """Resident memory that is this process's alone, without libraries and other files; 0 elsewhere than on Linux."""
     try:
-        _, resident, shared, *_ = _OWN_PAGES.read_text(encoding="ascii").split()
+        _, resident, shared, *_ = OWN_PAGES.read_text(encoding="ascii").split()
     except OSError:
         return 0
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")

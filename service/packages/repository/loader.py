@@ -7,7 +7,6 @@ once never changes: the seeds and URLs that callers keep under its name must not
 """
 
 import asyncio
-import gc
 import hashlib
 import time
 from collections.abc import Callable
@@ -116,7 +115,6 @@ class Loader:
         if unknown:
             await vet([graphs[identity] for identity in graphs if identity in unknown], self._limits)
             await asyncio.to_thread(self._cache.note, unknown)
-            await asyncio.to_thread(gc.collect)  # cycles of the child's pipe hold what it was sent: the graphs
         self._passed |= graphs.keys()
 
 

@@ -7,7 +7,7 @@ import structlog
 
 from service.engine.interface import Engine
 from service.engine.model_spec import PackageKey
-from service.memory import trim_heap
+from service.memory import free_unused
 from service.packages.registry import ServedPackage
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -57,7 +57,7 @@ class GracefulUnload:
         del self._waiting[key]
         try:
             await self._engine.unload(key)
-            await asyncio.to_thread(trim_heap)
+            await asyncio.to_thread(free_unused)
         except Exception:
             log.exception("could not free a package", package=str(key))
         self._freed(key)

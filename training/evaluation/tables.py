@@ -70,6 +70,18 @@ def stacked_table(generated: StackedModes, real: StackedModes) -> list[str]:
     return _table({"generated": _stacked_rows(generated), "real": _stacked_rows(real)})
 
 
+def factors_table(agreement: Mapping[str, float]) -> list[str]:
+    """Format how well codes tell the factors of samples.
+
+    Args:
+        agreement: of each factor by name, at most 1.
+
+    Returns:
+        The lines of a Markdown table, columns aligned.
+    """
+    return _table({"codes": {name: f"{value:.4f}" for name, value in agreement.items()}})
+
+
 def _table(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
     head = ("figure", *columns)
     names = next(iter(columns.values()))

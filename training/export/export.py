@@ -248,7 +248,7 @@ def _judge(pair: Pair, run: Run, data: Data, say: Say) -> tuple[Findings, Discri
         calibration=calibration,
         noise_probability=_noise_probability(pair, calibration, data),
         noise_samples=NOISE_SAMPLES,
-        quality=quality.measure(pair.generator, pair.interface, run.config, data, say),
+        quality=quality.measure(pair.generator, pair.interface, run.config, data, say, encoder=pair.encoder),
         unknown_label=unknown_label,
     )
     return findings, facts

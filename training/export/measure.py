@@ -16,7 +16,7 @@ from training.export.graphs.features import ExtractorFile, OnnxExtractor
 from training.export.graphs.interface import interface
 from training.export.graphs.pair import Say, build
 from training.export.graphs.runtime import Graph
-from training.export.manifest import FILE_NAME, GENERATOR
+from training.export.manifest import ENCODER, FILE_NAME, GENERATOR
 from training.export.quality import Quality
 
 
@@ -33,13 +33,14 @@ def measure(place: Path, say: Say, data_path: str | None = None, features: Extra
             measured; before anything is computed.
     """
     if (place / FILE_NAME).is_file():
-        generator, config, data = _package(place, data_path)
+        generator, encoder, config, data = _package(place, data_path)
         judge = _judge(features, data)
     else:
         trained, data = export.load(place, data_path)
         config, judge = trained.config, _judge(features, data)
-        generator = build(trained, data, say).generator
-    found = quality.measure(generator, interface(config, data), config, data, say, judge)
+        pair = build(trained, data, say)
+        generator, encoder = pair.generator, pair.encoder
+    found = quality.measure(generator, interface(config, data), config, data, say, judge, encoder=encoder)
     if found is None:
         raise ExportError(f"there is nothing to measure samples of {data.name} with")
     return found
@@ -63,8 +64,8 @@ def _judge(features: ExtractorFile | None, data: Data) -> OnnxExtractor | None:
     return OnnxExtractor(features, data.image_shape)
 
 
-def _package(package: Path, data_path: str | None) -> tuple[Graph, Config, Data]:
-    """Read the generator, its configuration and the data of a package that this project wrote."""
+def _package(package: Path, data_path: str | None) -> tuple[Graph, Graph | None, Config, Data]:
+    """Read the graphs that are measured, the configuration and the data of a package that this project wrote."""
     manifest = json.loads((package / FILE_NAME).read_text(encoding="utf-8"))
     provenance = manifest["provenance"]
     config = configuration.from_tables(provenance["config"])
@@ -73,4 +74,10 @@ def _package(package: Path, data_path: str | None) -> tuple[Graph, Config, Data]
     data = sources.load(config.data)
     if data.sha256 != provenance["data"]["sha256"]:
         raise ExportError(f"{package} was trained on other data than {data.name} as it is now")
-    return Graph((package / GENERATOR).read_bytes()), config, data
+    encoder = package / ENCODER
+    return (
+        Graph((package / GENERATOR).read_bytes()),
+        Graph(encoder.read_bytes()) if encoder.is_file() else None,
+        config,
+        data,
+    )

@@ -1,7 +1,7 @@
 """Measures a package's samples, for its manifest, its card and `evaluate`.
 
     images                   by random convolutions, and by a classifier trained on the same data if it is suitable;
-                             or by a user's features
+                             or by a user's features; the codes of coloured shapes against the true factors
     stacked digits           by a classifier of single digits
     a mixture of Gaussians   by its exact modes
     items for users          by the ranks of the items that users took later
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.codes import factor_agreement
 from training.config import Config
 from training.data import (
     Data,
@@ -24,12 +25,14 @@ from training.data import (
     MixtureConfig,
     MnistConfig,
     PlantedConfig,
+    ShapesConfig,
     StackedMnistConfig,
     VectorData,
     mnist,
 )
 from training.data.mixtures import mixture
 from training.data.planted import tastes
+from training.data.shapes import factors
 from training.data.stacked_mnist import CLASSES
 from training.evaluation import classifier, evaluate, mixtures, modes, reference_rows
 from training.evaluation.classifier import Classifier
@@ -37,11 +40,11 @@ from training.evaluation.feature_extractors import Extractors, FeatureExtractor,
 from training.evaluation.intervals import LEVEL, PARTS
 from training.evaluation.random_convolutions import RandomConvolutions
 from training.evaluation.ranking import popularity, rank
-from training.evaluation.tables import coverage_table, metrics_table, ranking_table, stacked_table
+from training.evaluation.tables import coverage_table, factors_table, metrics_table, ranking_table, stacked_table
 from training.export.graphs import catalogue
 from training.export.graphs.export_seeds import Purpose
-from training.export.graphs.interface import Interface
-from training.export.graphs.pair import Say, draw_samples
+from training.export.graphs.interface import CODE, SAMPLE, Interface
+from training.export.graphs.pair import Say, draw_samples, floats
 from training.export.graphs.runtime import Graph
 
 NOT_MEASURED = "Not measured: such samples cannot be measured."
@@ -67,11 +70,19 @@ class Quality:
 
 
 def measure(
-    generator: Graph, face: Interface, config: Config, data: Data, say: Say, given: FeatureExtractor | None = None
+    generator: Graph,
+    face: Interface,
+    config: Config,
+    data: Data,
+    say: Say,
+    given: FeatureExtractor | None = None,
+    *,
+    encoder: Graph | None = None,
 ) -> Quality | None:
     """Measure the samples of a generator's graph.
 
     Args:
+        encoder: reads codes from samples, where there are any.
         given: feature extractor, instead of the chosen ones.
 
     Returns:
@@ -86,7 +97,7 @@ def measure(
     if isinstance(config.data, StackedMnistConfig) and isinstance(data, ImageData):
         return _of_stacked_digits(generator, face, config.data, data, say)
     if isinstance(data, ImageData):
-        return _of_images(generator, face, data, say)
+        return _with_codes(_of_images(generator, face, data, say), encoder, config, data)
     say(f"evaluation: left out, because samples of {data.name} cannot be measured")
     return None
 
@@ -130,6 +141,27 @@ def _of_images(
         + (f" No classifier judges: {panel.rejected}." if panel.rejected else ""),
         table=lines,
         limits=limits,
+    )
+
+
+def _with_codes(found: Quality, encoder: Graph | None, config: Config, data: ImageData) -> Quality:
+    """Add how well the codes, if there are any, tell the factors that held-out images were drawn from, if known."""
+    if encoder is None or config.codes is None or not isinstance(config.data, ShapesConfig):
+        return found
+    _, truth = factors(config.data)
+    agreement = factor_agreement(
+        config.codes,
+        encoder.output(CODE, {SAMPLE: floats(data.held_out)}).astype(np.float64),
+        {"colour": truth.colour, "shape": truth.shape},
+        {"x": truth.x, "y": truth.y, "radius": truth.radius},
+    )
+    return dataclasses.replace(
+        found,
+        figures={**found.figures, "codes": agreement},
+        table=[*found.table, "", *factors_table(agreement)],
+        told=f"{found.told} The last table has what the codes that are read from the held-out images say of the "
+        "factors these were drawn from: of colour and shape the accuracy of the best code, its categories matched one "
+        "to one; of the others the rank correlation with a code of their own.",
     )
 
 

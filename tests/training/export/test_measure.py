@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support import exported, small
+from tests.support import exported, games, small
 from tests.training.evaluation import pictures
 from tests.training.export.graphs.test_features import extractor
 from training.errors import CheckpointError, ExportError
+from training.export.export import export_run
 from training.export.graphs.features import ExtractorFile
 from training.export.measure import as_text, measure
 from training.loop import run
@@ -107,3 +108,19 @@ def test_the_users_own_features_judge_instead(package: Path, tmp_path: Path) -> 
     assert (status, errors) == (0, "")
     assert "Features are the 16 outputs of `extractor.onnx` (SHA-256 `" in printed
     assert "class" not in "".join(table(printed.splitlines()))
+
+
+def test_codes_of_coloured_shapes_are_compared_with_the_true_factors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data: dict[str, Value] = {"kind": "shapes", "image_size": 16, "train_samples": 120, "held_out_samples": 90}
+    run.start(games.infogan(data=data, trainer={"total_samples": 320}), tmp_path / "run", exported.unheard)
+    package = export_run(tmp_path / "run", tmp_path / "models", "shapes", None, exported.unheard)
+    found = measure(package, exported.unheard)
+    codes = found.figures["codes"]
+    assert isinstance(codes, dict)
+    assert set(codes) == {"colour", "shape", "x", "y", "radius"}
+    assert all(0 <= share <= 1 for share in codes.values())
+    assert f"| x      | {codes['x']:.4f} |" in table(as_text(found))
+    assert table(as_text(found)) == table(quality_of(package))

@@ -10,15 +10,13 @@ References:
     Chen et al., InfoGAN (2016), section 7.2: 5 % error in classifying MNIST's digits by the categorical code.
 """
 
-from dataclasses import dataclass
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.optimize import linear_sum_assignment
 
-from training.codes import Codes
+from training.codes import Codes, code_accuracy
 from training.data import ImageData
 from training.evaluation.classifier import labels_of
 from training.evaluation.pictures import GAP_SHADE
@@ -28,47 +26,6 @@ from training.export.graphs.export_seeds import Purpose
 from training.export.graphs.interface import CODE, LATENT, PIXELS, SAMPLE
 from training.export.graphs.pair import floats
 from training.export.graphs.runtime import Graph
-
-Classes = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class CodeAccuracy:
-    """Agreement of categories with classes.
-
-    Attributes:
-        one_to_one: share of samples whose category is matched with their class.
-        majority: share of samples whose class is the most frequent one of their category.
-        classes: of each category, its class under the one-to-one matching; -1 where there are more categories.
-    """
-
-    one_to_one: float
-    majority: float
-    classes: tuple[int, ...]
-
-
-def code_accuracy(probabilities: NDArray[np.floating], labels: Classes) -> CodeAccuracy:
-    """Compare the categories of samples with their labels.
-
-    Args:
-        probabilities: [N, K] of each category.
-        labels: [N].
-
-    Returns:
-        Both shares and the matching.
-    """
-    categories = probabilities.shape[1]
-    together = np.zeros((categories, int(labels.max()) + 1), dtype=np.int64)
-    np.add.at(together, (probabilities.argmax(axis=1), labels), 1)
-    matched, chosen = linear_sum_assignment(together, maximize=True)
-    classes = np.full(categories, -1)
-    classes[matched] = chosen
-    return CodeAccuracy(
-        one_to_one=float(together[matched, chosen].sum() / len(labels)),
-        majority=float(together.max(axis=1).sum() / len(labels)),
-        classes=tuple(classes.tolist()),
-    )
-
 
 STEPS: Final = 10  # of each continuous code
 GAP: Final = 8  # pixels between two blocks

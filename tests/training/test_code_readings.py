@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.experiments.studies.infogan_mnist import code_accuracy
+from training.codes import Codes, code_accuracy, factor_agreement
 
 LABELS = np.repeat(np.arange(4), 25)
 
@@ -44,3 +44,34 @@ def test_uninformed_categories_reach_chance() -> None:
     labels = numbers.integers(10, size=20_000)
     found = code_accuracy(numbers.random((20_000, 10)), labels)
     assert 0.1 <= found.one_to_one <= found.majority < 0.12
+
+
+CODES = Codes(categorical={"colour": 4, "shape": 2}, continuous={"across": (-1, 1), "down": (-1, 1)})
+
+
+def test_a_factor_is_told_by_whichever_code_tells_it_in_whichever_direction() -> None:
+    numbers = np.random.default_rng(0)
+    colour, shape = numbers.integers(4, size=400), numbers.integers(2, size=400)
+    x, y = numbers.random((2, 400))
+    readings = np.hstack([sure(3 - colour), sure(shape, 2), -np.exp(y)[:, None], x[:, None] ** 3])
+    found = factor_agreement(CODES, readings, {"shape": shape, "colour": colour}, {"x": x, "y": y})
+    assert found == pytest.approx({"shape": 1, "colour": 1, "x": 1, "y": 1})
+
+
+def test_codes_that_read_the_same_factor_are_one_code_for_it_and_none_for_another() -> None:
+    numbers = np.random.default_rng(0)
+    x, y = numbers.random((2, 4_000))
+    readings = np.hstack([numbers.random((4_000, 6)), x[:, None], x[:, None]])
+    found = factor_agreement(CODES, readings, {"shape": numbers.integers(2, size=4_000)}, {"x": x, "y": y})
+    assert found["x"] == pytest.approx(1)
+    assert found["y"] < 0.06
+    assert 0.5 <= found["shape"] < 0.55
+
+
+def test_a_factor_without_a_code_of_its_own_and_a_constant_reading_count_as_nothing() -> None:
+    x, y, z = np.random.default_rng(0).random((3, 100))
+    readings = np.hstack([np.zeros((100, 6)), x[:, None], np.ones((100, 1))])
+    found = factor_agreement(CODES, readings, {}, {"x": x, "y": y, "z": z})
+    assert found["x"] == pytest.approx(1)
+    assert found["y"] == found["z"] == 0
+    assert factor_agreement(Codes(categorical={"digit": 2}), readings[:, :2], {}, {"x": x}) == {"x": 0}

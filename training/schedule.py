@@ -7,11 +7,12 @@ of every schedule because it has seen the same number of samples.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from training.tables import Range
 
 EMA_RAMP = 0.05  # the half-life never exceeds this share of the time so far, so that the random start is forgotten
+BUILT_IN: Final = "tensorboard"  # the tracker that every run has
 
 Positive = Annotated[int, Range(at_least=1)]
 Rate = Annotated[float, Range(above=0)]
@@ -80,7 +81,7 @@ class TrainerConfig:
     log_every_samples: Positive = 6_400
     grid_every_samples: Positive = 64_000
     checkpoint_every_samples: Positive = 64_000
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = (BUILT_IN,)
 
 
 def cosine(start: float, end: float, progress: float) -> float:

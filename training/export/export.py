@@ -105,14 +105,16 @@ def export_run(  # noqa: PLR0913 - the options of `export`
     """
     limits.check_license(license_text)
     trained, data = load(run, data_path, choice)
-    say(_which(run, trained, choice))
     name = trained.config.name if name is None else name
     version = choose_version(models_dir, name, version)
+    say(_which(run, trained, choice))
     pair = build(trained, data, say)
     arrays = _golden_vectors(pair, data)
     findings, facts = _judge(pair, trained, data, say)
-    told = report.facts(run) or {"findings": []}
-    findings = dataclasses.replace(findings, diagnosis={found["name"]: found["words"] for found in told["findings"]})
+    told = report.facts(run)
+    if told is not None and told["samples"] == trained.samples_seen:  # a report is of the newest checkpoint
+        found = {each["name"]: each["words"] for each in told["findings"]}
+        findings = dataclasses.replace(findings, diagnosis=found)
     drawn = _preview(pair, data)
     real = reference_sample(data)
     files = {

@@ -5,6 +5,7 @@ The service returns it without interpretation. Paths of this machine are left ou
 
 import platform
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from training import config as configuration
 from training.config import Config
 from training.data import SelfContained
 from training.data.image_data import Dataset
+from training.schedule import BUILT_IN
 from training.state.checkpoint import Run
 
 SOURCE: Final = Path(__file__).parents[1]  # the training code, one level below the top of its checkout
@@ -47,12 +49,13 @@ def provenance(run: Run, data: Dataset, metrics: dict[str, object]) -> dict[str,
 
 
 def portable(config: Config) -> Config:
-    """Copy a configuration without the data's path on this machine.
+    """Copy a configuration without the data's path on this machine, and without the trackers of who trained it.
 
     Returns:
         A configuration with the same hash.
     """
-    return config if isinstance(config.data, SelfContained) else configuration.with_data_path(config, "")
+    untold = replace(config, trainer=replace(config.trainer, trackers=(BUILT_IN,)))
+    return untold if isinstance(config.data, SelfContained) else configuration.with_data_path(untold, "")
 
 
 def commit(source: Path = SOURCE) -> str | None:

@@ -28,9 +28,9 @@ from training.config import Config
 from training.errors import ConfigError
 from training.files import write_atomically
 from training.loop.setup import global_generators, restore_global_generators
+from training.schedule import BUILT_IN
 
 FILE_NAME: Final = "trackers.json"
-BUILT_IN: Final = "tensorboard"
 PACKAGES: Final = {"wandb": "wandb", "mlflow": "mlflow"}
 GRIDS: Final = "grids"
 MLFLOW_PLACE: Final = "MLFLOW_TRACKING_URI"

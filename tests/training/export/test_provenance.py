@@ -67,3 +67,9 @@ def test_a_portable_configuration_forgets_where_the_data_lies_and_nothing_else()
     assert "somebody" not in configuration.dumps(portable(config))
     assert configuration.sha256(portable(config)) == configuration.sha256(config)
     assert portable(small.config()) == small.config()
+
+
+def test_who_trains_again_by_the_card_needs_no_tracker() -> None:
+    followed = small.config(trainer={"trackers": ["wandb", "mlflow"]})
+    assert portable(followed).trainer.trackers == ("tensorboard",)
+    assert configuration.sha256(portable(followed)) == configuration.sha256(followed)

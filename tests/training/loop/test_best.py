@@ -76,7 +76,9 @@ def test_export_takes_the_best_checkpoint_if_asked_and_records_its_measure(
     manifest = json.loads((tmp_path / "small/1/manifest.json").read_text())
     assert manifest["provenance"]["best"] == found[1].plain()
     assert manifest["provenance"]["samples_seen"] == found[1].samples
-    assert "the best measured while it trained (reverse_kl" in (tmp_path / "small/1/card.md").read_text()
+    card = (tmp_path / "small/1/card.md").read_text()
+    assert "the best measured while it trained (reverse_kl" in card
+    assert ("## Diagnosis" in card) == (found[1].samples == 512)  # the report is of the newest checkpoint
 
 
 def test_the_report_marks_the_best_checkpoint(ring: Path) -> None:

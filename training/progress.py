@@ -27,11 +27,12 @@ def is_terminal() -> bool:
     return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
-def progress(steps: Iterable[T], what: str, total: int, unit: str = "step") -> Iterator[T]:
+def progress(steps: Iterable[T], what: str, total: int | None, unit: str = "step") -> Iterator[T]:
     """Iterate over steps, with a bar once they take longer than two seconds.
 
     Args:
         what: the work, in a word or two.
+        total: number of steps; None where it is unknown.
 
     Yields:
         The steps, unchanged.

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from training.data.image_data import ImageData
-from training.data.pixels import LARGEST_BYTE
 
 DARKEST = 16  # the set's values are 0 … 16
 # Every seventh image is held out: deterministic, and 7 shares no factor with the set's frequent runs 0, 1, … 9.
@@ -31,8 +29,10 @@ def load(_config: DigitsConfig) -> ImageData:
     Returns:
         1,541 images to train on and 256 held out, [N, 1, 8, 8], with labels.
     """
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes seconds, and processes that decode images never ask
+
     values, labels = load_digits(return_X_y=True)
-    pixels = np.rint(values * LARGEST_BYTE / DARKEST).astype(np.uint8).reshape(-1, 1, 8, 8)
+    pixels = np.rint(values * np.iinfo(np.uint8).max / DARKEST).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = labels.astype(np.int64)
     held_out = np.arange(len(pixels)) % HELD_OUT_STRIDE == HELD_OUT_STRIDE - 1
     return ImageData(

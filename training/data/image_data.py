@@ -1,4 +1,4 @@
-"""Images in memory, and the protocol that every data set fulfils for the trainer.
+"""Images, in memory or mapped into it, and the protocol that every data set fulfils for the trainer.
 
 Bytes, not floats: a quarter of the memory, and the stored values themselves are hashed, shown and scored.
 """
@@ -13,6 +13,7 @@ FEWEST_HELD_OUT = 64  # for calibration and measurement: with fewer, the figures
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Fingerprints = NDArray[np.uint64]
 
 
 class Dataset(Protocol):
@@ -80,6 +81,8 @@ class ImageData:
         sha256: of the source's bytes, hexadecimal: the same hash means the same data.
         attribution: source and license, one line.
         notes: how the source was read, one line each.
+        fingerprints: [N + M, 2] of each image's name and content, those trained on first; None where images have no
+            names.
     """
 
     name: str
@@ -91,6 +94,7 @@ class ImageData:
     sha256: str
     attribution: str
     notes: tuple[str, ...] = ()
+    fingerprints: Fingerprints | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -107,3 +111,23 @@ class ImageData:
     def classes(self) -> int:
         """Number of classes; 0 without labels."""
         return 0 if self.label_names is None else len(self.label_names)
+
+
+def what_changed(before: Fingerprints, after: Fingerprints) -> str:
+    """Say what happened to data between two readings.
+
+    Args:
+        before: [N, 2] of names and contents.
+        after: [M, 2] of the same.
+
+    Returns:
+        Such as `120 new images, 3 gone and 1 with other content`.
+    """
+    was, now = (dict(zip(*images.T.tolist(), strict=True)) for images in (before, after))
+    counts = (
+        f"{len(now.keys() - was.keys()):,} new images",
+        f"{len(was.keys() - now.keys()):,} gone",
+        f"{sum(was[name] != now[name] for name in was.keys() & now.keys()):,} with other content",
+    )
+    told = [count for count in counts if not count.startswith("0 ")]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told) or "the same images"

@@ -122,7 +122,9 @@ class BatchStream:
         part: slice = slice(None),
     ) -> None:
         fits = device.type != "cuda" or data.train.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
-        self._samples = torch.from_numpy(data.train.copy()).to(device if fits else "cpu")
+        # torch warns of arrays that must not be written to; others are shared, which leaves mapped files on the disk.
+        samples = data.train if data.train.flags.writeable else data.train.copy()
+        self._samples = torch.from_numpy(samples).to(device if fits else "cpu")
         labelled = data.train_labels
         self._labels = None if labelled is None else torch.from_numpy(labelled.copy()).to(device)
         self._device = device

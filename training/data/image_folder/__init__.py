@@ -1,5 +1,5 @@
-"""Reads a folder of images: listing, split by name, decoding, one size for all. Writes one.
+"""Reads images: listing a folder or archives, split by name, decoding, cache, one size for all. Writes a folder.
 
 In: a path and the `[data]` table of kind `folder`. Out: `ImageData`; the other way for what is written.
-May import data.image_data, tables and errors.
+May import data.image_data, files, progress, tables and errors.
 """

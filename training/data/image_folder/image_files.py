@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
@@ -109,8 +108,11 @@ class Decoded:
     brightest: int = 0
 
 
-def read_header(path: Path) -> Header:
+def read_header(file: BinaryIO) -> Header:
     """Read an image's header.
+
+    Args:
+        file: at its start, which can be sought in.
 
     Returns:
         What it says of its pixels.
@@ -118,7 +120,7 @@ def read_header(path: Path) -> Header:
     Raises:
         UnreadableError: if it is no image, or one whose values have no stated range.
     """
-    with _decoder_errors(), Image.open(path) as image:
+    with _decoder_errors(), Image.open(file) as image:
         _check_mode(image)
         width, height = image.size
         # A TIFF's size is upright already. A PNG may have its EXIF after its pixels; reading it would decode them.

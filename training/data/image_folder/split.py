@@ -100,7 +100,7 @@ def _below(name: str, parts: Collection[str]) -> str:
     return rest if folder in parts else name
 
 
-def classes_of(where: str, listing: Listing, split: Split) -> tuple[tuple[str, ...], Labels]:
+def classes_of_folders(where: str, listing: Listing, split: Split) -> tuple[tuple[str, ...], Labels]:
     """Take the first folder of each name, below the folders of the split, for a class.
 
     Returns:
@@ -123,6 +123,22 @@ def classes_of(where: str, listing: Listing, split: Split) -> tuple[tuple[str, .
             f"{where}: no image that is read is in the folders {named(empty)}; remove them, or begin their names "
             f"with a dot; {listing.formats}"
         )
+    return numbered(where, of_images, split)
+
+
+def numbered(where: str, of_images: Sequence[str], split: Split) -> tuple[tuple[str, ...], Labels]:
+    """Number the classes of images.
+
+    Args:
+        of_images: [N] name of each image's class.
+
+    Returns:
+        As `classes_of_folders`.
+
+    Raises:
+        DataError: as `classes_of_folders`.
+    """
+    found = set(of_images)
     if len(found) == 1:
         raise DataError(
             f"{where} has one class, {named(found)}; there is nothing to tell apart (are the classes a folder deeper?)"

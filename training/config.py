@@ -20,7 +20,7 @@ from training import augmentation, data, keys, objectives
 from training.augmentation import AugmentationConfig, WarpsConfig
 from training.codes import Codes
 from training.data import DataConfig, SelfContained
-from training.data.image_folder import folder
+from training.data.image_folder import folder, sources
 from training.errors import ConfigError
 from training.networks import DEFAULT_KIND, DISCRIMINATORS, GENERATORS, DiscriminatorConfig, GeneratorConfig, encoder
 from training.networks.code_head import CodeHeadConfig
@@ -207,7 +207,7 @@ def for_folder(path: str) -> dict[str, object]:
         DataError: if the folder is missing or holds no image that can be read.
     """
     chosen = folder.suggested(path)
-    name = NOT_OF_NAMES.sub("-", Path(path).resolve().name.lower()).strip("-_")[:LONGEST_NAME]
+    name = NOT_OF_NAMES.sub("-", sources.name_of(path).lower()).strip("-_")[:LONGEST_NAME]
     table = {"kind": chosen.kind, **unbind(chosen)}
     return keys.read(keys.find(FOR_FOLDERS)) | {"name": name or FOR_FOLDERS, "data": table}
 

@@ -21,6 +21,7 @@ from training.adopt.generators import AdoptedGenerator
 from training.data.image_data import Bytes, Labels
 from training.data.image_folder import folder
 from training.data.image_folder.folder import FolderConfig
+from training.data.image_folder.notes import CACHE
 from training.errors import ExportError
 from training.evaluation.evaluate import MOST_SAMPLES
 from training.export.calibration import Calibration, calibrate, quantiles
@@ -31,6 +32,9 @@ from training.export.manifest import DiscriminatorFacts
 from training.export.unknown_label import MOST_CLASSES, UnknownLabel, calibrate_unknown_label
 
 OF_A_CONFIGURATION: Final = re.compile(r" \(\[data\][^)]*\)")  # hints for a training run
+PART: Final = (
+    1_024  # images whose scores are computed at once; a multiple of the batches of most graphs, which then stay
+)
 DEFAULT_LOSS: Final = "non_saturating"  # what most discriminators with one logit were trained with
 
 
@@ -92,7 +96,7 @@ def read_images(path: Path, generator: AdoptedGenerator, critic: Critic, options
         notes=tuple(
             OF_A_CONFIGURATION.sub("", note)
             for note in data.notes
-            if not note.startswith("classes: none") and (is_split or not note.startswith("held out: "))
+            if not note.startswith(("classes: none", CACHE)) and (is_split or not note.startswith("held out: "))
         ),
     )
 
@@ -160,11 +164,14 @@ class _Judged:
     def logits(self, pixels: Bytes, labels: Labels | None) -> NDArray[np.float32]:
         """Compute the logits [N] of images."""
         face = self.generator.face
-        inputs: Arrays = {SAMPLE: as_shown(pixels, face.value_range)}
-        if self.critic.takes_label and labels is not None:
-            inputs[LABEL] = labels
-        graph = Graph(self.critic.graph.content)
-        return packaging.run(graph, inputs, face, one_by_one=False, what="scores")[LOGIT].astype(np.float32)
+        graph, parts = Graph(self.critic.graph.content), []
+        for start in range(0, len(pixels), PART):  # as floats all images would take four times the memory
+            rows = slice(start, start + PART)
+            inputs: Arrays = {SAMPLE: as_shown(pixels[rows], face.value_range)}
+            if self.critic.takes_label and labels is not None:
+                inputs[LABEL] = labels[rows]
+            parts.append(packaging.run(graph, inputs, face, one_by_one=False, what="scores")[LOGIT])
+        return np.concatenate(parts).astype(np.float32)
 
     def unknown_label(
         self, real: RealImages, generated: Bytes, asked: Labels | None, calibration: Calibration

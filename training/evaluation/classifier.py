@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from training.data.image_data import Bytes, ImageData, Labels
-from training.data.pixels import LOW, to_floats
+from training.data.pixels import LOW, tensor, to_floats
 from training.evaluation.distances import Features
 from training.files import write_atomically
 from training.progress import progress
@@ -196,7 +196,7 @@ def _one_thread() -> Iterator[None]:
 @_one_thread()
 def _train(network: _Network, recipe: Recipe, data: ImageData, labels: Labels) -> None:
     """Train a fresh network in place."""
-    images, targets = torch.from_numpy(data.train.copy()), torch.from_numpy(labels.copy())
+    images, targets = tensor(data.train), torch.from_numpy(labels.copy())
     chance = np.random.default_rng(recipe.seed)
     shift = min(data.image_shape[1:]) // recipe.pixels_per_shift
     steps = min(recipe.samples, recipe.most_epochs * len(images)) // recipe.batch_size
@@ -226,7 +226,7 @@ def _infer(network: _Network, pixels: Bytes) -> tuple[Tensor, Tensor]:
     """Features [N, F] and logits [N, K]."""
     with torch.no_grad():
         batch = max(1, min(INFERENCE_BATCH, MOST_POSITIONS // (pixels.shape[2] * pixels.shape[3])))
-        parts = torch.split(torch.from_numpy(pixels.copy()), batch)
+        parts = torch.split(tensor(pixels), batch)
         batches = [network(to_floats(part)) for part in progress(parts, "classifying", len(parts), "batch")]
     features, logits = zip(*batches, strict=True)
     return torch.cat(features), torch.cat(logits)

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, conv2d, pad, relu
 
 from training.data.image_data import Bytes, ImageData
-from training.data.pixels import to_floats
+from training.data.pixels import tensor, to_floats
 from training.evaluation.distances import Features
 from training.progress import progress
 
@@ -159,7 +159,7 @@ def _statistics(pixels: Bytes, filters: tuple[Tensor, ...], recipe: Recipe) -> l
     _, _, height, width = pixels.shape
     batch = max(1, MOST_POSITIONS // (height * width))
     with torch.no_grad():
-        rows = torch.split(_tensor(pixels), batch)
+        rows = torch.split(tensor(pixels), batch)
         parts = [_of_batch(to_floats(some), filters, recipe) for some in progress(rows, "looking", len(rows), "batch")]
     return [torch.cat(layer).double().numpy() for layer in zip(*parts, strict=True)]
 
@@ -179,7 +179,3 @@ def _on_grid(values: Tensor, most: int) -> Tensor:
     """Means over a grid, no finer than the image itself, [N, ...]."""
     height, width = values.shape[2:]
     return adaptive_avg_pool2d(values, (min(most, height), min(most, width))).flatten(1)
-
-
-def _tensor(pixels: Bytes) -> Tensor:
-    return torch.from_numpy(np.array(pixels, copy=True))  # torch warns of read-only arrays

@@ -20,7 +20,7 @@ from torch.nn.functional import one_hot
 
 from training.codes import Codes
 from training.data.image_data import Dataset
-from training.data.pixels import to_floats
+from training.data.pixels import tensor, to_floats
 from training.networks.base import GeneratorKeys, Prior
 
 # Streams of one seed; a new one goes to the end.
@@ -122,9 +122,7 @@ class BatchStream:
         part: slice = slice(None),
     ) -> None:
         fits = device.type != "cuda" or data.train.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
-        # torch warns of arrays that must not be written to; others are shared, which leaves mapped files on the disk.
-        samples = data.train if data.train.flags.writeable else data.train.copy()
-        self._samples = torch.from_numpy(samples).to(device if fits else "cpu")
+        self._samples = tensor(data.train).to(device if fits else "cpu")
         labelled = data.train_labels
         self._labels = None if labelled is None else torch.from_numpy(labelled.copy()).to(device)
         self._device = device

@@ -26,6 +26,7 @@ from training.progress import progress
 
 NEW_QUANTILE: Final = 0.01  # nearer than this share of new data: a copy
 BLOCK_ROWS: Final = 4_096  # training samples compared at once
+BLOCK_NUMBERS: Final = 1 << 24  # of them, as doubles
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ def measure(generated: Tensor, held_out: NDArray[np.generic], train: NDArray[np.
 
 
 def _nearest_of(samples: Tensor, train: NDArray[np.generic]) -> Tensor:
-    starts = range(0, len(train), BLOCK_ROWS)
+    rows = max(1, min(BLOCK_ROWS, BLOCK_NUMBERS // max(1, int(np.prod(train.shape[1:])))))
+    starts = range(0, len(train), rows)
     blocks = [
-        nearest(samples, _floats(train[start : start + BLOCK_ROWS]))
+        nearest(samples, _floats(train[start : start + rows]))
         for start in progress(starts, "comparing with the training set", len(starts), "block")
     ]
     return torch.stack(blocks).min(dim=0).values

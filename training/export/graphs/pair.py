@@ -8,6 +8,7 @@ bytes, vectors as numbers.
 Shapes: N samples, C H W channels, height and width, ... one sample.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from training.export.graphs import inference_networks, onnx_export, parity
 from training.export.graphs.export_seeds import Purpose, draw
 from training.export.graphs.interface import CONDITION, LABEL, LOGIT, PIXELS, SAMPLE, Interface, interface
 from training.export.graphs.parity import Parity
-from training.export.graphs.runtime import Arrays, Graph
+from training.export.graphs.runtime import BATCH, Arrays, Graph
 from training.state import players
 from training.state.checkpoint import Run
 
@@ -33,6 +34,7 @@ Samples = Bytes | Floats | Labels
 
 # Makes the standard error of a channel's mean a hundredth of its deviation, even on a map of one pixel.
 STATISTICS_LATENTS = 10_000
+MOST_FLOATS = 1 << 25  # of samples that are judged at once
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,11 @@ class Pair:
 
     def logits(self, shown: LabelledSamples) -> Floats:
         """Compute the logits of samples; [N]."""
-        return self.discriminator.output(LOGIT, shown.inputs()).astype(np.float32)
+        # As floats the samples take four times the memory; the graph's own batches stay the same.
+        rows = BATCH * max(1, MOST_FLOATS // (BATCH * max(1, math.prod(shown.samples.shape[1:]))))
+        parts = [shown[start : start + rows] for start in range(0, len(shown.samples), rows)]
+        logits = [self.discriminator.output(LOGIT, part.inputs()) for part in parts]
+        return np.concatenate(logits).astype(np.float32)
 
     def logits_of_every_class(self, shown: LabelledSamples) -> Floats:
         """Compute the logits of samples under each class; [N, K]."""

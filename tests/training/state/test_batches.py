@@ -1,6 +1,8 @@
 """Batches: every image once an epoch, nothing depends on what was drawn before, parts make the whole."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +52,17 @@ def test_every_image_is_drawn_once_an_epoch_whatever_the_batch_size(batch_size: 
     drawn = [number for draw in range(40) for number in numbers(batches.real(draw)[0])]
     for epoch in range(40 * batch_size // COUNT):
         assert sorted(drawn[epoch * COUNT : (epoch + 1) * COUNT]) == list(range(1, COUNT + 1))
+
+
+def test_images_that_are_mapped_from_a_file_give_the_same_batches_and_are_not_copied(tmp_path: Path) -> None:
+    data = numbered()
+    np.save(tmp_path / "images.npy", data.train)
+    kept = np.asarray(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    mapped = BatchStream(replace(data, train=kept), CPU, seed=0, batch_size=4, generator=GeneratorKeys(latent_size=3))
+    for draw in range(5):
+        assert torch.equal(mapped.real(draw)[0], stream().real(draw)[0])
+    kept[:] = 77
+    assert (mapped.stored(mapped.rows(0)) == 77).all()
 
 
 def test_epochs_differ_in_order() -> None:

@@ -85,6 +85,7 @@ def test_the_archive_of_a_folder_is_the_same_data(
     assert np.array_equal(images.train, expected.train)
     assert np.array_equal(images.held_out, expected.held_out)
     assert images.train_labels is not None
+    assert expected.train_labels is not None
     assert np.array_equal(images.train_labels, expected.train_labels)
     assert any(note.startswith("left out: 1 .txt, 1 hidden") for note in images.notes)
     assert images.fingerprints is not None

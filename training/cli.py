@@ -80,7 +80,7 @@ def register(commands: "Commands") -> None:
         command(commands)
     sampling.register(commands)
     measuring.register(commands)
-    for command in (_register_data, _register_cache, _register_keys):
+    for command in (_register_data, _register_keys):
         command(commands)
 
 
@@ -370,25 +370,6 @@ def _images(arguments: argparse.Namespace) -> "ImageData":
     if arguments.name == "mnist":
         return mnist.load(mnist.MnistConfig(path=str(mnist.download())))
     return digits.load(digits.DigitsConfig())
-
-
-def _register_cache(commands: "Commands") -> None:
-    parser = add(
-        commands, "cache", "List the decoded images that are kept, or remove them.", _cache, "--clear", "what is left"
-    )
-    parser.add_argument("--clear", action="store_true", help="remove them; they are decoded again when they are needed")
-
-
-def _cache(arguments: argparse.Namespace) -> object:
-    from training.data.image_folder import cache
-
-    if arguments.clear:
-        cache.clear()
-    found = cache.entries()
-    for entry in found:
-        say(f"{entry.size / 1e6:10,.1f} MB  {entry.of}")
-    say(f"{cache.folder()}: {sum(entry.size for entry in found) / 1e9:,.2f} of {cache.bound() / 1e9:,.2f} GB")
-    return {"folder": str(cache.folder()), "entries": [{"of": entry.of, "bytes": entry.size} for entry in found]}
 
 
 def _register_keys(commands: "Commands") -> None:

@@ -1,4 +1,4 @@
-"""The commands that measure: evaluate, diagnose, report, reproduce, verify."""
+"""The commands that look at what there is: evaluate, diagnose, report, reproduce, verify, theory, cache."""
 
 # ruff: noqa: PLC0415 - torch takes seconds to import, and a command line should not
 import argparse
@@ -33,6 +33,7 @@ def register(commands: "Commands") -> None:
         _register_reproduce,
         _register_verify,
         _register_theory,
+        _register_cache,
     ):
         command(commands)
 
@@ -237,3 +238,22 @@ def _theory(arguments: argparse.Namespace) -> object:
     for path in () if arguments.json else (*images, facts):
         say(f"{path}")
     return json.loads(facts.read_text(encoding="utf-8"))
+
+
+def _register_cache(commands: "Commands") -> None:
+    parser = add(
+        commands, "cache", "List the decoded images that are kept, or remove them.", _cache, "--clear", "what is left"
+    )
+    parser.add_argument("--clear", action="store_true", help="remove them; they are decoded again when they are needed")
+
+
+def _cache(arguments: argparse.Namespace) -> object:
+    from training.data.image_folder import cache
+
+    if arguments.clear:
+        cache.clear()
+    found = cache.entries()
+    for entry in found:
+        say(f"{entry.size / 1e6:10,.1f} MB  {entry.of}")
+    say(f"{cache.folder()}: {sum(entry.size for entry in found) / 1e9:,.2f} of {cache.bound() / 1e9:,.2f} GB")
+    return {"folder": str(cache.folder()), "entries": [{"of": entry.of, "bytes": entry.size} for entry in found]}

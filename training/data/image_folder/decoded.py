@@ -32,7 +32,7 @@ from training.progress import progress
 
 KEEP_FROM: Final = 16 << 20  # bytes of all files, in whole pages: about a second of decoding
 PAGE: Final = 4_096
-GIGABYTE: Final = 10**9
+MEGABYTE, GIGABYTE = 10**6, 10**9
 IDENTIFIER_BYTES: Final = 8
 # Mixed into the hash of a folder that versions before 0.7 read otherwise: they clipped 16-bit grey, dropped
 # transparency, knew no split by folders and sorted numbers as text.
@@ -120,7 +120,7 @@ def images(source: Source, wanted: TargetFormat, order: NDArray[np.int64], keep_
     except UnkeptError as error:
         return _in_memory(source, wanted, order, decoding.cores(), f"none, {error}; all images are in memory")
     pixels, stored = found
-    return _of(source, cast("Bytes", pixels), order, stored, f"{pixels.nbytes / GIGABYTE:,.2f} GB in {cache.folder()}")
+    return _of(source, cast("Bytes", pixels), order, stored, f"{pixels.nbytes / MEGABYTE:,.1f} MB in {cache.folder()}")
 
 
 def _worth(source: Source, keep_from: int) -> bool:

@@ -100,13 +100,21 @@ def victims(loaded: Iterable[Loaded], excess_bytes: int) -> list[PackageKey] | N
     everything = list(loaded)
     missing = excess_bytes - taken_bytes(each for each in everything if each.leaving)
     idle = (each for each in everything if not (each.pinned or each.leaving or each.jobs))
-    chosen: list[PackageKey] = []
+    chosen: list[Loaded] = []
     for each in sorted(idle, key=lambda each: each.last_used):
         if missing <= 0:
             break
-        chosen.append(each.key)
+        chosen.append(each)
         missing -= each.memory_bytes
-    return chosen if missing <= 0 else None
+    if missing > 0:
+        return None
+    needed = []
+    for each in reversed(chosen):
+        if missing + each.memory_bytes <= 0:  # the others make room enough
+            missing += each.memory_bytes
+        else:
+            needed.append(each.key)
+    return needed[::-1]
 
 
 class TurnAllowance:

@@ -332,12 +332,12 @@ class LocalRepository(Repository):
         kept = self._unloading.cancel(key)
         if kept is not None:  # it was being unloaded, and the engine still has it
             return self._admit(key, kept, evicts=evicts)
-        excess = self._residency.excess_bytes(key, files_bytes(self._found[key]))
-        if excess > 0:
-            if not evicts:
-                self._residency.keep_out(key)
-                return None
-            self._residency.evict(self._residency.victims(excess))
+        excess = partial(self._residency.excess_bytes, key, files_bytes(self._found[key]))
+        if evicts:
+            self._residency.evict(self._residency.victims(excess()))
+        elif excess(leaving=False) > 0:
+            self._residency.keep_out(key)
+            return None
         self._tried[key] = self._found[key]
         try:
             package, grown_bytes = await self._loader.load(key, partial(self._residency.check, key))
@@ -355,12 +355,10 @@ class LocalRepository(Repository):
         except OverBudget as error:
             self._unloading.begin(package)
             return self._residency.refuse(key, error)
-        excess = self._residency.excess_bytes()
-        if excess > 0 and not self._residency.stays(key):
-            if evicts:
-                self._residency.evict(self._residency.victims(excess, spared=key))
-            else:
-                self._residency.put_away(key, package)
+        if evicts:
+            self._residency.evict(self._residency.victims(self._residency.excess_bytes(), spared=key))
+        elif self._residency.excess_bytes(leaving=False) > 0 and not self._residency.stays(key):
+            self._residency.put_away(key, package)
         return None
 
     def _unload_gone(self) -> None:

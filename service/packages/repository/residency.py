@@ -65,17 +65,19 @@ class Residency:
         newest = self._registry.newest_ready(key.name)
         return key.name in self._configured and (newest is None or newest.key.version <= key.version)
 
-    def excess_bytes(self, wanted: PackageKey | None = None, files_bytes: int = 0) -> int:
+    def excess_bytes(self, wanted: PackageKey | None = None, files_bytes: int = 0, *, leaving: bool = True) -> int:
         """By how much packages are beyond the budget; 0 or less where they are not.
 
         Args:
             wanted: is to be loaded as well.
             files_bytes: of its folder, the least that it will take where it was never loaded.
+            leaving: whether those that are being unloaded count, too.
         """
         if not self.budget.limit_bytes or (wanted is not None and self.stays(wanted)):
             return 0
         wanted_bytes = 0 if wanted is None else self.budget.measured(wanted) or files_bytes
-        return taken_bytes(self.loaded()) + wanted_bytes - self.budget.limit_bytes
+        loaded = [each for each in self.loaded() if leaving or not each.leaving]
+        return taken_bytes(loaded) + wanted_bytes - self.budget.limit_bytes
 
     def victims(self, excess_bytes: int, spared: PackageKey | None = None) -> list[PackageKey] | None:
         """As `budget.victims`, of the packages in memory without one that is spared."""

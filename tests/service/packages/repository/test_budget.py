@@ -28,6 +28,12 @@ def test_the_least_recently_used_that_are_idle_make_room_and_no_more_of_them_tha
     assert victims(loaded, 21) is None
 
 
+def test_a_small_package_is_spared_where_a_large_one_that_goes_makes_room_enough() -> None:
+    loaded = [Loaded(A, 1, last_used=1), Loaded(B, 20, last_used=2), Loaded(C, 20, last_used=3)]
+    assert victims(loaded, 20) == [B]
+    assert victims(loaded, 21) == [A, B]
+
+
 def test_what_is_leaving_counts_as_room_to_come() -> None:
     loaded = [Loaded(A, 10, leaving=True), Loaded(B, 10)]
     assert victims(loaded, 10) == []

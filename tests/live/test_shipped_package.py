@@ -1,13 +1,16 @@
-"""The shipped package scores images of digits."""
+"""The shipped packages, served together: all are ready, each does what its system is known for, digits are scored."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.serving import ROOT, ServiceProcess
+from tests.support.serving import ROOT, TIMEOUT_S, ServiceProcess
 
+NAMES = sorted(package.name for package in (ROOT / "models").iterdir() if package.is_dir())
 PNG = {"content-type": "image/png"}
 
 
@@ -19,6 +22,27 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         process.loaded().client() as client,
     ):
         yield client
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_package_is_ready_and_gives_the_same_bytes_in_every_batch(shipped: httpx.Client, name: str) -> None:
+    (version,) = shipped.get(f"/models/{name}").json()["versions"]
+    assert version["state"] == "ready", version
+    details = shipped.get(f"/models/{name}/versions/{version['version']}").json()
+    graphs = [key for key in details if key.endswith("_on_device")]
+    assert len(graphs) == (3 if "encoder" in details else 2)
+    for graph in graphs:
+        assert details[graph]["reproducible"], graph
+        assert max(details[graph]["buckets"]) > 1, graph
+
+
+def test_the_example_asks_each_system_for_its_own_feature(shipped: httpx.Client, tmp_path: Path) -> None:
+    program, address = str(ROOT / "examples/family.py"), f"127.0.0.1:{shipped.base_url.port}"
+    command = [sys.executable, program, address, "--images", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(line.partition(":")[0] for line in done.stdout.splitlines()) == NAMES
+    assert len(list(tmp_path.glob("bigan-mnist/*.png"))) == 20
 
 
 def generated(client: httpx.Client, label: int) -> bytes:

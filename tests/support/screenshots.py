@@ -1,7 +1,7 @@
 """Takes the pictures of the playground that the documentation shows: `python -m tests.support.screenshots`.
 
-The service runs with the shipped packages, and with one of vectors that is trained here in two minutes. Every picture
-is of a link or of the same drawing, so that it comes out the same each time.
+The service runs with the shipped packages. Every picture is of a link or of the same drawing, so that it comes out the
+same each time.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from PIL import Image
 
 from tests.support.browser import chromium
 from tests.support.serving import ROOT, ServiceProcess
-from training.tables import Value
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -32,13 +31,6 @@ THREE: Final = (
     (0.36, 0.28), (0.45, 0.22), (0.56, 0.22), (0.63, 0.30), (0.60, 0.40), (0.50, 0.46),
     (0.60, 0.52), (0.65, 0.62), (0.60, 0.73), (0.48, 0.78), (0.36, 0.72),
 )  # fmt: skip
-RING: Final[dict[str, dict[str, Value]]] = {
-    "data": {"kind": "ring"},
-    "generator": {"kind": "mlp", "latent_size": 8, "widths": [64, 64]},
-    "discriminator": {"kind": "mlp", "widths": [64, 64]},
-    "trainer": {"total_samples": 400_000, "batch_size": 64, "ema_half_life_samples": 4_000},
-    "diagnostics": {"every_samples": 400_000, "probe_samples": 256},
-}
 KEPT: Final = "&kept=2~l5,5~l2,9~l1,17~l5,37~l2"
 
 
@@ -88,21 +80,6 @@ def items(page: "Page") -> None:
 def select(page: "Page") -> None:
     """Wait for both sides."""
     page.wait_for_selector(".select-side:last-child .select-tile img")
-
-
-def train_ring(models_dir: Path) -> None:
-    """Train and export a package of vectors, `ring`."""
-    # Here, because the other pictures need no torch.
-    import torch  # noqa: PLC0415
-
-    from tests.support import small  # noqa: PLC0415
-    from training.export.export import export_run  # noqa: PLC0415
-    from training.loop import run  # noqa: PLC0415
-
-    torch.set_num_threads(1)  # layers of 64 features
-    with tempfile.TemporaryDirectory() as folder:
-        run.start(small.config(**RING), Path(folder) / "run", print)
-        export_run(Path(folder) / "run", models_dir, "ring", 1, print, license_text="MIT")
 
 
 @dataclass(frozen=True)
@@ -166,8 +143,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models_dir = Path(folder) / "models"
         shutil.copytree(ROOT / "models", models_dir)
-        if "playground-vectors" in names:
-            train_ring(models_dir)
         take_all(models_dir, names, asked.out, asked.port)
 
 

@@ -107,7 +107,7 @@ def infogan(service: Service) -> tuple[str, list[str]]:
 
 def bigan(service: Service) -> tuple[str, list[str]]:
     """BiGAN's encoder finds the latent of an image, and its generator draws it again."""
-    given = images(service.draw("mnist", seed=7, labels=list(range(DIGITS))))
+    given = images(service.draw("mnist", n=DIGITS, seed=7, labels=list(range(DIGITS))))
     latents = [each["latent"] for each in service.post("/encode", model="bigan-mnist", images=given)["encodings"]]
     again = service.post("/reconstruct", model="bigan-mnist", images=given)["reconstructions"]
     distance = sum(each["distance"] for each in again) / len(again)
@@ -144,7 +144,7 @@ def ring(service: Service) -> tuple[str, list[str]]:
 
 def conditional(service: Service) -> tuple[str, list[str]]:
     """A conditional package draws the class asked for, and names that of an image."""
-    drawn = service.draw("mnist", seed=7, labels=list(range(DIGITS)))
+    drawn = service.draw("mnist", n=DIGITS, seed=7, labels=list(range(DIGITS)))
     scores = service.post("/score", model="mnist", images=images(drawn))["scores"]
     right = sum(score["label"] == label for label, score in enumerate(scores))
     return f"Asked for the digits 0 to 9, its discriminator names {right} of them rightly.", images(drawn)

@@ -141,7 +141,7 @@ def test_a_hundred_reloads_fail_no_request_change_no_byte_and_leave_nothing_behi
             if bad:
                 process.wait_for("package refused", package=f"toy/{version}")
                 refused, kept = client.get("/models/toy").json()["versions"][:2]
-                assert (refused["state"], kept) == ("refused", {"version": str(serving), "state": "ready"})
+                assert (refused["state"], kept["version"], kept["state"]) == ("refused", str(serving), "ready")
                 assert "states no tolerance" in refused["reason"]
                 publisher.remove(version)
             else:
@@ -169,7 +169,7 @@ def test_a_stream_ends_with_the_version_it_began_with_although_that_is_gone(tmp_
             publisher.remove(1)
             while (versions := other.get("/models/toy").json()["versions"])[-1]["state"] == "ready":
                 pass
-            assert versions == [{"version": "2", "state": "ready"}, {"version": "1", "state": "unloading"}]
+            assert [(each["version"], each["state"]) for each in versions] == [("2", "ready"), ("1", "unloading")]
             assert other.post("/generate", json={"version": 1}).status_code == 404
             streamed = digest(answer.iter_raw())
         process.wait_for("package unloaded", package="toy/1")
@@ -196,7 +196,8 @@ def test_models_are_loaded_and_unloaded_only_from_the_services_own_host(tmp_path
             assert local.post(unload, headers={"origin": "https://example.org"}).status_code == 403
             assert local.post(unload).status_code == 200
             process.wait_for("package unloaded", package="toy/1")
-            assert remote.get("/models/toy").json()["versions"] == [{"version": "1", "state": "unloaded"}]
+            (version,) = remote.get("/models/toy").json()["versions"]
+            assert (version["version"], version["state"], version["on_demand"]) == ("1", "unloaded", False)
             assert remote.post("/generate").status_code == 404
             not_ready = remote.get("/readyz")
             assert (not_ready.status_code, "toy" in not_ready.json()["detail"]) == (503, True)

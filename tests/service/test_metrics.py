@@ -38,6 +38,11 @@ FAMILIES = [
     ("ganymede_package_loads", "counter", ("result",), ()),
     ("ganymede_package_unloads", "counter", (), ()),
     ("ganymede_package_load_seconds", "gauge", ("model", "version"), ()),
+    ("ganymede_package_on_demand", "gauge", PACKAGE, ()),
+    ("ganymede_package_memory_bytes", "gauge", PACKAGE, ()),
+    ("ganymede_memory_budget_bytes", "gauge", (), ()),
+    ("ganymede_package_evictions", "counter", (), ()),
+    ("ganymede_package_loads_deferred", "counter", (), ()),
     ("ganymede_log_lines_dropped", "counter", (), ()),
     ("ganymede_build_info", "gauge", ("version", "onnxruntime"), ()),
     ("ganymede_processes", "gauge", (), ()),
@@ -87,6 +92,8 @@ class Counted:
         telemetry.package_ready.labels("toy", "1").set(1)
         telemetry.package_load_seconds.labels("toy", "1").set(0.5)
         telemetry.package_refused.labels("toy", "1").set(0)
+        telemetry.package_on_demand.labels("toy", "1").set(0)
+        telemetry.package_memory_bytes.labels("toy", "1").set(1e6)
         telemetry.package_info.labels("toy", "1", "abc", "CPUExecutionProvider", "fp32").set(1)
         drift = telemetry.drift
         for at_export in (drift.realness_at_export, drift.label_accuracy_at_export):

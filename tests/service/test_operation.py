@@ -16,7 +16,10 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 def test_the_service_is_alive_and_ready(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "alive"}
-    assert client.get("/readyz").json() == {"status": "ready"}
+    ready = client.get("/readyz").json()
+    assert ready["status"] == "ready"
+    assert {"toy/1", "toy/2"} <= set(ready["packages"]["ready"])
+    assert [ready["packages"][state] for state in ("loading", "unloaded")] == [[], []]
 
 
 def test_metrics_count_requests_by_route_and_status(client: httpx.Client) -> None:

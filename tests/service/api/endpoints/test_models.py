@@ -11,11 +11,11 @@ import pytest
 def test_every_model_is_listed_with_its_versions_newest_first(client: httpx.Client) -> None:
     models = client.get("/models").json()["models"]
     (toy,) = [model for model in models if model["name"] == "toy"]
-    assert toy == {
-        "name": "toy",
-        "default": True,
-        "versions": [{"version": "2", "state": "ready"}, {"version": "1", "state": "ready"}],
-    }
+    assert (toy["name"], toy["default"]) == ("toy", True)
+    for version, number in zip(toy["versions"], ("2", "1"), strict=True):
+        assert version.pop("memory_bytes") > 0
+        assert version == {"version": number, "state": "ready", "on_demand": False}
+    (toy,) = [model for model in client.get("/models").json()["models"] if model["name"] == "toy"]
     assert [model["name"] for model in models if model["default"]] == ["toy"]
     assert client.get("/models/toy").json() == toy
 

@@ -8,6 +8,7 @@ same global batch; Accelerate averages the gradients.
 
 import copy
 import dataclasses
+import gc
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Final, cast
@@ -267,6 +268,11 @@ class Trainer:
         if self.processes > 1:
             if together:
                 self._accelerator.wait_for_everyone()
+            # What wraps the sides holds the group. Freed after it, it would join the group's threads with Python's
+            # lock held, for which they may wait.
+            del self._runner, self._parallel_generator_side, self._parallel_critic_side
+            self._accelerator.free_memory()
+            gc.collect()
             torch.distributed.destroy_process_group()
 
     def any_process(self, *, here: bool) -> bool:

@@ -33,6 +33,7 @@ BUSY: Final = Refusal(
 )
 LOADING: Final = Refusal(503, {}, b"")
 LOST: Final = Refusal("lost")
+ONE_FITS: Final = "52MiB"  # beside the default, one package of a graph of 9 MiB, which takes 33 MB, and not two
 # Every code, a class and a condition beside the seed.
 EVERY: Final = "#model=every&seed=7&label=2&truncation=0.7&condition=3&codes=kind_0:1&codes=number_0:0.25"
 
@@ -399,6 +400,27 @@ class TestFaults:
         expect(page.locator("#panel")).to_have_text(f"Not ready yet: {name} 1 is loading.")
         assert seeds(page)[0] == 0
         expect(page.get_by_label("Package", exact=True)).to_have_value(f"{name} 1")
+
+    def test_a_package_that_is_out_of_memory_is_loaded_when_it_is_chosen(
+        self, tmp_path: Path, open_page: OpenPage
+    ) -> None:
+        models = tmp_path / "models"
+        write_toy_package(models, "toy")
+        for name in ("first", "second"):
+            write_toy_package(models, name, discriminator=False, latent_size=256, height=48, width=48)
+        with ServiceProcess(models, default_model="toy", memory_budget=ONE_FITS) as process:
+            process.loaded()
+            page = open_page(f"http://127.0.0.1:{process.port}")
+            filled(page)
+            choice = page.get_by_label("Package", exact=True)
+            words = "loaded when chosen"
+            (out,) = (each for each in choice.get_by_role("option").all_text_contents() if words in each)
+            name = out.split()[0]
+            assert name in {"first", "second"}
+            choice.select_option(f"{name} 1")
+            expect(page).to_have_title(f"{name} · Ganymede playground")
+            filled(page)
+            expect(choice.get_by_role("option").filter(has_text=words)).not_to_contain_text(name)
 
     @pytest.mark.parametrize("metrics", [{"images": {"generated": {"frechet_distance": None, "recall": "x"}}}, None, 7])
     def test_a_package_may_have_any_provenance(

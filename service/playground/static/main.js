@@ -26,7 +26,7 @@ import { createApi } from "./api.js";
 import { mountControls, newSeed } from "./controls.js";
 import { ICONS, copy, h, icon, percent } from "./dom.js";
 import { mountKept } from "./kept.js";
-import { listPackages, loadPackage } from "./packages.js";
+import { haveLoaded, listPackages, loadPackage } from "./packages.js";
 import * as items from "./panels/items.js";
 import * as score from "./panels/score.js";
 import * as select from "./panels/select.js";
@@ -47,7 +47,7 @@ const api = createApi(status.waiting);
 let shown = null; // what is on the page: {pkg, options, kept, view, unmount…}
 let opening = new AbortController();
 
-/** Show what an address says: its package, or the first that is ready. */
+/** Show what an address says: its package, which is loaded if it is out of memory, or the first that is ready. */
 async function open({ name, version, view, options, kept }) {
   opening.abort();
   opening = new AbortController();
@@ -74,11 +74,15 @@ async function open({ name, version, view, options, kept }) {
 async function choose(name, version, signal) {
   for (;;) {
     const all = await listPackages(api, signal);
-    const ready = all.filter((each) => each.ready);
+    const served = all.filter((each) => each.ready || each.onDemand);
     const isAsked = (each) => each.name === name && (!version || each.version === version);
-    const loading = ready.some(isAsked) ? undefined : all.find((each) => isAsked(each) && each.state === "loading");
-    const chosen = ready.find(isAsked) ?? ready.find((each) => each.name === name) ?? ready[0];
-    if (chosen && !loading) return { all, chosen };
+    const loading = served.some(isAsked) ? undefined : all.find((each) => isAsked(each) && each.state === "loading");
+    const chosen = served.find(isAsked) ?? served.find((each) => each.name === name) ?? served.find((each) => each.ready) ?? served[0];
+    if (chosen?.ready && !loading) return { all, chosen };
+    if (chosen && !loading) {
+      await haveLoaded(api, chosen, signal);
+      continue; // another one may have left the memory for it
+    }
     if (loading) tell(notReady([loading]));
     else tell(all.length ? notReady(all) : "The service has no packages yet. Put one into its models folder; it appears here.");
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
@@ -181,9 +185,10 @@ function fillChoice(all, pkg) {
   const select = place("package");
   const key = (each) => `${each.name} ${each.version}`;
   select.replaceChildren(
-    ...all.map((each) =>
-      h("option", { value: key(each), disabled: !each.ready, selected: key(each) === key(pkg) }, each.ready ? key(each) : `${key(each)} (${each.state})`),
-    ),
+    ...all.map((each) => {
+      const state = each.ready ? "" : each.onDemand ? " (loaded when chosen)" : ` (${each.state})`;
+      return h("option", { value: key(each), disabled: !each.ready && !each.onDemand, selected: key(each) === key(pkg) }, key(each) + state);
+    }),
   );
   select.disabled = false;
   select.onchange = () => {

@@ -1,6 +1,6 @@
 // Which packages there are, what each can do, and how its samples are asked for.
 
-/** Name, version and state of every package, the default first: [{name, version, ready, state, reason, isDefault}]. */
+/** Name, version and state of every package, the default first: [{name, version, ready, onDemand, state, reason, isDefault}]. */
 export async function listPackages(api, signal) {
   const { models } = await api.get("models", { signal });
   const all = models.flatMap((model) =>
@@ -9,12 +9,17 @@ export async function listPackages(api, signal) {
       version: each.version,
       state: each.state,
       ready: each.state === "ready",
+      onDemand: each.on_demand, // out of memory, until a request asks for it
       reason: each.reason ?? "",
       isDefault: model.default,
     })),
   );
   return all.sort((a, b) => Number(b.isDefault) - Number(a.isDefault));
 }
+
+/** Have a package loaded that is out of memory: whatever asks for its graphs does. */
+export const haveLoaded = (api, { name, version }, signal) =>
+  api.get(`v2/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}`, { signal });
 
 /**
  * What a package is, for panels and controls:

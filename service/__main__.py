@@ -1,7 +1,8 @@
-"""`python -m service`: serve the packages of a folder, print the settings, or check a package.
+"""`python -m service`: serve the packages of a folder, print the settings, make a key, or check a package.
 
 Exit codes: 0 after SIGTERM or SIGINT, 1 where a configured model cannot be loaded, the device is lost or a checked
-package is refused, 2 for a mistake on the command line or a setting that is not valid, 130 after Ctrl-C in a check.
+package is refused, 2 for a mistake on the command line or a setting or file of keys that is not valid, 130 after Ctrl-C
+in a check.
 """
 # PYTHON_ARGCOMPLETE_OK: a shell's completion looks for this word.
 
@@ -93,6 +94,7 @@ def register(commands: "Commands") -> None:
     _add(commands, "serve", "Serve until SIGTERM or Ctrl-C (the default).", _serve, "")
     listed = _add(commands, "settings", "Print the settings as a Markdown page.", _settings, "> docs/configuration.md")
     listed.add_argument("--json", dest="as_json", action="store_true", help="print their JSON Schema instead")
+    _register_key(commands)
     checked = _add(
         commands,
         "check",
@@ -107,6 +109,27 @@ def register(commands: "Commands") -> None:
     checked.add_argument("--json", dest="as_json", action="store_true", help="print one JSON document on stdout")
 
 
+def _register_key(commands: "Commands") -> None:
+    made = _add(
+        commands,
+        "key",
+        "Make a key for a caller, print it this once, and add its hash to the file of keys.",
+        _key,
+        "alice --file keys.toml --samples-per-second 100",
+    )
+    made.add_argument("name", metavar="NAME", help="how logs and metrics call it: letters, digits, _ and -")
+    made.add_argument(
+        "--file", type=Path, metavar="FILE", help="append it to this file, which GANYMEDE_KEYS_FILE names"
+    )
+    made.add_argument(
+        "--role", default="inference", metavar="ROLE", choices=("inference", "admin"),
+        help="`inference` (the default) or `admin`, which may load and unload models, too",
+    )  # fmt: skip
+    made.add_argument("--samples-per-second", type=float, metavar="N", help="how many it may ask for over time")
+    made.add_argument("--burst", type=int, metavar="N", help="how many at once (default: those of ten seconds)")
+    made.add_argument("--weight", type=float, metavar="W", default=1.0, help="share of a busy graph (default: 1)")
+
+
 def _add(
     commands: "Commands", name: str, summary: str, run: Callable[[argparse.Namespace], int], example: str
 ) -> argparse.ArgumentParser:
@@ -119,6 +142,7 @@ def _add(
 
 def _serve(_asked: argparse.Namespace) -> int:
     settings = _read_settings()
+    _check_keys(settings)
     logs.configure(settings.log_format, settings.log_level)
     for name, nearest in _unknown_variables(os.environ):
         logger.warning("unknown setting", name=name, nearest=nearest)
@@ -146,6 +170,37 @@ def _check(asked: argparse.Namespace) -> int:
     return check.run(asked.packages, settings, as_json=asked.as_json)
 
 
+def _key(asked: argparse.Namespace) -> int:
+    from service.access.key_file import make_key  # noqa: PLC0415  (needed for this alone)
+    from service.access.keys import Entry, KeysRefused  # noqa: PLC0415
+
+    granted = {"role": asked.role, "samples_per_second": asked.samples_per_second, "burst": asked.burst}
+    try:
+        entry = Entry(sha256="0" * 64, weight=asked.weight, **granted)
+        key, lines = make_key(asked.name, entry, asked.file)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        return _refuse(f"{option}: {first['msg'].removeprefix('Value error, ')}")
+    except KeysRefused as refused:
+        return _refuse(str(refused))
+    except OSError as error:
+        return _refuse(f"{asked.file}: {error.strerror}")
+    if asked.file is None:
+        sys.stderr.write(
+            f"The key of {asked.name}, which is shown this once, follows these lines for the file of keys:\n\n"
+        )
+        sys.stderr.write(f"{lines}\n")
+    sys.stderr.flush()
+    sys.stdout.write(f"{key}\n")
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return USAGE
+
+
 def _complete_packages(**_: object) -> list[str]:
     return [str(path.parent) for path in sorted(Path().glob("*/*/*/manifest.json"))]
 
@@ -157,6 +212,21 @@ def _read_settings() -> Settings:
     except ValidationError as error:
         sys.stderr.writelines(f"{sentence}\n" for sentence in _bad_settings(error))
         sys.exit(USAGE)
+
+
+def _check_keys(settings: Settings) -> None:
+    """End the process where its callers need keys and there are none; while it runs, the last valid ones go on."""
+    if not settings.keys_file:
+        return
+    from service.access.key_file import KeyFile  # noqa: PLC0415  (needed where there are keys)
+    from service.access.keys import KeysRefused  # noqa: PLC0415
+
+    try:
+        KeyFile(Path(settings.keys_file)).read()
+    except KeysRefused as refused:
+        sys.exit(
+            _refuse(f"GANYMEDE_KEYS_FILE={settings.keys_file!r}: {refused}; `python -m service key NAME` makes keys.")
+        )
 
 
 def _described_settings() -> Iterator[str]:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import onnxruntime
 import structlog
@@ -24,6 +25,8 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from service import __version__
+from service.access.gate import Gate
+from service.access.key_file import KeyFile
 from service.api.context import Context, ThreadPool
 from service.api.endpoints import encode, generate, health, models, reconstruct, reference, sample, score
 from service.api.operations import Operations
@@ -44,11 +47,12 @@ from service.metrics import ProcessMetrics, Telemetry
 from service.packages.drift import DriftMonitor
 from service.packages.registry import Repository
 from service.packages.repository.repository import LocalRepository
+from service.playground.pages import FOLDERS as PLAYGROUND_FOLDERS
 from service.playground.pages import Playground
 from service.server import openapi
 from service.server.bodies import BodyBudget, BodyLimits
 from service.server.hosts import AllowedHosts
-from service.server.lifecycle import Lifecycle
+from service.server.lifecycle import PROBES, Lifecycle
 from service.server.middleware import RequestMiddleware
 from service.server.openapi import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
 from service.server.problems import ProblemDetails, answer_error
@@ -234,11 +238,13 @@ def create_app(
     telemetry.build.labels(__version__, onnxruntime.__version__).set(1)
     log = RequestLog(telemetry)
     lifecycle = Lifecycle(settings.max_requests, log.refused)
+    gate = _gate(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Context]]:
         async with (
             nullcontext() if traces is None else aclosing(traces),
+            nullcontext() if gate is None else gate.file.watched(),
             open_core(settings, telemetry, lifecycle.answered, lifecycle.failed) as core,
             _answering(settings, telemetry, lifecycle, core) as context,
         ):
@@ -261,10 +267,14 @@ def create_app(
     app.state.lifecycle = lifecycle
     app.state.log = log
     app.referenced = (GenerateRequest, SamplesRequest, ProblemDetails, *v2_schemas.BODIES)
+    layers: tuple[int, ...] = LAYERS_ANSWER
+    if gate is not None:
+        app.asks_for_keys, app.open_paths = True, gate.open_paths
+        layers = (401, *layers)
     for router in API:
-        app.include_router(router, responses=problems(*LAYERS_ANSWER))
+        app.include_router(router, responses=problems(*layers))
     for router in PROTOCOL:
-        app.include_router(router, responses=refusals(*LAYERS_ANSWER))
+        app.include_router(router, responses=refusals(*layers))
     app.include_router(health.router, responses=problems(*LAYERS_ANSWER_PROBES))
     app.include_router(openapi.router)
     app.mount(openapi.ASSETS, openapi.assets())
@@ -279,10 +289,21 @@ def create_app(
             AllowedHosts(settings.allowed_hosts, settings.host),
             BodyLimits(settings.max_body_bytes, settings.header_timeout_s, settings.body_timeout_s),
             BodyBudget(settings.max_bodies_bytes),
+            gate=gate,
             traces=traces,
         )
     )
     return app
+
+
+def _gate(settings: Settings) -> Gate | None:
+    """Make what asks for keys; None where callers need none.
+
+    `/metrics` is open as health is: it tells how much is asked for, by names that the operator chose, and no sample.
+    """
+    if not settings.keys_file:
+        return None
+    return Gate(KeyFile(Path(settings.keys_file)), {*PROBES, "/", *openapi.PATHS}, openapi.FOLDERS + PLAYGROUND_FOLDERS)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
     GanymedeError
     ├── RequestError            the caller's fault: say what to change
     │   ├── MalformedRequest        400  cannot be read at all
+    │   ├── Unauthorized            401  a key is needed, and there is none that the service knows
     │   ├── Forbidden               403  not for this caller
     │   ├── NotFound                404  no such model, version or path
     │   ├── NotAcceptable           406  no media type that the caller accepts
@@ -51,6 +52,12 @@ class RequestError(GanymedeError):
 
 class MalformedRequest(RequestError):
     """The request cannot be read: broken JSON, a broken multipart body."""
+
+
+class Unauthorized(RequestError):
+    """The request needs a key, and has none that the service knows."""
+
+    status = HTTPStatus.UNAUTHORIZED
 
 
 class Forbidden(RequestError):

@@ -18,6 +18,8 @@ REJECTION_REASONS: Final = ("queue_full", "max_requests", "deadline", "cancelled
 LOAD_RESULTS: Final = ("ready", "refused")
 GRAPH_LABELS: Final = ("model", "graph")
 PACKAGE_LABELS: Final = ("model", "version")
+MOST_NAMED_KEYS: Final = 100
+OTHER_KEYS: Final = "other"
 
 
 class RequestMetrics:
@@ -152,6 +154,43 @@ class GraphMetrics:
         )
 
 
+class KeyMetrics:
+    """Counts by the names of keys, which an operator chooses; for the event loop's thread.
+
+    Names come and go with the file of keys, and a series stays to the end of the process: the first names have series
+    of their own, the others one together.
+
+    Args:
+        registry: where the two metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "ganymede_key_requests", "Requests that came with a key.", labelnames=("key",), registry=registry
+        )
+        self._samples = Counter(
+            "ganymede_key_samples", "Samples that were asked for with a key.", labelnames=("key",), registry=registry
+        )
+        self._children: dict[str, tuple[Counter, Counter]] = {}
+
+    def answered(self, name: str) -> None:
+        """Count a request that ended, by the name of its key."""
+        self._of(name)[0].inc()
+
+    def asked(self, name: str, samples: int) -> None:
+        """Count samples that are asked for."""
+        self._of(name)[1].inc(samples)
+
+    def _of(self, name: str) -> tuple[Counter, Counter]:
+        children = self._children.get(name)
+        if children is None:
+            if len(self._children) >= MOST_NAMED_KEYS and name != OTHER_KEYS:
+                return self._of(OTHER_KEYS)
+            children = self._requests.labels(name), self._samples.labels(name)
+            self._children[name] = children
+        return children
+
+
 class ProcessMetrics:
     """What one service is made of, and what its host grants; of the process that computes, but for `running`.
 
@@ -258,6 +297,7 @@ class Telemetry:
         self.registry = registry
         ProcessCollector(registry=registry)
         self.requests = RequestMetrics(registry)
+        self.keys = KeyMetrics(registry)
         self.rejected = Counter(
             "ganymede_rejected",
             "Requests that ended without an answer: queue_full, max_requests, deadline, cancelled, draining.",

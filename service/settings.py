@@ -36,6 +36,7 @@ UNITS: Final[Mapping[str, str]] = {
     "workers": "processes",
     "budget": "bytes, or with a unit as in `512MB` and `2GiB`",
     "dir": "folder",
+    "file": "file",
 }
 BOUNDS: Final[Mapping[str, str]] = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 REFERENCE_HEAD: Final = """\
@@ -46,7 +47,7 @@ begins with `GANYMEDE_` and is none of these is logged as a warning with the nea
 program with exit code 2 and one sentence. Traces have OpenTelemetry's own variables
 ([operations.md](operations.md#traces)). This page is generated from the code: `python -m service settings`."""
 
-Control = Literal["loopback", "anyone", "nobody"]
+Control = Literal["loopback", "key", "anyone", "nobody"]
 
 
 class Settings(BaseSettings):
@@ -65,6 +66,11 @@ class Settings(BaseSettings):
         "",
         description="comma-separated names that the header Host may have beside addresses and names without a dot, "
         "`*.NAME` for those below one, `*` for all; empty allows all, but none where the service listens on loopback",
+    )
+    keys_file: str = Field(
+        "",
+        description="file of the keys that callers need, read again when it changes; `python -m service key NAME` "
+        "makes one; empty answers everyone",
     )
     playground: Literal["off", "on"] = Field(
         "on", description="`on` answers `/` with a page to look at samples; `off` with 404"
@@ -88,7 +94,9 @@ class Settings(BaseSettings):
         "again on demand, the default and those named in `GANYMEDE_LOAD_MODELS` never; 0 is no limit",
     )
     repository_control: Control = Field(
-        "loopback", description="who may load and unload models over HTTP: programs on this host, anyone, nobody"
+        "loopback",
+        description="who may load and unload models over HTTP: programs on this host, admin keys from anywhere, "
+        "anyone, nobody; where there are keys, an admin key is needed in any case",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes CUDA where it works, else the CPU; `cuda` refuses to start without it"
@@ -195,6 +203,13 @@ class Settings(BaseSettings):
                 "or set enableServiceLinks: false"
             )
         return port
+
+    @field_validator("repository_control")
+    @classmethod
+    def _key_has_its_file(cls, control: Control, known: ValidationInfo) -> Control:
+        if control == "key" and not known.data.get("keys_file"):
+            raise ValueError("needs GANYMEDE_KEYS_FILE, since without keys no caller has one")
+        return control
 
     @field_validator("precision")
     @classmethod

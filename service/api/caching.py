@@ -8,6 +8,8 @@ References:
 from typing import Final
 
 IMMUTABLE: Final = "public, max-age=31536000, immutable"  # a year, the longest that caches keep anything
+# Where callers need keys: a shared cache would answer others with it (RFC 9111, section 3.5).
+OWN_IMMUTABLE: Final = "private, max-age=31536000, immutable"
 CHECK_AGAIN: Final = "no-cache"
 
 

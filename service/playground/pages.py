@@ -50,6 +50,8 @@ SECURITY: Final[Mapping[str, str]] = {
 CHECK_AGAIN: Final = "no-cache"
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 NEVER_KEEP: Final = "no-store"
+# Where its files are, beside the page at `/`.
+FOLDERS: Final = ("/playground/",)
 
 
 class Playground:

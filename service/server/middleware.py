@@ -1,6 +1,6 @@
 """The one way of every request: it is named, counted, checked, read, answered and recorded, in this order.
 
-    name, count ─▶ draining? ─▶ host, query ─▶ body ─▶ slot ─▶ operation ─▶ response ─▶ record
+    name, count ─▶ draining? ─▶ host, key, query ─▶ body ─▶ slot ─▶ operation ─▶ response ─▶ record
                                                           └───▶ application inside (FastAPI), where there is none
 
 An operation is called with a body that is whole, without FastAPI's routing and dependency injection, which take several
@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access.gate import Gate
 from service.errors import NotReady
 from service.logs import naming
 from service.server.bodies import BodyBudget, BodyLimits
@@ -225,6 +226,7 @@ class RequestMiddleware:
         hosts: that are answered for.
         limits: of one body.
         budget: of all bodies.
+        gate: asks for keys, where callers need them.
         traces: of this process, where there are any.
     """
 
@@ -238,6 +240,7 @@ class RequestMiddleware:
         limits: BodyLimits,
         budget: BodyBudget,
         *,
+        gate: Gate | None = None,
         traces: Traces | None = None,
     ) -> None:
         self._app = app
@@ -247,6 +250,7 @@ class RequestMiddleware:
         self._hosts = hosts
         self._limits = limits
         self._budget = budget
+        self._gate = gate
         self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -266,10 +270,11 @@ class RequestMiddleware:
             follow(exchange.trace)
             if exchange.trace is not None:
                 info.trace_id = exchange.trace.trace_id
-        with naming(info.names):
+        names = info.names
+        with naming(names):
             try:
                 with nullcontext() if exchange.is_probe else self._lifecycle.request():
-                    await self._answer(scope, exchange)
+                    await self._answer(scope, exchange, names)
             except asyncio.CancelledError:
                 reason = exchange.cancelled.taken()
                 if reason is None:
@@ -281,9 +286,11 @@ class RequestMiddleware:
                 # Behind the write of the answer, which the caller waits for.
                 asyncio.get_running_loop().call_soon(self._record, scope, exchange, began, time.monotonic())
 
-    async def _answer(self, scope: Scope, exchange: Exchange) -> None:
+    async def _answer(self, scope: Scope, exchange: Exchange, names: dict[str, str]) -> None:
         headers = exchange.info.headers
         self._hosts.check(headers.get("host"))
+        if self._gate is not None:
+            _identify(self._gate, scope["path"], exchange, names)
         check_query(scope["query_string"])
         if scope["path"].endswith("\n"):  # the patterns of routes end with `$`, which overlooks it
             raise HTTPException(HTTPStatus.NOT_FOUND)
@@ -311,3 +318,12 @@ class RequestMiddleware:
         self._log.end(scope.get("asked", scope["method"]), scope["path"], route, info, began, ended)
         if exchange.trace is not None:
             exchange.trace.end(found, info.status, info.reason, ended)
+
+
+def _identify(gate: Gate, path: str, exchange: Exchange, names: dict[str, str]) -> None:
+    """Find the key of a request, and name it on every log line and span that follows."""
+    key = exchange.info.key = gate.key_of(path, exchange.info.headers)
+    if key is not None:
+        names["key"] = key.name
+        if exchange.trace is not None:
+            exchange.trace.describe({"ganymede.key": key.name})

@@ -5,7 +5,7 @@ stands where a browser reaches nothing else. Addresses are
 relative, so that the page works behind any prefix of a proxy.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.server.problems import JSON, MEDIA_TYPE, ProblemDetails
 
 ASSETS = "/docs/assets"
+# What is the same in every installation, of one page and its files.
+PATHS: Final = frozenset({"/docs", "/openapi.json"})
+FOLDERS: Final = (ASSETS + "/",)
 # No other site may show the page in a frame of its own and have a visitor press its buttons unawares (clickjacking);
 # the second is for browsers that do not know the first.
 OWN_FRAMES_ONLY = {"content-security-policy": "frame-ancestors 'self'", "x-frame-options": "SAMEORIGIN"}
@@ -49,6 +52,10 @@ def assets() -> StaticFiles:
 
 REF = "#/components/schemas/{model}"
 BINARY: Mapping[str, object] = {"schema": {"type": "string", "format": "binary"}}
+SECURITY_SCHEMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "a key, where the operator asks for one"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the same key, for browsers"},
+}
 # Errors whose answer says when to come back.
 RETRYABLE = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 # What may be answered before a route is asked: limits of headers and bodies, faults; and, of all but probes, the gate.
@@ -56,6 +63,7 @@ LAYERS_ANSWER_PROBES: Final = (408, 413, 431, 500)
 LAYERS_ANSWER: Final = (*LAYERS_ANSWER_PROBES, 429, 503)
 WORDS: Mapping[int, str] = {
     400: "The request cannot be read.",
+    401: "The service asks for keys, and this request has none that it knows.",
     403: "The caller may not do this.",
     404: "No such model or version.",
     406: "No form of the answer that the caller accepts.",
@@ -75,6 +83,8 @@ class DocumentedAPI(FastAPI):
     """A FastAPI application whose document also holds the schemas that only `$ref` names, inside layers of our own."""
 
     referenced: Sequence[type[BaseModel]] = ()
+    asks_for_keys = False
+    open_paths: Collection[str] = ()
     _outermost: ASGIApp | None = None
 
     def surround(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
@@ -93,6 +103,12 @@ class DocumentedAPI(FastAPI):
             _put_json_first(document)
             _, definitions = models_json_schema([(model, "validation") for model in self.referenced], ref_template=REF)
             document["components"]["schemas"] |= definitions["$defs"]
+            document["components"]["securitySchemes"] = SECURITY_SCHEMES
+            if self.asks_for_keys:
+                document["security"] = [{scheme: []} for scheme in SECURITY_SCHEMES]
+                for path in document["paths"].keys() & set(self.open_paths):
+                    for operation in document["paths"][path].values():
+                        operation["security"] = []
         return super().openapi()
 
 
@@ -162,6 +178,8 @@ def _problem(status: HTTPStatus) -> dict[str, object]:
             }
         },
     }
+    if status is HTTPStatus.UNAUTHORIZED:
+        described["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}}
     if status in RETRYABLE:
         described["headers"] = {
             "Retry-After": {"schema": {"type": "integer"}, "description": "seconds after which to try again"}

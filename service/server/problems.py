@@ -34,6 +34,7 @@ from service.errors import (
     RequestTooSlow,
     ServiceFault,
     TryAgainError,
+    Unauthorized,
 )
 from service.server.request_info import info_of
 
@@ -213,13 +214,23 @@ def _tell(error: Exception) -> _Told:
     if isinstance(error, InvalidRequest):
         problems = error.problems
         detail = _first(problems)
-    if isinstance(error, TryAgainError):
-        headers |= _retry_after(error)
-    if isinstance(error, RequestTooSlow):
-        headers["connection"] = "close"  # the rest of a request that never comes must not hold the connection
+    headers |= _next(error)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", exc_info=error)
     return _Told(status, detail, problems, headers)
+
+
+def _next(error: Exception) -> dict[str, str]:
+    """Headers that say what the caller, or its connection, does next."""
+    match error:
+        case TryAgainError():
+            return _retry_after(error)
+        case Unauthorized():
+            return {"www-authenticate": "Bearer"}
+        case RequestTooSlow():
+            return {"connection": "close"}  # the rest of a request that never comes must not hold the connection
+        case _:
+            return {}
 
 
 def _retry_after(error: TryAgainError) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import cast
 
 from starlette.types import Scope
 
+from service.access.keys import Key
 from service.errors import TryAgainError
 
 # nginx's number for "the client closed the connection"; no answer carries it, only logs and metrics do.
@@ -40,6 +41,7 @@ class RequestInfo:
         status: what the answer amounts to: the status sent, or why it was cut off after the first byte.
         started: whether the status is on its way.
         reason: why the request was refused, for the log; None where the caller is at fault.
+        key: that it came with; None where it needs none.
     """
 
     request_id: str
@@ -48,6 +50,7 @@ class RequestInfo:
     status: int = CLIENT_CLOSED_REQUEST
     started: bool = False
     reason: str | None = None
+    key: Key | None = None
 
     def explain(self, error: Exception) -> None:
         """Note why a request is refused that may succeed later; what a caller did wrong is told to the caller alone."""

@@ -28,6 +28,7 @@ class RequestLog:
     def __init__(self, telemetry: Telemetry) -> None:
         self._series = telemetry.requests
         self._rejected = telemetry.rejected
+        self._keys = telemetry.keys
 
     def begin(self) -> float:
         """Count a request that arrived.
@@ -51,6 +52,8 @@ class RequestLog:
         """
         duration_s = ended - began
         self._series.end(route, info.status, duration_s)
+        if info.key is not None:
+            self._keys.answered(info.key.name)
         write = logger.debug if path in PROBES else logger.info
         duration_ms = round(duration_s * MS_PER_S, 3)
         if info.reason is None:

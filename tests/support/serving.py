@@ -38,7 +38,7 @@ class ServiceProcess:
         log: its lines so far.
     """
 
-    def __init__(self, models_dir: Path, launcher: Sequence[str] = (), **settings: str | float) -> None:
+    def __init__(self, models_dir: Path, launcher: Sequence[str] = (), **settings: str | float | Path) -> None:
         cache_dir = models_dir.parent / "cache"
         own = {"models_dir": models_dir, "cache_dir": cache_dir, "default_model": "toy", "port": 0, "model_threads": 1}
         chosen = own | settings

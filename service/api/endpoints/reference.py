@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from service.api.caching import IMMUTABLE, names
+from service.api.caching import IMMUTABLE, OWN_IMMUTABLE, names
 from service.api.context import Parts
 from service.api.sample_types import Vectors, kind_of
 from service.errors import NotFound
@@ -53,7 +53,7 @@ async def get_reference(
     package = parts.repository.find(name, version)
     content, sha256 = _file_of(package)
     etag = f'"{sha256}"'
-    fresh = {"etag": etag, "cache-control": IMMUTABLE}
+    fresh = {"etag": etag, "cache-control": OWN_IMMUTABLE if parts.settings.keys_file else IMMUTABLE}
     if names(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=fresh)
     of = {

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from service.api.caching import CHECK_AGAIN, IMMUTABLE, names
+from service.api.caching import CHECK_AGAIN, IMMUTABLE, OWN_IMMUTABLE, names
 from service.api.context import Context
 from service.api.limits import MAX_SEED
 from service.api.operations import Operation, TheCall
@@ -94,7 +94,8 @@ async def get_sample(
     trace_plan(plan)
     answer = await respond_file(plan, FORMS[form], parts, call.budget())
     etag = f'"{hashlib.sha256(b"".join(answer.pieces)).hexdigest()}"'
-    fresh = {"etag": etag, "cache-control": IMMUTABLE if package.report.generator.reproducible else CHECK_AGAIN}
+    kept = OWN_IMMUTABLE if parts.settings.keys_file else IMMUTABLE
+    fresh = {"etag": etag, "cache-control": kept if package.report.generator.reproducible else CHECK_AGAIN}
     if names(if_none_match, etag):
         return Response(status_code=304, headers=fresh)
     answer.headers.update(fresh)

@@ -2,7 +2,8 @@
 
 By default operators are programs on the service's own host, since no other host connects from a loopback address. A
 browser on this host can be made to send requests by any web page, but then sends an `Origin`, and is refused. Behind a
-proxy on this host that adds no `X-Forwarded-For` every caller looks local; there, choose `nobody`.
+proxy on this host that adds no `X-Forwarded-For` every caller looks local; there, choose `nobody`, or keys. Where there
+are keys, operators have one with the role `admin`, and the rest holds beside it.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Request
 
+from service.access.keys import Key
 from service.api.context import Context, Parts
 from service.api.requests.body import M, validate_json
 from service.api.v2.models import Name, names_of
@@ -19,14 +21,16 @@ from service.errors import Forbidden, InvalidRequest, NotFound, PackageError, Pr
 from service.packages.registry import PackageStatus
 from service.packages.registry import State as PackageState
 from service.server.openapi import request_body
+from service.server.request_info import info_of
 from service.settings import Control
 
 
-def check_caller(control: Control, host: str | None, origin: str | None) -> None:
+def check_caller(control: Control, host: str | None, origin: str | None, key: Key | None = None) -> None:
     """Refuse callers that may not change what is served.
 
     Args:
         host: the caller's address; None where it has none.
+        key: that it came with; None where there are no keys.
         origin: the web page that sent the request; None where none did.
 
     Raises:
@@ -34,6 +38,10 @@ def check_caller(control: Control, host: str | None, origin: str | None) -> None
     """
     if control == "nobody":
         raise Forbidden("models are neither loaded nor unloaded over HTTP here")
+    if key is not None and key.role != "admin":
+        raise Forbidden("this key may not load or unload models; that takes one with the role admin")
+    if control == "key" and key is None:
+        raise Forbidden("models are loaded and unloaded with a key of the role admin")
     if control == "loopback" and origin is not None:
         raise Forbidden("a web page may not load or unload models")
     if control == "loopback" and not _is_loopback(host):
@@ -53,7 +61,7 @@ def _is_loopback(host: str | None) -> bool:
 async def check_control(request: Request, parts: Parts) -> None:
     """As `check_caller`, for the caller of a request."""
     host = None if request.client is None else request.client.host
-    check_caller(parts.settings.repository_control, host, request.headers.get("origin"))
+    check_caller(parts.settings.repository_control, host, request.headers.get("origin"), info_of(request.scope).key)
 
 
 OperatorsOnly = Depends(check_control)

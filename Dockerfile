@@ -1,6 +1,8 @@
 # The service alone: no torch, no training code, not root.
 #   docker build -t ganymede .                          runs on a CPU (and on a GPU whose CUDA libraries are mounted)
 #   docker build -t ganymede --build-arg EXTRAS=gpu .   brings CUDA and cuDNN
+#   docker run -p 127.0.0.1:8000:8000 -e GANYMEDE_WITHOUT_KEYS=published-on-127.0.0.1 ganymede
+# It listens on every address of the container, and so asks for a file of keys (docs/operations.md) or for these words.
 # The tests pass on 3.11 to 3.14; newer ones are no faster here and hold more memory (benchmarks/README.md, "Versions of Python").
 ARG PYTHON_VERSION=3.12
 

@@ -216,6 +216,11 @@ def _read_settings() -> Settings:
 
 def _check_keys(settings: Settings) -> None:
     """End the process where its callers need keys and there are none; while it runs, the last valid ones go on."""
+    from service.access.hosts import why_not_listen  # noqa: PLC0415  (only what serves needs it)
+
+    refusal = why_not_listen(settings.host, settings.keys_file, settings.without_keys)
+    if refusal is not None:
+        sys.exit(_refuse(f"GANYMEDE_HOST={settings.host!r}: {refusal}."))
     if not settings.keys_file:
         return
     from service.access.key_file import KeyFile  # noqa: PLC0415  (needed where there are keys)

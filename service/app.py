@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 
 from service import __version__
 from service.access.gate import Gate
+from service.access.hosts import AllowedHosts
 from service.access.key_file import KeyFile
 from service.api.context import Context, ThreadPool
 from service.api.endpoints import encode, generate, health, models, reconstruct, reference, sample, score
@@ -51,7 +52,6 @@ from service.playground.pages import FOLDERS as PLAYGROUND_FOLDERS
 from service.playground.pages import Playground
 from service.server import openapi
 from service.server.bodies import BodyBudget, BodyLimits
-from service.server.hosts import AllowedHosts
 from service.server.lifecycle import PROBES, Lifecycle
 from service.server.middleware import RequestMiddleware
 from service.server.openapi import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems

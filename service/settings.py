@@ -72,6 +72,11 @@ class Settings(BaseSettings):
         description="file of the keys that callers need, read again when it changes; `python -m service key NAME` "
         "makes one; empty answers everyone",
     )
+    without_keys: str = Field(
+        "",
+        description="`anyone-may-use-it` listens on an address that others reach without asking for keys, which is "
+        "refused else; `published-on-127.0.0.1` says the same of a container whose port is published on loopback alone",
+    )
     playground: Literal["off", "on"] = Field(
         "on", description="`on` answers `/` with a page to look at samples; `off` with 404"
     )

@@ -23,10 +23,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.gate import Gate
+from service.access.hosts import AllowedHosts, check_query
 from service.errors import NotReady
 from service.logs import naming
 from service.server.bodies import BodyBudget, BodyLimits
-from service.server.hosts import AllowedHosts, check_query
 from service.server.lifecycle import PROBES, RETRY_AFTER_S, Lifecycle
 from service.server.problems import error_response
 from service.server.request_info import CLIENT_CLOSED_REQUEST, RequestInfo, attach, request_info

@@ -96,6 +96,8 @@ def test_a_closed_terminal_ends_the_service_as_sigterm_does(own_models_dir: Path
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_address_of_every_interface_means_both_protocols(own_models_dir: Path, workers: int) -> None:
-    with ServiceProcess(own_models_dir, api_workers=workers, host="::").loaded() as process:
+    with ServiceProcess(
+        own_models_dir, api_workers=workers, host="::", without_keys="anyone-may-use-it"
+    ).loaded() as process:
         for address in ("127.0.0.1", "[::1]"):
             assert httpx.get(f"http://{address}:{process.port}/healthz", trust_env=False).status_code == 200

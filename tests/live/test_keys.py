@@ -1,6 +1,9 @@
 """A service with keys: who is let in, what is told of it, and what an attacker gets."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from service.access.key_file import make_key
 from service.access.keys import Entry, digest_of, new_key
 from service.app import create_app
 from service.settings import Settings
-from tests.support.serving import TIMEOUT_S, ServiceProcess, metric
+from tests.support.serving import ROOT, TIMEOUT_S, ServiceProcess, metric
 
 ANY = Entry(sha256="0" * 64)
 UNLOAD = "/v2/repository/models/blind/unload"
@@ -289,3 +292,23 @@ def test_spans_name_the_key_and_hold_no_secret(models_dir: Path, tmp_path: Path)
         named = [span.attributes.get("ganymede.key") for span in receiver.spans if span.name.startswith("POST")]
         assert sorted(map(str, named)) == ["None", "traced"]
         assert key not in str(receiver.spans)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"GANYMEDE_HOST": "0.0.0.0"}, "GANYMEDE_HOST='0.0.0.0': others reach"),  # noqa: S104  (it does not listen)
+        ({"GANYMEDE_HOST": "::", "GANYMEDE_API_WORKERS": "2"}, "GANYMEDE_HOST='::': others reach"),
+        ({"GANYMEDE_KEYS_FILE": "/no/such/keys.toml"}, "GANYMEDE_KEYS_FILE='/no/such/keys.toml': No such file"),
+        ({"GANYMEDE_KEYS_FILE": "pyproject.toml", "GANYMEDE_API_WORKERS": "2"}, "lists each key as a table"),
+        ({"GANYMEDE_REPOSITORY_CONTROL": "key"}, "GANYMEDE_REPOSITORY_CONTROL='key': Value error, needs GANYMEDE_KEYS"),
+    ],
+)
+def test_a_start_without_the_keys_that_it_needs_is_refused_in_one_sentence(settings: dict[str, str], said: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GANYMEDE_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "service"], cwd=ROOT, env=environment | settings, capture_output=True, text=True,
+        timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert said in done.stderr

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Scope
 
+from service.access.hosts import AllowedHosts
 from service.metrics import Telemetry
 from service.server.bodies import BodyBudget, BodyLimits
-from service.server.hosts import AllowedHosts
 from service.server.lifecycle import Lifecycle
 from service.server.middleware import Operation, RequestMiddleware
 from service.server.request_log import RequestLog

@@ -1,4 +1,4 @@
-"""Which `Host` a request may name, and how many parameters its address may have.
+"""Which address a service may listen on, which `Host` a request may name, and how many parameters its address may have.
 
 A web page may have its own name lead to 127.0.0.1 (DNS rebinding), and then read what a service answers there, since to
 the browser it is one site. What the page cannot do is to send another `Host` than its own name. So a service that
@@ -19,6 +19,9 @@ from service.errors import Forbidden, InvalidRequest, Problem
 
 ANY: Final = "*"
 LOCAL: Final = "localhost"
+# The words of GANYMEDE_WITHOUT_KEYS.
+ANYONE: Final = "anyone-may-use-it"
+PUBLISHED_ON: Final = "published-on-"
 # Callers name a service in few ways; one that invents names pays for them alone.
 KNOWN_HOSTS: Final = 256
 # Of one request's parameters: what a class and a condition for each of a thousand samples take.
@@ -37,7 +40,7 @@ class AllowedHosts:
 
     def __init__(self, named: str, listens_on: str) -> None:
         names = {name for each in named.split(",") if (name := each.strip().lower().rstrip("."))}
-        self._answers_all = ANY in names or (not names and not _is_loopback(listens_on))
+        self._answers_all = ANY in names or (not names and not is_loopback(listens_on))
         self._names = frozenset(names)
         self._endings = tuple(name.removeprefix(ANY) for name in ("*." + LOCAL, *names) if name.startswith(ANY))
         self.include = lru_cache(maxsize=KNOWN_HOSTS)(self._include)
@@ -59,6 +62,25 @@ class AllowedHosts:
             return True
         name = _without_port(host).lower().rstrip(".")
         return "." not in name or name in self._names or name.endswith(self._endings) or _is_address(name)
+
+
+def why_not_listen(host: str, keys_file: str, without_keys: str) -> str | None:
+    """Why a service may not listen on an address: others reach it, no keys are asked for, and no one said so.
+
+    Args:
+        host: name or address.
+        keys_file: as the setting of this name, and so is `without_keys`.
+
+    Returns:
+        One sentence for the operator; None where it may.
+    """
+    published_on = without_keys.removeprefix(PUBLISHED_ON) if without_keys.startswith(PUBLISHED_ON) else ""
+    if is_loopback(host) or keys_file or without_keys == ANYONE or is_loopback(published_on):
+        return None
+    return (
+        f"others reach the address {host}, and there are no keys: make some (`python -m service key NAME "
+        f"--file keys.toml`) and set GANYMEDE_KEYS_FILE, or listen on 127.0.0.1, or set GANYMEDE_WITHOUT_KEYS={ANYONE}"
+    )
 
 
 def check_query(query: bytes) -> None:
@@ -90,5 +112,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether only programs on this host reach what listens on this name or address."""
     return name.lower() == LOCAL or (_is_address(name) and ip_address(name).is_loopback)

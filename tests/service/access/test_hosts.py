@@ -5,8 +5,8 @@ import socket
 import httpx
 import pytest
 
+from service.access.hosts import MAX_PARAMETERS, AllowedHosts, check_query, why_not_listen
 from service.errors import InvalidRequest
-from service.server.hosts import MAX_PARAMETERS, AllowedHosts, check_query
 from tests.support.serving import ServiceProcess
 
 
@@ -98,3 +98,33 @@ def test_an_address_may_repeat_parameters_but_not_invent_them() -> None:
         check_query(b"&".join([b"label=3"] * (MAX_PARAMETERS + 1)))
     with pytest.raises(InvalidRequest):
         check_query(b"&".join(b"x%d=3" % number for number in range(100)))
+
+
+@pytest.mark.parametrize(
+    ("host", "keys_file", "without_keys"),
+    [
+        ("127.0.0.1", "", ""),
+        ("127.9.9.9", "", ""),
+        ("::1", "", ""),
+        ("localhost", "", ""),
+        ("0.0.0.0", "keys.toml", ""),  # noqa: S104  (nothing listens)
+        ("0.0.0.0", "", "anyone-may-use-it"),  # noqa: S104
+        ("::", "", "published-on-127.0.0.1"),
+        ("::", "", "published-on-::1"),
+        ("10.0.0.1", "keys.toml", "published-on-0.0.0.0"),
+    ],
+)
+def test_it_listens_where_only_this_host_reaches_it_or_with_keys_or_where_told_so(
+    host: str, keys_file: str, without_keys: str
+) -> None:
+    assert why_not_listen(host, keys_file, without_keys) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "192.0.2.1", "gan.example", "", "::ffff:10.0.0.1"])  # noqa: S104
+@pytest.mark.parametrize(
+    "words", ["", "yes", "Anyone-may-use-it", "published-on-", "published-on-0.0.0.0", "127.0.0.1"]
+)
+def test_it_listens_nowhere_else(host: str, words: str) -> None:
+    refusal = why_not_listen(host, "", words)
+    assert refusal is not None
+    assert "GANYMEDE_WITHOUT_KEYS=anyone-may-use-it" in refusal

@@ -147,7 +147,8 @@ def _fill(network: nn.Module, weights: Weights, folded: set[nn.Module]) -> list[
     modules = dict(network.named_modules())
     for name, module in modules.items():
         if isinstance(module, Normalisation) and f"{name}.running_mean" not in weights:
-            shift = weights.pop(f"{before}.bias", None)
+            names = (f"{before}.bias", f"{before}.weight_bias")  # the second where the layer itself adds none
+            shift = next((weights.pop(each) for each in names if each in weights), None)
             if shift is None:
                 missing.append(f"{name}.running_mean")
             else:
@@ -185,9 +186,11 @@ def _set(module: nn.Module, tensor: str, value: Tensor) -> None:
         return
     setattr(module, tensor, value)  # by each parametrization's inverse
     for part in module.parametrizations[tensor]:  # type: ignore[index]
-        if hasattr(part, "_u"):  # spectral normalisation: the vectors that its power iteration ends at
-            left, _, right = torch.linalg.svd(value.flatten(1), full_matrices=False)
-            part._u.copy_(left[:, 0])
+        if hasattr(part, "_u"):  # spectral normalisation divides by <u, W v>, in training after one power iteration
+            left, (largest, *_), right = torch.linalg.svd(value.flatten(1), full_matrices=False)
+            # What is served was divided by an estimate, which a short run leaves below the largest singular value. So
+            # that it is not divided again, <u, W v> is 1; the iteration gives both vectors unit length.
+            part._u.copy_(left[:, 0] / largest)
             part._v.copy_(right[0])
 
 

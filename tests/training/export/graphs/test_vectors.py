@@ -85,6 +85,12 @@ def test_golden_vectors_replay_through_onnx_runtime(package: Path, graph: str) -
             assert np.array_equal(found, golden[f"{graph}.{tensor.name}"])
 
 
+def test_a_run_that_begins_with_the_package_is_what_its_golden_vectors_say(package: Path) -> None:
+    found = exported.apart(package)
+    assert found.keys() == {"generator", "discriminator"}
+    assert max(found.values()) < 1
+
+
 def test_golden_logits_belong_to_real_and_to_generated_vectors(package: Path) -> None:
     with np.load(package / "golden.npz", allow_pickle=False) as golden:
         assert np.array_equal(golden["discriminator.sample"][::2], data.load(config().data).held_out[:8])

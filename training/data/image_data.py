@@ -113,21 +113,35 @@ class ImageData:
         return 0 if self.label_names is None else len(self.label_names)
 
 
-def what_changed(before: Fingerprints, after: Fingerprints) -> str:
-    """Say what happened to data between two readings.
+@dataclass(frozen=True)
+class Difference:
+    """What happened to images between two readings, as numbers of images, by their names.
+
+    Attributes:
+        new: that are there now.
+        gone: that are no longer there.
+        replaced: with other content under the same name.
+    """
+
+    new: int
+    gone: int
+    replaced: int
+
+    def __str__(self) -> str:
+        """Such as `120 new images, 3 gone and 1 with other content`."""
+        new = "new image" if self.new == 1 else "new images"
+        counts = ((self.new, new), (self.gone, "gone"), (self.replaced, "with other content"))
+        told = [f"{count:,} {words}" for count, words in counts if count]
+        return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told) or "the same images"
+
+
+def what_changed(before: Fingerprints, after: Fingerprints) -> Difference:
+    """Compare two readings of images.
 
     Args:
         before: [N, 2] of names and contents.
         after: [M, 2] of the same.
-
-    Returns:
-        Such as `120 new images, 3 gone and 1 with other content`.
     """
     was, now = (dict(zip(*images.T.tolist(), strict=True)) for images in (before, after))
-    counts = (
-        f"{len(now.keys() - was.keys()):,} new images",
-        f"{len(was.keys() - now.keys()):,} gone",
-        f"{sum(was[name] != now[name] for name in was.keys() & now.keys()):,} with other content",
-    )
-    told = [count for count in counts if not count.startswith("0 ")]
-    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told) or "the same images"
+    replaced = sum(was[name] != now[name] for name in was.keys() & now.keys())
+    return Difference(new=len(now.keys() - was.keys()), gone=len(was.keys() - now.keys()), replaced=replaced)

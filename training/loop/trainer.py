@@ -38,7 +38,7 @@ from training.networks.batch_statistics import shared_statistics
 from training.schedule import lazy_correction
 from training.state import checkpoint, players
 from training.state.batches import GRID, GRID_CODES, BatchStream, codes, latents
-from training.state.changes import first_position, label_names
+from training.state.changes import fingerprints, first_position, label_names
 from training.state.checkpoint import Checkpoint, TrainerState
 from training.state.history import Change, Event
 from training.state.inputs import Recipe
@@ -229,6 +229,7 @@ class Trainer:
             history=[change.plain() for change in self.history],
             data_samples=len(self.data.train),
             label_names=label_names(self.data),
+            fingerprints=fingerprints(self.data),
             state=state,
         )
 

@@ -7,13 +7,18 @@ killed and resumed ends as one that was changed only.
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from training import config as configuration
 from training.config import Config
 from training.data import Data
-from training.data.image_data import Dataset
+from training.data.image_data import Dataset, Difference, what_changed
 from training.data.interaction_data import InteractionData
 from training.errors import CheckpointError
 from training.networks.base import Task
@@ -95,9 +100,11 @@ def with_data(config: Config, saved: Checkpoint, run: Path, data: Data, *, allow
     former = saved["data_sha256"]
     if data.sha256 == former:
         return None
+    difference = _difference(saved, data)
     if not allowed:
+        found = "" if difference is None else f"{difference}; "
         raise CheckpointError(
-            f"{run} was trained on other data: its SHA-256 was {former} and is {data.sha256}; if that is meant, "
+            f"{run} was trained on other data: {found}its SHA-256 was {former} and is {data.sha256}; if that is meant, "
             f"`python -m training resume {run} --data-changed` goes on with the new data, and records it"
         )
     if isinstance(data, InteractionData):
@@ -106,14 +113,16 @@ def with_data(config: Config, saved: Checkpoint, run: Path, data: Data, *, allow
     seen, count = saved["state"]["samples_seen"], len(data.train)
     counted = saved.get("data_samples")
     known = UNKNOWN if counted is None else f"{counted:,}"
+    found = "" if difference is None else f" ({difference})"
     text = (
-        f"data changed from {known} samples to {count:,}, and its SHA-256 from {former} to {data.sha256}: a new epoch "
-        "begins here"
+        f"data changed from {known} samples to {count:,}{found}, and its SHA-256 from {former} to {data.sha256}: a new "
+        "epoch begins here"
     )
     details = {
         "was": {"sha256": former, "samples": counted},
         "now": {"sha256": data.sha256, "samples": count, "held_out": len(data.held_out)},
         "position": seen * config.trainer.critic_steps,
+        **({} if difference is None else {"images": asdict(difference)}),
     }
     return Change(seen, "data", text, details)
 
@@ -143,6 +152,18 @@ def _check_fit(config: Config, saved: Checkpoint, run: Path, data: Data) -> None
             f'class {number} of {run} is "{names[number]}", and in the new data it is "{new_names[number]}"; name '
             "the folders of the classes so that they keep their order"
         )
+
+
+def fingerprints(data: Dataset) -> Tensor | None:
+    """Fingerprints of the images of a data set, as a checkpoint keeps them: int64 [N, 2]; None without names."""
+    found = getattr(data, "fingerprints", None)
+    return None if found is None else torch.from_numpy(found.view(np.int64))
+
+
+def _difference(saved: Checkpoint, data: Data) -> Difference | None:
+    """What happened to the images of a checkpoint; None where they have no names, then or now."""
+    before, after = saved.get("fingerprints"), fingerprints(data)
+    return None if before is None or after is None else what_changed(before.numpy(), after.numpy())
 
 
 def label_names(data: Dataset) -> list[str]:

@@ -78,6 +78,8 @@ class Checkpoint(TypedDict):
         history: the changes of the run so far, as plain values; older files lack it.
         data_samples: how many samples are trained on; older files lack it.
         label_names: of the data's classes; older files lack it.
+        fingerprints: int64 [N, 2] of the data's images, held-out ones included, None where they have no names; older
+            files lack it.
     """
 
     format: int
@@ -89,6 +91,7 @@ class Checkpoint(TypedDict):
     history: NotRequired[list[dict[str, Any]]]
     data_samples: NotRequired[int]
     label_names: NotRequired[list[str]]
+    fingerprints: NotRequired[Tensor | None]
     state: TrainerState
 
 

@@ -143,7 +143,7 @@ def test_an_older_checkpoint_of_a_longer_run_is_still_read(short: Path, extended
 def test_a_checkpoint_without_a_history_goes_on_as_before(short: Path) -> None:
     old = copied(short, "old")
     saved = checkpoint.read(old)
-    for key in ("history", "data_samples", "label_names"):
+    for key in ("history", "data_samples", "label_names", "fingerprints"):
         del saved[key]  # type: ignore[misc]  # as before 0.10.0
     checkpoint.save(old, saved)
     run.resume(old, ignore, total_samples=LONG)
@@ -166,7 +166,7 @@ def test_a_run_goes_on_with_data_that_has_grown_where_that_is_asked_for_and_stay
 ) -> None:
     trained, _ = grown
     before = checkpoint.read(trained)
-    with pytest.raises(CheckpointError, match=r"was trained on other data: .*resume .* --data-changed` goes on"):
+    with pytest.raises(CheckpointError, match=r"was trained on other data: 60 new images; .* --data-changed` goes on"):
         run.resume(trained, ignore)
     said: list[str] = []
     run.resume(trained, said.append, total_samples=LONG, data_changed=True)
@@ -176,6 +176,8 @@ def test_a_run_goes_on_with_data_that_has_grown_where_that_is_asked_for_and_stay
     assert data.details["was"] == {"sha256": before["data_sha256"], "samples": before["data_samples"]}
     assert data.details["now"]["sha256"] == after["data_sha256"] != before["data_sha256"]  # type: ignore[index]
     assert after["data_samples"] > before["data_samples"]
+    assert data.details["images"] == {"new": 60, "gone": 0, "replaced": 0}
+    assert f"to {after['data_samples']} (60 new images), and its SHA-256" in data.text
     assert any(f"at sample 96: {data.text}" in line for line in said)
     broken = killed_after(Path(shutil.copytree(trained, tmp_path / "broken")), 144)
     run.resume(broken, said.append, data_changed=True)

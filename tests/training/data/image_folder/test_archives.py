@@ -10,11 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support import small
+from tests.support.states import same
 from tests.training.data.images import fill, load, together
 from training import config, data
 from training.data import FolderConfig
 from training.data.image_data import what_changed
 from training.errors import DataError
+from training.loop import run
+from training.state import checkpoint
+from training.tables import Value
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +95,7 @@ def test_the_archive_of_a_folder_is_the_same_data(
     assert any(note.startswith("left out: 1 .txt, 1 hidden") for note in images.notes)
     assert images.fingerprints is not None
     assert expected.fingerprints is not None
-    assert what_changed(images.fingerprints, expected.fingerprints) == "the same images"
+    assert str(what_changed(images.fingerprints, expected.fingerprints)) == "the same images"
 
 
 def test_names_in_a_zip_that_does_not_say_they_are_utf_8_are_those_of_the_folder(
@@ -230,3 +235,56 @@ def test_members_that_point_outside_are_only_names(pictures: Path, tmp_path: Pat
     images = load(tmp_path / "packed.tar")
     assert len(together(images)) == 81
     assert any("1 links in an archive (cats/link.png)" in note for note in images.notes)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The same 150 images with labels beside them, as a folder, a ZIP and WebDataset's shards: where each is."""
+    root = tmp_path_factory.mktemp("labelled")
+    fill(root / "folder", 150, size=(8, 8))
+    for number in range(150):
+        (root / "folder" / f"{number}.cls").write_text(str(number % 3))
+    pack(root / "folder", root / "images.zip")
+    for shard in range(3):
+        with tarfile.open(root / f"shard-{shard:06d}.tar", "w") as tar:
+            for number in range(50 * shard, 50 * (shard + 1)):
+                for suffix in ("png", "cls"):
+                    tar.add(root / "folder" / f"{number}.{suffix}", f"{number}.{suffix}")
+    places = {"folder": "folder", "zip": "images.zip", "shards": "shard-{000000..000002}.tar"}
+    return {name: str(root / place) for name, place in places.items()}
+
+
+def trained(path: str, folder: Path) -> Path:
+    """A run of classes on images with labels beside them, with a checkpoint half way."""
+    table: dict[str, Value] = {"kind": "folder", "path": path, "labels": "sidecars", "held_out_fraction": 0.5}
+    pace: dict[str, Value] = {"total_samples": 96, "log_every_samples": 48, "checkpoint_every_samples": 48}
+    quiet: dict[str, Value] = {"every_samples": 0, "classifier": False}
+    classes: dict[str, Value] = {"conditional": True}
+    run.start(small.config(data=table, generator=classes, trainer=pace, diagnostics=quiet), folder, unheard)
+    return folder
+
+
+def unheard(_line: str) -> None:
+    """Read nothing of what a run says."""
+
+
+@pytest.fixture(scope="module")
+def of_the_folder(labelled: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run on the folder."""
+    return trained(labelled["folder"], tmp_path_factory.mktemp("of_the_folder") / "run")
+
+
+@pytest.mark.parametrize(("begun", "resumed"), [("zip", "shards"), ("shards", "zip")])
+def test_a_run_on_an_archive_that_is_killed_and_resumed_ends_bit_for_bit_as_one_on_its_folder(
+    labelled: dict[str, str], of_the_folder: Path, tmp_path: Path, begun: str, resumed: str
+) -> None:
+    folder = trained(labelled[begun], tmp_path / "run")
+    newest = checkpoint.latest(folder)
+    assert newest is not None
+    newest.unlink()  # as a run is that was killed before it was written
+    assert checkpoint.read(folder)["state"]["samples_seen"] == 48
+    run.resume(folder, unheard, data_path=labelled[resumed])
+    ours, theirs = checkpoint.read(folder), checkpoint.read(of_the_folder)
+    assert ours["state"]["samples_seen"] == 96
+    assert labelled["folder"] not in ours["config"]
+    assert all(same(ours[key], theirs[key]) for key in ("state", "data_sha256", "fingerprints", "label_names"))

@@ -157,7 +157,7 @@ def test_an_image_that_changed_is_decoded_again_though_its_size_and_time_are_the
     assert after.sha256 != before.sha256
     assert before.fingerprints is not None
     assert after.fingerprints is not None
-    assert what_changed(before.fingerprints, after.fingerprints) == "1 with other content"
+    assert str(what_changed(before.fingerprints, after.fingerprints)) == "1 with other content"
 
 
 def test_a_folder_that_was_moved_is_not_decoded_again(pictures: Path, own_cache: Path) -> None:
@@ -278,5 +278,6 @@ def test_workers_import_no_torch() -> None:
 def test_what_changed_counts_new_gone_and_other_images() -> None:
     before = np.array([[1, 10], [2, 20], [3, 30]], np.uint64)
     after = np.array([[2, 20], [3, 31], [4, 40], [5, 50]], np.uint64)
-    assert what_changed(before, after) == "2 new images, 1 gone and 1 with other content"
-    assert what_changed(before, before[::-1]) == "the same images"
+    assert str(what_changed(before, after)) == "2 new images, 1 gone and 1 with other content"
+    assert str(what_changed(before, after[:3])) == "1 new image, 1 gone and 1 with other content"
+    assert str(what_changed(before, before[::-1])) == "the same images"

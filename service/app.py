@@ -28,6 +28,7 @@ from service import __version__
 from service.access.gate import Gate
 from service.access.hosts import AllowedHosts
 from service.access.key_file import KeyFile
+from service.access.quotas import LocalQuotas, Quotas
 from service.api.context import Context, ThreadPool
 from service.api.endpoints import encode, generate, health, models, reconstruct, reference, sample, score
 from service.api.operations import Operations
@@ -82,6 +83,7 @@ class Core:
 
     engine: Engine
     served: Repository
+    quotas: Quotas
     metrics: Callable[[], Awaitable[CollectorRegistry]]
 
 
@@ -174,7 +176,7 @@ async def local_core(
         return telemetry.registry
 
     async with computing(settings, telemetry, answered, failed) as (engine, repository):
-        yield Core(engine, repository, metrics)
+        yield Core(engine, repository, LocalQuotas(), metrics)
 
 
 async def _load(repository: LocalRepository, failed: Failed, rescan_interval_s: float) -> None:
@@ -313,7 +315,7 @@ async def _answering(
     """Give the routes their parts, and at the end drain."""
     offload = ThreadPool(settings.encoder_threads)
     try:
-        yield Context(settings, telemetry, lifecycle, core.engine, core.served, offload, core.metrics)
+        yield Context(settings, telemetry, lifecycle, core.engine, core.served, offload, core.quotas, core.metrics)
     finally:
         await lifecycle.drain(settings.drain_timeout_s)
         offload.close()

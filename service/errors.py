@@ -16,6 +16,7 @@
     │   └── VersionNotSupported     505  another HTTP than 1.1 or 1.0
     ├── TryAgainError           not a fault: the same request may succeed later
     │   ├── QueueFull               429
+    │   ├── QuotaExceeded           429  of the caller's key
     │   ├── NotReady                503  loading or draining
     │   └── DeadlinePassed          504
     ├── PackageError            the publisher's fault: refused at load, never on a request
@@ -158,6 +159,12 @@ class TryAgainError(GanymedeError):
 
 class QueueFull(TryAgainError):
     """The service holds as many samples or requests as it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
+class QuotaExceeded(TryAgainError):
+    """The caller's key has asked for as many samples as it may for now."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 

@@ -14,7 +14,7 @@ DURATION_BUCKETS_S: Final = (
 )  # fmt: skip
 BATCH_BUCKETS_SAMPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 PROBABILITY_BUCKETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-REJECTION_REASONS: Final = ("queue_full", "max_requests", "deadline", "cancelled", "draining")
+REJECTION_REASONS: Final = ("queue_full", "max_requests", "quota", "deadline", "cancelled", "draining")
 LOAD_RESULTS: Final = ("ready", "refused")
 GRAPH_LABELS: Final = ("model", "graph")
 PACKAGE_LABELS: Final = ("model", "version")
@@ -300,7 +300,7 @@ class Telemetry:
         self.keys = KeyMetrics(registry)
         self.rejected = Counter(
             "ganymede_rejected",
-            "Requests that ended without an answer: queue_full, max_requests, deadline, cancelled, draining.",
+            "Requests that ended without an answer: queue_full, max_requests, quota, deadline, cancelled, draining.",
             ["reason"],
             registry=registry,
         )

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
+from service.access.quotas import Quotas
 from service.engine.interface import Engine
 from service.errors import DeadlinePassed
 from service.metrics import Telemetry
@@ -65,6 +66,7 @@ class Context:
     engine: Engine
     repository: Repository
     offload: ThreadPool
+    quotas: Quotas
     metrics: Callable[[], Awaitable[CollectorRegistry]]
 
 

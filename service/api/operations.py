@@ -10,7 +10,7 @@ the same values, in several times as long as a small sample takes.
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, Final, TypeVar, get_origin
 from urllib.parse import parse_qs
 
@@ -20,10 +20,12 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 from starlette.types import Scope
 
+from service.access.keys import Key
+from service.access.quotas import headers_of, limit_of
 from service.api.context import Context, TimeBudget, budget_for, context_of
-from service.errors import InvalidRequest, Problem
+from service.errors import InvalidRequest, Problem, QuotaExceeded
 from service.server.problems import validation_problems
-from service.server.request_info import info_of
+from service.server.request_info import RequestInfo, info_of
 
 Q = TypeVar("Q", bound=BaseModel)
 
@@ -40,19 +42,54 @@ class Call:
 
     Attributes:
         parts: of the running service.
-        headers: by name in lower case.
+        info: what is known of it.
         body: all of it.
         timeout_ms: deadline that it asks for; None takes the service's own for each of its jobs.
     """
 
     parts: Context
-    headers: Mapping[str, str]
+    info: RequestInfo
     body: bytes
     timeout_ms: int | None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name in lower case."""
+        return self.info.headers
 
     def budget(self) -> TimeBudget:
         """Begin to count the time that it may spend in the engine."""
         return budget_for(self.timeout_ms, self.parts.settings)
+
+    async def charge(self, key: Key, samples: int) -> None:
+        """Count samples that are to be computed, against the quota of the request's key where that has one.
+
+        Args:
+            samples: in all of the request, at least 1.
+
+        Raises:
+            InvalidRequest: they are more than the key may ever ask for at once.
+            QuotaExceeded: they are more than it may ask for now.
+        """
+        parts, info, limit = self.parts, self.info, limit_of(key)
+        if limit is None:
+            parts.telemetry.keys.asked(key.name, samples)
+            return
+        if samples > limit.burst:
+            words = (
+                f"this key may ask for at most {limit.burst} samples at once, and these are {samples}; ask for fewer"
+            )
+            raise InvalidRequest(Problem(("body",), words))
+        standing = await parts.quotas.take(key.name, limit, samples)
+        info.added_headers += headers_of(limit, standing)
+        if not standing.is_admitted:
+            parts.telemetry.rejected.labels("quota").inc()
+            words = (
+                f"this key may ask for {limit.samples_per_second:g} samples a second over time, and {standing.left} now"
+            )
+            raise QuotaExceeded(words, standing.retry_after_s)
+        parts.telemetry.keys.asked(key.name, samples)
+        info.give_back = partial(parts.quotas.give_back, key.name, limit, samples)
 
 
 async def _call(
@@ -68,7 +105,7 @@ async def _call(
         ),
     ] = None,
 ) -> Call:
-    return Call(context_of(request.scope), info_of(request.scope).headers, await request.body(), x_timeout_ms)
+    return Call(context_of(request.scope), info_of(request.scope), await request.body(), x_timeout_ms)
 
 
 TheCall = Annotated[Call, Depends(_call)]
@@ -171,8 +208,8 @@ def _binder(name: str, parameter: inspect.Parameter) -> Bind:
 
 
 def _bind_call(scope: Scope, body: bytes) -> Call:
-    headers = info_of(scope).headers
-    return Call(context_of(scope), headers, body, read_timeout_ms(headers))
+    info = info_of(scope)
+    return Call(context_of(scope), info, body, read_timeout_ms(info.headers))
 
 
 class Operations:

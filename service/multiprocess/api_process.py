@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from service import logs, tracing
 from service.app import ENGINE_STOP_S, Answered, Core, Failed, create_app
 from service.metrics import Telemetry
-from service.multiprocess.engine_client import RemoteEngine
+from service.multiprocess.engine_client import RemoteEngine, RemoteQuotas
 from service.multiprocess.heartbeat import Heartbeat
 from service.multiprocess.metrics import SummedMetrics, registry_of, snapshot
 from service.multiprocess.repository_client import RepositoryClient
@@ -62,7 +62,7 @@ async def remote_core(
     await repository.connect(channel)
     engine = RemoteEngine(channel)
     try:
-        yield Core(engine, repository, metrics)
+        yield Core(engine, repository, RemoteQuotas(channel), metrics)
     finally:
         await engine.drain(ENGINE_STOP_S)
         heartbeat.stop()

@@ -1,5 +1,7 @@
 """The engine of another process: `RemoteEngine` implements `Engine` over a channel, `engine_handlers` is its far end.
 
+`RemoteQuotas` and `quota_handlers` do the same for the quotas of keys, which hold for all processes together.
+
     endpoint ─▶ RemoteEngine ──channel──▶ engine_handlers ─▶ LocalEngine of the engine process ◀── other API processes
 
 Queue, batches, limits and counters exist once, at the far end, so that jobs of all processes run in the same batches. A
@@ -12,6 +14,7 @@ from contextlib import suppress
 from typing import Final, cast
 
 from service import tracing
+from service.access.quotas import Limit, Quotas, Standing
 from service.engine.interface import Engine, InferJob, Job, Samples
 from service.engine.model_spec import Array, GraphKind, LoadReport, PackageGraphs, PackageKey
 from service.engine.statistics import GraphStatistics
@@ -116,3 +119,37 @@ def engine_handlers(engine: Engine, traces: Traces | None = None) -> Mapping[str
         "engine.infer": traced(engine.infer),
         "engine.statistics": engine.statistics,
     }
+
+
+class RemoteQuotas:
+    """The quotas that the engine process keeps.
+
+    Args:
+        channel: to it; it answers with `quota_handlers`.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    async def take(self, name: str, limit: Limit, samples: int) -> Standing:
+        """As `Quotas.take`."""
+        asked = name, limit.samples_per_second, limit.burst, samples
+        return Standing(*await self._channel.call("quotas.take", *asked, patience_s=_PATIENCE_S))
+
+    async def give_back(self, name: str, limit: Limit, samples: int) -> None:
+        """As `Quotas.give_back`; without an engine there is nothing to give back to."""
+        asked = name, limit.samples_per_second, limit.burst, samples
+        with suppress(NotReady):
+            await self._channel.call("quotas.give_back", *asked, patience_s=_PATIENCE_S)
+
+
+def quota_handlers(quotas: Quotas) -> Mapping[str, Handler]:
+    """What the engine process answers to each `RemoteQuotas`."""
+
+    async def take(name: str, samples_per_second: float, burst: int, samples: int) -> tuple[int, ...]:
+        return tuple(await quotas.take(name, Limit(samples_per_second, burst), samples))
+
+    async def give_back(name: str, samples_per_second: float, burst: int, samples: int) -> None:
+        await quotas.give_back(name, Limit(samples_per_second, burst), samples)
+
+    return {"quotas.take": take, "quotas.give_back": give_back}

@@ -20,10 +20,11 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from service import __version__, logs, tracing
+from service.access.quotas import LocalQuotas
 from service.app import computing
 from service.errors import NotReady
 from service.metrics import ProcessMetrics, Telemetry
-from service.multiprocess.engine_client import engine_handlers
+from service.multiprocess.engine_client import engine_handlers, quota_handlers
 from service.multiprocess.heartbeat import Heartbeat
 from service.multiprocess.metrics import SummedMetrics, registry_of, snapshot
 from service.multiprocess.repository_client import Listeners
@@ -114,6 +115,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     async with computing(settings, telemetry, listeners.answered, failed.set) as (engine, repository):
         handlers: Mapping[str, Handler] = {
             **engine_handlers(engine, traces),
+            **quota_handlers(LocalQuotas()),
             **listeners.handlers(repository),
             "metrics.all": api_processes.metrics,
         }

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.gate import Gate
 from service.access.hosts import AllowedHosts, check_query
-from service.errors import NotReady
+from service.errors import NotReady, QueueFull
 from service.logs import naming
 from service.server.bodies import BodyBudget, BodyLimits
 from service.server.lifecycle import PROBES, RETRY_AFTER_S, Lifecycle
@@ -281,6 +281,8 @@ class RequestMiddleware:
                     raise
                 await exchange.fail(reason, scope)
             except Exception as error:  # noqa: BLE001  (the border of the service: every fault ends here)
+                if info.give_back is not None and isinstance(error, QueueFull | NotReady):
+                    await info.give_back()
                 await exchange.fail(error, scope)
             finally:
                 # Behind the write of the answer, which the caller waits for.

@@ -71,7 +71,7 @@ WORDS: Mapping[int, str] = {
     413: "The body, or an image in it, is too large.",
     415: "A body of this media type is not read.",
     422: "The request reads but is not valid; `errors` names every place.",
-    429: "The queue is full, or the service is answering as many requests as it may.",
+    429: "The queue is full, the service is answering as many requests as it may, or the key has asked for its share.",
     431: "The address and the headers together are too large.",
     500: "A fault of the service; the request id leads its operator to the cause.",
     503: "The model is loading, the service is shutting down, or it is reading as many bodies as it may.",

@@ -6,7 +6,7 @@ References:
 
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -42,6 +42,8 @@ class RequestInfo:
         started: whether the status is on its way.
         reason: why the request was refused, for the log; None where the caller is at fault.
         key: that it came with; None where it needs none.
+        added_headers: that the answer has beside those of every answer.
+        give_back: gives back what was counted against a quota, for a request that is refused and not computed.
     """
 
     request_id: str
@@ -51,6 +53,8 @@ class RequestInfo:
     started: bool = False
     reason: str | None = None
     key: Key | None = None
+    added_headers: tuple[tuple[bytes, bytes], ...] = ()
+    give_back: Callable[[], Awaitable[None]] | None = None
 
     def explain(self, error: Exception) -> None:
         """Note why a request is refused that may succeed later; what a caller did wrong is told to the caller alone."""
@@ -59,8 +63,8 @@ class RequestInfo:
 
     @property
     def answer_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Headers of every answer."""
-        return (b"x-request-id", self.request_id.encode()), NOT_GUESSED
+        """Headers of the answer, whatever it is."""
+        return (b"x-request-id", self.request_id.encode()), NOT_GUESSED, *self.added_headers
 
     @property
     def names(self) -> dict[str, str]:

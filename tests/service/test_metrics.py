@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from service.engine.batching.stats import Meter
 from service.engine.statistics import Stages
-from service.metrics import Telemetry
+from service.metrics import MOST_NAMED_KEYS, Telemetry
 
 DURATIONS = (
     "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1.0", "2.0", "5.0", "10.0",
@@ -21,6 +21,8 @@ FAMILIES = [
     ("ganymede_requests", "counter", ("route", "status"), ()),
     ("ganymede_request_duration_seconds", "histogram", ("route",), DURATIONS),
     ("ganymede_requests_in_flight", "gauge", (), ()),
+    ("ganymede_key_requests", "counter", ("key",), ()),
+    ("ganymede_key_samples", "counter", ("key",), ()),
     ("ganymede_rejected", "counter", ("reason",), ()),
     ("ganymede_samples", "counter", GRAPH, ()),
     ("ganymede_queue_samples", "gauge", GRAPH, ()),
@@ -80,6 +82,8 @@ class Counted:
         for route, status, seconds in (("/generate", 200, 0.01), ("/score", 422, 31.0), ("/generate", 429, 0.0005)):
             telemetry.requests.begin()
             telemetry.requests.end(route, status, seconds)
+        telemetry.keys.answered("alice")
+        telemetry.keys.asked("alice", 3)
         for meter in self.meters:
             meter.waited(0.003)
             meter.ran(3, 4, Stages(0.1, 0.25, 0.1))
@@ -138,7 +142,10 @@ def test_families_labels_and_buckets_are_those_that_dashboards_know(counted: Cou
 @pytest.mark.parametrize(
     ("name", "reasons"),
     [
-        ("ganymede_rejected_total", {"reason": ("queue_full", "max_requests", "deadline", "cancelled", "draining")}),
+        (
+            "ganymede_rejected_total",
+            {"reason": ("queue_full", "max_requests", "quota", "deadline", "cancelled", "draining")},
+        ),
         ("ganymede_package_loads_total", {"result": ("ready", "refused")}),
     ],
 )
@@ -147,6 +154,17 @@ def test_what_may_never_happen_is_shown_as_zero(
 ) -> None:
     ((label, values),) = reasons.items()
     assert [counted.value(name, **{label: value}) for value in values] == [0.0] * len(values)
+
+
+def test_keys_beyond_the_most_that_are_named_have_one_series_together(counted: Counted) -> None:
+    for number in range(2 * MOST_NAMED_KEYS):
+        counted.telemetry.keys.answered(f"key{number}")
+    counted.telemetry.keys.asked("key150", 7)
+    (series,) = [family.samples for family in counted.registry.collect() if family.name == "ganymede_key_requests"]
+    assert len([each for each in series if each.name.endswith("_total")]) == MOST_NAMED_KEYS + 1
+    assert counted.value("ganymede_key_requests_total", key="alice") == 1
+    assert counted.value("ganymede_key_requests_total", key="other") == MOST_NAMED_KEYS + 1
+    assert counted.value("ganymede_key_samples_total", key="other") == 7
 
 
 def test_requests_are_counted_by_route_and_status_and_timed_by_route(counted: Counted) -> None:

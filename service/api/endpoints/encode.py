@@ -51,6 +51,8 @@ async def encode(call: TheCall, query: Annotated[SamplesQuery, Query()]) -> Resp
     held = await validate_samples(given, package, [encoder], parts.settings, parts.offload)
     check_numbers(len(held.rows), numbers_of(encoder), ("body",), "send fewer at a time")
     tracing.describe(package.key.name, package.key.version, len(held.rows))
+    if call.info.key is not None:
+        await call.charge(call.info.key, len(held.rows))
     with call.budget().spend() as left_s:
         encoded = await parts.engine.submit(replace(held.job(EncodeJob, encoder), timeout_s=left_s()))
     with tracing.encoding():

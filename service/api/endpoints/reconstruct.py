@@ -225,5 +225,7 @@ async def reconstruct(call: TheCall, query: Annotated[ReconstructQuery, Query()]
     media = choose(call.headers.get("accept"), query.format, forms)
     wanted = await plan_reconstruction(given, package, media, query.dtype, parts)
     tracing.describe(package.key.name, package.key.version, len(wanted.held.rows))
+    if call.info.key is not None:
+        await call.charge(call.info.key, len(wanted.held.rows))
     made = await make(wanted, parts, call.budget())
     return await write(wanted, made, media, parts)

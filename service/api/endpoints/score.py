@@ -53,6 +53,8 @@ async def score(call: TheCall, query: Annotated[SamplesQuery, Query()]) -> Respo
     package = parts.repository.find(given.model, given.version)
     judging = await plan_judging(given, package, parts.settings, parts.offload)
     tracing.describe(package.key.name, package.key.version, judging.count)
+    if call.info.key is not None:
+        await call.charge(call.info.key, judging.rows)
     with call.budget().spend() as left_s:
         judged = await parts.engine.submit(replace(judging.job, timeout_s=left_s()))
     with tracing.encoding():

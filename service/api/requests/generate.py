@@ -70,6 +70,11 @@ class GeneratePlan:
         return sample_bytes(self.kind, raw_values=self.job.want_sample)
 
     @property
+    def drawn(self) -> int:
+        """How many samples are drawn at most, candidates included."""
+        return self.count * (1 if self.job.selection is None else self.job.selection.candidates)
+
+    @property
     def chunk_samples(self) -> int:
         """How many samples a stream computes at a time; candidates count, so that selection makes no chunk slower."""
         candidates = 1 if self.job.selection is None else self.job.selection.candidates

@@ -51,6 +51,15 @@ class Judging:
         rows = self.job.sample if self.job.pixels is None else self.job.pixels
         return 0 if rows is None else len(rows)
 
+    @property
+    def rows(self) -> int:
+        """How many the discriminator judges: a sample without a class under every class."""
+        manifest = self.package.manifest
+        if self.job.labels is not None or manifest.labels is None or manifest.discriminator is None:
+            return self.count
+        takes_label = any(tensor.role == "label" for tensor in manifest.discriminator.inputs)
+        return self.count * (len(manifest.labels.names) if takes_label else 1)
+
 
 async def plan_judging(given: SampleBody, package: ServedPackage, settings: Settings, offload: ThreadPool) -> Judging:
     """Validate samples for a package's discriminator, and decode them.

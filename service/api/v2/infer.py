@@ -346,6 +346,8 @@ async def _infer(call: Call, graph: ServedGraph) -> Response:
     )
     key = graph.package.key
     tracing.describe(key.name, key.version, inference.count)
+    if call.info.key is not None:
+        await call.charge(call.info.key, max(1, inference.count))
     with call.budget().spend() as left_s:
         timeout_s = min(left_s(), inference.job.timeout_s or left_s())
         outputs = await parts.engine.infer(replace(inference.job, timeout_s=timeout_s))

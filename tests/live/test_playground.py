@@ -6,6 +6,7 @@ the test that opened it.
 
 import base64
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 
+from service.access.key_file import make_key
+from service.access.keys import Entry
 from tests.live.conftest import OpenPage
 from tests.support.proxy import Proxy, Refusal
 from tests.support.serving import ServiceProcess
@@ -55,6 +58,17 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]
 @pytest.fixture(scope="module")
 def origin(played: ServiceProcess) -> str:
     return f"http://127.0.0.1:{played.port}"
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Where a service is that asks for keys, and a key of it."""
+    folder = tmp_path_factory.mktemp("keyed")
+    write_toy_package(folder / "models", "toy")
+    key, _ = make_key("browser", Entry(sha256="0" * 64), folder / "keys.toml")
+    with ServiceProcess(folder / "models", keys_file=folder / "keys.toml") as process:
+        process.loaded()
+        yield f"http://127.0.0.1:{process.port}", key
 
 
 @pytest.fixture(scope="module")
@@ -559,3 +573,51 @@ class TestThePage:
             for path in ("/", "/playground/0123456789abcdef/main.js"):
                 answer = client.get(path)
                 assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+class TestKeys:
+    def test_it_asks_for_one_and_keeps_it_for_the_tab_alone(
+        self, keyed: tuple[str, str], open_page: OpenPage, tmp_path: Path
+    ) -> None:
+        origin, key = keyed
+        page = open_page(origin, permissions=["clipboard-read", "clipboard-write"])
+        field = page.get_by_label("Key", exact=True)
+        expect(field).to_be_focused()
+        field.fill("of another service, and long enough to be one")
+        field.press("Enter")
+        expect(page.get_by_role("dialog")).to_contain_text("The service does not know this key")
+        field.fill(key)
+        field.press("Enter")
+        keep(page, 2)
+        shown = picture(page.locator(".tile").nth(2))
+        expect(page.locator("#tray .thumb")).to_have_js_property("naturalWidth", 8)
+        page.locator("#tray .keepsake").click()
+        for name in ("curl", "Python"):
+            page.get_by_role("button", name=f"Copy: {name}").click()
+            expect(page.get_by_role("button", name=f"Copy: {name}")).to_have_text("Copied")
+            copied = page.evaluate("() => navigator.clipboard.readText()")
+            assert key not in copied
+            command = ["bash", "-c", copied] if name == "curl" else [sys.executable, "-c", copied]
+            folder = tmp_path / name
+            folder.mkdir()
+            environment = os.environ | {"GANYMEDE_KEY": key}
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, env=environment)
+            (file,) = folder.iterdir()
+            assert file.read_bytes() == shown
+        page.reload()
+        filled(page)
+        expect(page.locator("#ask")).to_be_hidden()
+        assert key not in page.url
+        assert key not in page.evaluate("() => JSON.stringify(localStorage)")
+
+    def test_without_one_it_says_what_is_missing_and_can_be_tried_again(
+        self, keyed: tuple[str, str], open_page: OpenPage
+    ) -> None:
+        origin, key = keyed
+        page = open_page(origin)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#panel")).to_contain_text("This needs a key")
+        page.get_by_role("button", name="Try again").click()
+        page.get_by_label("Key", exact=True).fill(key)
+        page.get_by_role("button", name="Use this key").click()
+        filled(page)

@@ -3,6 +3,7 @@
 const MOST_TRIES = 8; // about a minute with these pauses; then a person decides
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
+const UNAUTHORIZED = 401;
 const PASSING = new Set([429, 502, 503, 504]);
 const WORDS = {
   429: "The service has more requests than it can answer",
@@ -24,9 +25,10 @@ export class ServiceError extends Error {
  * Make the client of the service that the page came from.
  * @param {Object} waiting told of pauses: `begin(words)` answers a token, `end(token, isAnswered)` ends it, and `wake` is
  *   set to a function that ends all pauses at once
+ * @param {Object} keys of key.js
  * @returns {{get: Function, post: Function, url: Function}}
  */
-export function createApi(waiting) {
+export function createApi(waiting, keys) {
   const sleepers = new Set();
   waiting.wake = () => sleepers.forEach((wake) => wake());
   addEventListener("online", waiting.wake);
@@ -53,12 +55,19 @@ export function createApi(waiting) {
     const headers = { accept };
     if (json !== undefined) headers["content-type"] = "application/json";
     else if (type) headers["content-type"] = type;
+    const withKey = (key) => (key === null ? headers : { ...headers, "x-api-key": key });
     const bodyNow = () => (json !== undefined ? JSON.stringify(json) : typeof body === "function" ? body() : body);
     let token = null;
     let isAnswered = false;
     try {
       for (let tries = 1; ; tries += 1) {
-        const { found, reason, after } = await attempt(url(path), { method, headers, signal, body: bodyNow() }, read);
+        const key = keys.get();
+        const { found, reason, after, locked } = await attempt(url(path), { method, headers: withKey(key), signal, body: bodyNow() }, read);
+        if (locked) {
+          if (key === keys.get() && !(await keys.ask(locked.message))) throw locked;
+          tries -= 1; // one that was asked with another key does not count
+          continue;
+        }
         if (!reason) {
           isAnswered = true;
           return found;
@@ -76,6 +85,8 @@ export function createApi(waiting) {
 
   return {
     url,
+    /** Whether requests need a key, so that an address alone does not draw a picture. */
+    hasKey: () => keys.get() !== null,
     /** GET; answers what the JSON holds. */
     get: (path, options = {}) => request(path, options),
     /** POST of `json`, or of a `body` of a `type` (or a function that gives the newest one); answers what the JSON holds. */
@@ -95,6 +106,7 @@ async function attempt(address, sent, read) {
     return { reason: new ServiceError(answer ? "The connection to the service was lost." : "The service cannot be reached.") };
   }
   const said = await detail(answer);
+  if (answer.status === UNAUTHORIZED) return { locked: new ServiceError(said, answer.status) };
   if (!PASSING.has(answer.status)) throw new ServiceError(said, answer.status);
   const seconds = Number(answer.headers.get("retry-after"));
   const reason = new ServiceError(`${WORDS[answer.status]} (${answer.status}: ${said}).`, answer.status);

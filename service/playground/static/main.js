@@ -26,6 +26,7 @@ import { createApi } from "./api.js";
 import { mountControls, newSeed } from "./controls.js";
 import { ICONS, copy, h, icon, percent } from "./dom.js";
 import { mountKept } from "./kept.js";
+import { createKeys } from "./key.js";
 import { haveLoaded, listPackages, loadPackage } from "./packages.js";
 import * as items from "./panels/items.js";
 import * as score from "./panels/score.js";
@@ -43,7 +44,7 @@ const NARROW = matchMedia("(max-width: 820px)"); // as in style.css
 
 const place = (id) => document.getElementById(id);
 const status = createStatus(place("banner"), place("live"));
-const api = createApi(status.waiting);
+const api = createApi(status.waiting, createKeys(place("ask")));
 let shown = null; // what is on the page: {pkg, options, kept, view, unmount…}
 let opening = new AbortController();
 

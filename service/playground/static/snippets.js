@@ -20,17 +20,20 @@ export function addressOf(api, pkg, sample) {
   return api.url(`models/${pkg.name}/versions/${pkg.version}/samples/${sample.seed}.${form}?${query}`.replaceAll("%3A", ":"));
 }
 
+/** The key stays out of what is copied. */
+const VARIABLE = "GANYMEDE_KEY";
+
 export function curlOf(api, pkg, sample) {
   const form = pkg.kind === "image" ? "png" : "npy";
   const body = JSON.stringify(bodyOf(pkg, sample)).replaceAll("'", "'\\''");
-  return `curl -o ${fileOf(pkg, sample)} '${api.url(`generate?format=${form}`)}' -H 'content-type: application/json' -d '${body}'`;
+  return `curl -o ${fileOf(pkg, sample)} '${api.url(`generate?format=${form}`)}' -H 'content-type: application/json'${api.hasKey() ? ` -H "X-API-Key: $${VARIABLE}"` : ""} -d '${body}'`;
 }
 
 export function pythonOf(api, pkg, sample) {
   const form = pkg.kind === "image" ? "png" : "npy";
   const fields = Object.entries(bodyOf(pkg, sample)).map(([name, value]) => `    ${JSON.stringify(name)}: ${JSON.stringify(value)},`);
   return [
-    "import json, pathlib, urllib.request",
+    `import json, ${api.hasKey() ? "os, " : ""}pathlib, urllib.request`,
     "",
     "wanted = {",
     ...fields,
@@ -38,7 +41,7 @@ export function pythonOf(api, pkg, sample) {
     "request = urllib.request.Request(",
     `    ${JSON.stringify(api.url(`generate?format=${form}`))},`,
     "    json.dumps(wanted).encode(),",
-    '    {"content-type": "application/json"},',
+    `    {"content-type": "application/json"${api.hasKey() ? `, "x-api-key": os.environ["${VARIABLE}"]` : ""}},`,
     ")",
     "with urllib.request.urlopen(request) as answer:",
     `    pathlib.Path(${JSON.stringify(fileOf(pkg, sample))}).write_bytes(answer.read())`,

@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from service import __version__
+from service.access.cors import Origins
 from service.access.gate import Gate
 from service.access.hosts import AllowedHosts
 from service.access.key_file import KeyFile
@@ -53,7 +54,7 @@ from service.playground.pages import FOLDERS as PLAYGROUND_FOLDERS
 from service.playground.pages import Playground
 from service.server import openapi
 from service.server.bodies import BodyBudget, BodyLimits
-from service.server.lifecycle import PROBES, Lifecycle
+from service.server.lifecycle import METRICS, PROBES, Lifecycle
 from service.server.middleware import RequestMiddleware
 from service.server.openapi import LAYERS_ANSWER, LAYERS_ANSWER_PROBES, DocumentedAPI, problems
 from service.server.problems import ProblemDetails, answer_error
@@ -258,6 +259,7 @@ def create_app(
         description=DESCRIPTION,
         lifespan=lifespan,
         servers=[{"url": "."}],  # where the document is: behind a proxy's prefix, too
+        openapi_url="/openapi.json" if settings.docs == "on" else None,
         docs_url=None,  # ours fetches nothing from other hosts
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # ours are these alone
@@ -278,8 +280,11 @@ def create_app(
     for router in PROTOCOL:
         app.include_router(router, responses=refusals(*layers))
     app.include_router(health.router, responses=problems(*LAYERS_ANSWER_PROBES))
-    app.include_router(openapi.router)
-    app.mount(openapi.ASSETS, openapi.assets())
+    if settings.metrics != "off":
+        app.include_router(health.metrics_router, responses=problems(*LAYERS_ANSWER_PROBES))
+    if settings.docs == "on":
+        app.include_router(openapi.router)
+        app.mount(openapi.ASSETS, openapi.assets())
     if settings.playground == "on":
         app.include_router(Playground().router())
     app.surround(
@@ -292,6 +297,8 @@ def create_app(
             BodyLimits(settings.max_body_bytes, settings.header_timeout_s, settings.body_timeout_s),
             BodyBudget(settings.max_bodies_bytes),
             gate=gate,
+            origins=Origins(settings.cors_origins) if settings.cors_origins else None,
+            metrics_port=settings.metrics_port or None,
             traces=traces,
         )
     )
@@ -305,7 +312,8 @@ def _gate(settings: Settings) -> Gate | None:
     """
     if not settings.keys_file:
         return None
-    return Gate(KeyFile(Path(settings.keys_file)), {*PROBES, "/", *openapi.PATHS}, openapi.FOLDERS + PLAYGROUND_FOLDERS)
+    open_paths = {*PROBES, "/", *openapi.PATHS} - ({METRICS} if settings.metrics == "key" else set())
+    return Gate(KeyFile(Path(settings.keys_file)), open_paths, openapi.FOLDERS + PLAYGROUND_FOLDERS)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The service's settings, read from GANYMEDE_… environment variables; docs/configuration.md is generated from them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args, get_origin
@@ -10,6 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
+# Scheme, host and port, in the form in which browsers send it.
+ORIGIN: Final = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
 PREFIX: Final = "GANYMEDE_"
 # First field of each section of the reference → its title.
@@ -79,6 +82,21 @@ class Settings(BaseSettings):
     )
     playground: Literal["off", "on"] = Field(
         "on", description="`on` answers `/` with a page to look at samples; `off` with 404"
+    )
+    docs: Literal["off", "on"] = Field("on", description="`on` answers `/docs` and `/openapi.json`; `off` with 404")
+    metrics: Literal["on", "key", "off"] = Field(
+        "on", description="`on` answers `/metrics` without a key, `key` only with one, `off` with 404"
+    )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port of its own for `/metrics`, which then is not on the other; 0 has none",
+    )
+    cors_origins: str = Field(
+        "",
+        description="comma-separated origins whose pages may read answers, as in `https://app.example`, `*` for all; "
+        "empty for none but the service's own",
     )
     api_workers: int = Field(
         0,
@@ -208,6 +226,29 @@ class Settings(BaseSettings):
                 "or set enableServiceLinks: false"
             )
         return port
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_key_has_its_file(cls, metrics: str, known: ValidationInfo) -> str:
+        if metrics == "key" and not known.data.get("keys_file"):
+            raise ValueError("needs GANYMEDE_KEYS_FILE, since without keys no caller has one")
+        return metrics
+
+    @field_validator("metrics_port")
+    @classmethod
+    def _metrics_port_is_another(cls, port: int, known: ValidationInfo) -> int:
+        if port and port == known.data.get("port"):
+            raise ValueError("is the service's own port; choose another, or 0")
+        return port
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, listed: str) -> str:
+        origins = [each.strip() for each in listed.split(",") if each.strip()]
+        for origin in origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is no origin; write them as browsers do: https://app.example")
+        return ",".join(origins)
 
     @field_validator("repository_control")
     @classmethod

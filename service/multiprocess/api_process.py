@@ -2,7 +2,7 @@
 
     connections ─▶ endpoints ─▶ RemoteEngine, RepositoryClient ──channel──▶ engine_process.py
 
-Its arguments are the number of a listening socket and the path of the engine's socket. It listens once it knows what is
+Its arguments are the path of the engine's socket and the numbers of listening sockets. It listens once it knows what is
 served, and ends when its parent ends or tells it to.
 """
 
@@ -74,11 +74,11 @@ def main() -> int:
     Returns:
         The exit code.
     """
-    listener, path = sys.argv[1:]
+    path, *listeners = sys.argv[1:]
     settings = Settings()
     logs.configure(settings.log_format, settings.log_level)
     app = create_app(settings, open_core=partial(remote_core, path), traces=tracing.from_environment(os.environ))
-    return serve(app, settings, socket.socket(fileno=int(listener)), sys.stdin.fileno())
+    return serve(app, settings, [socket.socket(fileno=int(each)) for each in listeners], sys.stdin.fileno())
 
 
 if __name__ == "__main__":

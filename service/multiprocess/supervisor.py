@@ -264,7 +264,9 @@ def supervise(settings: Settings) -> int:
     """
     with ExitStack() as held:
         try:
-            listeners = listen(settings.host, settings.port, settings.api_workers)
+            listeners = [listen(settings.host, settings.port, settings.api_workers)]
+            if settings.metrics_port:
+                listeners.append(listen(settings.host, settings.metrics_port, settings.api_workers))
             folder = held.enter_context(TemporaryDirectory(prefix="ganymede-"))  # readable by its owner only
             path = str(Path(folder) / "engine")
             engine_listener = socket.socket(socket.AF_UNIX)
@@ -274,15 +276,20 @@ def supervise(settings: Settings) -> int:
             reason = error.strerror or str(error)
             logger.error("cannot start", host=settings.host, port=settings.port, reason=reason)  # noqa: TRY400
             return FAILED
-        engine = _program("engine", 1, ENGINE_PATIENCE_S, engine_listener)
-        answering = [_program("api", number, API_PATIENCE_S, each, path) for number, each in enumerate(listeners, 1)]
+        engine = _program("engine", 1, ENGINE_PATIENCE_S, (engine_listener,))
+        answering = [
+            _program("api", number, API_PATIENCE_S, each, path)
+            for number, each in enumerate(zip(*listeners, strict=True), 1)
+        ]
         end_s = settings.drain_timeout_s + CLOSING_S
-        return asyncio.run(Supervisor(engine, engine_listener, answering, listeners, end_s).run())
+        return asyncio.run(
+            Supervisor(engine, engine_listener, answering, [each for port in listeners for each in port], end_s).run()
+        )
 
 
-def _program(name: str, number: int, patience_s: float, listener: socket.socket, *arguments: str) -> Program:
-    file = listener.fileno()
-    return Program(f"service.multiprocess.{name}_process", number, (str(file), *arguments), (file,), patience_s)
+def _program(name: str, number: int, patience_s: float, listeners: Sequence[socket.socket], *arguments: str) -> Program:
+    files = tuple(listener.fileno() for listener in listeners)
+    return Program(f"service.multiprocess.{name}_process", number, (*arguments, *map(str, files)), files, patience_s)
 
 
 def hangup() -> tuple[signal.Signals, ...]:

@@ -20,7 +20,8 @@ from service.errors import NotReady, QueueFull
 
 State = Literal["serving", "draining", "failed"]
 # What orchestrators and Prometheus ask every few seconds; it still answers while the process drains.
-PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+METRICS = "/metrics"
+PROBES = frozenset({"/healthz", "/readyz", METRICS, "/v2/health/live", "/v2/health/ready"})
 # Long enough for an orchestrator to route around this replica, short enough not to be noticed by a person.
 RETRY_AFTER_S = 2.0
 # For what is cut off to be told so.

@@ -22,12 +22,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access.cors import Origins
 from service.access.gate import Gate
 from service.access.hosts import AllowedHosts, check_query
 from service.errors import NotReady, QueueFull
 from service.logs import naming
 from service.server.bodies import BodyBudget, BodyLimits
-from service.server.lifecycle import PROBES, RETRY_AFTER_S, Lifecycle
+from service.server.lifecycle import METRICS, PROBES, RETRY_AFTER_S, Lifecycle
 from service.server.problems import error_response
 from service.server.request_info import CLIENT_CLOSED_REQUEST, RequestInfo, attach, request_info
 from service.server.request_log import UNKNOWN_ROUTE, RequestLog
@@ -185,6 +186,8 @@ class Exchange:
     async def fail(self, error: Exception, scope: Scope) -> None:
         """Answer an error, in the form that the path promises."""
         self.info.explain(error)
+        if self.info.give_back is not None and isinstance(error, QueueFull | NotReady):
+            await self.info.give_back()
         if self.trace is not None:
             self.trace.error = error
         if isinstance(error, ClientLeft):
@@ -227,6 +230,8 @@ class RequestMiddleware:
         limits: of one body.
         budget: of all bodies.
         gate: asks for keys, where callers need them.
+        origins: whose pages may read answers, where there are any.
+        metrics_port: on which metrics are answered and nothing else but health; None answers them as anything else.
         traces: of this process, where there are any.
     """
 
@@ -241,6 +246,8 @@ class RequestMiddleware:
         budget: BodyBudget,
         *,
         gate: Gate | None = None,
+        origins: Origins | None = None,
+        metrics_port: int | None = None,
         traces: Traces | None = None,
     ) -> None:
         self._app = app
@@ -251,6 +258,8 @@ class RequestMiddleware:
         self._limits = limits
         self._budget = budget
         self._gate = gate
+        self._origins = origins
+        self._metrics_port = metrics_port
         self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -262,6 +271,8 @@ class RequestMiddleware:
         attach(scope, info)
         if scope["method"] == "HEAD":  # wherever there is GET: the server knows, and leaves the body out
             scope = {**scope, "method": "GET", "asked": "HEAD"}
+        if self._origins is not None:
+            info.added_headers = self._origins.headers(info.headers.get("origin"))
         exchange = Exchange(info, receive, send, self._lifecycle, is_probe=scope["path"] in PROBES)
         began = self._log.begin()
         if self._traces is not None:
@@ -281,8 +292,6 @@ class RequestMiddleware:
                     raise
                 await exchange.fail(reason, scope)
             except Exception as error:  # noqa: BLE001  (the border of the service: every fault ends here)
-                if info.give_back is not None and isinstance(error, QueueFull | NotReady):
-                    await info.give_back()
                 await exchange.fail(error, scope)
             finally:
                 # Behind the write of the answer, which the caller waits for.
@@ -291,6 +300,14 @@ class RequestMiddleware:
     async def _answer(self, scope: Scope, exchange: Exchange, names: dict[str, str]) -> None:
         headers = exchange.info.headers
         self._hosts.check(headers.get("host"))
+        if self._metrics_port is not None:
+            _check_port(scope, self._metrics_port)
+        if self._origins is not None:
+            allowed = self._origins.preflight(scope["method"], headers)
+            if allowed is not None:
+                answer = Response(status_code=HTTPStatus.NO_CONTENT, headers=allowed)
+                await answer(scope, exchange.receive, exchange.send)
+                return
         if self._gate is not None:
             _identify(self._gate, scope["path"], exchange, names)
         check_query(scope["query_string"])
@@ -329,3 +346,14 @@ def _identify(gate: Gate, path: str, exchange: Exchange, names: dict[str, str]) 
         names["key"] = key.name
         if exchange.trace is not None:
             exchange.trace.describe({"ganymede.key": key.name})
+
+
+def _check_port(scope: Scope, metrics_port: int) -> None:
+    """Pass what is answered on the port that it came to: on that of metrics what probes ask, on the other the rest.
+
+    Raises:
+        HTTPException: 404 to everything else.
+    """
+    is_for_metrics = scope["server"][1] == metrics_port
+    if (scope["path"] not in PROBES) if is_for_metrics else (scope["path"] == METRICS):
+        raise HTTPException(HTTPStatus.NOT_FOUND)

@@ -268,7 +268,7 @@ def _sentence(text: str) -> str:
 def _routing_detail(error: HTTPException) -> str:
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
-            return "there is nothing at this path; /docs lists what there is"
+            return "there is nothing at this path; /docs lists what there is, where it is turned on"
         case HTTPStatus.METHOD_NOT_ALLOWED:
             return "this path does not answer this method; the Allow header names those it does"
         case _:

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import threading
+from collections.abc import Sequence
 from types import FrameType
 
 import structlog
@@ -113,13 +114,15 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = None, lifeline: int | None = None) -> int:
+def serve(
+    app: FastAPI, settings: Settings, listeners: Sequence[socket.socket] = (), lifeline: int | None = None
+) -> int:
     """Answer requests until a signal ends it or its start fails.
 
     Args:
         app: from `create_app`.
         settings: what the operator chose.
-        listener: a socket that listens already; None listens where the settings say.
+        listeners: that listen already, that of metrics last where they have one; none listens where the settings say.
         lifeline: as `DrainingServer` has it.
 
     Returns:
@@ -142,15 +145,16 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket | None = Non
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSING_TIMEOUT_S,
     )
-    if listener is None and settings.host == ANY_ADDRESS:
+    if not listeners and (settings.host == ANY_ADDRESS or settings.metrics_port):
+        ports = [settings.port, settings.metrics_port] if settings.metrics_port else [settings.port]
         try:
-            listener = _listen_to_both_protocols(settings.port)
+            listeners = [_listen(settings.host, port) for port in ports]
         except OSError as error:
-            logger.error("cannot start", host=settings.host, port=settings.port, reason=error.strerror)  # noqa: TRY400
+            logger.error("cannot start", host=settings.host, ports=ports, reason=error.strerror)  # noqa: TRY400
             return CANNOT_START
     logging.getLogger("uvicorn.error").addFilter(_worth_saying)
     server = DrainingServer(config, lifecycle, settings.drain_timeout_s, lifeline)
-    server.run(sockets=None if listener is None else [listener])
+    server.run(sockets=list(listeners) or None)
     logger.info("ended", state=lifecycle.state)
     return CANNOT_START if lifecycle.state == "failed" or not server.started else 0
 
@@ -162,9 +166,10 @@ def _worth_saying(record: logging.LogRecord) -> bool:
     return record.msg != CUT_OFF
 
 
-def _listen_to_both_protocols(port: int) -> socket.socket:
-    """Listen on every address: asyncio would take the one of IPv6 for IPv6 alone."""
-    return socket.create_server((ANY_ADDRESS, port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen; on every address of both protocols, where asyncio would take the one of IPv6 for IPv6 alone."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == ANY_ADDRESS)
 
 
 def _collect_rarely() -> None:

@@ -17,13 +17,14 @@ from service.api.context import Parts
 from service.engine.interface import Engine, GenerateJob
 from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull, SessionFailed
 from service.packages.registry import Repository, ServedPackage, State
-from service.server.lifecycle import RETRY_AFTER_S
+from service.server.lifecycle import METRICS, RETRY_AFTER_S
 from service.server.openapi import problems
 
 # One sample takes milliseconds, behind the batch in progress at most; a device that hangs never gives it.
 DEVICE_TIMEOUT_S = 5.0
 
 router = APIRouter(tags=["operation"])
+metrics_router = APIRouter(tags=["operation"])
 
 
 class Alive(BaseModel):
@@ -107,8 +108,8 @@ async def _draw_one(package: ServedPackage, engine: Engine) -> None:
         raise NotReady(f"the device does not answer for {package.key}", RETRY_AFTER_S) from error
 
 
-@router.get(
-    "/metrics",
+@metrics_router.get(
+    METRICS,
     operation_id="metrics",
     summary="Prometheus metrics",
     response_class=Response,

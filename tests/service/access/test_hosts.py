@@ -88,7 +88,9 @@ def test_neither_may_what_the_connection_answers(service: ServiceProcess) -> Non
 def test_the_page_of_the_document_stands_in_no_foreign_frame(client: httpx.Client) -> None:
     headers = client.get("/docs").headers
     assert headers["x-frame-options"] == "SAMEORIGIN"
-    assert headers["content-security-policy"] == "frame-ancestors 'self'"
+    assert "frame-ancestors 'self'" in headers["content-security-policy"]
+    assert "script-src 'self' 'sha256-" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
 
 
 def test_an_address_may_repeat_parameters_but_not_invent_them() -> None:

@@ -7,9 +7,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 CONFIG ?= conditional-mnist
 RUN    ?= runs/$(CONFIG)
 NAME   ?= mnist
+SBOM   ?= sbom.cdx.json
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test quick check bench format train export clean
+.PHONY: help serve test quick check bench format train export sbom audit clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -58,5 +59,17 @@ train: $(VENV)/.develop ## train CONFIG (conditional-mnist) into RUN
 export: $(VENV)/.develop ## export RUN as models/NAME, the next version (LICENSE of the weights)
 	$(BIN)/python -m training export $(RUN) --models models --name $(NAME) $(if $(LICENSE),--license "$(LICENSE)")
 
+# The tools do not list themselves: they look at the other environment from their own.
+$(VENV)/supply/.tools: constraints.txt | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/supply
+	$(VENV)/supply/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt cyclonedx-bom pip-audit
+	@touch $@
+
+sbom: $(VENV)/.serve $(VENV)/supply/.tools ## write every Python package of the environment to sbom.cdx.json (SBOM=FILE, CycloneDX)
+	$(VENV)/supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate -o $(SBOM) $(BIN)/python
+
+audit: $(VENV)/supply/.tools ## ask the Python advisory database about every pinned version
+	$(VENV)/supply/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+
 clean: ## remove the virtual environment and caches (never runs/)
-	rm -rf $(VENV) benchmarks/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) benchmarks/.work sbom.cdx.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -12,12 +12,12 @@
     young            too few steps, or samples that are still getting nearer to the data
     outplayed        the critic separates real from generated samples, with any loss
     missing          some modes of the data are never drawn
-    unlike           a fresh classifier tells samples from real ones almost always, and they are not near the data
-    distinguishable  a fresh classifier tells them apart almost always, though they are near the data
+    unlike           a classifier knows samples from real ones in 9 of 10 pairs, and they are not near the data
+    distinguishable  a classifier, fresh or the run's own, knows them in 9 of 10 pairs, though they are near the data
     unfinished       the run has not reached its end
     unmeasured       there are no measurements
     inconclusive     nothing bad was seen, but nothing shows that samples are like the data
-    healthy          samples are like the data, as far as a fresh classifier can tell, and none of the above but,
+    healthy          samples are like the data, as far as these classifiers can tell, and none of the above but,
                      perhaps, unfinished
 
 Causes come before their consequences. A diagnosis is a pure function of a run's record; advice for one finding is

@@ -28,6 +28,7 @@ ENOUGH_A_MODE: Final = 5  # samples in modes for each mode of the data: then an 
 RESTLESS: Final = 0.25  # of the mean distance of two real samples
 COPIED: Final = 0.25  # of the samples: nearer to the training set than 99 of 100 new ones
 TOLD_APART: Final = 0.95  # of pairs, by a fresh classifier
+NOTICED: Final = 0.9  # of pairs, by any classifier: samples of which so many are known are not called like the data
 NEAR: Final = 0.5  # of the samples as near to the data as real ones are
 BLIND: Final = 0.75  # of pairs that the critic tells apart, where a small classifier reaches 0.95
 FLAT: Final = 0.05  # standard deviation of logits
@@ -202,20 +203,28 @@ def memorised(record: RunRecord) -> Iterator[Finding]:
 
 
 def unlike(record: RunRecord) -> Iterator[Finding]:
-    """Whether a fresh classifier tells samples from real ones almost always, and whether they are near them at all."""
+    """Whether a classifier, fresh or the run's own, tells samples from real ones, and whether they are near them."""
     found = record.inspection
-    if found is None or found.two_sample.auc < TOLD_APART:
+    if found is None:
         return
     test, near = found.two_sample, found.memorisation.near
-    seen = (
-        "A small classifier, trained now, tells which of a real and a generated sample is real in "
+    own = 0.0 if found.critic is None or found.critic.served is None else found.critic.served
+    fresh = (
+        "small classifier, trained now, tells which of a real and a generated sample is real in "
         f"{_percent(test.auc)} of pairs (standard error {_percent(test.auc_error)}; 50% is a coin)"
     )
+    if test.auc >= NOTICED:
+        seen = f"A {fresh}"
+    elif own >= NOTICED:
+        seen = f"The run's own critic knows the generated sample in {_percent(own)} of pairs; a {fresh}"
+    else:
+        return
     if near < NEAR:
         words = f"{seen}, and {near:.0%} of the samples are as near to the data as real ones are: they are not like it."
         yield _found(record, "unlike", words, "nearness")
     else:
-        words = f"{seen}: {near:.0%} of the samples are near the data, but nearly all of them differ in some respect."
+        share = "nearly all" if test.auc >= TOLD_APART else "most"
+        words = f"{seen}: {near:.0%} of the samples are near the data, but {share} of them differ in some respect."
         yield _found(record, "distinguishable", words, "nearness")
 
 

@@ -1,8 +1,12 @@
 """The alarm: when it goes on, when it goes off, and that the rows alone decide."""
 
+import numpy as np
 import pytest
+import torch
 
+from training.data.mixtures import GaussianMixtureConfig, GridConfig, MixtureConfig, RingConfig, mixture
 from training.diagnostics.alarm import Alarm, Change, signs, watch
+from training.diagnostics.measures import birthday, modes
 
 TOTAL = 1_000
 HEALTHY = {
@@ -12,6 +16,7 @@ HEALTHY = {
     "theory/in_a_mode": 1.0,
     "theory/probe_samples": 512.0,
 }
+FEW = {"support": 18.1, "support_high": 19.0, "probe_samples": 512.0, "in_a_mode": 0.9, "modes_of_real": 8.0}
 COLLAPSED = {**HEALTHY, "theory/diversity": 0.01}
 
 
@@ -53,6 +58,11 @@ def test_rows_without_measurements_change_nothing() -> None:
         ({"diversity": 0.2}, "differ by 20% of what real ones do"),
         ({"modes": 4.0, "modes_of_real": 8.0, "in_a_mode": 0.9}, "4 of 8 modes are drawn"),
         ({"support": 30.4, "support_high": 44.0, "probe_samples": 512.0}, "only about 30 different samples"),
+        (
+            {**FEW, "modes": 8.0},
+            "all 8 modes are drawn, but only about 18 different samples are drawn: those of a mode are nearly the same",
+        ),
+        ({**FEW, "modes": 7.0}, "only about 18 different samples are drawn"),
     ],
 )
 def test_each_sign_is_said_in_words(found: dict[str, float], clause: str) -> None:
@@ -70,3 +80,25 @@ def test_each_sign_is_said_in_words(found: dict[str, float], clause: str) -> Non
 )
 def test_what_is_no_collapse_shows_no_sign(found: dict[str, float]) -> None:
     assert signs(found) == []
+
+
+LINE = GaussianMixtureConfig(weights=(0.3, 0.7), means=(-1.0, 2.0), deviations=(0.25, 1.4))
+
+
+@pytest.mark.parametrize("data", [RingConfig(), GridConfig(), LINE], ids=lambda data: data.kind)
+@pytest.mark.parametrize(("width", "seen"), [(1.0, False), (0.5, False), (0.0, True)])
+def test_modes_of_few_numbers_may_be_half_as_wide_but_no_points(data: MixtureConfig, width: float, seen: bool) -> None:
+    law, chance, count = mixture(data), np.random.default_rng(0), 512
+    real, drawn = (torch.from_numpy(law.sample(chance, count)) for _ in range(2))
+    judge = modes.of_mixture(law)
+    centres = torch.from_numpy(law.means[judge.assign(drawn)])
+    drawn = centres + width * (drawn - centres)
+    found = {
+        **modes.readings(judge, drawn),
+        **birthday.estimate(drawn, birthday.calibrate(real)).readings(),
+        "modes_of_real": float(len(law.weights)),
+        "probe_samples": float(count),
+    }
+    assert [clause.startswith(f"all {len(law.weights)} modes are drawn, but") for clause in signs(found)] == [
+        True
+    ] * seen

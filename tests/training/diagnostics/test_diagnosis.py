@@ -69,6 +69,18 @@ CASES: dict[str, tuple[RunRecord, list[str]]] = {
     "data that could not be read": (record(inspection=None), ["inconclusive"]),
     "noise that a classifier gives names to": (told_apart(near=0.0), ["unlike"]),
     "samples near the data that are told apart": (told_apart(near=0.9), ["distinguishable"]),
+    "samples that a fresh classifier knows in nine of ten pairs": (
+        record(inspection=replace(SOUND, two_sample=replace(SOUND.two_sample, auc=0.902))),
+        ["distinguishable"],
+    ),
+    "samples that the run's own critic knows in nine of ten pairs": (
+        record(inspection=replace(SOUND, critic=CriticView(0.7, 0.55, 0.5, served=0.93))),
+        ["distinguishable"],
+    ),
+    "samples that the run's own critic knows less often": (
+        record(inspection=replace(SOUND, critic=CriticView(0.7, 0.55, 0.5, served=0.88))),
+        ["healthy"],
+    ),
     "noise of a run that has just begun": (told_apart(near=0.0, seen=6_400), ["young", "unlike", "unfinished"]),
     "noise whose modes are never all drawn": (told_apart(near=0.0, modes=3.0), ["unlike"]),
     "a critic that does not see the difference": (
@@ -124,6 +136,15 @@ def test_modes_of_noise_are_not_counted() -> None:
 def test_health_is_said_with_the_classifier_s_figure_and_its_error() -> None:
     (healthy,) = diagnose(record())
     assert "in 73.0% of pairs (standard error 2.0%; 50% is a coin)" in healthy.words
+
+
+def test_what_knows_the_samples_is_named() -> None:
+    (found,) = diagnose(record(inspection=replace(SOUND, critic=CriticView(0.7, 0.55, 0.5, served=0.93))))
+    assert found.words.startswith(
+        "The run's own critic knows the generated sample in 93.0% of pairs; a small classifier, trained now, tells "
+        "which of a real and a generated sample is real in 73.0% of pairs"
+    )
+    assert found.words.endswith("97% of the samples are near the data, but most of them differ in some respect.")
 
 
 def test_what_is_advised_against_one_finding_is_not_advised_again() -> None:

@@ -65,6 +65,18 @@ def test_the_untrained_generator_is_the_one_that_the_run_began_with(tmp_path: Pa
     assert record.inspection.moved == pytest.approx(0, abs=1e-6)
 
 
+def test_the_critic_judges_the_averaged_generator_beside_the_one_that_it_is_trained_against(tmp_path: Path) -> None:
+    found = {}
+    for half_life in (0, 10**9):  # the average is the generator; the average is the generator before its first step
+        pace: dict[str, Value] = {"total_samples": 160, "ema_half_life_samples": half_life}
+        run.start(small.config(trainer=pace, generator={"norm": "none"}), tmp_path / f"{half_life}", ignore)
+        inspection = examine(tmp_path / f"{half_life}")[0].inspection
+        assert inspection is not None
+        assert inspection.critic is not None
+        found[half_life] = inspection.critic
+    assert found[0].told_apart == found[10**9].told_apart == found[0].served != found[10**9].served
+
+
 GAMES: dict[str, dict[str, dict[str, Value]]] = {
     "conditional": {"generator": {"conditional": True}},
     "packed": {"discriminator": {"pack": 2}},
@@ -82,4 +94,6 @@ def test_players_of_every_kind_are_inspected_and_always_alike(
     assert unread is None
     assert record.inspection is not None
     assert record.inspection.critic is not None
+    assert record.inspection.critic.served is not None
+    assert 0 <= record.inspection.critic.served <= 1
     assert examine(tmp_path / "run")[0].inspection == record.inspection

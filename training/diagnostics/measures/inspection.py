@@ -47,18 +47,23 @@ INPUTS: Final = 3  # draws that one set of samples takes: latents, labels, codes
 
 @dataclass(frozen=True)
 class CriticView:
-    """The critic of the run, on samples of the generator as it is trained.
+    """The critic of the run.
 
     Attributes:
-        told_apart: probability that a held-out sample has the higher logit than a generated one; 1/2 is a coin.
+        told_apart: probability that a held-out sample has the higher logit than one of the generator as it is trained;
+            1/2 is a coin.
         known: probability that a training sample has the higher logit than a held-out one; 1/2 for a critic that has
             memorised nothing.
         spread: standard deviation of the logits of held-out and generated samples together.
+        served: as told_apart, of the averaged generator's samples, and in a game of pairs with the latents that the
+            averaged encoder finds for both kinds: what a package's discriminator tells of its generator. None in
+            records of before 0.10.0.
     """
 
     told_apart: float
     known: float
     spread: float
+    served: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def inspect(trained: Run, data: Data) -> Inspection:
     return Inspection(
         two_sample=found,
         memorisation=memorisation.measure(to_test[:COMPARED], held_out, data.train),
-        critic=_critic(trained, data, current, asked),
+        critic=_critic(trained, data, current, to_test, asked),
         moved=float((current - untrained).flatten(1).norm(dim=1).mean()) / apart if apart > 0 else None,
         silent_layers=len(silent),
     )
@@ -177,20 +182,25 @@ def _silent_layers(generator: nn.Module) -> Iterator[list[nn.Module]]:
             handle.remove()
 
 
-def _critic(trained: Run, data: Data, generated: Tensor, asked: Batch) -> CriticView | None:
+def _critic(trained: Run, data: Data, current: Tensor, averaged: Tensor, asked: Batch) -> CriticView | None:
+    """Judge samples of the generator as it is trained and as it is averaged, for the same inputs."""
     pack = trained.task.pack
     count = min(COMPARED, len(data.held_out), len(data.train)) // pack * pack
     if count < 2 * pack:
         return None
     chance = random_stream(trained.config.seed, PROBE, TO_TEST)
     held_out_labels = data.held_out_labels if isinstance(data, ImageData | VectorData) else None
-    new = _judge_real(trained, data.held_out, held_out_labels, chance.permutation(len(data.held_out))[:count])
-    known = _judge_real(trained, data.train, data.train_labels, chance.permutation(len(data.train))[:count])
-    fake = _judge(
-        trained, generated[:count], asked.latents[:count], None if asked.labels is None else asked.labels[:count]
-    )
+    held_out, train = (chance.permutation(len(rows))[:count] for rows in (data.held_out, data.train))
+    new = _judge_real(trained, data.held_out, held_out_labels, held_out)
+    known = _judge_real(trained, data.train, data.train_labels, train)
+    labels = None if asked.labels is None else asked.labels[:count]
+    fake = _judge(trained, current[:count], asked.latents[:count], labels)
+    new_served = _judge_encoded(trained, _floats(data.held_out[held_out]), None) if trained.task.joint_size else new
     return CriticView(
-        told_apart=auc(new, fake)[0], known=auc(known, new)[0], spread=float(torch.cat([new, fake]).double().std())
+        told_apart=auc(new, fake)[0],
+        known=auc(known, new)[0],
+        spread=float(torch.cat([new, fake]).double().std()),
+        served=auc(new_served, _judge_encoded(trained, averaged[:count], labels))[0],
     )
 
 
@@ -198,6 +208,11 @@ def _judge_real(trained: Run, samples: NDArray[np.generic], labels: Labels | Non
     real = _floats(samples[rows])
     encoded = trained.players.generator_side(players.ENCODER, real) if trained.task.joint_size else None
     return _judge(trained, real, encoded, None if labels is None else torch.from_numpy(labels[rows]))
+
+
+def _judge_encoded(trained: Run, samples: Tensor, labels: Tensor | None) -> Tensor:
+    """Logits of samples, in a game of pairs with the latents that the averaged encoder finds."""
+    return _judge(trained, samples, trained.ema(players.ENCODER, samples) if trained.task.joint_size else None, labels)
 
 
 def _judge(trained: Run, samples: Tensor, joint: Tensor | None, labels: Tensor | None) -> Tensor:

@@ -23,7 +23,7 @@ from training import config as configuration
 from training.data import PlantedConfig
 from training.data.planted import tastes
 from training.experiments.results import origin
-from training.experiments.studies.irgan_planted import LIKED_SHARE
+from training.experiments.studies.mixtures_and_items.irgan_planted import LIKED_SHARE
 
 WAYS: Final[dict[str, Options]] = {
     "as the generator draws": {},

@@ -83,10 +83,12 @@ def signs(measured: Mapping[str, float]) -> list[str]:
     if measured.get("in_a_mode", 0) >= LEAST_IN_MODES and measured["modes"] <= LEAST_MODES * measured["modes_of_real"]:
         found.append(f"{measured['modes']:.0f} of {measured['modes_of_real']:.0f} modes are drawn")
     if measured.get("support_high", math.inf) < measured.get("probe_samples", 0):
-        few = f"only about {measured['support']:,.0f} different samples are drawn"
+        few = f"only about {measured['support']:,.0f} different samples"
         counted = measured.get("in_a_mode", 0) >= LEAST_IN_MODES
         if counted and measured["modes"] >= measured["modes_of_real"]:
             few = f"all {measured['modes']:.0f} modes are drawn, but {few}: those of a mode are nearly the same"
+        else:
+            few += " are drawn"
         found.append(few)
     return found
 

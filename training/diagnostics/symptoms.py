@@ -16,7 +16,7 @@ from typing import Final
 
 from training.data.mixtures import MixtureConfig
 from training.diagnostics.advice import Name, advice_for
-from training.diagnostics.alarm import LEAST_IN_MODES, signs
+from training.diagnostics.alarm import LEAST_IN_MODES, readings_of, signs
 from training.diagnostics.findings import LAST_PART, Finding, RunRecord
 from training.diagnostics.measures.divergence import LOG_ODDS
 
@@ -107,8 +107,12 @@ def collapse(record: RunRecord) -> Iterator[Finding]:
     """Whether the collapse alarm is on for more than missing modes."""
     alarms = [event for event in record.events if event.event in ("collapse", "recovery")]
     if alarms and alarms[-1].event == "collapse" and not _only_misses_modes(record):
-        seen = f"At sample {alarms[-1].samples:,} {alarms[-1].text}. Different latents lead to the same few samples."
-        yield _found(record, "collapse", seen, "variety")
+        seen = f"At sample {alarms[-1].samples:,} {alarms[-1].text}. "
+        measured = [found for row in record.rows if (found := readings_of(row))]
+        lately = "; ".join(signs(measured[-1])) if measured else ""
+        if lately and lately not in seen:
+            seen += f"At the last measurement, {lately}. "
+        yield _found(record, "collapse", f"{seen}Different latents lead to the same few samples.", "variety")
 
 
 def saturation(record: RunRecord) -> Iterator[Finding]:

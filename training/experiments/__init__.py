@@ -7,19 +7,22 @@ May import everything in training except the command line and verification.
 from typing import Final
 
 from training.experiments.base import Experiment
-from training.experiments.studies import (
+from training.experiments.studies.images import (
     bigan_mnist,
     conditional_mnist,
+    dcgan_mnist,
+    infogan_mnist,
+    saturation,
+    stacked_mnist,
+    wgan_correlation,
+)
+from training.experiments.studies.mixtures_and_items import (
     fgan_mixture,
     grid,
-    infogan_mnist,
     irgan_linear,
     irgan_movielens,
     irgan_planted,
     ring,
-    saturation,
-    stacked_mnist,
-    wgan_correlation,
 )
 
 __all__ = ["EXPERIMENTS", "Experiment"]
@@ -29,6 +32,7 @@ ROWS: Final[tuple[Experiment, ...]] = (
     grid.EXPERIMENT,
     stacked_mnist.EXPERIMENT,
     conditional_mnist.EXPERIMENT,
+    dcgan_mnist.EXPERIMENT,
     fgan_mixture.EXPERIMENT,
     wgan_correlation.EXPERIMENT,
     saturation.EXPERIMENT,

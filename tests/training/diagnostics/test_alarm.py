@@ -60,7 +60,7 @@ def test_rows_without_measurements_change_nothing() -> None:
         ({"support": 30.4, "support_high": 44.0, "probe_samples": 512.0}, "only about 30 different samples"),
         (
             {**FEW, "modes": 8.0},
-            "all 8 modes are drawn, but only about 18 different samples are drawn: those of a mode are nearly the same",
+            "all 8 modes are drawn, but only about 18 different samples: those of a mode are nearly the same",
         ),
         ({**FEW, "modes": 7.0}, "only about 18 different samples are drawn"),
     ],

@@ -138,6 +138,16 @@ def test_health_is_said_with_the_classifier_s_figure_and_its_error() -> None:
     assert "in 73.0% of pairs (standard error 2.0%; 50% is a coin)" in healthy.words
 
 
+def test_a_collapse_is_told_as_it_was_and_as_it_is_at_the_end() -> None:
+    few = record(events=[COLLAPSE], support=20.2, support_high=21.0)
+    (collapse,) = diagnose(few)
+    assert collapse.words == (
+        "At sample 640 the generator has collapsed: 2 of 10 modes are drawn. At the last measurement, all 10 modes are "
+        "drawn, but only about 20 different samples: those of a mode are nearly the same. Different latents lead to "
+        "the same few samples."
+    )
+
+
 def test_what_knows_the_samples_is_named() -> None:
     (found,) = diagnose(record(inspection=replace(SOUND, critic=CriticView(0.7, 0.55, 0.5, served=0.93))))
     assert found.words.startswith(

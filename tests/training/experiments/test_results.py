@@ -62,5 +62,5 @@ def test_a_published_row_is_that_of_its_experiment(name: str) -> None:
 
 
 def test_every_experiment_has_a_module_of_its_name() -> None:
-    folder = Path(studies.__path__[0])
-    assert {name for name in EXPERIMENTS if not (folder / f"{name}.py").is_file()} == set()
+    modules = {path.stem for path in Path(studies.__path__[0]).rglob("*.py") if path.stem != "__init__"}
+    assert modules == set(EXPERIMENTS)

@@ -1,5 +1,5 @@
-"""One experiment a module, each with its protocol, its targets and its `EXPERIMENT`.
+"""Studies: what experiments train and measure, each with its protocol, its targets and its `EXPERIMENT`.
 
 In: a `Setting`. Out: `Metrics` of one seed.
-May import experiments' base, trained, mixture_coverage and stopped_ranking, and everything below experiments.
+May import what its two folders may; it has no module of its own.
 """

@@ -7,7 +7,13 @@ import pytest
 from training import config as configuration
 from training import keys
 from training.data.mixtures import GaussianMixtureConfig, Mixture, mixture
-from training.experiments.studies.fgan_mixture import CONFIG, DIVERGENCES, PAPER, divergence_from, optimum
+from training.experiments.studies.mixtures_and_items.fgan_mixture import (
+    CONFIG,
+    DIVERGENCES,
+    PAPER,
+    divergence_from,
+    optimum,
+)
 from training.objectives.fgan import Name
 
 # Table 3 of the paper: D_f(P || Q*), mu*, sigma*.

@@ -7,7 +7,15 @@ import pytest
 
 from tests.support import exported, small
 from training.experiments.base import Setting
-from training.experiments.studies.wgan_correlation import FIGURE, GAMES, LOOKS, Curve, draw, follow, jensen_shannon
+from training.experiments.studies.images.wgan_correlation import (
+    FIGURE,
+    GAMES,
+    LOOKS,
+    Curve,
+    draw,
+    follow,
+    jensen_shannon,
+)
 from training.tables import Value
 
 LOSSES: dict[str, dict[str, Value]] = {"wgan": {"kind": "wasserstein", "clip": 0.05}, "gan": {"kind": "non_saturating"}}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from training.experiments.base import Setting
-from training.experiments.studies.irgan_planted import EXPERIMENT
+from training.experiments.studies.mixtures_and_items.irgan_planted import EXPERIMENT
 
 
 @pytest.mark.slow

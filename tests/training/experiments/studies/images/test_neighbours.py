@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.experiments.studies.bigan_mnist import BLOCK_ROWS, Features, nearest, nearest_neighbour_accuracy
+from training.experiments.studies.images.bigan_mnist import BLOCK_ROWS, Features, nearest, nearest_neighbour_accuracy
 
 NUMBERS = np.random.default_rng(0)
 KNOWN = NUMBERS.standard_normal((300, 5)).astype(np.float32)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.support import exported, games
 from training.experiments.base import Setting
-from training.experiments.studies.infogan_mnist import FIGURE, GAP, SHOWN_LATENTS, STEPS, measure
+from training.experiments.studies.images.infogan_mnist import FIGURE, GAP, SHOWN_LATENTS, STEPS, measure
 from training.loop import run
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from training.codes import Codes
 from training.evaluation.pictures import GAP_SHADE
-from training.experiments.studies.infogan_mnist import GAP, STEPS, code_sheet
+from training.experiments.studies.images.infogan_mnist import GAP, STEPS, code_sheet
 from training.export.graphs.runtime import Graph
 
 CODES = Codes(categorical={"digit": 3, "style": 2}, continuous={"slant": (-1.0, 1.0), "width": (0.0, 4.0)})

@@ -8,7 +8,7 @@ import pytest
 from tests.training.experiments.coins import unheard
 from training import data as sources
 from training.experiments.base import Metrics, Setting
-from training.experiments.studies.saturation import FIGURE, LOOK_EVERY_STEPS, LOSSES, fall, follow, measure
+from training.experiments.studies.images.saturation import FIGURE, LOOK_EVERY_STEPS, LOSSES, fall, follow, measure
 from training.state.checkpoint import load_run
 
 STEPS = 5 * LOOK_EVERY_STEPS

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import exported, games
 from training.experiments.base import Setting
-from training.experiments.studies.bigan_mnist import measure
+from training.experiments.studies.images.bigan_mnist import measure
 from training.loop import run
 
 

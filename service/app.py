@@ -39,11 +39,11 @@ from service.api.v2 import models as v2_models
 from service.api.v2 import schemas as v2_schemas
 from service.api.v2.schemas import refusals
 from service.engine.backends import cuda
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime, memory_limit_bytes
 from service.engine.core.engine import LocalEngine
 from service.engine.core.live_scoring import LiveScoring
 from service.engine.interface import Engine
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import GanymedeError
 from service.logs import count_dropped
 from service.metrics import ProcessMetrics, Telemetry

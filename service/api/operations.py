@@ -23,6 +23,7 @@ from starlette.types import Scope
 from service.access.keys import Key
 from service.access.quotas import headers_of, limit_of
 from service.api.context import Context, TimeBudget, budget_for, context_of
+from service.engine.interface import Share
 from service.errors import InvalidRequest, Problem, QuotaExceeded
 from service.server.problems import validation_problems
 from service.server.request_info import RequestInfo, info_of
@@ -61,11 +62,14 @@ class Call:
         """Begin to count the time that it may spend in the engine."""
         return budget_for(self.timeout_ms, self.parts.settings)
 
-    async def charge(self, key: Key, samples: int) -> None:
+    async def charge(self, key: Key, samples: int) -> Share:
         """Count samples that are to be computed, against the quota of the request's key where that has one.
 
         Args:
             samples: in all of the request, at least 1.
+
+        Returns:
+            For whom they are computed.
 
         Raises:
             InvalidRequest: they are more than the key may ever ask for at once.
@@ -74,7 +78,7 @@ class Call:
         parts, info, limit = self.parts, self.info, limit_of(key)
         if limit is None:
             parts.telemetry.keys.asked(key.name, samples)
-            return
+            return Share(key.name, key.weight)
         if samples > limit.burst:
             words = (
                 f"this key may ask for at most {limit.burst} samples at once, and these are {samples}; ask for fewer"
@@ -90,6 +94,7 @@ class Call:
             raise QuotaExceeded(words, standing.retry_after_s)
         parts.telemetry.keys.asked(key.name, samples)
         info.give_back = partial(parts.quotas.give_back, key.name, limit, samples)
+        return Share(key.name, key.weight)
 
 
 async def _call(

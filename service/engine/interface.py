@@ -58,6 +58,22 @@ class Path:
     curve: Curve
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """For whom a job is computed, where several wait.
+
+    Attributes:
+        name: of the caller's key; jobs without one are those of one caller.
+        weight: of the caller against others.
+    """
+
+    name: str = ""
+    weight: float = 1.0
+
+
+NO_SHARE = Share()
+
+
 # Not frozen, as every field of a frozen dataclass is set by a call, and each request makes these two.
 @dataclass(slots=True, kw_only=True)
 class GenerateJob:
@@ -80,6 +96,7 @@ class GenerateJob:
         want_logits: answer `logits`; of an image, those of its pixels, so that they equal the score of the caller's PNG
             bit for bit.
         timeout_s: seconds left for queueing and computing together; None is no limit.
+        share: for whom it is computed.
         checked_for: capabilities for which `check_generate` passed the job, so that it is not checked again; neither
             copied by `dataclasses.replace` nor sent to another process.
     """
@@ -99,6 +116,7 @@ class GenerateJob:
     want_sample: bool = False
     want_logits: bool = False
     timeout_s: float | None = None
+    share: Share = NO_SHARE
     checked_for: Capabilities | None = field(default=None, init=False, repr=False, compare=False)
 
 
@@ -111,7 +129,7 @@ class SampleJob:
         sample: [N, …], finite, in the package's own range; or None when `pixels` are given.
         labels: [N] int64, where the graph takes a label.
         conditions: [N] int64, where the graph takes a condition.
-        timeout_s: as in `GenerateJob`.
+        timeout_s: as in `GenerateJob`, and so is `share`.
     """
 
     package: PackageKey
@@ -120,6 +138,7 @@ class SampleJob:
     labels: NDArray[np.int64] | None = None
     conditions: NDArray[np.int64] | None = None
     timeout_s: float | None = None
+    share: Share = NO_SHARE
 
 
 class ScoreJob(SampleJob):
@@ -146,7 +165,7 @@ class InferJob:
         outputs: names of those wanted.
         seeds: [N] uint64, from which a generator's inputs that are left out are drawn; None where all are given.
         sampler: how a seed becomes a latent.
-        timeout_s: as in `GenerateJob`.
+        timeout_s: as in `GenerateJob`, and so is `share`.
     """
 
     package: PackageKey
@@ -156,6 +175,7 @@ class InferJob:
     seeds: NDArray[np.uint64] | None = None
     sampler: SamplerName = "philox-1"
     timeout_s: float | None = None
+    share: Share = NO_SHARE
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry
 
 pytest.importorskip("torch", reason="the writer needs the `train` extra")
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import EncodeJob, GenerateJob, Samples, ScoreJob
+from service.engine.scheduling.scheduler import BatchLimits
 from service.metrics import Telemetry
 from service.packages.registry import ServedPackage
 from service.packages.repository.repository import LocalRepository

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import EncodeJob, GenerateJob, Job, Samples, ScoreJob
 from service.engine.model_spec import PackageKey
+from service.engine.scheduling.scheduler import BatchLimits
 from service.metrics import Telemetry
 from service.packages.repository.repository import LocalRepository
 from service.packages.schema import PiecewiseLinear, Platt

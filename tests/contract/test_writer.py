@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 
 pytest.importorskip("torch", reason="the writer needs the `train` extra")
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import GenerateJob, Samples, ScoreJob
 from service.engine.pixels import dequantise
+from service.engine.scheduling.scheduler import BatchLimits
 from service.metrics import Telemetry
 from service.packages import calibration as reading
 from service.packages.package import read_package

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import GenerateJob
+from service.engine.scheduling.scheduler import BatchLimits
 from service.metrics import Telemetry
 from service.packages.registry import ServedPackage, State
 from service.packages.repository.repository import LocalRepository

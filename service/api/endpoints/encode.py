@@ -18,7 +18,7 @@ from service.api.requests.samples import SAMPLES_BODY, read_samples, validate_sa
 from service.api.responses.readings import encoder_of, numbers_of, write_encodings
 from service.api.schemas.requests import SamplesQuery
 from service.api.schemas.responses import EncodeAnswer
-from service.engine.interface import EncodeJob
+from service.engine.interface import NO_SHARE, EncodeJob
 from service.server.openapi import problems
 from service.server.problems import JSON
 
@@ -51,10 +51,9 @@ async def encode(call: TheCall, query: Annotated[SamplesQuery, Query()]) -> Resp
     held = await validate_samples(given, package, [encoder], parts.settings, parts.offload)
     check_numbers(len(held.rows), numbers_of(encoder), ("body",), "send fewer at a time")
     tracing.describe(package.key.name, package.key.version, len(held.rows))
-    if call.info.key is not None:
-        await call.charge(call.info.key, len(held.rows))
+    share = NO_SHARE if call.info.key is None else await call.charge(call.info.key, len(held.rows))
     with call.budget().spend() as left_s:
-        encoded = await parts.engine.submit(replace(held.job(EncodeJob, encoder), timeout_s=left_s()))
+        encoded = await parts.engine.submit(replace(held.job(EncodeJob, encoder), timeout_s=left_s(), share=share))
     with tracing.encoding():
         answered = await parts.offload.run(write_encodings, package, encoded)
     return Response(answered, media_type=JSON)

@@ -79,5 +79,5 @@ async def generate(call: TheCall, query: Annotated[GenerateQuery, Query()]) -> R
     plan = await parts.offload.run_sized(size, plan_generate, wanted, package, kind, media, query.dtype, parts.settings)
     trace_plan(plan)
     if call.info.key is not None:
-        await call.charge(call.info.key, plan.drawn)
+        plan.job.share = await call.charge(call.info.key, plan.drawn)
     return await respond(plan, media, parts, call.budget())

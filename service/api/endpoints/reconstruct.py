@@ -26,7 +26,7 @@ from service.api.responses.streaming import INDEX, SampleFile
 from service.api.sample_types import Array, DtypeName, Images, Items, Kind, kind_of, sample_bytes
 from service.api.schemas.requests import ReconstructQuery
 from service.api.schemas.responses import ReconstructAnswer, Reconstruction
-from service.engine.interface import EncodeJob, GenerateJob, Samples
+from service.engine.interface import NO_SHARE, EncodeJob, GenerateJob, Samples, Share
 from service.engine.pixels import dequantise
 from service.errors import InvalidRequest, Problem, ServiceFault
 from service.media.archive import ZipStream
@@ -92,7 +92,7 @@ def _check_way_back(package: ServedPackage, encoder: Graph, given: SampleBody) -
     raise InvalidRequest(Problem((given.place, "model"), words))
 
 
-async def make(wanted: Reconstructing, parts: Context, budget: TimeBudget) -> Samples:
+async def make(wanted: Reconstructing, parts: Context, budget: TimeBudget, share: Share) -> Samples:
     """Encode, and generate from what comes out.
 
     Returns:
@@ -103,7 +103,7 @@ async def make(wanted: Reconstructing, parts: Context, budget: TimeBudget) -> Sa
         TryAgainError: as `Engine.submit` says.
     """
     with budget.spend() as left_s:
-        asked = replace(wanted.held.job(EncodeJob, wanted.encoder), timeout_s=left_s())
+        asked = replace(wanted.held.job(EncodeJob, wanted.encoder), timeout_s=left_s(), share=share)
         encoded = await parts.engine.submit(asked)
     check_encodings(encoded)
     with budget.spend() as left_s:
@@ -116,6 +116,7 @@ async def make(wanted: Reconstructing, parts: Context, budget: TimeBudget) -> Sa
                 want_pixels=isinstance(wanted.kind, Images),
                 want_sample=True,
                 timeout_s=left_s(),
+                share=share,
             )
         )
 
@@ -225,7 +226,6 @@ async def reconstruct(call: TheCall, query: Annotated[ReconstructQuery, Query()]
     media = choose(call.headers.get("accept"), query.format, forms)
     wanted = await plan_reconstruction(given, package, media, query.dtype, parts)
     tracing.describe(package.key.name, package.key.version, len(wanted.held.rows))
-    if call.info.key is not None:
-        await call.charge(call.info.key, len(wanted.held.rows))
-    made = await make(wanted, parts, call.budget())
+    share = NO_SHARE if call.info.key is None else await call.charge(call.info.key, len(wanted.held.rows))
+    made = await make(wanted, parts, call.budget(), share)
     return await write(wanted, made, media, parts)

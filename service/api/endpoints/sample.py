@@ -93,7 +93,7 @@ async def get_sample(
         return Response(status_code=307, headers={"location": location, "cache-control": CHECK_AGAIN})
     trace_plan(plan)
     if call.info.key is not None:
-        await call.charge(call.info.key, plan.drawn)
+        plan.job.share = await call.charge(call.info.key, plan.drawn)
     answer = await respond_file(plan, FORMS[form], parts, call.budget())
     etag = f'"{hashlib.sha256(b"".join(answer.pieces)).hexdigest()}"'
     kept = OWN_IMMUTABLE if parts.settings.keys_file else IMMUTABLE

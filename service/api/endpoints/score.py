@@ -17,6 +17,7 @@ from service.api.requests.samples import SAMPLES_BODY, read_samples
 from service.api.responses.readings import plan_judging, write_scores
 from service.api.schemas.requests import SamplesQuery
 from service.api.schemas.responses import ScoreAnswer
+from service.engine.interface import NO_SHARE
 from service.server.openapi import problems
 from service.server.problems import JSON
 
@@ -53,10 +54,9 @@ async def score(call: TheCall, query: Annotated[SamplesQuery, Query()]) -> Respo
     package = parts.repository.find(given.model, given.version)
     judging = await plan_judging(given, package, parts.settings, parts.offload)
     tracing.describe(package.key.name, package.key.version, judging.count)
-    if call.info.key is not None:
-        await call.charge(call.info.key, judging.rows)
+    share = NO_SHARE if call.info.key is None else await call.charge(call.info.key, judging.rows)
     with call.budget().spend() as left_s:
-        judged = await parts.engine.submit(replace(judging.job, timeout_s=left_s()))
+        judged = await parts.engine.submit(replace(judging.job, timeout_s=left_s(), share=share))
     with tracing.encoding():
         answered = await parts.offload.run(write_scores, judging, judged, parts.telemetry)
     return Response(answered, media_type=JSON)

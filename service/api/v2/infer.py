@@ -28,7 +28,7 @@ from service.api.v2.schemas import (
     OutputTensor,
     refusals,
 )
-from service.engine.interface import InferJob
+from service.engine.interface import NO_SHARE, InferJob
 from service.errors import InvalidRequest, MalformedRequest, Problem
 from service.media.compression import accepted_coding, compress, decompress
 from service.media.tensors import (
@@ -346,11 +346,10 @@ async def _infer(call: Call, graph: ServedGraph) -> Response:
     )
     key = graph.package.key
     tracing.describe(key.name, key.version, inference.count)
-    if call.info.key is not None:
-        await call.charge(call.info.key, max(1, inference.count))
+    share = NO_SHARE if call.info.key is None else await call.charge(call.info.key, max(1, inference.count))
     with call.budget().spend() as left_s:
         timeout_s = min(left_s(), inference.job.timeout_s or left_s())
-        outputs = await parts.engine.infer(replace(inference.job, timeout_s=timeout_s))
+        outputs = await parts.engine.infer(replace(inference.job, timeout_s=timeout_s, share=share))
     accepted = call.headers.get("accept-encoding", "")
     size = sum(array.nbytes for array in outputs.values()) if not accepted else INLINE_BYTES + 1
     with tracing.encoding():

@@ -14,26 +14,42 @@ that were in it, and no other.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 
 from service.engine.backends.base import InstanceGroup
-from service.engine.batching.batch_size import BatchSizer
 from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.device_worker import DeviceWorker
 from service.engine.batching.input_buffers import BatchInputs
 from service.engine.batching.load import EngineLoad
 from service.engine.batching.queue import RequestQueue, closed
 from service.engine.batching.request import Request, RowSource
-from service.engine.batching.scheduler import BatchLimits, Scheduler
 from service.engine.batching.stats import Meter
 from service.engine.batching.worker import Answer, BatchRunner, WorkerThread, late
 from service.engine.finite import UNCHECKED, FinitenessCheck
+from service.engine.interface import NO_SHARE, Share
 from service.engine.model_spec import Outputs, TensorSpec
+from service.engine.scheduling.batch_size import BatchSizer
+from service.engine.scheduling.scheduler import BatchLimits, Scheduler
 from service.tracing import Attributes, RequestTrace, current
 
 # Each expiry looks at every request that waits: seldom enough to cost little, soon enough for deadlines of seconds.
 LEAST_WAIT_S = 5e-3
+
+
+_share: ContextVar[Share] = ContextVar("share", default=NO_SHARE)
+
+
+@contextmanager
+def sharing(share: Share) -> Iterator[None]:
+    """Have what the current task asks of batchers inside the block be computed for this share."""
+    token = _share.set(share)
+    try:
+        yield
+    finally:
+        _share.reset(token)
 
 
 class DeadlineTimer:
@@ -156,6 +172,7 @@ class Batcher:
         future: asyncio.Future[Outputs] = self._loop.create_future()
         trace = current()
         request = Request(source, samples, outputs, deadline, future, time.monotonic(), expect_finite=expect_finite)
+        request.share = _share.get()
         if trace is not None:
             request.runs = []
         try:

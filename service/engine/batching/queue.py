@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from service.engine.batching.load import EngineLoad
 from service.engine.batching.request import Request
-from service.engine.batching.scheduler import Scheduler, Slice
 from service.engine.batching.stats import Meter
 from service.engine.model_spec import Outputs
+from service.engine.scheduling.scheduler import Scheduler, Slice
 from service.engine.statistics import Stages
 from service.errors import NotReady
 
@@ -96,7 +96,7 @@ class RequestQueue:
         with self._lock:
             if self._closed:
                 raise closed()
-            request.ticket = self._scheduler.admit(request.samples, request.deadline, request.arrived)
+            request.ticket = self._scheduler.admit(request.samples, request.deadline, request.arrived, request.share)
             self._requests[request.ticket] = request
             self._meter.queue_is(self._scheduler.queued_samples)
 

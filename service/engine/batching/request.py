@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from service.engine.batching.input_buffers import Rows
-from service.engine.batching.scheduler import Slice
+from service.engine.interface import NO_SHARE
 from service.engine.model_spec import Outputs
 from service.engine.sampling.batched import PendingSample
+from service.engine.scheduling.scheduler import Slice
 from service.engine.statistics import NO_TIME, Stages
 from service.tracing import Attributes
 
@@ -52,6 +53,7 @@ class Request:
         expect_finite: whether its inputs are such that the graph must answer finite numbers.
 
     Attributes:
+        share: for whom it is computed.
         ticket: in the scheduler.
         began: when its first run took it, on `time.monotonic`.
         results: output name → [N, …].
@@ -71,6 +73,7 @@ class Request:
         "results",
         "runs",
         "samples",
+        "share",
         "source",
         "stages",
         "ticket",
@@ -94,6 +97,7 @@ class Request:
         self.future = future
         self.arrived = arrived
         self.expect_finite = expect_finite
+        self.share = NO_SHARE
         self.runs: list[Run] | None = None
         self.ticket = -1
         self.began = arrived

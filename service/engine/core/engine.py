@@ -13,19 +13,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from service.engine.batching.batcher import Batcher
+from service.engine.batching.batcher import Batcher, sharing
 from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.load import EngineLoad, IdleTrimmer
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.config import Runtime
 from service.engine.core.live_scoring import LiveDiscriminator, LiveScorer, LiveScoring
 from service.engine.core.pipeline import Discriminator, Pipeline, RunningGraph
 from service.engine.finite import FinitenessCheck
-from service.engine.interface import GenerateJob, InferJob, Job, Samples
+from service.engine.interface import NO_SHARE, GenerateJob, InferJob, Job, Samples
 from service.engine.loading.batch_invariance import is_device
 from service.engine.loading.loader import VerifiedGraph, VerifiedPackage, load_package
 from service.engine.model_spec import Array, Capabilities, GraphKind, LoadReport, PackageGraphs, PackageKey, Role
+from service.engine.scheduling.scheduler import BatchLimits
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, NotFound, NotReady, QueueFull
 from service.memory import trim_heap
@@ -203,7 +203,10 @@ class LocalEngine:
         self._trimmer.job_began()
         try:
             deadline = None if job.timeout_s is None else time.monotonic() + job.timeout_s
-            return await answer(loaded.pipeline, job, deadline)
+            if job.share is NO_SHARE:
+                return await answer(loaded.pipeline, job, deadline)
+            with sharing(job.share):
+                return await answer(loaded.pipeline, job, deadline)
         except _REJECTIONS as error:
             self._telemetry.rejected.labels(_REJECTION_REASONS[type(error)]).inc()
             raise

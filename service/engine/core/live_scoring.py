@@ -28,7 +28,6 @@ from prometheus_client import CollectorRegistry, Counter
 from service.engine.batching.batcher import Batcher
 from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.load import EngineLoad
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.core.inputs import SampleInputs
 from service.engine.core.pipeline import Discriminator, RunningGraph
@@ -37,6 +36,7 @@ from service.engine.interface import GenerateJob, Samples
 from service.engine.loading.batch_invariance import is_device
 from service.engine.loading.loader import VerifiedGraph
 from service.engine.model_spec import Array, Capabilities, PackageKey, Role
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import GanymedeError
 from service.metrics import Telemetry
 

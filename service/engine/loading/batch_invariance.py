@@ -27,7 +27,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine.backends.base import LoadedGraph, Runner
-from service.engine.batching.batch_size import largest_batch
 from service.engine.config import CPU, OPENVINO, Reproducibility
 from service.engine.loading.golden import (
     Replay,
@@ -47,6 +46,7 @@ from service.engine.loading.trials import (
     try_size,
 )
 from service.engine.model_spec import GraphReport, GraphSpec, Tolerance
+from service.engine.scheduling.batch_size import largest_batch
 from service.errors import GraphRefused, NotReproducible
 
 # Runs of each arrangement on a device, where kernels with atomic additions add up in another order from run to run. A

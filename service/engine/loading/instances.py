@@ -22,12 +22,12 @@ from service.engine.backends.base import InstanceGroup, LoadedGraph, Runner, Ses
 from service.engine.backends.binding import BoundSession, open_capturing
 from service.engine.backends.onnxruntime import Session
 from service.engine.backends.pinned import cuda_runtime
-from service.engine.batching.batch_size import BatchSizer
 from service.engine.batching.device_thread import DeviceThread, OnDevice
 from service.engine.config import CUDA, OPENVINO, Precision, Runtime
 from service.engine.loading.batch_invariance import VerificationResult, VerificationSpec, verify
 from service.engine.loading.graph_forms import AS_STATED, GraphForm, load_reproducibly
 from service.engine.model_spec import GraphReport, GraphSpec
+from service.engine.scheduling.batch_size import BatchSizer
 from service.errors import GraphRefused, PackageError, SessionFailed
 
 _log = logging.getLogger(__name__)

@@ -6,12 +6,12 @@ from functools import partial
 
 from service.engine.backends.base import InstanceGroup
 from service.engine.batching.device_thread import DeviceThread
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.loading.batch_invariance import VerificationSpec
 from service.engine.loading.instances import onnxruntime_instances, openvino_instances
 from service.engine.loading.signature import Tensors, tensors_by_role
 from service.engine.model_spec import DensityRatio, GraphKind, GraphReport, GraphSpec, PackageGraphs
+from service.engine.scheduling.scheduler import BatchLimits
 
 
 @dataclass(frozen=True, slots=True)

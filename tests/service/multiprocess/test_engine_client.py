@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import EncodeJob, Engine, GenerateJob, InferJob, Samples, ScoreJob
 from service.engine.model_spec import PackageKey
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import DeadlinePassed, GoldenMismatch, InvalidRequest, NotFound, NotReady, QueueFull
 from service.metrics import Telemetry
 from service.multiprocess.engine_client import RemoteEngine, engine_handlers

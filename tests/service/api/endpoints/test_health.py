@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from service.api.context import Context, ThreadPool
 from service.api.endpoints.health import Ready, readyz
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import Job, Samples
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import DeadlinePassed, GanymedeError, NotFound, NotReady, QueueFull, SessionFailed
 from service.metrics import Telemetry
 from service.settings import Settings

@@ -28,9 +28,9 @@ from prometheus_client import CollectorRegistry
 from service.engine.batching.batcher import Batcher
 from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.load import EngineLoad
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
 from service.engine.model_spec import Outputs
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import DeadlinePassed, GanymedeError, NotReady, QueueFull, SessionFailed
 from service.metrics import Telemetry
 from tests.support.gate import PATIENCE_S, TOY, Gate, Run, toy_latents, toy_session

@@ -14,17 +14,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.engine.backends.base import InstanceGroup
-from service.engine.batching.batch_size import BatchSizer
 from service.engine.batching.batcher import Batcher
 from service.engine.batching.device_thread import DeviceThread
 from service.engine.batching.input_buffers import Rows
 from service.engine.batching.load import EngineLoad
 from service.engine.batching.queue import RequestQueue, WakeUp
 from service.engine.batching.request import Request, RowSource
-from service.engine.batching.scheduler import BatchLimits, Scheduler
 from service.engine.batching.stats import Meter
 from service.engine.model_spec import Outputs
 from service.engine.sampling.batched import PendingSample
+from service.engine.scheduling.batch_size import BatchSizer
+from service.engine.scheduling.scheduler import BatchLimits, Scheduler
 from service.engine.statistics import NO_TIME
 from service.errors import DeadlinePassed, NotReady, QueueFull, SessionFailed
 from service.metrics import Telemetry

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 
 from service.engine.batching import load
 from service.engine.batching.load import SPIKE_JOBS, IdleTrimmer
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import GenerateJob
+from service.engine.scheduling.scheduler import BatchLimits
 from service.metrics import Telemetry
 from tests.service.engine.core.test_engine import KEY, PLAIN, everything
 from tests.support.gate import PATIENCE_S

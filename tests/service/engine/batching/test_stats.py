@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from service.engine.batching.batcher import Batcher
 from service.engine.batching.load import EngineLoad
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.batching.stats import Meter
+from service.engine.scheduling.scheduler import BatchLimits
 from service.engine.statistics import GraphStatistics
 from service.errors import DeadlinePassed, QueueFull, SessionFailed
 from service.metrics import Telemetry

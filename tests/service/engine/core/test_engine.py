@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from service.engine.backends.onnxruntime import Session
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import Engine, GenerateJob, Samples, ScoreJob
 from service.engine.model_spec import Array, GraphSpec, PackageGraphs, PackageKey, Prior, TensorSpec
 from service.engine.sampling.sampler import labels, latents
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import DeadlinePassed, GoldenMismatch, InvalidRequest, NotFound, NotReady, QueueFull
 from service.metrics import Telemetry
 from tests.support.gate import PATIENCE_S

@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.engine.backends import cuda
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import CPU, CUDA, Device, Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import GenerateJob, Samples, ScoreJob
 from service.engine.model_spec import LoadReport, PackageGraphs, PackageKey
+from service.engine.scheduling.scheduler import BatchLimits
 from service.metrics import Telemetry
 from tests.support.cuda import FakeCuda, fake_cuda, without_cuda
 from tests.support.toy import toy_graphs

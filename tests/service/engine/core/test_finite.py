@@ -10,13 +10,13 @@ import pytest
 from onnx import helper, numpy_helper
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.finite import FinitenessCheck, all_ordinary
 from service.engine.interface import GenerateJob, InferJob, ScoreJob
 from service.engine.model_spec import GraphSpec, Outputs, PackageGraphs, PackageKey
 from service.engine.sampling.sampler import latents
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import NotFinite
 from service.metrics import Telemetry
 from tests.support.toy import toy_graphs

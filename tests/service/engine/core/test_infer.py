@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import GenerateJob, InferJob, ScoreJob
 from service.engine.model_spec import Array, GraphKind, PackageGraphs, PackageKey
 from service.engine.sampling.sampler import labels, latents
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import InvalidRequest, NotFound
 from service.metrics import Telemetry
 from tests.support.toy import toy_graphs

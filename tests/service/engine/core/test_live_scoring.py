@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from service.app import computing
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.core.live_scoring import REMEMBERED, LiveScoring, Origin, ScoredSamples
 from service.engine.interface import Engine, GenerateJob, ScoreJob, Selection
 from service.engine.interface import Path as LatentPath
 from service.engine.model_spec import PackageGraphs, PackageKey
+from service.engine.scheduling.scheduler import BatchLimits
 from service.metrics import Telemetry
 from service.packages.drift import LEAST, WINDOW
 from service.settings import Settings

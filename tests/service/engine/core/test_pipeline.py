@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import Curve, EncodeJob, GenerateJob, Job, Path, Samples, ScoreJob
@@ -16,6 +15,7 @@ from service.engine.model_spec import PackageGraphs, PackageKey
 from service.engine.sampling.codes import code_tensor
 from service.engine.sampling.interpolation import between
 from service.engine.sampling.sampler import codes, labels, latents
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import InvalidRequest
 from service.metrics import Telemetry
 from tests.support.toy import toy_graphs

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.loading.loader import load_package
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import GraphRefused
 from tests.support.toy import toy_graphs
 

@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.core.pipeline import select
@@ -18,6 +17,7 @@ from service.engine.model_spec import PackageGraphs, PackageKey
 from service.engine.sampling.philox import Domain, uniforms
 from service.engine.sampling.selection import ROUND_CANDIDATES
 from service.engine.sampling.selection_rules import rule_of
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import InvalidRequest, QueueFull
 from service.metrics import Telemetry
 from tests.support.toy import toy_graphs

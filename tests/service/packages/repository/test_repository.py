@@ -13,11 +13,11 @@ import onnx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.engine.batching.scheduler import BatchLimits
 from service.engine.config import CPU, Runtime
 from service.engine.core.engine import LocalEngine
 from service.engine.interface import GenerateJob
 from service.engine.model_spec import LoadReport, PackageGraphs, PackageKey
+from service.engine.scheduling.scheduler import BatchLimits
 from service.errors import FileDamaged, GoldenMismatch, GraphRefused, ManifestRefused, NotFound, NotReady, PackageError
 from service.metrics import Telemetry
 from service.packages.repository.repository import LocalRepository

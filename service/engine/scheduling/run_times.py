@@ -10,7 +10,7 @@ sample takes as long as 64 would seem 64 times as slow after a quiet hour.
 
 import math
 
-from service.engine.batching.batch_size import HAND_OVER_S, NOT_KNOWN, SAMPLE_S, BatchSizer, Costs
+from service.engine.scheduling.batch_size import HAND_OVER_S, NOT_KNOWN, SAMPLE_S, BatchSizer, Costs
 
 # Weight of the past against the next run: a memory of five runs follows a change within a few batches.
 MEMORY = 0.8

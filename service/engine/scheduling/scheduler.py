@@ -4,71 +4,31 @@ It holds numbers only: no task, no tensor, no clock. Each call is told the time,
 
     admit ──▶ [ waiting, in the order of their virtual finish ] ──take──▶ Batch(slices of requests, bucket)
 
-*Fair.* Under processor sharing every waiting request gets an equal share of the server at every instant; when each
-would be done is its virtual finish, and batches are filled in this order. So one sample that arrives behind 1,024 is in
-the next batch; equal requests are served in the order of arrival, rather than all finish late together, which under
-overload would miss every deadline; and no request is done later than with equal shares, but for the batch in progress.
+*Fair.* `fair_queue.py` orders the requests: each key has its share of the server, and each of its requests is done no
+later than with an equal share of that at every instant, but for the batch in progress. So one sample that arrives
+behind 1,024 is in the next batch; equal requests are served in the order of arrival, rather than all finish late
+together, which under overload would miss every deadline.
 
 *Work-conserving.* Whatever is queued when a worker is free runs at once, shared out between the free workers
-(`batching/batch_size.py` says in what sizes); a bucket is padded only where no smaller one is allowed, or where that is
-cheaper than a further run. Under load, batches grow by themselves.
+(`batch_size.py` says in what sizes); a bucket is padded only where no smaller one is allowed, or where that is cheaper
+than a further run. Under load, batches grow by themselves.
 
-*No wasted work.* From how long runs take (`batching/run_times.py`) it is known on arrival whether a request can be done
-before its deadline behind those of an earlier virtual finish; if not, it is refused at once, with the time after which
-the queue will be empty. A request that was admitted and then overtaken is checked again when its turn comes: what can
-no longer be done in time is not begun. What one more batch would finish goes first where it would be late otherwise.
-
-References:
-    Friedman and Henderson, Fairness and efficiency in web server protocols (2003): never later than equal shares.
+*No wasted work.* From how long runs take (`run_times.py`) it is known on arrival whether a request can be done before
+its deadline behind those that are served before it; if not, it is refused at once, with the time after which the queue
+will be empty. A request that was admitted and then overtaken is checked again when its turn comes: what can no longer
+be done in time is not begun. What one more batch would finish goes first where it would be late otherwise.
 """
 
-import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from operator import attrgetter
 from typing import NamedTuple
 
-from service.engine.batching.batch_size import BatchSizer
-from service.engine.batching.run_times import RunTimes
+from service.engine.interface import NO_SHARE, Share
+from service.engine.scheduling.batch_size import BatchSizer
+from service.engine.scheduling.fair_queue import FIRST, FairQueue, Flow, Waiting
+from service.engine.scheduling.run_times import RunTimes
 from service.errors import DeadlinePassed, QueueFull
-
-_TURN = attrgetter("turn")
-# Before any virtual finish.
-_FIRST = -1.0
-
-
-class ProcessorSharing:
-    """The ideal server. Its time is the number of samples that each waiting request has been given so far."""
-
-    def __init__(self) -> None:
-        self._time = 0.0
-        self._finishes: list[float] = []  # ascending
-
-    def finish_of(self, samples: int) -> float:
-        """The virtual finish of a request that arrives now."""
-        return self._time + samples
-
-    def add(self, finish: float) -> None:
-        """Add a request by its virtual finish."""
-        bisect.insort(self._finishes, finish)
-
-    def remove(self, finish: float) -> None:
-        """Remove a request that will not be finished, unless the ideal server has finished it already."""
-        place = bisect.bisect_left(self._finishes, finish)
-        if self._finishes[place : place + 1] == [finish]:
-            del self._finishes[place]
-
-    def serve(self, samples: int) -> None:
-        """Share `samples` out equally."""
-        left = float(samples)
-        while self._finishes:
-            until_the_next_finish = (self._finishes[0] - self._time) * len(self._finishes)
-            if left < until_the_next_finish:
-                self._time += left / len(self._finishes)
-                return
-            self._time = self._finishes.pop(0)
-            left -= until_the_next_finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +88,6 @@ class SchedulerOutput(NamedTuple):
 _NOTHING = SchedulerOutput(None, ())
 
 
-@dataclass(eq=False, slots=True)
-class _Waiting:
-    """A request with samples in the queue.
-
-    Attributes:
-        left: samples that no batch has taken.
-        finish: its virtual finish.
-        turn: its place in the queue: the virtual finish, unless it was brought forward.
-    """
-
-    ticket: int
-    samples: int
-    deadline: float | None
-    left: int
-    finish: float
-    turn: float
-
-
 class Scheduler:
     """The queue of one graph.
 
@@ -167,19 +109,19 @@ class Scheduler:
         self._workers = workers
         self._times = RunTimes(sizes, workers)
         self._tickets = count()
-        self._queue: list[_Waiting] = []  # by turn, then by arrival
-        self._by_ticket: dict[int, _Waiting] = {}
-        self._begun: dict[int, _Waiting] = {}
+        self._queue = FairQueue(self._largest_run)
+        self._by_ticket: dict[int, Waiting] = {}
+        self._begun: dict[int, Waiting] = {}
         self._left_samples = 0
-        self._ideal = ProcessorSharing()
 
-    def admit(self, samples: int, deadline: float | None, now: float) -> int:
+    def admit(self, samples: int, deadline: float | None, now: float, share: Share = NO_SHARE) -> int:
         """Let a request into the queue.
 
         Args:
             samples: at least 1.
             deadline: when its caller stops waiting, on the clock of `now`; None means never.
             now: the time in seconds.
+            share: of its key.
 
         Returns:
             Its ticket.
@@ -193,15 +135,18 @@ class Scheduler:
         held = min(samples, self._largest_held)
         if self.queued_samples + held > self._limits.queue_samples:
             raise self._full("the queue is full; try again later or ask for fewer samples")
+        flow = self._queue.flow(share)
+        # A key holds no more than it leaves free, so that there is always room for another.
+        if share.name and flow.held_samples + held > self._limits.queue_samples - self.queued_samples:
+            raise self._full("the queue is full of requests with this key; try again later or ask for fewer samples")
         self._times.forget_outdated(now)
-        finish = self._ideal.finish_of(samples)
-        self._refuse_late(samples, finish, deadline, now)
+        finish = flow.ideal.finish_of(samples)
+        self._refuse_late(samples, flow, finish, deadline, now)
         ticket = next(self._tickets)
-        waiting = _Waiting(ticket, samples, deadline, samples, finish, turn=finish)
-        self._ideal.add(finish)
-        bisect.insort(self._queue, waiting, key=_TURN)
+        waiting = Waiting(ticket, samples, deadline, samples, finish, finish, flow)
+        self._queue.add(waiting)
         self._by_ticket[ticket] = waiting
-        self.queued_samples += held
+        self._hold(flow, held)
         self._left_samples += samples
         return ticket
 
@@ -210,14 +155,10 @@ class Scheduler:
         waiting = self._by_ticket.pop(ticket, None)
         if waiting is None:
             return
-        del self._queue[self._place_of(waiting)]
         self._begun.pop(ticket, None)
-        self.queued_samples -= min(waiting.left, self._largest_held)
+        self._hold(waiting.flow, -min(waiting.left, self._largest_held))
         self._left_samples -= waiting.left
-        if self._queue:
-            self._ideal.remove(waiting.finish)
-        else:
-            self._ideal = ProcessorSharing()
+        self._queue.remove(waiting)
 
     def take(self, now: float, free: int = 1, *, alone: bool = False) -> SchedulerOutput:
         """Choose what a free worker does.
@@ -259,7 +200,12 @@ class Scheduler:
         """Seconds that a request would take behind all that wait; None where that is unknown."""
         return self._times.seconds(self._left_samples, samples)
 
-    def _refuse_late(self, samples: int, finish: float, deadline: float | None, now: float) -> None:
+    def _hold(self, flow: Flow, samples: int) -> None:
+        """Count samples as queued, or no longer."""
+        self.queued_samples += samples
+        flow.held_samples += samples
+
+    def _refuse_late(self, samples: int, flow: Flow, finish: float, deadline: float | None, now: float) -> None:
         """Refuse a request that would wait too long, or not be done in time."""
         alone_s = self._times.seconds_alone(samples)
         if alone_s is None:
@@ -268,7 +214,7 @@ class Scheduler:
             raise DeadlinePassed("the samples take longer to compute than the deadline allows")
         if not self._queue:
             return
-        ahead = self._ahead_of(finish)
+        ahead = self._queue.ahead_of(flow, finish, samples)
         if (self._times.seconds(ahead, 0) or 0.0) > self._limits.queue_wait_s:
             raise self._full("the queue is too long; try again later")
         if deadline is not None and not self._can_do(ahead, samples, deadline, now):
@@ -283,29 +229,20 @@ class Scheduler:
             return
         for waiting in self._begun.values():
             left, deadline = waiting.left, waiting.deadline
-            if deadline is None or left > self._workers * self._largest_run or waiting.turn == _FIRST:
+            if deadline is None or left > self._workers * self._largest_run or waiting.turn == FIRST:
                 continue
             if self._can_do(self._left_samples - left, left, deadline, now):  # even as the last
                 continue
-            if not self._can_do(self._ahead_of(waiting.turn) - left, left, deadline, now):
-                del self._queue[self._place_of(waiting)]
-                waiting.turn = _FIRST
-                bisect.insort(self._queue, waiting, key=_TURN)
-
-    def _ahead_of(self, turn: float) -> int:
-        """Samples whose turn comes before that of a request that arrives with this turn."""
-        place = bisect.bisect_right(self._queue, turn, key=_TURN)
-        if place <= len(self._queue) // 2:
-            return sum([waiting.left for waiting in self._queue[:place]])
-        return self._left_samples - sum([waiting.left for waiting in self._queue[place:]])
+            if not self._can_do(self._queue.ahead_of(waiting.flow, waiting.turn) - left, left, deadline, now):
+                self._queue.bring_forward(waiting)
 
     def _can_do(self, ahead: int, samples: int, deadline: float, now: float) -> bool:
         seconds = self._times.seconds(ahead, samples)
         return deadline > now and (seconds is None or now + seconds <= deadline)
 
-    def _in_time(self, now: float, free: int) -> tuple[list[_Waiting], tuple[int, ...]]:
+    def _in_time(self, now: float, free: int) -> tuple[list[Waiting], tuple[int, ...]]:
         """The first requests that can fill every free worker, and those before them that cannot be done in time."""
-        ready: list[_Waiting] = []
+        ready: list[Waiting] = []
         expired: list[int] = []
         largest = self._largest_run
         room = free * largest
@@ -317,7 +254,7 @@ class Scheduler:
             else self._times.seconds(0, min(self._left_samples, largest))
         ) or 0.0
         ahead = 0
-        for waiting in self._queue:
+        for waiting in self._queue.in_order():
             if ahead >= room:
                 break
             left, deadline = waiting.left, waiting.deadline
@@ -334,7 +271,7 @@ class Scheduler:
                 expired.append(waiting.ticket)
         return ready, tuple(expired)
 
-    def _fill(self, ready: Sequence[_Waiting], free: int, alone: bool) -> Batch:
+    def _fill(self, ready: Sequence[Waiting], free: int, alone: bool) -> Batch:
         """Take the first of the queue, which are `ready`, as far as there is room."""
         available = sum([waiting.left for waiting in ready])
         if self._sizes is None:
@@ -347,7 +284,8 @@ class Scheduler:
                     available = small
             size, all_cores = self._sizes.choose(available, free, alone=alone)
         slices = []
-        room, whole = size, 0
+        room = size
+        by_flow: dict[Flow, tuple[int, int]] = {}
         for waiting in ready:
             if room == 0:
                 break
@@ -357,20 +295,15 @@ class Scheduler:
             waiting.left -= samples
             room -= samples
             self._left_samples -= samples
-            self.queued_samples += min(left - samples, self._largest_held) - min(left, self._largest_held)
+            flow = waiting.flow
+            self._hold(flow, min(left - samples, self._largest_held) - min(left, self._largest_held))
+            given, whole = by_flow.get(flow, (0, 0))
+            by_flow[flow] = given + samples, whole + (samples == left)
             if samples == left:
                 del self._by_ticket[waiting.ticket]
                 self._begun.pop(waiting.ticket, None)
-                whole += 1
             else:
                 self._begun[waiting.ticket] = waiting
             slices.append(Slice(waiting.ticket, start, start + samples))
-        del self._queue[:whole]
-        if self._queue:
-            self._ideal.serve(size - room)
-        else:  # what the ideal server has left is of requests that were withdrawn or are done
-            self._ideal = ProcessorSharing()
+        self._queue.served(by_flow)
         return Batch(tuple(slices), size, all_cores)
-
-    def _place_of(self, waiting: _Waiting) -> int:
-        return self._queue.index(waiting, bisect.bisect_left(self._queue, waiting.turn, key=_TURN))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.batching.batch_size import HAND_OVER_S, SAMPLE_S, BatchSizer
+from service.engine.scheduling.batch_size import HAND_OVER_S, SAMPLE_S, BatchSizer
 
 POWERS = (1, 2, 4, 8, 16, 32, 64)
 MS = 1e-3

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from service.engine.batching.batch_size import NOT_KNOWN, BatchSizer
-from service.engine.batching.scheduler import Batch, BatchLimits, Scheduler
+from service.engine.scheduling.batch_size import NOT_KNOWN, BatchSizer
+from service.engine.scheduling.scheduler import Batch, BatchLimits, Scheduler
 from service.errors import DeadlinePassed, QueueFull
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)

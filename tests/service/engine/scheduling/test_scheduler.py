@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.batching.batch_size import BatchSizer
-from service.engine.batching.scheduler import Batch, BatchLimits, Scheduler, Slice
+from service.engine.scheduling.batch_size import BatchSizer
+from service.engine.scheduling.scheduler import Batch, BatchLimits, Scheduler, Slice
 from service.errors import DeadlinePassed, QueueFull
 
 POWERS = (1, 2, 4, 8, 16, 32, 64)

@@ -1,5 +1,7 @@
 """What a graph may contain: operators, attributes, weights, inputs and outputs; all else raises `GraphRefused`.
 
+Text that is not UTF-8 comes out of protobuf as bytes, which are neither joined nor ordered among strings.
+
 References:
     CVE-2022-25882, CVE-2024-5187, CVE-2026-34445: external data of ONNX files.
 """
@@ -94,7 +96,7 @@ def check_model(model: ModelProto, opset: int) -> None:
         raise GraphRefused("carries training information")
     opsets = {imported.domain or "ai.onnx": imported.version for imported in model.opset_import}
     if opsets != {"ai.onnx": opset}:
-        found = ", ".join(f"{domain} {version}" for domain, version in sorted(opsets.items()))
+        found = ", ".join(sorted(f"{domain} {version}" for domain, version in opsets.items()))
         raise GraphRefused(f"imports the operators {found or 'of no opset'}; the manifest states ai.onnx {opset} alone")
 
 
@@ -127,7 +129,9 @@ def check_weights(graph: GraphProto) -> None:
         raise GraphRefused(f"has {len(graph.initializer)} weights; at most {MAX_INITIALIZERS} are read")
     replaceable = {tensor.name for tensor in graph.initializer} & {value.name for value in graph.input}
     if replaceable:
-        raise GraphRefused(f"the weight {min(replaceable)!r} is an input as well, so that a caller could replace it")
+        raise GraphRefused(
+            f"the weight {min(map(str, replaceable))!r} is an input as well, so that a caller could replace it"
+        )
     for tensor in graph.initializer:
         check_weight(f"the weight {tensor.name!r}", tensor)
 
@@ -157,6 +161,8 @@ def infer(content: bytes) -> GraphProto:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())
         raise GraphRefused(f"is not valid ONNX: {reason[:MAX_REASON]}") from error
+    except UnicodeDecodeError as error:  # the library quotes a name
+        raise GraphRefused("is not valid ONNX: it has a name that is not UTF-8") from error
     return inferred.graph
 
 
@@ -166,7 +172,7 @@ def check_tensors(side: str, found: Iterable[ValueInfoProto], stated: Sequence[T
     names = [value.name for value in found]
     if names != [tensor.name for tensor in stated]:
         wanted = ", ".join(tensor.name for tensor in stated)
-        raise GraphRefused(f"has the {side}s {', '.join(names)}; the manifest states {wanted}")
+        raise GraphRefused(f"has the {side}s {', '.join(map(str, names))}; the manifest states {wanted}")
     for value, tensor in zip(found, stated, strict=True):
         where = f"{side} {tensor.name}"
         kind = value.type.tensor_type

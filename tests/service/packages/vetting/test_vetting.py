@@ -518,6 +518,37 @@ def test_bytes_that_are_no_graph_are_refused(toy: dict[str, tuple[Graph, bytes]]
     assert (verdict((toy["generator"][0], content)) or "").startswith("generator.onnx: ")
 
 
+def named_nowhere(model: ModelProto) -> None:
+    model.graph.node[0].input[0] = "nowhere!"
+
+
+def named_output(model: ModelProto) -> None:
+    model.graph.output[1].name = "nowhere!"
+    model.graph.node[-1].output[0] = "nowhere!"
+
+
+def named_domain(model: ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("nowhere!", 1))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (named_nowhere, "is not valid ONNX: it has a name that is not UTF-8"),
+        (named_output, "has the outputs sample, b'"),
+        (named_domain, "imports the operators ai.onnx 20, b'"),
+    ],
+)
+def test_text_that_is_not_utf_8_is_refused_in_a_sentence(
+    toy: dict[str, tuple[Graph, bytes]], damage: Damage, words: str
+) -> None:
+    graph, content = toy["generator"]
+    model = onnx.load_from_string(content)
+    damage(model)
+    refusal = verdict((graph, model.SerializeToString().replace(b"nowhere!", b"nowhere\xff")))
+    assert (refusal or "").startswith(f"generator.onnx: {words}")
+
+
 def test_a_graph_cut_off_anywhere_is_refused(toy: dict[str, tuple[Graph, bytes]]) -> None:
     graph, content = toy["generator"]
     for length in (100, len(content) // 2, len(content) - 1):

@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
     "training": ("experiments.training", "the trainer against other training loops"),
     "cuda": ("experiments.cuda", "fixed batch sizes against batches of any size, on a CUDA device"),
     "device": ("device.__main__", "the acceptance on a CUDA device, stage by stage, with pass marks"),
+    "fuzz": ("trust.fuzz", "fuzzed inputs to every reader of untrusted bytes, and to a service"),
     "report": ("report.report", "tables and plots from the results"),
     "packages": ("contenders.packages", "write the packages of the fixed generators"),
     "environments": ("contenders.environments", "install the peers, each in its own virtual environment"),

@@ -205,6 +205,30 @@ def devices(folder: Path) -> Lines:
         yield f"| {way} | {of(found.rows, 'samples_per_s', {'way': way})} |"
 
 
+def fuzzed(folder: Path) -> Lines:
+    """Inputs of each target, and what was found."""
+    found = read("fuzz", folder)
+    yield "| target | inputs | read | refused | findings | peak MiB, of at most | longest ms | s |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for row in found.rows:
+        counts = [f"{number(row, key):,.0f}" for key in ("inputs", "read", "refused", "findings")]
+        limits = f"{row['peak_mib']}, {row['limit_mib']}", row["longest_ms"], row["seconds"]
+        yield f"| `{row['target']}` | {' | '.join(counts)} | {' | '.join(map(str, limits))} |"
+    if found.rows:
+        total = sum(number(row, "inputs") for row in found.rows)
+        yield ""
+        yield f"{total:,.0f} inputs from seed {found.settings['seed']}, {_where(found)}."
+
+
+def _where(found: Found) -> str:
+    """Machine and commit of a result, in a line."""
+    facts = found.machine
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, Python {facts['python']}, "
+        f"commit {str(facts['commit'])[:12]}, {facts['measured']}"
+    )
+
+
 def _distinct(found: Found, key: str) -> list[str]:
     """The values of a field, in the order in which they were measured."""
     return list(dict.fromkeys(str(row[key]) for row in found.rows if key in row))
@@ -230,4 +254,5 @@ TABLES: Final[Mapping[str, Callable[[Path], Lines]]] = {
     "processes": processes,
     "trainers": trainers,
     "devices": devices,
+    "fuzzed": fuzzed,
 }

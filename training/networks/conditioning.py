@@ -9,11 +9,13 @@ References:
     Miyato and Koyama, cGANs with Projection Discriminator (2018), equation 3.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from training.networks.base import Task, packed
+from training.networks.base import GeneratorKeys, Task, packed
 
 JOINT_WIDTH = 256  # of the hidden layer over an image's features and its latent
 
@@ -34,6 +36,27 @@ class ConditionalGenerator(nn.Module):
     first: nn.Linear
     classes: nn.Embedding | None
     layers: nn.Sequential
+
+    def begin(
+        self,
+        config: GeneratorKeys,
+        task: Task,
+        width: int,
+        *,
+        linear: Callable[..., nn.Linear] = nn.Linear,
+        bias: bool = True,
+    ) -> None:
+        """Make what comes before `layers`.
+
+        Args:
+            width: numbers of a sample that `layers` are given.
+            linear: makes the first layer.
+            bias: whether the first layer adds one.
+        """
+        self.latent_size = config.latent_size
+        self.sample_shape = task.sample_shape
+        self.first = linear(config.latent_size + task.code_size, width, bias=bias)
+        self.classes = nn.Embedding(task.classes, width) if task.classes else None
 
     def forward(self, latents: Tensor, *conditions: Tensor) -> Tensor:
         """Generate one sample for each latent.

@@ -23,6 +23,7 @@ References:
     Donahue, Krähenbühl and Darrell, Adversarial Feature Learning (2017): judging pairs.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
@@ -228,12 +229,9 @@ class Generator(ConditionalGenerator):
             ]
             return [_activation(config.activation), *blocks]
 
-        self.latent_size = config.latent_size
-        self.sample_shape = task.sample_shape
         base = (widths[0], *sizes[0])
-        flat = base[0] * base[1] * base[2]
-        self.first = nn.Linear(config.latent_size + task.code_size, config.dense or flat, bias=bias)
-        self.classes = nn.Embedding(task.classes, config.dense or flat) if task.classes else None
+        flat = math.prod(base)
+        self.begin(config, task, config.dense or flat, bias=bias)
         layers: list[nn.Module] = []
         if config.dense:
             layers += [nn.BatchNorm1d(config.dense)] if config.norm == "batch" else []

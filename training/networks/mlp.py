@@ -122,11 +122,8 @@ class Generator(ConditionalGenerator):
 
     def __init__(self, config: GeneratorConfig, task: Task) -> None:
         super().__init__()
-        self.latent_size = config.latent_size
-        self.sample_shape = task.sample_shape
         widths = (*config.widths, math.prod(task.sample_shape))
-        self.first = nn.Linear(config.latent_size + task.code_size, widths[0])
-        self.classes = nn.Embedding(task.classes, widths[0]) if task.classes else None
+        self.begin(config, task, widths[0])
         layers: list[nn.Module] = []
         for width, following in pairwise(widths):
             layers += [nn.BatchNorm1d(width)] if config.norm == "batch" else []

@@ -217,6 +217,12 @@ def _plain(layer: nn.Conv2d | nn.Linear) -> nn.Module:
     return layer
 
 
+def _plain_linear(before: int, after: int, *, bias: bool) -> SingleLinear:
+    layer = SingleLinear(before, after, bias=bias)
+    weights.draw(layer, "he", None)
+    return layer
+
+
 class Stages:
     """The sizes of one player, and what it has at each.
 
@@ -255,11 +261,7 @@ class Generator(ConditionalGenerator):
         channels, *size = task.sample_shape
         stages = Stages(config, config.widths, (size[0], size[1]))
         coarsest = stages.widths[0]
-        self.latent_size = config.latent_size
-        self.sample_shape = task.sample_shape
-        self.first = SingleLinear(config.latent_size + task.code_size, coarsest, bias=False)
-        _plain(self.first)
-        self.classes = nn.Embedding(task.classes, coarsest) if task.classes else None
+        self.begin(config, task, coarsest, linear=_plain_linear, bias=False)
         layers: list[nn.Module] = [SingleStage(LearntMap(coarsest, stages.sizes[0]), *stages.blocks(coarsest))]
         for (before, width), target in zip(pairwise(stages.widths), stages.sizes[1:], strict=True):
             layers += [_plain(nn.Conv2d(before, width, 1, bias=False))] if before != width else []

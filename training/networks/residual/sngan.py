@@ -17,6 +17,7 @@ References:
     Lee and Town, Mimicry: Towards the Reproducibility of GAN Research (2020): the widths for 48 to 128 pixels.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, Final, Literal
@@ -178,11 +179,7 @@ class Generator(ConditionalGenerator):
         widths = generator_widths(full) if config.widths == "auto" else config.widths
         sizes = halvings(full, len(widths) - 1)[::-1]
         base = (widths[0], *sizes[0])
-        flat = base[0] * base[1] * base[2]
-        self.latent_size = config.latent_size
-        self.sample_shape = task.sample_shape
-        self.first = nn.Linear(config.latent_size + task.code_size, flat)
-        self.classes = nn.Embedding(task.classes, flat) if task.classes else None
+        self.begin(config, task, math.prod(base))
         blocks = [UpBlock(*pair, target) for pair, target in zip(pairwise(widths), sizes[1:], strict=True)]
         last = nn.Conv2d(widths[-1], channels, 3, padding=1)
         self.layers = nn.Sequential(

@@ -3,11 +3,12 @@
     python examples/binary_tensors.py [127.0.0.1:8000] [mnist]
 
 It makes four inputs according to the model's metadata and prints the shape of the four samples. A body is JSON followed
-by bytes; a header has the length of the JSON part.
+by bytes; a header has the length of the JSON part. A service that asks for keys is sent the variable API_KEY.
 """
 
 import http.client
 import json
+import os
 import sys
 
 import numpy as np
@@ -17,6 +18,7 @@ Array = NDArray[np.generic]
 
 SAMPLES = 4
 LENGTH = "Inference-Header-Content-Length"
+KEY = {"X-API-Key": os.environ["API_KEY"]} if "API_KEY" in os.environ else {}
 DTYPES = {"FP32": "<f4", "UINT8": "|u1", "INT64": "<i8"}
 DATATYPES = {np.dtype(dtype): datatype for datatype, dtype in DTYPES.items()}
 
@@ -35,7 +37,7 @@ def infer(server: http.client.HTTPConnection, model: str, inputs: dict[str, Arra
     wanted = {"name": output, "parameters": {"binary_data": True}}
     head = json.dumps({"inputs": described, "outputs": [wanted]}).encode()
     body = b"".join([head, *(array.tobytes() for array in inputs.values())])
-    server.request("POST", f"/v2/models/{model}/infer", body, {LENGTH: str(len(head))})
+    server.request("POST", f"/v2/models/{model}/infer", body, {LENGTH: str(len(head)), **KEY})
     answer = server.getresponse()
     if answer.status != http.HTTPStatus.OK:
         raise SystemExit(json.load(answer)["error"])
@@ -46,7 +48,7 @@ def infer(server: http.client.HTTPConnection, model: str, inputs: dict[str, Arra
 def main(address: str = "127.0.0.1:8000", model: str = "mnist") -> None:
     """Draw inputs, run the model, print the shape."""
     server = http.client.HTTPConnection(address)
-    server.request("GET", f"/v2/models/{model}")
+    server.request("GET", f"/v2/models/{model}", headers=KEY)
     inputs: dict[str, Array] = {}
     for tensor in json.load(server.getresponse())["inputs"]:
         shape = [SAMPLES, *tensor["shape"][1:]]

@@ -10,6 +10,7 @@ import base64
 import http.client
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 
 SAMPLES = 16
+# Of a service that asks for keys.
+KEY = {"x-api-key": os.environ["API_KEY"]} if "API_KEY" in os.environ else {}
 DIGITS = 10
 USER = 42
 WITHIN = 0.01  # of a real point: the standard deviation of a mode of the ring
@@ -42,7 +45,8 @@ class Service:
         return samples
 
     def _ask(self, method: str, path: str, body: str | None) -> bytes:
-        self.connection.request(method, path, body, {"content-type": "application/json"} if body else {})
+        headers = {"content-type": "application/json"} if body else {}
+        self.connection.request(method, path, body, headers | KEY)
         answer = self.connection.getresponse()
         content = answer.read()
         if answer.status != http.HTTPStatus.OK:

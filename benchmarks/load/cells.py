@@ -84,7 +84,9 @@ WARM_UP_S = 1.0
 def main(arguments: list[str]) -> None:
     """Load the server, and write the result as JSON."""
     parser = command(
-        "load", "Load one running server with a closed loop.", "http://127.0.0.1:8000 --model mnist --seconds 10"
+        "load",
+        "Load one running server with a closed loop; API_KEY is sent as its key, if set.",
+        "http://127.0.0.1:8000 --model mnist --seconds 10",
     )
     parser.add_argument("url", help="of the service, without a path")
     parser.add_argument("--model", default="zero", help="package")

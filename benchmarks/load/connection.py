@@ -4,6 +4,7 @@ A chunked response is an error.
 """
 
 import asyncio
+import os
 import re
 import selectors
 import urllib.parse
@@ -100,8 +101,10 @@ def encode(work: Work, seed: int) -> bytes:
     address = urllib.parse.urlsplit(work.url)
     path = f"{address.path}?{address.query}" if address.query else address.path
     body = work.body(seed)
+    key = os.environ.get("API_KEY")
     headers = (
         f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        + (f"Authorization: Bearer {key}\r\n" if key else "")
+        + f"Content-Length: {len(body)}\r\n\r\n"
     )
     return headers.encode() + body

@@ -1,8 +1,9 @@
 -- POST /generate-like requests for wrk: {"n":N,"seed":S}, another seed each time, so that no cache can answer.
 -- What happened is written as one line of JSON behind the word RESULT; wrk's own report is for people.
--- Arguments after `--`: the body before the seed, the body behind it, the seeds of one request.
+-- Arguments after `--`: the body before the seed, the body behind it, the seeds of one request. API_KEY is sent, if set.
 
 local head, tail, step, seed
+local headers = {["Content-Type"] = "application/json"}
 
 local threads = 0
 function setup(thread)
@@ -13,11 +14,13 @@ end
 function init(args)
   head, tail, step = args[1], args[2], tonumber(args[3])
   seed = math.floor(thread_id * 1000000000)
+  local key = os.getenv("API_KEY")
+  if key then headers["Authorization"] = "Bearer " .. key end
 end
 
 function request()
   seed = seed + step
-  return wrk.format("POST", nil, {["Content-Type"] = "application/json"}, head .. seed .. tail)
+  return wrk.format("POST", nil, headers, head .. seed .. tail)
 end
 
 function done(summary, latency, requests)

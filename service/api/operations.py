@@ -44,19 +44,16 @@ class Call:
     Attributes:
         parts: of the running service.
         info: what is known of it.
+        headers: by name in lower case.
         body: all of it.
         timeout_ms: deadline that it asks for; None takes the service's own for each of its jobs.
     """
 
     parts: Context
     info: RequestInfo
+    headers: Mapping[str, str]
     body: bytes
     timeout_ms: int | None
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By name in lower case."""
-        return self.info.headers
 
     def budget(self) -> TimeBudget:
         """Begin to count the time that it may spend in the engine."""
@@ -110,7 +107,8 @@ async def _call(
         ),
     ] = None,
 ) -> Call:
-    return Call(context_of(request.scope), info_of(request.scope), await request.body(), x_timeout_ms)
+    info = info_of(request.scope)
+    return Call(context_of(request.scope), info, info.headers, await request.body(), x_timeout_ms)
 
 
 TheCall = Annotated[Call, Depends(_call)]
@@ -214,7 +212,7 @@ def _binder(name: str, parameter: inspect.Parameter) -> Bind:
 
 def _bind_call(scope: Scope, body: bytes) -> Call:
     info = info_of(scope)
-    return Call(context_of(scope), info, body, read_timeout_ms(info.headers))
+    return Call(context_of(scope), info, info.headers, body, read_timeout_ms(info.headers))
 
 
 class Operations:

@@ -10,6 +10,7 @@ move the state.
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
@@ -44,6 +45,7 @@ class Lifecycle:
         self._max_requests = max_requests
         self._refused = refused
         self._taken_slots = 0
+        self._taken_by: Counter[str | None] = Counter()  # by the name of a key
         self._state: State = "serving"
         # Each with its end, where anybody waits for it: a future costs more than counting.
         self._requests: dict[object, asyncio.Future[None] | None] = {}
@@ -138,8 +140,11 @@ class Lifecycle:
                 end.set_result(None)
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, key: str | None = None) -> Iterator[None]:
         """Answer a request of which all is here, as one of the most that are answered at a time.
+
+        Args:
+            key: name of its key, of whose requests no more are answered than leave as many slots free.
 
         Raises:
             QueueFull: as many are being answered as may be.
@@ -147,11 +152,16 @@ class Lifecycle:
         if self._taken_slots >= self._max_requests:
             self._refused("max_requests")
             raise QueueFull(f"the service is answering {self._max_requests} requests, as many as it may at a time")
+        if key is not None and self._taken_by[key] >= self._max_requests - self._taken_slots:
+            self._refused("max_requests")
+            raise QueueFull("the service is answering as many requests with this key as it may at a time")
         self._taken_slots += 1
+        self._taken_by[key] += 1
         try:
             yield
         finally:
             self._taken_slots -= 1
+            self._taken_by[key] -= 1
 
     def watch(self, cut_off: Callable[[], None]) -> None:
         """Have `cut_off` called if the process cannot wait any longer, until it is given to `unwatch`."""

@@ -320,7 +320,8 @@ class RequestMiddleware:
             exchange.begin(body)
             del body
             operation = self._find(scope)
-            with nullcontext() if exchange.is_probe else self._lifecycle.slot():
+            key = exchange.info.key
+            with nullcontext() if exchange.is_probe else self._lifecycle.slot(key and key.name):
                 if operation is None:
                     # A name that comes twice has one list of values, for every reader.
                     scope["headers"] = [

@@ -126,14 +126,6 @@ class FairQueue:
         self._flows: dict[str, Flow] = {}
         self._active: list[Flow] = []  # those that have requests
 
-    def __len__(self) -> int:
-        if len(self._active) == 1:
-            return len(self._active[0].queue)
-        return sum([len(flow.queue) for flow in self._active])
-
-    def __bool__(self) -> bool:
-        return bool(self._active)
-
     def flow(self, share: Share) -> Flow:
         """The flow that a request of this share joins if it arrives now."""
         flow = self._flows.get(share.name)

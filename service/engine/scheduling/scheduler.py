@@ -146,7 +146,8 @@ class Scheduler:
         waiting = Waiting(ticket, samples, deadline, samples, finish, finish, flow)
         self._queue.add(waiting)
         self._by_ticket[ticket] = waiting
-        self._hold(flow, held)
+        self.queued_samples += held
+        flow.held_samples += held
         self._left_samples += samples
         return ticket
 
@@ -156,7 +157,9 @@ class Scheduler:
         if waiting is None:
             return
         self._begun.pop(ticket, None)
-        self._hold(waiting.flow, -min(waiting.left, self._largest_held))
+        held = min(waiting.left, self._largest_held)
+        self.queued_samples -= held
+        waiting.flow.held_samples -= held
         self._left_samples -= waiting.left
         self._queue.remove(waiting)
 
@@ -171,7 +174,7 @@ class Scheduler:
         Returns:
             A batch that has left the queue, unless nothing waits; and the late requests that were found.
         """
-        if not self._queue:
+        if not self._by_ticket:
             return _NOTHING
         self._times.forget_outdated(now)
         if self._begun:
@@ -184,7 +187,7 @@ class Scheduler:
     def pays_ahead(self) -> bool:
         """Whether a batch is worth taking while the device still runs another: later arrivals could not improve it."""
         if self._sizes is None:
-            return bool(self._queue)
+            return bool(self._by_ticket)
         waiting = self._left_samples
         return waiting >= self._largest_run or (waiting > 0 and self._sizes.pays_alone(waiting))
 
@@ -200,11 +203,6 @@ class Scheduler:
         """Seconds that a request would take behind all that wait; None where that is unknown."""
         return self._times.seconds(self._left_samples, samples)
 
-    def _hold(self, flow: Flow, samples: int) -> None:
-        """Count samples as queued, or no longer."""
-        self.queued_samples += samples
-        flow.held_samples += samples
-
     def _refuse_late(self, samples: int, flow: Flow, finish: float, deadline: float | None, now: float) -> None:
         """Refuse a request that would wait too long, or not be done in time."""
         alone_s = self._times.seconds_alone(samples)
@@ -212,7 +210,7 @@ class Scheduler:
             return
         if deadline is not None and now + alone_s > deadline:
             raise DeadlinePassed("the samples take longer to compute than the deadline allows")
-        if not self._queue:
+        if not self._by_ticket:
             return
         ahead = self._queue.ahead_of(flow, finish, samples)
         if (self._times.seconds(ahead, 0) or 0.0) > self._limits.queue_wait_s:
@@ -246,7 +244,7 @@ class Scheduler:
         expired: list[int] = []
         largest = self._largest_run
         room = free * largest
-        lone = free == self._workers and len(self._queue) == 1
+        lone = free == self._workers and len(self._by_ticket) == 1
         # Most are in the first run, and one estimate does for all of them.
         first_run_s = (
             self._times.seconds_alone(self._left_samples)
@@ -296,7 +294,9 @@ class Scheduler:
             room -= samples
             self._left_samples -= samples
             flow = waiting.flow
-            self._hold(flow, min(left - samples, self._largest_held) - min(left, self._largest_held))
+            released = min(left, self._largest_held) - min(left - samples, self._largest_held)
+            self.queued_samples -= released
+            flow.held_samples -= released
             given, whole = by_flow.get(flow, (0, 0))
             by_flow[flow] = given + samples, whole + (samples == left)
             if samples == left:

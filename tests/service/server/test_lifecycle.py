@@ -1,7 +1,9 @@
 """What the process knows of its requests in flight."""
 
 import asyncio
+from contextlib import ExitStack
 
+from service.errors import QueueFull
 from service.server.lifecycle import Lifecycle
 
 
@@ -39,3 +41,23 @@ def test_who_gives_up_waiting_takes_nothing_from_a_request() -> None:
         assert lifecycle.in_flight == 0
 
     asyncio.run(scenario())
+
+
+def test_a_key_takes_no_more_slots_than_it_leaves_free() -> None:
+    refused: list[str] = []
+    lifecycle = Lifecycle(8, refused.append)
+
+    def taken_by(key: str | None, stack: ExitStack) -> int:
+        for taken in range(9):
+            try:
+                stack.enter_context(lifecycle.slot(key))
+            except QueueFull:
+                return taken
+        raise AssertionError("more than there are")
+
+    with ExitStack() as stack:
+        assert [taken_by("flood", stack), taken_by("another", stack), taken_by("third", stack)] == [4, 2, 1]
+        assert taken_by(None, stack) == 1
+    assert refused == ["max_requests"] * 4
+    with ExitStack() as stack:
+        assert taken_by(None, stack) == 8

@@ -14,7 +14,7 @@ BATCH_SIZE: Final = 64
 TOTAL_SAMPLES: Final = 128_000
 EVALUATIONS: Final = 8  # of a run
 DIAGNOSED_SAMPLES: Final = 12_800
-RATES: Final = (3e-4, 1e-3, 3e-3, 1e-2)
+RATES: Final = (3e-4, 1e-3, 3e-3, 1e-2)  # three of them are tried: the two in the middle, and one beyond the better
 
 # The discriminator has no batch statistics, so that its score of a sample depends on that sample alone.
 COMMON: Final[dict[str, dict[str, object]]] = {

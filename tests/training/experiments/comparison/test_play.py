@@ -12,7 +12,6 @@ from training.experiments.base import Setting
 from training.experiments.comparison import games, page, play
 from training.experiments.results import Row
 
-RATES = (1e-3, 3e-3)
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +19,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digits that are at hand, and runs of seconds."""
     monkeypatch.setitem(games.COMMON, "data", {"kind": "digits"})
     monkeypatch.setattr(play, "TOTAL_SAMPLES", 640)
-    monkeypatch.setattr(play, "RATES", RATES)
 
 
 def setting(folder: Path) -> Setting:
@@ -31,7 +29,7 @@ def setting(folder: Path) -> Setting:
 def test_a_game_is_tuned_trained_and_measured(tmp_path: Path) -> None:
     row = runner.reproduce(play.experiment("non_saturating"), [0], tmp_path, None, lambda _line: None)
     figures = row.seeds[0].metrics
-    assert figures["learning_rate"] in RATES
+    assert figures["learning_rate"] in games.RATES
     assert {"frechet_distance", "kernel_distance", "recall", "modes", "calibration_error"} <= set(figures)
     assert sum(name.startswith("frechet_distance_at_") for name in figures) == games.EVALUATIONS
     assert figures["finding_young"] == 1
@@ -47,9 +45,24 @@ def read_back(out: Path, row: Row) -> bool:
 
 
 def test_a_rate_that_diverges_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    distances = {1e-3: math.inf, 3e-3: 7.0}
+    distances = {1e-3: math.inf, 3e-3: 7.0, 1e-2: math.inf}
     monkeypatch.setattr(play, "_distance", lambda _name, rate, _folder, _setting: distances[rate])
     assert play.tuned("minimax", setting(tmp_path)) == 3e-3
+
+
+@pytest.mark.parametrize(("better", "beyond"), [(1e-3, 3e-4), (3e-3, 1e-2)])
+def test_a_third_rate_is_tried_beyond_the_better_of_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, better: float, beyond: float
+) -> None:
+    tried: list[float] = []
+
+    def distance(_name: str, rate: float, _folder: Path, _setting: Setting) -> float:
+        tried.append(rate)
+        return 1.0 if rate == beyond else abs(rate - better) + 2.0
+
+    monkeypatch.setattr(play, "_distance", distance)
+    assert play.tuned("minimax", setting(tmp_path)) == beyond
+    assert tried == [1e-3, 3e-3, beyond]
 
 
 def test_a_run_that_diverges_is_measured_at_its_newest_checkpoint(

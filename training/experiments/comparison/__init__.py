@@ -16,7 +16,7 @@ from typing import Final
 from training.experiments import runner
 from training.experiments.comparison import cost, page
 from training.experiments.comparison.games import GAMES
-from training.experiments.comparison.play import SEEDS, experiment
+from training.experiments.comparison.play import SEEDS, experiment, read_tuning, write_tuning
 from training.experiments.results import Row, origin
 
 __all__ = ["NAME", "SEEDS", "reproduce"]
@@ -43,11 +43,12 @@ def reproduce(seeds: Iterable[int], out: Path, data_path: str | None, say: Calla
             runner.reproduce(experiment(name), [seed], home, data_path, say)
     if not (home / cost.FILE).is_file():
         cost.write(cost.measured(data_path), origin(), home)
+    write_tuning(home)
     found, step_ms = page.rows(home), cost.read(home)
     page.draw(found, step_ms, home / "images")
     page.grids(
         {name: home / name / f"seed-{row.seeds[0].seed}" / "run" for name, row in found.items()}, home / "images"
     )
-    (home / "tables.md").write_text(page.markdown(found, step_ms), encoding="utf-8")
+    (home / "tables.md").write_text(page.markdown(found, step_ms, read_tuning(home)), encoding="utf-8")
     say(f"{home / 'tables.md'} and {home / 'images'}: tables, plots and grids")
     return found

@@ -4,6 +4,7 @@ docs/comparison.md holds the tables; a test compares them with `training/results
 """
 
 import io
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from training.experiments.comparison.games import BATCH_SIZE, GAMES, TOTAL_SAMPLES
+from training.experiments.comparison.games import BATCH_SIZE, GAMES, RATES, TOTAL_SAMPLES
 from training.experiments.comparison.play import CURVE, FINDING
 from training.experiments.results import PUBLISHED, Row, read_row
 from training.files import write_atomically
@@ -48,15 +49,16 @@ def rows(folder: Path = FOLDER) -> dict[str, Row]:
     return dict(sorted(found.items(), key=lambda item: item[1].summary("frechet_distance").median))
 
 
-def markdown(found: Mapping[str, Row], step_ms: Mapping[str, float]) -> str:
+def markdown(found: Mapping[str, Row], step_ms: Mapping[str, float], tried: Mapping[str, Mapping[float, float]]) -> str:
     """Format the tables.
 
     Args:
         found: rows in the order of the table.
         step_ms: milliseconds of a step of each game.
+        tried: of each game, the distance that each learning rate came to.
 
     Returns:
-        Lines of Markdown: samples, then scores, costs and findings.
+        Lines of Markdown: samples, then scores, costs and findings, then learning rates.
     """
     samples = [
         ["game", *(heading for heading, _ in SHOWN.values())],
@@ -68,7 +70,12 @@ def markdown(found: Mapping[str, Row], step_ms: Mapping[str, float]) -> str:
         ["---", *(["---:"] * 5), "---"],
         *([row.system, *_beside(row, step_ms[name])] for name, row in found.items()),
     ]
-    return "\n".join(_line(cells) for cells in samples) + "\n\n" + "\n".join(_line(cells) for cells in scores) + "\n"
+    rates = [
+        ["game", *(f"{rate:g}" for rate in RATES)],
+        ["---", *(["---:"] * len(RATES))],
+        *([row.system, *_rates(tried[name], row.summary("learning_rate").median)] for name, row in found.items()),
+    ]
+    return "\n\n".join("\n".join(_line(cells) for cells in table) for table in (samples, scores, rates)) + "\n"
 
 
 def _columns() -> list[tuple[str, str]]:
@@ -90,6 +97,18 @@ def _beside(row: Row, step_ms: float) -> list[str]:
         f"{step_ms * STEPS / 1_000:.0f}",
         "; ".join(_findings(row)),
     ]
+
+
+def _rates(tried: Mapping[float, float], taken: float) -> list[str]:
+    """The distance of each rate; bold of the one that was taken, empty of one that was not tried."""
+
+    def cell(rate: float) -> str:
+        if rate not in tried:
+            return ""
+        text = f"{tried[rate]:.1f}" if math.isfinite(tried[rate]) else "diverged"
+        return f"**{text}**" if rate == taken else text
+
+    return [cell(rate) for rate in RATES]
 
 
 def _findings(row: Row) -> list[str]:

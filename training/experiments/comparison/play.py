@@ -8,7 +8,9 @@ of the table have chosen nothing.
 """
 
 import dataclasses
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from training.data import ImageData
 from training.data.image_data import Bytes
 from training.diagnostics import report
-from training.errors import DivergenceError
+from training.errors import DataError, DivergenceError
 from training.evaluation import classifier, random_convolutions, reference_rows
 from training.evaluation.classifier import labels_of
 from training.evaluation.distances import Features, frechet_distance, kernel_distance
@@ -38,19 +40,22 @@ from training.export import export
 from training.export.calibration import calibrate
 from training.export.graphs.export_seeds import Purpose
 from training.export.graphs.pair import Pair
+from training.files import write_atomically
 from training.loop.evaluator import Evaluator
 from training.state import history
 from training.state.checkpoint import Run
 from training.state.history import QUALITY
 
 SEEDS: Final = 3
+TUNING: Final = "tuning.json"
 TUNING_SEED: Final = 1_000  # of no row
 CURVE: Final = "frechet_distance_at_{:06d}"  # the metric's name at a number of samples
 FINDING: Final = "finding_"  # what begins the name of a finding of `diagnose`; its value is 1
 PROTOCOL: Final = (
     f"{TOTAL_SAMPLES:,} samples in batches of {BATCH_SIZE}; the learning rate of both players is the best of "
     "three (0.001, 0.003 and the next one beyond the better), by distance to images trained on, in runs of the same "
-    "length with a seed of their own; then 10,000 quantised samples of the exported graph against MNIST's held-out images"
+    "length with a seed of their own; then 10,000 quantised samples of the exported graph against MNIST's held-out "
+    "images"
 )
 
 
@@ -124,10 +129,9 @@ def tuned(name: str, setting: Setting) -> float:
         three runs: the two rates in the middle, and the one beyond the better. Runs have the whole length, because what
         is fastest at first may collapse later.
     """
-    home = setting.folder.parent / "tuning"
 
     def measured(rate: float) -> float:
-        return _distance(name, rate, home / f"{rate:g}", setting)
+        return _distance(name, rate, setting.folder.parent / "tuning" / f"{rate:g}", setting)
 
     lowest, low, high, highest = RATES
     distances = {low: measured(low), high: measured(high)}
@@ -135,6 +139,32 @@ def tuned(name: str, setting: Setting) -> float:
     distances[beyond] = measured(beyond)
     setting.say(f"{name}: " + ", ".join(f"{rate:g} ends at {distance:.1f}" for rate, distance in distances.items()))
     return min(distances, key=lambda rate: (distances[rate], rate))
+
+
+def write_tuning(home: Path) -> None:
+    """Write the distance that each learning rate of each game under a folder came to; null where the run diverged."""
+    found: dict[str, dict[str, float | None]] = {}
+    for name in GAMES:
+        files = (home / name / "tuning").glob("*/distance")
+        kept = {float(file.parent.name): float(file.read_text(encoding="utf-8")) for file in files}
+        found[name] = {f"{rate:g}": kept[rate] if math.isfinite(kept[rate]) else None for rate in sorted(kept)}
+    write_atomically(home / TUNING, (json.dumps(found, indent=2) + "\n").encode())
+
+
+def read_tuning(folder: Path) -> dict[str, Mapping[float, float]]:
+    """Read what `write_tuning` wrote, of each game by the learning rate; infinite where the run diverged.
+
+    Raises:
+        DataError: if the file is missing or none of these.
+    """
+    try:
+        found = json.loads((folder / TUNING).read_text(encoding="utf-8"))
+        return {
+            name: {float(rate): math.inf if distance is None else distance for rate, distance in each.items()}
+            for name, each in found.items()
+        }
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"cannot read the learning rates in {folder / TUNING}: {error}") from error
 
 
 def _distance(name: str, rate: float, folder: Path, setting: Setting) -> float:

@@ -1,11 +1,12 @@
 """Tables, plots and grids of the comparison, from rows alone."""
 
+import math
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from training.experiments.comparison import cost, page
+from training.experiments.comparison import cost, page, play
 from training.experiments.comparison.play import CURVE
 from training.experiments.results import Row, SeedResult, write_row
 
@@ -40,10 +41,12 @@ def test_the_best_median_comes_first(rows: dict[str, Row]) -> None:
 
 
 def test_a_cell_has_the_median_and_the_ends_of_the_seeds(rows: dict[str, Row]) -> None:
-    table = page.markdown(rows, {"hinge": 10.0, "minimax": 20.0})
+    tried = {"hinge": {1e-3: 4.0, 3e-3: math.inf, 3e-4: 7.0}, "minimax": {1e-3: 9.0}}
+    table = page.markdown(rows, {"hinge": 10.0, "minimax": 20.0}, tried)
     assert "| hinge | 3.0 (2.0–40.0) | 0.50 |" in table
     assert f"| 20 | {20 * page.STEPS / 1_000:.0f} | collapse (1 of 3); healthy (2 of 3) |" in table
-    assert table.count("\n") == 9
+    assert "| hinge | 7.0 | **4.0** | diverged |  |" in table
+    assert table.count("\n") == 14
 
 
 def test_both_plots_have_every_game(rows: dict[str, Row], tmp_path: Path) -> None:
@@ -62,3 +65,12 @@ def test_a_grid_is_cut_to_its_first_rows(tmp_path: Path) -> None:
 def test_costs_are_read_back_as_medians(tmp_path: Path) -> None:
     cost.write({"hinge": [1.0, 9.0, 2.0]}, {"threads": 1}, tmp_path)
     assert cost.read(tmp_path) == {"hinge": 2.0}
+
+
+def test_learning_rates_are_read_back_with_the_run_that_diverged(tmp_path: Path) -> None:
+    for rate, distance in ((1e-3, "7.5"), (3e-3, "inf")):
+        place = tmp_path / "hinge/tuning" / f"{rate:g}"
+        place.mkdir(parents=True)
+        (place / "distance").write_text(f"{distance}\n")
+    play.write_tuning(tmp_path)
+    assert play.read_tuning(tmp_path)["hinge"] == {1e-3: 7.5, 3e-3: math.inf}

@@ -13,7 +13,6 @@ from training.experiments.comparison import games, page, play
 from training.experiments.results import Row
 
 
-
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digits that are at hand, and runs of seconds."""
@@ -29,11 +28,14 @@ def setting(folder: Path) -> Setting:
 def test_a_game_is_tuned_trained_and_measured(tmp_path: Path) -> None:
     row = runner.reproduce(play.experiment("non_saturating"), [0], tmp_path, None, lambda _line: None)
     figures = row.seeds[0].metrics
+    play.write_tuning(tmp_path)
+    tried = play.read_tuning(tmp_path)
+    assert len(tried["non_saturating"]) == 3
     assert figures["learning_rate"] in games.RATES
     assert {"frechet_distance", "kernel_distance", "recall", "modes", "calibration_error"} <= set(figures)
     assert sum(name.startswith("frechet_distance_at_") for name in figures) == games.EVALUATIONS
     assert figures["finding_young"] == 1
-    assert "non-saturating" in page.markdown({"non_saturating": row}, {"non_saturating": 1.0})
+    assert "non-saturating" in page.markdown({"non_saturating": row}, {"non_saturating": 1.0}, tried)
     assert read_back(tmp_path, row)
 
 

@@ -186,12 +186,10 @@ def pods(volumes: dict[str, Path]) -> Iterator[dict[str, Pod]]:
         "several-processes": ("several-processes", {"GANYMEDE_API_WORKERS": 2}),
     }
     with ExitStack() as stack:
-        made = {
-            name: stack.enter_context(Pod(deployment(of, free_port(), **settings), volumes))
-            for name, (of, settings) in chosen.items()
-        }
-        for each in made.values():
-            each.start()
+        made = {}
+        for name, (of, settings) in chosen.items():  # one after the other, so that each is in time on a slow machine
+            made[name] = stack.enter_context(Pod(deployment(of, free_port(), **settings), volumes))
+            made[name].start()
         yield made
 
 

@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
     "cuda": ("experiments.cuda", "fixed batch sizes against batches of any size, on a CUDA device"),
     "device": ("device.__main__", "the acceptance on a CUDA device, stage by stage, with pass marks"),
     "fuzz": ("trust.fuzz", "fuzzed inputs to every reader of untrusted bytes, and to a service"),
+    "soak": ("trust.soak", "half an hour of mixed load: every answer as known, and nothing that grows"),
     "report": ("report.report", "tables and plots from the results"),
     "packages": ("contenders.packages", "write the packages of the fixed generators"),
     "environments": ("contenders.environments", "install the peers, each in its own virtual environment"),

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +92,11 @@ class Server:
         return self._process.pid
 
     def first_answer(self, work: Work) -> tuple[bytes, float]:
-        """Send the request with seed 0 until it succeeds.
+        """Send the request with seed 0 until it succeeds; returns and raises as `until`."""
+        return self.until(lambda: ask(work, 0))
+
+    def until(self, attempt: Callable[[], bytes]) -> tuple[bytes, float]:
+        """Ask something until it succeeds.
 
         Returns:
             The response's body, and the seconds from the process's start to its last byte.
@@ -105,11 +109,20 @@ class Server:
             if self._process.poll() is not None:
                 raise LoadFailed(f"the server ended: {self._log_tail()}")
             try:
-                return ask(work, 0), time.monotonic() - self.started_s
+                return attempt(), time.monotonic() - self.started_s
             except (OSError, http.client.HTTPException, LoadFailed) as error:
                 last = error
                 time.sleep(POLL_S)
         raise LoadFailed(f"no good answer in {START_TIMEOUT_S:g} s: {self._log_tail()}") from last
+
+    def ready(self, port: int) -> float:
+        """Wait until it says that it is ready; returns the seconds since its start."""
+
+        def ask_once() -> bytes:
+            with Caller(port) as caller:
+                return caller.get("/readyz")
+
+        return self.until(ask_once)[1]
 
     def _log_tail(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
@@ -145,6 +158,14 @@ class Caller:
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
 
     def post(self, path: str, body: bytes, kind: str = "application/json") -> bytes:
         """Send a request, and read the response.

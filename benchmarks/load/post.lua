@@ -15,7 +15,7 @@ function init(args)
   head, tail, step = args[1], args[2], tonumber(args[3])
   seed = math.floor(thread_id * 1000000000)
   local key = os.getenv("API_KEY")
-  if key then headers["Authorization"] = "Bearer " .. key end
+  if key and key ~= "" then headers["Authorization"] = "Bearer " .. key end
 end
 
 function request()

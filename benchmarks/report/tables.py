@@ -27,6 +27,8 @@ from benchmarks.results import Found, Value, chosen, numbers, read
 Lines = Iterator[str]
 
 SINGLES: Final[At] = {"loop": "closed", "n": 1, "connections": serving.MANY, "answer": "npy"}
+# name of the results: words.
+SOAKS: Final = {"soak": "one process", "soak-2-workers": "two API processes", "soak-control": "the leaky control"}
 LARGE: Final[At] = {"loop": "closed", "n": serving.LARGE_N, "connections": serving.LARGE_N, "answer": "npy"}
 
 
@@ -220,6 +222,29 @@ def fuzzed(folder: Path) -> Lines:
         yield f"{total:,.0f} inputs from seed {found.settings['seed']}, {_where(found)}."
 
 
+def soaked(folder: Path) -> Lines:
+    """What callers saw, and what grew, in each soak and in the leaky control."""
+    heads = "minutes", "answers", "wrong, 5xx, lost", "reloads", "left early", "RSS MiB, first to last", "per 10 min"
+    yield f"| service | {' | '.join(heads)} | grows |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+    for name, words in SOAKS.items():
+        found = read(name, folder)
+        if not found.rows:
+            continue
+        (answers,) = chosen(found.rows, row="answers")
+        grown = list(chosen(found.rows, row="growth"))
+        memory = [row for row in grown if str(row["quantity"]).startswith("rss")]
+        first, last = (sum(number(row, key) for row in memory) for key in ("first", "last"))
+        faults = ", ".join(str(answers[key]) for key in ("wrong", "5xx", "lost"))
+        cells = [
+            f"{number(answers, 'seconds') / 60:.1f}", f"{number(answers, 'asked'):,.0f}", faults,
+            f"{number(answers, 'reloads'):,.0f}", f"{number(answers, 'left by callers'):,.0f}",
+            f"{first:.1f} to {last:.1f}", f"{max(number(row, 'slope_10_min') for row in memory):+.2f}",
+            ", ".join(str(row["quantity"]) for row in grown if row["grows"]) or "nothing",
+        ]  # fmt: skip
+        yield f"| {words} | {' | '.join(cells)} |"
+
+
 def _where(found: Found) -> str:
     """Machine and commit of a result, in a line."""
     facts = found.machine
@@ -255,4 +280,5 @@ TABLES: Final[Mapping[str, Callable[[Path], Lines]]] = {
     "trainers": trainers,
     "devices": devices,
     "fuzzed": fuzzed,
+    "soaked": soaked,
 }

@@ -1,17 +1,25 @@
-"""Deliberately broken controls, which every check must find: readers that fail in each way on known inputs.
+"""Deliberately broken controls, which every check must find: readers that fail, and a service that leaks.
 
-Each fails on one input of `ONE_IN`, which its check sum tells.
+Each reader fails on one input of `ONE_IN`, which its check sum tells. `python -m benchmarks.trust.controls` is the
+service, but keeps `KEPT_BYTES` of a request, at most once in `KEPT_EVERY_S`, so that a fast machine lasts as long.
 """
 
 import ctypes
+import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from benchmarks.trust.inputs import MEBIBYTE, READ, Target, Wrong, plain
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
 ONE_IN: Final = 8
+KEPT_BYTES: Final = 3 * MEBIBYTE
+KEPT_EVERY_S: Final = 0.05
 TAKEN_BYTES: Final = 200 * MEBIBYTE
 
 
@@ -61,6 +69,41 @@ def _control(how: Callable[[], object], seconds: float = 1.0) -> tuple[Callable[
     return lambda: Target(seeds=seeds, declared=(ValueError,), opened=plain(fails(how)), seconds=seconds), 0
 
 
+class Leaky:
+    """Middleware that keeps something of each request."""
+
+    kept: ClassVar[list[bytes]] = []
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+        self._last_s = 0.0
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Keep, and pass on."""
+        now_s = time.monotonic()
+        if scope["type"] == "http" and now_s - self._last_s >= KEPT_EVERY_S:
+            self._last_s = now_s
+            self.kept.append(bytes([len(self.kept) % 256]) * KEPT_BYTES)
+        await self._app(scope, receive, send)
+
+
+def main() -> int:
+    """Serve as `python -m service` does, but leak."""
+    # Imported here: the readers need nothing.
+    from service import __main__ as program  # noqa: PLC0415
+    from service import app  # noqa: PLC0415
+
+    make = app.create_app
+
+    def create_app(*given: Any, **named: Any) -> "FastAPI":  # noqa: ANN401 - whatever create_app takes
+        made = make(*given, **named)
+        made.add_middleware(Leaky)
+        return made
+
+    app.create_app = create_app
+    return program.main([])
+
+
 # name: how it is made; none is part of a run that names no target.
 TARGETS: Final[Mapping[str, tuple[Callable[[], Target], int]]] = {
     "raises": _control(_raise),
@@ -71,3 +114,7 @@ TARGETS: Final[Mapping[str, tuple[Callable[[], Target], int]]] = {
     "crashes": _control(lambda: ctypes.string_at(0)),
     "answers-wrongly": _control(_answer_wrongly),
 }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,7 +11,6 @@ import json
 import re
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -20,7 +19,7 @@ from typing import Final
 
 from benchmarks.contenders.contenders import free_port
 from benchmarks.contenders.server import HOST, Caller, Launch, Server
-from benchmarks.load.closed_loop import LoadFailed, json_work
+from benchmarks.load.closed_loop import LoadFailed
 from benchmarks.load.usage import resident_bytes
 from benchmarks.trust import structures
 from benchmarks.trust.inputs import MEBIBYTE, READ, Target, Wrong
@@ -35,7 +34,6 @@ from benchmarks.trust.targets import (
 from benchmarks.workplace import LOGS
 
 ANSWER_S: Final = 8.0
-POLL_S: Final = 0.05
 GOLDEN_EVERY: Final = 500
 GROWN_BYTES: Final = 256 * MEBIBYTE
 GOLDEN_PATH: Final = "/generate?format=npy"
@@ -128,13 +126,6 @@ def launch(port: int, log: str, **settings: object) -> Launch:
     )
 
 
-def wait_until_loaded(server: Server, port: int, model: str = "plain") -> None:
-    """Wait until every package is loaded."""
-    server.first_answer(json_work(f"http://{HOST}:{port}/generate?format=npy", 1, model=model))
-    while b'"loading"' in Caller(port).get("/models"):
-        time.sleep(POLL_S)
-
-
 @contextmanager
 def opened() -> Iterator[READ]:
     """A service, and a reader that sends it inputs."""
@@ -148,17 +139,18 @@ def opened() -> Iterator[READ]:
     }
     LOGS.mkdir(parents=True, exist_ok=True)
     with Server(launch(port, "fuzz.log", **narrow)) as server:
-        wait_until_loaded(server, port)
-        golden = Caller(port).post(GOLDEN_PATH, GOLDEN)
+        server.ready(port)
+        with Caller(port) as caller:
+            golden = caller.post(GOLDEN_PATH, GOLDEN)
         held = resident_bytes(server.pid)
         sent = 0
 
         def check() -> None:
-            caller = Caller(port)
             try:
-                if caller.post(GOLDEN_PATH, GOLDEN) != golden:
-                    raise Wrong("a sample has other bytes than before")
-                caller.get("/readyz")
+                with Caller(port) as caller:
+                    if caller.post(GOLDEN_PATH, GOLDEN) != golden:
+                        raise Wrong("a sample has other bytes than before")
+                    caller.get("/readyz")
             except (LoadFailed, OSError, HTTPException) as error:
                 raise Wrong(f"the service does not answer as before: {error}") from error
             if (grown := resident_bytes(server.pid) - held) > GROWN_BYTES:

@@ -19,7 +19,7 @@ from typing import Final
 
 import structlog
 
-from service.access.keys import Entry, Keys, KeysRefused, check_name, digest_of, new_key, read_keys
+from service.access.keys import MOST_BYTES, Entry, Keys, KeysRefused, check_name, digest_of, new_key, read_keys
 
 # A key that is revoked is refused so long after the file was written, at the latest.
 LOOK_S: Final = 1.0
@@ -59,7 +59,8 @@ class KeyFile:
         self._stamp = None
         try:
             found = self._path.stat()
-            content = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                content = file.read(MOST_BYTES + 1)
         except OSError as error:
             raise KeysRefused(error.strerror or str(error)) from None
         if content != self._content:

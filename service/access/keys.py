@@ -39,9 +39,9 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 NAME_WORDS: Final = "a name has 1 to 32 letters, digits, `_` and `-`, and begins with a letter or digit"
 # Labels of metrics, beside names: of keys beyond the most that have series of their own.
 RESERVED: Final = frozenset({"other"})
-# Each is compared with what a request presents; a thousand take a tenth of a millisecond.
+# Each is compared with what a request presents, on the event loop.
 MOST_KEYS: Final = 1_000
-# A thousand entries take 200 KB.
+# Several times what so many entries take.
 MOST_BYTES: Final = 1024 * 1024
 BURST_S: Final = 10.0
 

@@ -45,7 +45,7 @@ class Lifecycle:
         self._max_requests = max_requests
         self._refused = refused
         self._taken_slots = 0
-        self._taken_by: Counter[str | None] = Counter()  # by the name of a key
+        self._taken_by: Counter[str] = Counter()  # of them, by the name of a key
         self._state: State = "serving"
         # Each with its end, where anybody waits for it: a future costs more than counting.
         self._requests: dict[object, asyncio.Future[None] | None] = {}
@@ -156,12 +156,14 @@ class Lifecycle:
             self._refused("max_requests")
             raise QueueFull("the service is answering as many requests with this key as it may at a time")
         self._taken_slots += 1
-        self._taken_by[key] += 1
+        if key is not None:
+            self._taken_by[key] += 1
         try:
             yield
         finally:
             self._taken_slots -= 1
-            self._taken_by[key] -= 1
+            if key is not None:
+                self._taken_by[key] -= 1
 
     def watch(self, cut_off: Callable[[], None]) -> None:
         """Have `cut_off` called if the process cannot wait any longer, until it is given to `unwatch`."""

@@ -321,7 +321,7 @@ class RequestMiddleware:
             del body
             operation = self._find(scope)
             key = exchange.info.key
-            with nullcontext() if exchange.is_probe else self._lifecycle.slot(key and key.name):
+            with nullcontext() if exchange.is_probe else self._lifecycle.slot(None if key is None else key.name):
                 if operation is None:
                     # A name that comes twice has one list of values, for every reader.
                     scope["headers"] = [

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.access.keys import Key
 from service.api.v2.repository import check_caller
 from service.errors import Forbidden
 from service.settings import Control
@@ -34,3 +35,21 @@ def test_the_operator_may_let_everybody_or_nobody(control: Control, allowed: boo
     else:
         with pytest.raises(Forbidden, match="neither loaded nor unloaded"):
             check_caller(control, host, origin=None)
+
+
+@pytest.mark.parametrize("control", ["loopback", "key", "anyone"])
+def test_a_key_for_inference_may_not_whatever_else_holds(control: Control) -> None:
+    with pytest.raises(Forbidden, match="role admin"):
+        check_caller(control, "127.0.0.1", None, Key("user", b"", "inference"))
+
+
+def test_an_admin_key_may_from_anywhere_where_keys_decide_and_not_where_the_host_does() -> None:
+    admin = Key("root", b"", "admin")
+    check_caller("key", "192.0.2.1", "https://example.org", admin)
+    check_caller("loopback", "127.0.0.1", None, admin)
+    with pytest.raises(Forbidden, match="only by programs on the service's own host"):
+        check_caller("loopback", "192.0.2.1", None, admin)
+    with pytest.raises(Forbidden, match="neither loaded nor unloaded"):
+        check_caller("nobody", "127.0.0.1", None, admin)
+    with pytest.raises(Forbidden, match="with a key of the role admin"):
+        check_caller("key", "127.0.0.1", None)

@@ -1,0 +1,238 @@
+"""What the chart's Deployment states, run as a process: environment, command, probes, and the end with its grace.
+
+In place of a kubelet stands `Pod`: it runs the container's command with its environment, each mount's path replaced by
+a folder that stands for the volume; it asks the probes as the Deployment says; and ends as a deleted pod does: it
+leaves the Service, waits (preStop), is sent SIGTERM, and is killed after the grace period.
+"""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import pytest
+
+from service.access.key_file import make_key
+from service.access.keys import Entry
+from tests.support.chart import ROOT, Manifest, needs_helm, only, profile, rendered
+from tests.support.serving import free_port
+from tests.support.toy import write_toy_package
+
+PRE_STOP_S = 2
+# Until every proxy knows that a pod goes; less than it waits.
+PROPAGATION_S = 0.5
+LOADERS = 3
+REQUEST = {"n": 4, "seed": 7}
+# 16 MB as pixels: more than all buffers between server and client, so that the answer waits for its reader.
+LARGE_DRAWING = {"model": "large", "seed": 0, "n": 1000}
+LARGE_BYTES = 128 + 1000 * 72 * 72 * 3
+PATIENCE_S = 60
+
+pytestmark = needs_helm
+
+
+class Pod:
+    """A pod of the chart's Deployment.
+
+    Args:
+        deployment: as rendered.
+        volumes: name of a volume → the folder that stands for it.
+    """
+
+    def __init__(self, deployment: Manifest, volumes: dict[str, Path]) -> None:
+        spec = deployment["spec"]["template"]["spec"]
+        self.grace_s = spec["terminationGracePeriodSeconds"]
+        (self.container,) = spec["containers"]
+        folders = {mount["mountPath"]: str(volumes[mount["name"]]) for mount in self.container["volumeMounts"]}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GANYMEDE_")}
+        for each in self.container["env"]:
+            value = each["value"]
+            for path, folder in folders.items():
+                if value == path or value.startswith(f"{path}/"):
+                    value = folder + value.removeprefix(path)
+            environment[each["name"]] = value
+        program, *arguments = self.container["command"]
+        assert program == "python"
+        self.port = next(port["containerPort"] for port in self.container["ports"] if port["name"] == "http")
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = volumes["tmp"] / f"{self.port}.log"
+        with self._log.open("w") as log:
+            environment["TMPDIR"] = str(volumes["tmp"])
+            command = [sys.executable, *arguments]
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def probe(self, name: str) -> bool:
+        """Ask a probe once, with its own timeout."""
+        probe = self.container[name]
+        try:
+            answer = httpx.get(
+                self.url + probe["httpGet"]["path"], timeout=probe["timeoutSeconds"], trust_env=False
+            )  # fmt: skip
+        except httpx.HTTPError:
+            return False
+        return 200 <= answer.status_code < 400
+
+    def until(self, name: str, limit_s: float, *, passes: bool = True) -> None:
+        """Probe until it passes, or does not."""
+        end = time.monotonic() + limit_s
+        while self.probe(name) is not passes:
+            assert time.monotonic() < end, f"{name}: {self._log.read_text()}"
+            time.sleep(0.1)  # as a kubelet does, only oftener
+
+    def start(self) -> None:
+        """Wait until it has started, within the time that the Deployment leaves, and is ready."""
+        startup = self.container["startupProbe"]
+        self.until("startupProbe", startup["periodSeconds"] * startup["failureThreshold"])
+        self.until("readinessProbe", PATIENCE_S)
+
+    def delete(self) -> float:
+        """End it as a kubelet does, which would kill it after its grace; returns the seconds that it took."""
+        began = time.monotonic()
+        time.sleep(self.container["lifecycle"]["preStop"]["sleep"]["seconds"])
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(began + self.grace_s - time.monotonic()) == 0
+        return time.monotonic() - began
+
+
+class Load:
+    """Clients that ask the pods of a Service in turn, each request over a connection of its own."""
+
+    def __init__(self, pods: list[Pod], key: str) -> None:
+        self.endpoints = [pod.url for pod in pods]
+        self.answers: list[int | str] = []
+        self._headers = {"X-API-Key": key}
+        self._turns = itertools.count()
+        self._ends = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(LOADERS)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        unkept = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(headers=self._headers, timeout=PATIENCE_S, limits=unkept, trust_env=False) as client:
+            while not self._ends.is_set():
+                endpoints = self.endpoints
+                url = endpoints[next(self._turns) % len(endpoints)]
+                try:
+                    self.answers.append(client.post(f"{url}/generate", json=REQUEST).status_code)
+                except httpx.HTTPError as error:
+                    self.answers.append(repr(error))
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Packages, and a Secret with a key as a kubelet mounts it: links to a folder that is swapped when it changes."""
+    folder = tmp_path_factory.mktemp("volumes")
+    write_toy_package(folder / "models", "toy")
+    write_toy_package(folder / "models", "large", channels=3, height=72, width=72, discriminator=False)
+    content = folder / "keys/..2026_11_28"
+    content.mkdir(parents=True)
+    key, _ = make_key("tests", Entry(sha256="0" * 64), content / "keys.toml")
+    (folder / "keys/..data").symlink_to(content.name)
+    (folder / "keys/keys.toml").symlink_to("..data/keys.toml")
+    (folder / "key").write_text(key, encoding="utf-8")
+    (folder / "tmp").mkdir()
+    return {"models": folder / "models", "keys": folder / "keys", "tmp": folder / "tmp", "key": folder / "key"}
+
+
+def deployment(name: str, port: int, **settings: object) -> Manifest:
+    """A profile's Deployment for this machine: a port that is free, toys, and one thread."""
+    chosen = {
+        "GANYMEDE_HOST": "127.0.0.1", "GANYMEDE_PORT": port, "GANYMEDE_DEFAULT_MODEL": "toy",
+        "GANYMEDE_LOAD_MODELS": "large", "GANYMEDE_MODEL_THREADS": 1, "GANYMEDE_MAX_BATCH_SAMPLES": 16,
+    } | settings  # fmt: skip
+    given = json.dumps(chosen)
+    values = f"models.claim=models,stop.preStopSeconds={PRE_STOP_S}"
+    return only(rendered(*profile(name), "--set", values, "--set-json", f"settings={given}"), "Deployment")
+
+
+@pytest.fixture(scope="module")
+def pods(volumes: dict[str, Path]) -> Iterator[dict[str, Pod]]:
+    """Replicas that are ready, by name."""
+    chosen: dict[str, tuple[str, dict[str, int]]] = {
+        "stays": ("cpu", {}),
+        "cpu": ("cpu", {}),
+        "several-processes": ("several-processes", {"GANYMEDE_API_WORKERS": 2}),
+    }
+    with ExitStack() as stack:
+        made = {}
+        for name, (of, settings) in chosen.items():  # one after the other, so that each is in time on a slow machine
+            made[name] = stack.enter_context(Pod(deployment(of, free_port(), **settings), volumes))
+            made[name].start()
+        yield made
+
+
+@pytest.mark.parametrize(("key", "says"), [("right", "A sample of"), ("", "asks for a key"), ("wrong", "")])
+def test_helms_test_draws_a_sample_where_it_has_a_key(
+    key: str, says: str, pods: dict[str, Pod], volumes: dict[str, Path]
+) -> None:
+    (container,) = only(rendered(*profile("cpu")), "Pod")["spec"]["containers"]
+    given = {each["name"]: each["value"] for each in container["env"]} | {"SERVICE_URL": pods["stays"].url}
+    if key:
+        given["SERVICE_KEY"] = volumes["key"].read_text(encoding="utf-8") if key == "right" else key
+    program, *arguments = container["command"]
+    assert program == "python"
+    done = subprocess.run(
+        [sys.executable, *arguments], env=given, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode == 0) == bool(says), done.stderr
+    assert says in done.stdout
+    assert key != "wrong" or "401" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["cpu", "several-processes"])
+def test_a_replica_probes_well_and_ends_within_its_grace_without_a_lost_request(
+    name: str, pods: dict[str, Pod], volumes: dict[str, Path]
+) -> None:
+    first, second = pods[name], pods["stays"]
+    assert first.probe("livenessProbe")
+    key = volumes["key"].read_text(encoding="utf-8")
+    with (
+        Load([first, second], key) as load,
+        httpx.Client(headers={"X-API-Key": key}, timeout=PATIENCE_S, trust_env=False) as client,
+        ThreadPoolExecutor(1) as background,
+    ):
+        with client.stream("POST", f"{first.url}/generate?format=npy", json=LARGE_DRAWING) as long:
+            pieces = long.iter_raw()
+            received = len(next(pieces))
+            deleted = background.submit(first.delete)
+            time.sleep(PROPAGATION_S)
+            load.endpoints = [second.url]
+            answered = len(load.answers)
+            first.until("readinessProbe", PRE_STOP_S + PATIENCE_S, passes=False)
+            received += sum(map(len, pieces))  # of a reader that is slow, while the process drains
+        assert PRE_STOP_S < deleted.result() < first.grace_s
+    assert received == LARGE_BYTES
+    assert len(load.answers) > answered
+    assert set(load.answers) == {200}

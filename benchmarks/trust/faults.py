@@ -120,9 +120,11 @@ def scene(folder: Path, fault: "Fault") -> Iterator[Scene]:
         else:
             process = stack.enter_context(_start(models, fault.launcher, paths, settings)).loaded()
             found = Scene(folder, process.port, process)
-        found.known = {call.name: found.ask(call) for call in (VICTIM, OTHER)}
-        if {each.status for each in found.known.values()} != {200}:
-            raise NotHeld(f"before the fault: {[each.status for each in found.known.values()]}")
+        until_s = time.monotonic() + HEALTHY_TIMEOUT_S
+        while {each.status for each in found.known.values()} != {200}:
+            if time.monotonic() > until_s:
+                raise NotHeld(f"before the fault: {[each.status for each in found.known.values()]}")
+            found.known = {call.name: found.ask(call) for call in (VICTIM, OTHER)}
         yield found
 
 

@@ -10,7 +10,7 @@ NAME   ?= mnist
 SBOM   ?= sbom.cdx.json
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test quick check bench fuzz soak format train export sbom audit clean
+.PHONY: help serve test quick check bench fuzz soak chaos format train export sbom audit clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ fuzz: $(VENV)/.develop ## a million fuzzed inputs to every reader, and to a serv
 
 soak: $(VENV)/.develop ## half an hour of mixed load: every answer as known, and nothing grows (QUICK=1 for seconds)
 	$(BIN)/python -m benchmarks soak $(if $(QUICK),--quick)
+
+chaos: $(VENV)/.develop ## faults in a real service: what is lost, and how soon it is healthy (QUICK=1 for two)
+	$(BIN)/python -m benchmarks chaos $(if $(QUICK),--quick)
 
 format: $(VENV)/.develop ## format and fix what can be fixed
 	$(BIN)/ruff format .

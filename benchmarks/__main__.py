@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
     "device": ("device.__main__", "the acceptance on a CUDA device, stage by stage, with pass marks"),
     "fuzz": ("trust.fuzz", "fuzzed inputs to every reader of untrusted bytes, and to a service"),
     "soak": ("trust.soak", "half an hour of mixed load: every answer as known, and nothing that grows"),
+    "chaos": ("trust.chaos", "faults in a real service: what is lost, and how soon it is healthy"),
     "report": ("report.report", "tables and plots from the results"),
     "packages": ("contenders.packages", "write the packages of the fixed generators"),
     "environments": ("contenders.environments", "install the peers, each in its own virtual environment"),

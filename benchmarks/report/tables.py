@@ -245,6 +245,20 @@ def soaked(folder: Path) -> Lines:
         yield f"| {words} | {' | '.join(cells)} |"
 
 
+def faults(folder: Path) -> Lines:
+    """What each injected fault cost."""
+    found = read("chaos", folder)
+    yield "| fault | lost | callers of another package: asked, wrong, lost | healthy after, s | held |"
+    yield "| --- | --- | ---: | ---: | --- |"
+    for row in found.rows:
+        others = ", ".join(str(row.get(key, MISSING)) for key in ("others", "others_wrong", "others_lost"))
+        held = "yes" if row["problem"] is None else f"**no**: {row['problem']}"
+        yield f"| {row['words']} | {row['lost'] or MISSING} | {others} | {row.get('healthy_s', MISSING)} | {held} |"
+    if found.rows:
+        yield ""
+        yield f"{_where(found)}."
+
+
 def _where(found: Found) -> str:
     """Machine and commit of a result, in a line."""
     facts = found.machine
@@ -281,4 +295,5 @@ TABLES: Final[Mapping[str, Callable[[Path], Lines]]] = {
     "devices": devices,
     "fuzzed": fuzzed,
     "soaked": soaked,
+    "faults": faults,
 }

@@ -1,4 +1,4 @@
-"""Deliberately broken controls, which every check must find: readers that fail, and a service that leaks.
+"""Deliberately broken controls: readers that fail, a service that leaks, sessions that fail when they are told to.
 
 Each reader fails on one input of `ONE_IN`, which its check sum tells. `python -m benchmarks.trust.controls` is the
 service, but keeps `KEPT_BYTES` of a request, at most once in `KEPT_EVERY_S`, so that a fast machine lasts as long.
@@ -9,7 +9,10 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
 
 from benchmarks.trust.inputs import MEBIBYTE, READ, Target, Wrong, plain
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 ONE_IN: Final = 8
 KEPT_BYTES: Final = 3 * MEBIBYTE
 KEPT_EVERY_S: Final = 0.05
+FAULTY_HEIGHT: Final = 5
+RUN_HANGS_S: Final = 3.0
 TAKEN_BYTES: Final = 200 * MEBIBYTE
 
 
@@ -85,6 +90,42 @@ class Leaky:
             self._last_s = now_s
             self.kept.append(bytes([len(self.kept) % 256]) * KEPT_BYTES)
         await self._app(scope, receive, send)
+
+
+def break_sessions(switch: Path) -> None:
+    """Let one run of a generator of images of `FAULTY_HEIGHT` fail in the way that a file names, which is then removed.
+
+    Args:
+        switch: the file; it says `raises`, `hangs`, `nan`, `short` or `memory`. Beside it a file `clock` says by how
+            many seconds `time.time` is wrong.
+    """
+    import onnxruntime  # noqa: PLC0415  (the readers need nothing)
+
+    clock = time.time
+    time.time = lambda: clock() + (float(clock_file.read_text()) if clock_file.exists() else 0.0)
+    clock_file = switch.with_name("clock")
+
+    class Faulty(onnxruntime.InferenceSession):  # type: ignore[misc]  # publishes no types
+        def run(self, names: Any, feeds: Any, options: Any = None) -> Any:  # noqa: ANN401
+            is_one = FAULTY_HEIGHT in self.get_outputs()[0].shape
+            if not is_one or not switch.exists():
+                return super().run(names, feeds, options)
+            fault = switch.read_text(encoding="utf-8")
+            switch.unlink()
+            if fault == "raises":
+                raise RuntimeError("the session fails")
+            if fault == "memory":
+                raise MemoryError
+            if fault == "hangs":
+                time.sleep(RUN_HANGS_S)
+            arrays = super().run(names, feeds, options)
+            if fault == "short":
+                return [array[:-1] for array in arrays]
+            if fault == "nan":
+                return [array * np.float32("nan") if array.dtype.kind == "f" else array for array in arrays]
+            return arrays
+
+    onnxruntime.InferenceSession = Faulty
 
 
 def main() -> int:

@@ -17,6 +17,11 @@ INFOGAN: Final[dict[str, Value]] = {
 BIGAN: Final[dict[str, Value]] = {"kind": "bigan", "gamma_r1": 0.5}
 
 
+# For a run that is exported and whose training is not looked at.
+BRIEF: Final[dict[str, Value]] = {"total_samples": 160}
+UNWATCHED: Final[dict[str, Value]] = {"every_samples": 0, "classifier": False}
+
+
 def text(objective: dict[str, Value], player: str, table: dict[str, Value], **changes: dict[str, Value]) -> str:
     """The small run with another objective and one more player's table."""
     return small.text(objective=objective, **changes) + f"[{player}]\n{to_toml(table)}"

@@ -230,6 +230,7 @@ def test_training_goes_on_when_nobody_reads_what_it_says(config_file: Path, tmp_
         stdout=written,
         stderr=written,
         check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     os.close(written)
     assert done.returncode == 0

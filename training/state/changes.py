@@ -102,7 +102,7 @@ def with_data(config: Config, saved: Checkpoint, run: Path, data: Data, *, allow
         return None
     difference = _difference(saved, data)
     if not allowed:
-        found = "" if difference is None else f"{difference}; "
+        found = "" if difference is None else f"{_words(difference)}; "
         raise CheckpointError(
             f"{run} was trained on other data: {found}its SHA-256 was {former} and is {data.sha256}; if that is meant, "
             f"`python -m training resume {run} --data-changed` goes on with the new data, and records it"
@@ -113,7 +113,7 @@ def with_data(config: Config, saved: Checkpoint, run: Path, data: Data, *, allow
     seen, count = saved["state"]["samples_seen"], len(data.train)
     counted = saved.get("data_samples")
     known = UNKNOWN if counted is None else f"{counted:,}"
-    found = "" if difference is None else f" ({difference})"
+    found = "" if difference is None else f" ({_words(difference)})"
     text = (
         f"data changed from {known} samples to {count:,}{found}, and its SHA-256 from {former} to {data.sha256}: a new "
         "epoch begins here"
@@ -164,6 +164,10 @@ def _difference(saved: Checkpoint, data: Data) -> Difference | None:
     """What happened to the images of a checkpoint; None where they have no names, then or now."""
     before, after = saved.get("fingerprints"), fingerprints(data)
     return None if before is None or after is None else what_changed(before.numpy(), after.numpy())
+
+
+def _words(difference: Difference) -> str:
+    return f"{difference}{'' if any(asdict(difference).values()) else ', labelled or read otherwise'}"
 
 
 def label_names(data: Dataset) -> list[str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import small
 from tests.training.experiments.coins import COIN, unheard
+from training.cli import main
 from training.errors import CheckpointError, ConfigError, DataError
 from training.experiments.base import Experiment, Metrics, Setting
 from training.experiments.runner import find, reproduce
@@ -82,13 +82,16 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         find("cion", experiments)
 
 
-def test_the_command_lists_what_there_is_and_refuses_what_there_is_not() -> None:
-    status, output, errors = small.command("reproduce", "--list")
-    assert (status, errors) == (0, "")
+def test_the_command_lists_what_there_is_and_refuses_what_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", "--list"]) == 0
+    output, errors = capsys.readouterr()
+    assert errors == ""
     assert "ring " in output
     assert "high quality ≥ 0.95 in every seed" in output
-    assert small.command("reproduce", "rink")[2] == 'there is no experiment rink; did you mean "ring"?\n'
-    assert "reproduce needs at least one seed" in small.command("reproduce", "ring", "--seeds", "0")[2]
+    assert main(["reproduce", "rink"]) == 2
+    assert capsys.readouterr().err == 'there is no experiment rink; did you mean "ring"?\n'
+    assert main(["reproduce", "ring", "--seeds", "0"]) == 2
+    assert "reproduce needs at least one seed" in capsys.readouterr().err
 
 
 def refuse(_setting: Setting) -> Metrics:

@@ -14,6 +14,7 @@ from torch import nn
 
 from tests.support import exported, small
 from training import config
+from training.cli import main
 from training.data import RingConfig, VectorData, mixtures
 from training.diagnostics import report
 from training.errors import ExportError
@@ -192,9 +193,16 @@ def test_the_command_exports_a_diagnosed_run_and_tells_every_stage(trained: Path
     card = (tmp_path / "other/7/card.md").read_text()
     assert found
     assert all(f"- *{finding.name}*: {finding.words}" in card for finding in found)
-    status, _, errors = small.command("export", trained, "--models", tmp_path, "--name", "Other")
-    assert status == 2
-    assert errors == '"Other" cannot name a package; names are 1 to 64 of a-z, 0-9, - and _, a letter or digit first\n'
+
+
+def test_a_name_that_is_none_is_refused_by_the_command(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(trained), "--models", str(tmp_path), "--name", "Other"]) == 2
+    assert (
+        capsys.readouterr().err
+        == '"Other" cannot name a package; names are 1 to 64 of a-z, 0-9, - and _, a letter or digit first\n'
+    )
 
 
 def vectors(count: int, size: int, *, redistributable: bool) -> VectorData:

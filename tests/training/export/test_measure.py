@@ -11,6 +11,7 @@ from PIL import Image
 from tests.support import exported, games, small
 from tests.training.evaluation import pictures
 from tests.training.export.graphs.test_features import extractor
+from training.cli import main
 from training.errors import CheckpointError, ExportError
 from training.export.export import export_run
 from training.export.graphs.features import ExtractorFile
@@ -78,7 +79,7 @@ def leaves(tree: object, place: str = "") -> Iterator[tuple[str, object]]:
         yield place, tree
 
 
-def test_a_run_on_images_without_labels_has_figures(tmp_path: Path) -> None:
+def test_a_run_on_images_without_labels_has_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images, _ = pictures.scenes(320, 1)
     small_images = pictures.as_bytes(images.reshape(320, 3, 8, 4, 8, 4).mean(axis=(3, 5)))
     (tmp_path / "photos").mkdir()
@@ -86,8 +87,8 @@ def test_a_run_on_images_without_labels_has_figures(tmp_path: Path) -> None:
         Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "photos" / f"{number}.png")
     folder: dict[str, Value] = {"kind": "folder", "path": str(tmp_path / "photos"), "held_out_fraction": 0.5}
     run.start(small.config(data=folder, trainer={"total_samples": 32}), tmp_path / "run", exported.unheard)
-    status, printed, errors = small.command("evaluate", tmp_path / "run")
-    assert (status, errors) == (0, "")
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out
     assert "energies of fixed random convolutions" in printed
     (precision,) = (line for line in table(printed.splitlines()) if line.startswith("| precision"))
     generated, real, blobs = (float(cell.split()[0]) for cell in precision.split("|")[2:5])
@@ -102,10 +103,12 @@ def test_features_that_do_not_fit_are_refused_before_anything_is_computed(packag
     assert said == []
 
 
-def test_the_users_own_features_judge_instead(package: Path, tmp_path: Path) -> None:
+def test_the_users_own_features_judge_instead(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = extractor(tmp_path, ["batch", 1, 8, 8], first_pixels=16)
-    status, printed, errors = small.command("evaluate", package, "--features", path, "--features-range", "unit")
-    assert (status, errors) == (0, "")
+    assert main(["evaluate", str(package), "--features", str(path), "--features-range", "unit"]) == 0
+    printed = capsys.readouterr().out
     assert "Features are the 16 outputs of `extractor.onnx` (SHA-256 `" in printed
     assert "class" not in "".join(table(printed.splitlines()))
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -183,6 +184,18 @@ def test_a_run_goes_on_with_data_that_has_grown_where_that_is_asked_for_and_stay
     run.resume(broken, said.append, data_changed=True)
     assert any("is what it was; nothing is changed" in line for line in said)
     assert same(checkpoint.read(broken), after)
+
+
+def test_other_labels_of_the_same_images_are_told_apart_from_other_images(tmp_path: Path) -> None:
+    images.fill(tmp_path)
+    for number in range(64):
+        (tmp_path / f"{number}.cls").write_text(str(number % 2))
+    before = images.load(tmp_path, labels="sidecars", held_out_fraction=0.5)
+    (tmp_path / "3.cls").write_text("0")
+    after = images.load(tmp_path, labels="sidecars", held_out_fraction=0.5)
+    saved = cast("Checkpoint", {"data_sha256": before.sha256, "fingerprints": changes.fingerprints(before)})
+    with pytest.raises(CheckpointError, match="other data: the same images, labelled or read otherwise; its SHA-256"):
+        changes.with_data(small.config(), saved, tmp_path, after, allowed=False)
 
 
 def test_data_that_does_not_fit_the_networks_is_refused(grown: tuple[Path, Path]) -> None:

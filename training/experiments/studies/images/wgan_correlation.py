@@ -115,18 +115,21 @@ def measure(setting: Setting) -> Metrics:
     }
 
 
-def follow(config: Config, estimate: Callable[[Mapping[str, float]], float], setting: Setting) -> Curve:
+def follow(
+    config: Config, estimate: Callable[[Mapping[str, float]], float], setting: Setting, samples: int = SAMPLES
+) -> Curve:
     """Train a configuration to its end, measuring at equal intervals.
 
     Args:
         config: of a run on labelled images.
         estimate: maps readings to a distance.
+        samples: of each measurement.
     """
     data = cast("ImageData", sources.load(config.data))
     judge = classifier.obtain(data)
     real, _ = judge.extract(data.train)
     keys = config.generator
-    asked = latents(config.seed, PROBE, 0, SAMPLES, keys.latent_size, keys.prior)
+    asked = latents(config.seed, PROBE, 0, samples, keys.latent_size, keys.prior)
     trainer, curve = Trainer(config, data), Curve()
     while not trainer.finished:
         trainer.step()

@@ -11,7 +11,7 @@ from training.loop import run
 
 
 def test_features_stand_beside_pixels_and_beside_an_untrained_encoder(tmp_path: Path) -> None:
-    run.start(games.bigan(), tmp_path / "run", exported.unheard)
+    run.start(games.bigan(trainer=games.BRIEF, diagnostics=games.UNWATCHED), tmp_path / "run", exported.unheard)
     figures = measure(Setting(seed=0, folder=tmp_path, data_path=None, say=exported.unheard))
     assert set(figures) == {"neighbour_accuracy", "untrained_accuracy", "pixel_accuracy", "reconstruction_error"}
     assert figures["pixel_accuracy"] == pytest.approx(0.98, abs=0.02)

@@ -12,7 +12,7 @@ from training.loop import run
 
 
 def test_the_code_is_read_from_held_out_images_and_from_samples(tmp_path: Path) -> None:
-    run.start(games.infogan(), tmp_path / "run", exported.unheard)
+    run.start(games.infogan(trainer=games.BRIEF, diagnostics=games.UNWATCHED), tmp_path / "run", exported.unheard)
     said: list[str] = []
     figures = measure(Setting(seed=0, folder=tmp_path, data_path=None, say=said.append))
     assert set(figures) == {"one_to_one_accuracy", "majority_accuracy", "read_back"}

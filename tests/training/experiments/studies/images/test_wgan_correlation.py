@@ -18,6 +18,7 @@ from training.experiments.studies.images.wgan_correlation import (
 )
 from training.tables import Value
 
+FEW_SAMPLES = 200  # of each measurement
 LOSSES: dict[str, dict[str, Value]] = {"wgan": {"kind": "wasserstein", "clip": 0.05}, "gan": {"kind": "non_saturating"}}
 
 
@@ -27,7 +28,8 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Curve]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(exported.cache(tmp_path_factory)))
         return {
-            name: follow(small.config(objective=LOSSES[name]), game.estimate, setting) for name, game in GAMES.items()
+            name: follow(small.config(objective=LOSSES[name]), game.estimate, setting, FEW_SAMPLES)
+            for name, game in GAMES.items()
         }
 
 

@@ -25,7 +25,9 @@ def test_every_game_has_every_seed(rows: dict[str, Row]) -> None:
 
 
 def test_the_page_has_the_tables_of_the_results(rows: dict[str, Row]) -> None:
-    assert page.markdown(rows, cost.read(page.FOLDER), play.read_tuning(page.FOLDER)) in PAGE.read_text(encoding="utf-8")
+    assert page.markdown(rows, cost.read(page.FOLDER), play.read_tuning(page.FOLDER)) in PAGE.read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("name", GAMES)

@@ -141,7 +141,7 @@ def _add(
 
 
 def _serve(_asked: argparse.Namespace) -> int:
-    settings = _read_settings()
+    settings = _with_only_package(_read_settings())
     _check_keys(settings)
     logs.configure(settings.log_format, settings.log_level)
     for name, nearest in _unknown_variables(os.environ):
@@ -212,6 +212,19 @@ def _read_settings() -> Settings:
     except ValidationError as error:
         sys.stderr.writelines(f"{sentence}\n" for sentence in _bad_settings(error))
         sys.exit(USAGE)
+
+
+def _with_only_package(settings: Settings) -> Settings:
+    """Have the only package of a folder be the default where none is named; children read it from the environment."""
+    if "default_model" in settings.model_fields_set or not os.path.lexists(settings.models_dir / "manifest.json"):
+        return settings
+    from service.packages.repository.scan import only_package  # noqa: PLC0415  (needed for this alone)
+
+    found = only_package(settings.models_dir)
+    if found is None:
+        return settings
+    os.environ[f"{PREFIX}DEFAULT_MODEL"] = found.name
+    return _read_settings()
 
 
 def _check_keys(settings: Settings) -> None:

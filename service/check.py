@@ -19,10 +19,10 @@ from service.errors import PackageError
 from service.metrics import Telemetry
 from service.packages.registry import ServedPackage
 from service.packages.repository.loader import Loader
-from service.packages.repository.scan import NAME, VERSION
+from service.packages.repository.scan import VERSION
 from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits
-from service.settings import Settings
+from service.settings import MODEL_NAME, Settings
 
 REFUSED = 1
 USAGE = 2  # argparse's own code for a mistake on the command line
@@ -42,7 +42,7 @@ def run(folders: Sequence[Path], settings: Settings, *, as_json: bool) -> int:
     """
     for folder in folders:
         place = folder.resolve()
-        if not (NAME.fullmatch(place.parent.name) and VERSION.fullmatch(place.name) and place.is_dir()):
+        if not (MODEL_NAME.fullmatch(place.parent.name) and VERSION.fullmatch(place.name) and place.is_dir()):
             sys.stderr.write(f"{folder} is no folder of a version; name it as in models/mnist/4\n")
             return USAGE
     logs.configure("console", "warning", sys.stderr)

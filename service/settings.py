@@ -14,6 +14,9 @@ MEBIBYTE = 1024 * 1024
 # Scheme, host and port, in the form in which browsers send it.
 ORIGIN: Final = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
+# As a package is called, and as Kubernetes calls a service.
+MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
 PREFIX: Final = "GANYMEDE_"
 # First field of each section of the reference → its title.
 SECTIONS: Final[Mapping[str, str]] = {
@@ -104,8 +107,19 @@ class Settings(BaseSettings):
         le=256,
         description="processes that answer HTTP, in front of one that computes; 0 and 1 do both in one process",
     )
-    models_dir: Path = Field(Path("models"), description="folder of packages, NAME/VERSION/manifest.json")
-    default_model: str = Field("mnist", description="package that answers when a request names none")
+    models_dir: Path = Field(
+        Path("models"), description="folder of packages, NAME/VERSION/manifest.json, or of one package, manifest.json"
+    )
+    default_model: str = Field(
+        "mnist",
+        description="package that answers when a request names none; where the folder is one package and this is not "
+        "set, that package",
+    )
+    model_alias: str = Field(
+        "",
+        description="another name under which the default model answers requests, unless there is a package of this "
+        "name; answers, lists, metrics and logs have its own",
+    )
     load_models: str = Field("", description="comma-separated names to load; empty loads every package in the folder")
     rescan_interval_s: float = Field(
         5.0, ge=0, description="seconds between looks for packages that came or went; 0 looks at the start only"
@@ -249,6 +263,13 @@ class Settings(BaseSettings):
             if origin != "*" and not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin} is no origin; write them as browsers do: https://app.example")
         return ",".join(origins)
+
+    @field_validator("model_alias")
+    @classmethod
+    def _alias_is_a_name(cls, alias: str) -> str:
+        if alias and not MODEL_NAME.fullmatch(alias):
+            raise ValueError(f"{alias} is no name of a model; it has lower-case letters, digits, _ and -, 64 at most")
+        return alias
 
     @field_validator("repository_control")
     @classmethod

@@ -154,7 +154,7 @@ def read_inputs(name: str, seed: int, numbers: range, folder: Path, hang_s: floa
                     reached = NUMBER.unpack_from(place)[0]
                     if child.is_done:
                         break
-                    if child.failed or reached < first:
+                    if child.process.returncode == 1 or reached < first:  # 1: an exception outside of the reader
                         raise RuntimeError(f"the child of {name} failed behind input {reached}: {child.words}")
                     reading.findings += child.death(reached)
                     reading.deaths += 1
@@ -174,7 +174,7 @@ class _Child:
         self._taken = 0  # bytes
         self._hung = False
         self.is_done = False
-        self._process = subprocess.Popen(  # noqa: S603 - the harness's own command
+        self.process = subprocess.Popen(  # noqa: S603 - the harness's own command
             [
                 sys.executable, "-m", "benchmarks.trust.isolation", name, str(seed), str(numbers.start),
                 str(numbers.stop), str(folder), str(shared),
@@ -195,29 +195,24 @@ class _Child:
         """Wait for the end; yields the number that is being read."""
         begun = NUMBER.unpack_from(place)[0]
         last, changed = begun, time.monotonic()
-        while self._process.poll() is None:
+        while self.process.poll() is None:
             time.sleep(POLL_S)
             now = NUMBER.unpack_from(place)[0]
             if now != last:
                 last, changed = now, time.monotonic()
             elif time.monotonic() - changed > (START_S if now == begun else hang_s):
                 self._hung = now != begun
-                self._process.send_signal(signal.SIGUSR1)  # prints its stack (faulthandler)
+                self.process.send_signal(signal.SIGUSR1)  # prints its stack (faulthandler)
                 time.sleep(POLL_S)
                 self.end()
             yield now
 
     def end(self) -> None:
         """Kill it with all that it started."""
-        for pid in family(self._process.pid):
+        for pid in family(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._process.wait()
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended by an exception of its own, outside of the reader."""
-        return self._process.returncode == 1
+        self.process.wait()
 
     @property
     def words(self) -> str:
@@ -243,11 +238,11 @@ class _Child:
 
     def death(self, reached: int) -> list[Finding]:
         """What it died of; nothing where it asked to be replaced."""
-        if self._process.returncode == RESTARTED:
+        if self.process.returncode == RESTARTED:
             return []
         if self._hung:
             return [Finding(self._name, self._seed, reached, "hang", self.words)]
-        status = self._process.returncode
+        status = self.process.returncode
         name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
         return [Finding(self._name, self._seed, reached, "crash", f"{name}: {self.words}")]
 

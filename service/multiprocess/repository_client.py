@@ -40,7 +40,8 @@ class RepositoryClient(Repository):
     """
 
     def __init__(self, settings: Settings, answered: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(PackageRegistry(settings.default_model), LoadPolicy(settings).configured)
+        registry = PackageRegistry(settings.default_model, settings.model_alias)
+        super().__init__(registry, LoadPolicy(settings).configured)
         self._answered = answered
         self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel: Channel | None = None

@@ -67,12 +67,13 @@ class Package:
     reference: bytes | None = field(default=None, repr=False)
 
 
-def read_package(folder: Path, max_graph_bytes: int = MAX_PACKAGE_BYTES) -> Package:
+def read_package(folder: Path, max_graph_bytes: int = MAX_PACKAGE_BYTES, key: PackageKey | None = None) -> Package:
     """Read and verify every file of a package; no graph is parsed.
 
     Args:
-        folder: named `NAME/VERSION`.
+        folder: of the package.
         max_graph_bytes: a graph that states more is refused before a byte of it is read.
+        key: that the manifest must state; None is what the folder is called, `NAME/VERSION`.
 
     Raises:
         ManifestRefused: the manifest cannot be accepted, or is another package's.
@@ -80,7 +81,7 @@ def read_package(folder: Path, max_graph_bytes: int = MAX_PACKAGE_BYTES) -> Pack
     """
     content = read_manifest_bytes(folder)
     manifest = parse_manifest(content)
-    stated, found = f"{manifest.name}/{manifest.version}", f"{folder.parent.name}/{folder.name}"
+    stated, found = f"{manifest.name}/{manifest.version}", str(key or f"{folder.parent.name}/{folder.name}")
     if stated != found:
         raise ManifestRefused(f"{MANIFEST}: name and version: are {stated}, but the folder is {found}")
     size = sum(file.size for file in manifest.files.values())

@@ -123,10 +123,12 @@ class PackageRegistry:
 
     Args:
         default: name of the model that answers when a request names none.
+        alias: another name of that model, unless there is a model of this name; empty is none.
     """
 
-    def __init__(self, default: str) -> None:
+    def __init__(self, default: str, alias: str = "") -> None:
         self._default = default
+        self._alias = alias
         self._statuses: dict[PackageKey, PackageStatus] = {}
         self._opened = False
         self._listeners: list[Listener] = []
@@ -173,6 +175,12 @@ class PackageRegistry:
         statuses = [status for status in self._statuses.values() if name in {None, status.key.name}]
         return sorted(statuses, key=lambda status: (status.key.name, -status.key.version))
 
+    def resolve(self, model: str | None) -> str:
+        """The name of the model that a request means: the default one where it names none, or the alias."""
+        if model is None or (model == self._alias and not self.statuses(model)):
+            return self._default
+        return model
+
     def newest_ready(self, name: str) -> ServedPackage | None:
         """The newest version of a model that is ready; None where there is none."""
         return next((status.package for status in self.statuses(name) if status.package is not None), None)
@@ -181,7 +189,7 @@ class PackageRegistry:
         """Find a package that is ready.
 
         Args:
-            model: its name; None is the default model.
+            model: its name, or the alias; None is the default model.
             version: None is the newest that is ready.
 
         Raises:
@@ -199,18 +207,18 @@ class PackageRegistry:
         return None if answers is None or answers.package else answers
 
     def _asked(self, model: str | None, version: str | int | None) -> list[PackageStatus]:
-        statuses = self.statuses(self._default if model is None else model)
+        statuses = self.statuses(self.resolve(model))
         return [status for status in statuses if version is None or str(status.key.version) == str(version)]
 
     def _find(self, model: str | None, version: str | int | None) -> ServedPackage:
-        name = self._default if model is None else model
+        name = self.resolve(model)
         statuses = self._asked(model, version)
         for status in statuses:
             if status.package is not None:
                 return status.package
             if status.on_demand:
                 raise NotReady(_out_of_memory(status), status.retry_after_s or RETRY_AFTER_S)
-        asked = name[:MAX_QUOTED] + (f", version {str(version)[:MAX_QUOTED]}" if version is not None else "")
+        asked = (model or name)[:MAX_QUOTED] + (f", version {str(version)[:MAX_QUOTED]}" if version is not None else "")
         if not self._opened or any(status.state == "loading" for status in statuses):
             raise NotReady(f"The model {asked} is still loading.", RETRY_AFTER_S)
         there = ", ".join(str(status.key) for status in self.statuses() if status.state == "ready")
@@ -250,6 +258,10 @@ class Repository(ABC):
     def statuses(self) -> list[PackageStatus]:
         """The state of every package; by name, then the newest version first."""
         return self._registry.statuses()
+
+    def resolve(self, model: str | None) -> str:
+        """As `PackageRegistry.resolve`."""
+        return self._registry.resolve(model)
 
     def find(self, model: str | None = None, version: str | int | None = None, *, demand: bool = True) -> ServedPackage:
         """Find a package that is ready; see `PackageRegistry.find`. It may be used until the request is answered.

@@ -1,14 +1,7 @@
-"""What the chart's Deployment states, run as a process: environment, command, probes, and the end with its grace.
-
-In place of a kubelet stands `Pod`: it runs the container's command with its environment, each mount's path replaced by
-a folder that stands for the volume; it asks the probes as the Deployment says; and ends as a deleted pod does: it
-leaves the Service, waits (preStop), is sent SIGTERM, and is killed after the grace period.
-"""
+"""What the chart's Deployment states, run as a process: environment, command, probes, and the end with its grace."""
 
 import itertools
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +18,8 @@ import pytest
 
 from service.access.key_file import make_key
 from service.access.keys import Entry
-from tests.support.chart import ROOT, Manifest, needs_helm, only, profile, rendered
+from tests.support.chart import Manifest, needs_helm, only, profile, rendered
+from tests.support.pods import PATIENCE_S, Pod
 from tests.support.serving import free_port
 from tests.support.toy import write_toy_package
 
@@ -37,82 +31,8 @@ REQUEST = {"n": 4, "seed": 7}
 # 16 MB as pixels: more than all buffers between server and client, so that the answer waits for its reader.
 LARGE_DRAWING = {"model": "large", "seed": 0, "n": 1000}
 LARGE_BYTES = 128 + 1000 * 72 * 72 * 3
-PATIENCE_S = 60
 
 pytestmark = needs_helm
-
-
-class Pod:
-    """A pod of the chart's Deployment.
-
-    Args:
-        deployment: as rendered.
-        volumes: name of a volume → the folder that stands for it.
-    """
-
-    def __init__(self, deployment: Manifest, volumes: dict[str, Path]) -> None:
-        spec = deployment["spec"]["template"]["spec"]
-        self.grace_s = spec["terminationGracePeriodSeconds"]
-        (self.container,) = spec["containers"]
-        folders = {mount["mountPath"]: str(volumes[mount["name"]]) for mount in self.container["volumeMounts"]}
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GANYMEDE_")}
-        for each in self.container["env"]:
-            value = each["value"]
-            for path, folder in folders.items():
-                if value == path or value.startswith(f"{path}/"):
-                    value = folder + value.removeprefix(path)
-            environment[each["name"]] = value
-        program, *arguments = self.container["command"]
-        assert program == "python"
-        self.port = next(port["containerPort"] for port in self.container["ports"] if port["name"] == "http")
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._log = volumes["tmp"] / f"{self.port}.log"
-        with self._log.open("w") as log:
-            environment["TMPDIR"] = str(volumes["tmp"])
-            command = [sys.executable, *arguments]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-
-    def probe(self, name: str) -> bool:
-        """Ask a probe once, with its own timeout."""
-        probe = self.container[name]
-        try:
-            answer = httpx.get(
-                self.url + probe["httpGet"]["path"], timeout=probe["timeoutSeconds"], trust_env=False
-            )  # fmt: skip
-        except httpx.HTTPError:
-            return False
-        return 200 <= answer.status_code < 400
-
-    def until(self, name: str, limit_s: float, *, passes: bool = True) -> None:
-        """Probe until it passes, or does not."""
-        end = time.monotonic() + limit_s
-        while self.probe(name) is not passes:
-            assert time.monotonic() < end, f"{name}: {self._log.read_text()}"
-            time.sleep(0.1)  # as a kubelet does, only oftener
-
-    def start(self) -> None:
-        """Wait until it has started, within the time that the Deployment leaves, and is ready."""
-        startup = self.container["startupProbe"]
-        self.until("startupProbe", startup["periodSeconds"] * startup["failureThreshold"])
-        self.until("readinessProbe", PATIENCE_S)
-
-    def delete(self) -> float:
-        """End it as a kubelet does, which would kill it after its grace; returns the seconds that it took."""
-        began = time.monotonic()
-        time.sleep(self.container["lifecycle"]["preStop"]["sleep"]["seconds"])
-        self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(began + self.grace_s - time.monotonic()) == 0
-        return time.monotonic() - began
 
 
 class Load:
@@ -167,14 +87,16 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def deployment(name: str, port: int, **settings: object) -> Manifest:
-    """A profile's Deployment for this machine: a port that is free, toys, and one thread."""
+    """The pod of a profile's Deployment for this machine: a port that is free, toys, and one thread."""
     chosen = {
         "GANYMEDE_HOST": "127.0.0.1", "GANYMEDE_PORT": port, "GANYMEDE_DEFAULT_MODEL": "toy",
         "GANYMEDE_LOAD_MODELS": "large", "GANYMEDE_MODEL_THREADS": 1, "GANYMEDE_MAX_BATCH_SAMPLES": 16,
     } | settings  # fmt: skip
     given = json.dumps(chosen)
     values = f"models.claim=models,stop.preStopSeconds={PRE_STOP_S}"
-    return only(rendered(*profile(name), "--set", values, "--set-json", f"settings={given}"), "Deployment")
+    made = only(rendered(*profile(name), "--set", values, "--set-json", f"settings={given}"), "Deployment")
+    spec: Manifest = made["spec"]["template"]["spec"]
+    return spec
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ async def list_models(parts: Parts) -> ModelList:
 async def get_model(name: Name, parts: Parts) -> Model:
     """Show one model's versions, ready or not and why."""
     for model in _models(parts.repository.statuses(), parts.settings.default_model):
-        if model.name == name:
+        if model.name == parts.repository.resolve(name):
             return model
     raise NotFound("There is no model of this name; GET /models lists what there is.")
 
@@ -105,7 +105,7 @@ async def get_version(
 ) -> VersionDetails:
     """Show what one version takes and makes, what loading it showed, and where it comes from."""
     for status in parts.repository.statuses():
-        if (status.key.name, str(status.key.version)) == (name, version):
+        if (status.key.name, str(status.key.version)) == (parts.repository.resolve(name), version):
             return await parts.offload.run(_details, status)  # the first stack of a process costs some pictures
     raise NotFound("There is no such version of this model; GET /models lists what there is.")
 

@@ -114,8 +114,10 @@ def find_graph(repository: Repository, name: str, version: str | None = None, *,
         NotFound: there is no such package, or it has no such graph.
         NotReady: it is still loading, or out of memory.
     """
-    package = repository.find(name.partition(".")[0], version, demand=demand)
+    model, dot, kind = name.partition(".")
+    package = repository.find(model, version, demand=demand)
     names = {graph.name: graph for graph in graphs_of(package)}
+    name = package.key.name + dot + kind  # of an alias
     if name not in names:
         raise NotFound(f"the package {package.key} has no such graph; it has {', '.join(names)}")
     return names[name]

@@ -22,6 +22,7 @@ from service.metrics import Telemetry
 from service.packages.files import MANIFEST
 from service.packages.package import Package, engine_graphs, read_package
 from service.packages.registry import ServedPackage
+from service.packages.repository.scan import package_folder
 from service.packages.schema import Graph, Manifest
 from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits, vet
@@ -90,8 +91,8 @@ class Loader:
 
     async def make_ready(self, key: PackageKey, check_size: CheckSize = lambda _: None) -> ServedPackage:
         """As `load`, neither counted nor logged; an error that is no PackageError is a fault of the service."""
-        folder = self._models_dir / key.name / str(key.version)
-        package = await asyncio.to_thread(read_package, folder, self._limits.memory_bytes // VETTING_COPIES)
+        folder = package_folder(self._models_dir, key)
+        package = await asyncio.to_thread(read_package, folder, self._limits.memory_bytes // VETTING_COPIES, key)
         served = self._served.get(key, package.sha256)
         if served != package.sha256:
             raise ManifestRefused(

@@ -98,7 +98,7 @@ class LocalRepository(Repository):
         answered: Callable[[], Awaitable[None]],
     ) -> None:
         self._policy = LoadPolicy(settings)
-        super().__init__(PackageRegistry(settings.default_model), self._policy.configured)
+        super().__init__(PackageRegistry(settings.default_model, settings.model_alias), self._policy.configured)
         self._models_dir = models_dir
         self._telemetry = telemetry
         limits = VettingLimits(settings.vetting_timeout_s, settings.vetting_memory_bytes)
@@ -223,6 +223,8 @@ class LocalRepository(Repository):
             found = await asyncio.to_thread(find_packages, self._models_dir)
         except OSError as error:  # a mount may be gone for a while
             raise FileDamaged(f"the folder {self._models_dir} cannot be read ({error.strerror})") from error
+        except ManifestRefused as error:  # it may be half-written
+            raise FileDamaged(str(error)) from error
         self._found = found.packages
         for name in found.unreadable.keys() - self._unreadable.keys():
             log.error("package refused", package=name, reason=f"its folder cannot be read ({found.unreadable[name]})")

@@ -1,5 +1,6 @@
 """Scans the models folder, and says which packages are new, gone or changed since the last scan."""
 
+import json
 import os
 import re
 from collections.abc import Container, Mapping
@@ -7,10 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.engine.model_spec import PackageKey
+from service.errors import ManifestRefused
+from service.packages.files import MANIFEST
+from service.packages.manifest import read_manifest_bytes
 from service.packages.registry import PackageRegistry, PackageStatus, State
-from service.settings import Settings
+from service.settings import MODEL_NAME, Settings
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION = re.compile(r"[1-9][0-9]{0,9}")
 
 # Name, inode, size in bytes and time of the last change in nanoseconds of every file, ordered by name.
@@ -32,17 +35,20 @@ class Found(NamedTuple):
 def find_packages(models_dir: Path) -> Found:
     """Find what looks like a package: a folder `NAME/VERSION`, the version without leading zeros.
 
+    A folder without any of these that has a manifest itself is one package, as KServe lays out `/mnt/models`.
+
     Names that begin with a dot are half-written packages; they are ignored, as everything else is. A folder that cannot
     be read affects no other: such a version is found, with a stamp that says why, and refused when it is loaded. What
     vanishes during the scan is left out.
 
     Raises:
         OSError: the folder of packages itself cannot be read.
+        ManifestRefused: it is one package, whose manifest does not say which.
     """
     found: dict[PackageKey, Stamp] = {}
     unreadable: dict[str, str] = {}
     for of_name in models_dir.iterdir():
-        if not NAME.fullmatch(of_name.name):
+        if not MODEL_NAME.fullmatch(of_name.name):
             continue
         try:
             versions = [entry for entry in of_name.iterdir() if VERSION.fullmatch(entry.name)]
@@ -54,7 +60,39 @@ def find_packages(models_dir: Path) -> Found:
             stamp = _stamp(folder)
             if stamp is not None:
                 found[PackageKey(of_name.name, int(folder.name))] = stamp
+    if not found and not unreadable and os.path.lexists(models_dir / MANIFEST):
+        stamp = _stamp(models_dir)
+        return Found({} if stamp is None else {_stated_key(models_dir): stamp}, unreadable)
     return Found({key: found[key] for key in sorted(found, key=lambda key: (key.name, -key.version))}, unreadable)
+
+
+def package_folder(models_dir: Path, key: PackageKey) -> Path:
+    """The folder of a package that was found."""
+    folder = models_dir / key.name / str(key.version)
+    return models_dir if not os.path.lexists(folder) and os.path.lexists(models_dir / MANIFEST) else folder
+
+
+def only_package(models_dir: Path) -> PackageKey | None:
+    """The package that a folder of packages itself is; None where it holds packages, or cannot be read."""
+    try:
+        found = find_packages(models_dir).packages
+    except (OSError, ManifestRefused):
+        return None  # loading it says why
+    return next((key for key in found if package_folder(models_dir, key) == models_dir), None)
+
+
+def _stated_key(folder: Path) -> PackageKey:
+    """The name and the version that a manifest states, which may be wrong in all else: loading it says so."""
+    try:
+        stated = json.loads(read_manifest_bytes(folder))
+        name, version = str(stated["name"]), str(stated["version"])
+    except (ValueError, RecursionError, LookupError, TypeError):
+        name = version = ""
+    if not (MODEL_NAME.fullmatch(name) and VERSION.fullmatch(version)):
+        raise ManifestRefused(
+            f"{MANIFEST}: states no name and version, as the only package of the folder {folder} must"
+        )
+    return PackageKey(name, int(version))
 
 
 def _stamp(folder: Path) -> Stamp | None:

@@ -59,3 +59,17 @@ def test_before_anything_was_looked_for_nothing_can_be_said_not_to_exist() -> No
     states.open()
     with pytest.raises(NotFound, match="there are: none"):
         states.find("nobody")
+
+
+def test_the_alias_means_the_default_model_unless_there_is_one_of_this_name(manifest: Manifest) -> None:
+    states = PackageRegistry("toy", "other")
+    states.open()
+    for name in ("toy", "other"):
+        key = PackageKey(name, 1)
+        states.note(PackageStatus(key, "ready", package=ServedPackage(key, manifest, "", None, REPORT)))
+        assert states.find("other").key == states.find("other", 1).key == key
+    states.forget(PackageKey("other", 1))
+    assert states.find("other").key.name == "toy"
+    with pytest.raises(NotFound, match="There is no model other, version 9") as refused:
+        states.find("other", 9)
+    assert "toy/1" in str(refused.value)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from service.engine.model_spec import PackageKey
-from service.packages.repository.scan import Stamp, find_packages
+from service.errors import ManifestRefused
+from service.packages.repository.scan import Stamp, find_packages, only_package, package_folder
 
 TOY = PackageKey("toy", 1)
 
@@ -88,3 +89,34 @@ def test_what_cannot_be_read_hides_nothing_else(tmp_path: Path) -> None:
     assert [str(key) for key in found.packages] == ["inner/2", "inner/1", "toy/1"]
     assert found.packages[PackageKey("inner", 1)][0][0] == "Too many levels of symbolic links"
     assert found.unreadable == {"loop": "Too many levels of symbolic links", "nowhere": "No such file or directory"}
+
+
+def test_a_folder_with_a_manifest_and_no_packages_is_one(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "toy", "version": 1}')
+    assert list(find_packages(tmp_path).packages) == [TOY]
+    assert package_folder(tmp_path, TOY) == tmp_path
+    assert only_package(tmp_path) == TOY
+    folder = package(tmp_path)  # beside packages in their folders it is a file as any other
+    assert list(find_packages(tmp_path).packages) == [TOY]
+    assert package_folder(tmp_path, TOY) == folder
+    assert only_package(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"name": "toy"}',
+        '{"name": "../toy", "version": 1}',
+        '{"name": "toy", "version": "01"}',
+    ],
+)
+def test_a_manifest_at_the_root_that_names_no_package_is_refused_and_not_overlooked(
+    tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(ManifestRefused, match="states no name and version"):
+        find_packages(tmp_path)
+    assert only_package(tmp_path) is None

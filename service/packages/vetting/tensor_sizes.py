@@ -36,7 +36,10 @@ def check_sizes(model: ModelProto, *, batch_coupled: bool) -> None:
     Raises:
         GraphRefused: with the tensor's name, and its operator's where the size is unknown.
     """
-    bare = skeleton(model)
+    try:
+        bare = skeleton(model)
+    except UnicodeDecodeError as error:
+        raise GraphRefused("has a name that is not UTF-8") from error
     batched = bare.graph.input[: len(model.graph.input)]  # the larger weights follow them
     of_one: dict[str, int] = {}
     for batch in BATCHES:

@@ -527,6 +527,10 @@ def named_output(model: ModelProto) -> None:
     model.graph.node[-1].output[0] = "nowhere!"
 
 
+def named_graph(model: ModelProto) -> None:
+    model.graph.name = "nowhere!"
+
+
 def named_domain(model: ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("nowhere!", 1))
 
@@ -536,6 +540,7 @@ def named_domain(model: ModelProto) -> None:
     [
         (named_nowhere, "is not valid ONNX: it has a name that is not UTF-8"),
         (named_output, "has the outputs sample, b'"),
+        (named_graph, "has a name that is not UTF-8"),
         (named_domain, "imports the operators ai.onnx 20, b'"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.access.quotas import LocalQuotas
 from service.api.context import Context, ThreadPool
 from service.api.endpoints.health import Ready, readyz
 from service.engine.config import Runtime
@@ -43,7 +44,7 @@ async def ask(served: Served, engine: LocalEngine) -> Ready:
 
     try:
         return await readyz(
-            Context(Settings(), telemetry, served.lifecycle, engine, served.repository, offload, metrics)
+            Context(Settings(), telemetry, served.lifecycle, engine, served.repository, offload, LocalQuotas(), metrics)
         )
     finally:
         offload.close()

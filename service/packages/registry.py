@@ -177,7 +177,7 @@ class PackageRegistry:
 
     def resolve(self, model: str | None) -> str:
         """The name of the model that a request means: the default one where it names none, or the alias."""
-        if model is None or (model == self._alias and not self.statuses(model)):
+        if model is None or (self._alias and model == self._alias and not self.statuses(model)):
             return self._default
         return model
 

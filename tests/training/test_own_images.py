@@ -107,5 +107,5 @@ def test_the_tables_for_photos_fit_the_configuration_and_the_stated_sizes() -> N
         networks.discriminator(config.discriminator, fit),
     )
     basis = next(module.basis for module in generator.modules() if isinstance(module, LearntMap))
-    assert basis.shape == (128, 4, 4)
+    assert basis.shape == (96, 4, 4)
     assert discriminator(generator(torch.randn(2, 64))).shape == (2,)

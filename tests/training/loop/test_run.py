@@ -151,7 +151,7 @@ def test_a_run_is_resumed_where_its_data_has_moved_but_not_on_other_data(tmp_pat
     shutil.rmtree(here)
     run.resume(tmp_path / "run", said.append)  # it remembers
     Image.new("L", (8, 8), 255).save(there / "3.png")
-    with pytest.raises(CheckpointError, match="was trained on other data: its SHA-256 was"):
+    with pytest.raises(CheckpointError, match="was trained on other data: 1 with other content; its SHA-256 was"):
         run.resume(tmp_path / "run", said.append, str(there))
 
 

@@ -6,7 +6,7 @@ References:
     Turner et al., Metropolis-Hastings Generative Adversarial Networks (2019).
 """
 
-import math
+import sys
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -117,6 +117,7 @@ class Interpolate(BaseModel):
 
 
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+LARGEST_NUMBER: Final = sys.float_info.max
 # No package can have a longer name, a higher version or a class of a longer name.
 MAX_NAME_CHARACTERS = 64
 MAX_VERSION = 2**31 - 1
@@ -143,7 +144,8 @@ def _one_or_list(value: object) -> str:
 
 
 def _number(value: object) -> int | float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    # A whole number may be too large to be converted; what is compared is not.
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER:
         return value
     raise PydanticCustomError("number", "Input should be a finite number")
 

@@ -158,11 +158,11 @@ def infer(content: bytes) -> GraphProto:
     try:
         onnx.checker.check_model(content)
         inferred = onnx.shape_inference.infer_shapes(content, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())
-        raise GraphRefused(f"is not valid ONNX: {reason[:MAX_REASON]}") from error
     except UnicodeDecodeError as error:  # the library quotes a name
         raise GraphRefused("is not valid ONNX: it has a name that is not UTF-8") from error
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise GraphRefused(f"is not valid ONNX: {reason[:MAX_REASON]}") from error
     return inferred.graph
 
 

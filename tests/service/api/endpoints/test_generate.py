@@ -293,6 +293,13 @@ def test_what_is_not_valid_is_refused_with_its_place(client: httpx.Client, body:
     assert places(client.post("/generate", json=body)) == [loc]
 
 
+@pytest.mark.parametrize("fields", ['"codes": {"a": %s}', '"truncation": %s', '"label": %s', '"seed": %s'])
+def test_a_whole_number_that_no_float_holds_is_refused(client: httpx.Client, fields: str) -> None:
+    body = "{" + fields % ("9" * 400) + "}"
+    answer = client.post("/generate", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
 def test_latents_that_are_not_finite_are_refused_with_their_place(client: httpx.Client, number: str) -> None:
     latent = ", ".join(["0.5", number, *["0"] * (LATENT_SIZE - 2)])

@@ -16,8 +16,10 @@ from service.errors import GraphRefused
 from service.packages.package import read_package
 from service.packages.schema import Graph
 from service.packages.vetting.parent import MEBIBYTE, VettingLimits, vet
+from service.packages.vetting.rules import infer
 from tests.support.toy import write_toy_package
 
+CORPUS = Path(__file__).parents[4] / "benchmarks/trust/corpus"
 LIMITS = VettingLimits(timeout_s=30, memory_bytes=1024 * MEBIBYTE)
 Damage = Callable[[ModelProto], None]
 
@@ -552,6 +554,13 @@ def test_text_that_is_not_utf_8_is_refused_in_a_sentence(
     damage(model)
     refusal = verdict((graph, model.SerializeToString().replace(b"nowhere!", b"nowhere\xff")))
     assert (refusal or "").startswith(f"generator.onnx: {words}")
+
+
+@pytest.mark.parametrize("file", ["type-0.onnx", "type-2147483647.onnx"])
+def test_types_that_the_library_does_not_know_are_refused_in_a_sentence(file: str) -> None:
+    content = (CORPUS / "onnx" / file).read_bytes()
+    with pytest.raises(GraphRefused, match=r"^is not valid ONNX: Invalid tensor data type \d+\.$"):
+        infer(content)
 
 
 def test_a_graph_cut_off_anywhere_is_refused(toy: dict[str, tuple[Graph, bytes]]) -> None:

@@ -248,10 +248,12 @@ def soaked(folder: Path) -> Lines:
 def faults(folder: Path) -> Lines:
     """What each injected fault cost."""
     found = read("chaos", folder)
-    yield "| fault | lost | callers of another package: asked, wrong, lost | healthy after, s | held |"
+    yield "| fault | lost | callers of another package: asked, wrong, refused, lost | healthy after, s | held |"
     yield "| --- | --- | ---: | ---: | --- |"
     for row in found.rows:
-        others = ", ".join(str(row.get(key, MISSING)) for key in ("others", "others_wrong", "others_lost"))
+        others = ", ".join(
+            str(row.get(key, MISSING)) for key in ("others", "others_wrong", "others_refused", "others_lost")
+        )
         held = "yes" if row["problem"] is None else f"**no**: {row['problem']}"
         yield f"| {row['words']} | {row['lost'] or MISSING} | {others} | {row.get('healthy_s', MISSING)} | {held} |"
     if found.rows:

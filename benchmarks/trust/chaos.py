@@ -28,8 +28,8 @@ def measure(name: str, fault: Fault, folder: Path) -> Row:
         folder: empty.
 
     Returns:
-        What was lost, how many requests of callers of the other package were asked, wrong and lost, the seconds until
-        healthy, and what did not survive (None where all did).
+        What was lost, how many requests of callers of the other package were asked, wrong, refused (5xx) and lost, the
+        seconds until healthy, and what did not survive (None where all did).
     """
     row: Row = {"fault": name, "words": fault.words, "lost": None, "problem": None}
     try:
@@ -46,7 +46,8 @@ def measure(name: str, fault: Fault, folder: Path) -> Row:
                 healthy(again)
                 row["healthy_s"] = round(time.monotonic() - began_s, 2)
         row |= {
-            "others": tally.asked.total(), "others_wrong": tally.faults["wrong"], "others_lost": tally.faults["lost"]
+            "others": tally.asked.total(), "others_wrong": tally.faults["wrong"] - tally.faults["5xx"],
+            "others_refused": tally.faults["5xx"], "others_lost": tally.faults["lost"],
         }  # fmt: skip
         faults = tally.faults["wrong"] if not fault.spares else tally.faults.total()
         if faults and not fault.ends:

@@ -13,7 +13,7 @@ def test_a_session_that_raises_costs_its_request_and_nothing_else(tmp_path: Path
     row = measure("raises", FAULTS["raises"], tmp_path)
     assert row["problem"] is None
     assert row["lost"] == "the request of that run: 500"
-    assert (row["others_wrong"], row["others_lost"]) == (0, 0)
+    assert (row["others_wrong"], row["others_refused"], row["others_lost"]) == (0, 0, 0)
     assert isinstance(row["healthy_s"], float)
 
 

@@ -300,6 +300,7 @@ def create_app(
             origins=Origins(settings.cors_origins) if settings.cors_origins else None,
             metrics_port=settings.metrics_port or None,
             traces=traces,
+            root_path=settings.root_path,
         )
     )
     return app

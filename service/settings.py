@@ -14,6 +14,9 @@ MEBIBYTE = 1024 * 1024
 # Scheme, host and port, in the form in which browsers send it.
 ORIGIN: Final = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
+# A prefix of paths as proxies have it: whole segments, none of which is `.` or `..`, and no slash at the end.
+ROOT_PATH: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+
 # As a package is called, and as Kubernetes calls a service.
 MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -72,6 +75,11 @@ class Settings(BaseSettings):
         "",
         description="comma-separated names that the header Host may have beside addresses and names without a dot, "
         "`*.NAME` for those below one, `*` for all; empty allows all, but none where the service listens on loopback",
+    )
+    root_path: str = Field(
+        "",
+        description="prefix that a proxy leaves before every path, as in `/gan`; paths without it are answered too; "
+        "empty where the proxy removes it, or there is none",
     )
     keys_file: str = Field(
         "",
@@ -240,6 +248,13 @@ class Settings(BaseSettings):
                 "or set enableServiceLinks: false"
             )
         return port
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_path_is_a_prefix(cls, root_path: str) -> str:
+        if root_path and not ROOT_PATH.fullmatch(root_path):
+            raise ValueError(f"{root_path} is no prefix of paths; write it as in /gan, with no slash at its end")
+        return root_path
 
     @field_validator("metrics")
     @classmethod

@@ -33,7 +33,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.errors import GanymedeError, MalformedRequest, NotReady, RequestTooSlow
 from service.logs import naming
 from service.server.problems import error_response_at
-from service.server.request_head import MAX_HEADER_BYTES, check_head, too_large, without_offer
+from service.server.request_head import MAX_HEADER_BYTES, below, check_head, too_large, without_offer
 from service.server.request_info import request_info
 from service.server.request_log import UNKNOWN_ROUTE, RequestLog
 from service.server.writing import AnswerTransport, StalledWrite
@@ -77,6 +77,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     limits: ClassVar[ConnectionLimits]
     log: ClassVar[RequestLog]
+    prefix: ClassVar[str]  # uvicorn has a `root_path` of its own, for what a proxy removes
 
     url = b""  # of the request being read
     _awaited: object | None = None  # one for each time that headers are waited for
@@ -339,7 +340,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Write an error, and account for it like for any request."""
         began = self.log.begin()
         info = request_info(())
-        path = self.url.partition(b"?")[0].decode("latin-1")
+        path = below(self.prefix, self.url.partition(b"?")[0].decode("latin-1"))
         response = error_response_at(path, error, info.request_id)
         info.status = response.status_code
         headers = (*response.raw_headers, *info.answer_headers, (b"connection", b"close"))
@@ -349,6 +350,12 @@ class LimitedConnection(HttpToolsProtocol):
             self.log.end(UNREAD_METHOD, path[:LOGGED_CHARACTERS], UNKNOWN_ROUTE, info, began, time.monotonic())
 
 
-def limited(limits: ConnectionLimits, log: RequestLog) -> type[HttpToolsProtocol]:
-    """Answer the class of connections that have these limits, and record here what they refuse."""
-    return type("Limited", (LimitedConnection,), {"limits": limits, "log": log})
+def limited(limits: ConnectionLimits, log: RequestLog, root_path: str = "") -> type[HttpToolsProtocol]:
+    """Answer the class of connections that have these limits, and record here what they refuse.
+
+    Args:
+        limits: of each connection.
+        log: where it is recorded.
+        root_path: prefix that a proxy may leave before every path.
+    """
+    return type("Limited", (LimitedConnection,), {"limits": limits, "log": log, "prefix": root_path})

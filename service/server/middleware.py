@@ -30,6 +30,7 @@ from service.logs import naming
 from service.server.bodies import BodyBudget, BodyLimits
 from service.server.lifecycle import METRICS, PROBES, RETRY_AFTER_S, Lifecycle
 from service.server.problems import error_response
+from service.server.request_head import below
 from service.server.request_info import CLIENT_CLOSED_REQUEST, RequestInfo, attach, request_info
 from service.server.request_log import UNKNOWN_ROUTE, RequestLog
 from service.tracing import RequestTrace, Traces, follow
@@ -233,6 +234,7 @@ class RequestMiddleware:
         origins: whose pages may read answers, where there are any.
         metrics_port: on which metrics are answered and nothing else but health; None answers them as anything else.
         traces: of this process, where there are any.
+        root_path: prefix that a proxy may leave before every path.
     """
 
     def __init__(  # noqa: PLR0913  (what a request meets on its way)
@@ -249,6 +251,7 @@ class RequestMiddleware:
         origins: Origins | None = None,
         metrics_port: int | None = None,
         traces: Traces | None = None,
+        root_path: str = "",
     ) -> None:
         self._app = app
         self._find = find
@@ -261,6 +264,7 @@ class RequestMiddleware:
         self._origins = origins
         self._metrics_port = metrics_port
         self._traces = traces
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and record it."""
@@ -269,6 +273,7 @@ class RequestMiddleware:
             return
         info = request_info(scope["headers"])
         attach(scope, info)
+        scope["path"] = below(self._root_path, scope["path"])
         if scope["method"] == "HEAD":  # wherever there is GET: the server knows, and leaves the body out
             scope = {**scope, "method": "GET", "asked": "HEAD"}
         if self._origins is not None:
@@ -300,6 +305,11 @@ class RequestMiddleware:
     async def _answer(self, scope: Scope, exchange: Exchange, names: dict[str, str]) -> None:
         headers = exchange.info.headers
         self._hosts.check(headers.get("host"))
+        if self._root_path and scope["path"] == self._root_path:
+            # Addresses in the page are relative to a folder; so is this one, since a host could be a proxy's own.
+            folder = f"{self._root_path.rpartition('/')[2]}/"
+            await Response(status_code=307, headers={"location": folder})(scope, exchange.receive, exchange.send)
+            return
         if self._metrics_port is not None:
             _check_port(scope, self._metrics_port)
         if self._origins is not None:

@@ -2,6 +2,7 @@
 
     method, version, URL, headers ──▶ check_head ──▶ nothing, or the error that ends the connection
                                   └─▶ without_offer ──▶ the same head as bytes, with no offer to change the protocol
+    path ──▶ below ──▶ the path without the prefix that a proxy left before it
 
 llhttp reads requests without a Host, with two, of any version, and with codings of the body that are not decoded here;
 and it stops reading where a client offers another protocol, as if the offer had been taken. Pure functions.
@@ -24,6 +25,17 @@ VERSIONS = ("1.0", "1.1")
 _BYTES_BETWEEN = 4
 
 Headers = Sequence[tuple[bytes, bytes]]
+
+
+def below(root_path: str, path: str) -> str:
+    """The path that a request means.
+
+    Args:
+        root_path: prefix that a proxy may leave before it, without a slash at its end; may be empty.
+        path: as it came.
+    """
+    inside = path.removeprefix(root_path)
+    return inside if inside.startswith("/") else path
 
 
 def check_head(method: bytes, version: str, url: bytes, headers: Headers) -> None:

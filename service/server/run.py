@@ -135,7 +135,7 @@ def serve(
         app,
         host=settings.host,
         port=settings.port,
-        http=limited(limits, app.state.log),
+        http=limited(limits, app.state.log, settings.root_path),
         ws="none",
         lifespan="on",
         log_config=None,

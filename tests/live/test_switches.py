@@ -1,5 +1,6 @@
-"""What an operator may turn on and off: pages, metrics and their port, and the origins whose pages may read answers."""
+"""What an operator may turn on and off: pages, metrics and their port, a prefix, origins whose pages may read."""
 
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +30,7 @@ def service(
     key, _ = make_key("app", Entry(sha256="0" * 64, samples_per_second=0.01, burst=5), path)
     with ServiceProcess(
         models_dir, keys_file=path, docs="off", playground="off", metrics_port=port, cors_origins=f"{APP}, http://[::1]:3000",
-        api_workers=request.param, load_models="toy",
+        api_workers=request.param, load_models="toy", root_path="/gan",
     ) as process:  # fmt: skip
         yield process.loaded(), key, port
 
@@ -61,6 +62,28 @@ def test_metrics_have_a_port_of_their_own_and_nothing_else_is_on_it(service: Swi
             assert metrics.get(path).status_code == client.get(path).status_code == 200
         for method, path in (("POST", "/generate"), ("GET", "/models"), ("POST", "/v2/repository/index"), ("GET", "/")):
             assert metrics.request(method, path).status_code == 404
+
+
+def test_what_a_proxy_forwards_with_its_prefix_is_answered_as_without(service: Switched) -> None:
+    process, key, port = service
+    with process.client() as client:
+        assert client.get("/gan/healthz").status_code == client.get("/healthz").status_code == 200
+        assert client.get("/gan/metrics").status_code == 404  # it has a port of its own
+        assert httpx.get(f"http://127.0.0.1:{port}/gan/metrics", trust_env=False).status_code == 200
+        for path in ("/gan/models", "/models", "/gan/%6dodels"):
+            assert client.get(path).status_code == 401
+        client.headers["x-api-key"] = key
+        assert client.get("/gan/models").content == client.get("/models").content
+        for path in ("/gan/gan/models", "/gane/models", "/gan%2fmodels/x", "/gan//models"):
+            assert client.get(path).status_code == 404, path
+        found = client.get("/gan/models/toy/versions/1/samples/7.png")
+        assert found.headers["location"].startswith("7.png?stack=")
+        assert client.get("/gan?x").headers["location"] == "gan/"
+        client.headers["x-api-key"] = ""
+        assert client.post("/gan/v2/models/toy/infer", json={}).json().keys() == {"error"}
+    with socket.create_connection(("127.0.0.1", process.port), TIMEOUT_S) as unread:
+        unread.sendall(b"POST /gan/v2/models/toy/infer HTTP/1.1\r\n\r\n")
+        assert b'{"error":' in unread.makefile("rb").read()
 
 
 def test_a_page_of_a_listed_origin_may_send_a_key_and_read_the_answer(service: Switched) -> None:

@@ -30,6 +30,15 @@ def test_the_port_of_a_kubernetes_service_link_explains_itself(monkeypatch: pyte
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("prefix", ["gan", "/gan/", "/", "//gan", "/a/../b", "/a?b", "/a b", "https://gan.example/a"])
+def test_what_is_no_prefix_of_paths_is_refused(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANYMEDE_ROOT_PATH", "/gan/v1.5")
+    assert Settings().root_path == "/gan/v1.5"
+    monkeypatch.setenv("GANYMEDE_ROOT_PATH", prefix)
+    with pytest.raises(ValidationError, match=r"no prefix of paths; write it as in /gan"):
+        Settings()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_name_that_is_no_setting_is_warned_of_with_the_nearest(models_dir: Path, workers: int) -> None:
     with ServiceProcess(models_dir, api_workers=workers, max_batch_sample=3, load_models="toy") as process:

@@ -25,6 +25,7 @@ from benchmarks import results, workplace
 from benchmarks.contenders.contenders import OURS, Setting, free_port
 from benchmarks.contenders.server import Launch, Server
 from benchmarks.load import usage
+from benchmarks.load.arrivals import poisson, until
 from benchmarks.load.closed_loop import LoadFailed, Work
 from benchmarks.load.connection import Connection, connect, encode, exactly
 from benchmarks.results import Row, quantile
@@ -137,15 +138,6 @@ def computed(work: Work) -> float:
         connection.close()
 
 
-def random_times(rate_per_s: float, duration_s: float, seed: int) -> list[float]:
-    """Arrival times of a Poisson process, in seconds from the start."""
-    chance = random.Random(seed)  # noqa: S311 - a load, not a secret
-    times = [chance.expovariate(rate_per_s)]
-    while times[-1] < duration_s:
-        times.append(times[-1] + chance.expovariate(rate_per_s))
-    return times[:-1]
-
-
 def measure(servers: Sequence[tuple[str, Launch, Work]], rounds: int, duration_s: float) -> Iterator[Row]:
     """Overload servers in turn.
 
@@ -164,8 +156,9 @@ def measure(servers: Sequence[tuple[str, Launch, Work]], rounds: int, duration_s
                 server.first_answer(work)
                 limit = exactly(capacity(work, CAPACITY_S))
                 for load in LOADS:
+                    chance = random.Random(turn)  # noqa: S311 - a load, not a secret
                     before, cpu_s, samples = usage.read(server.pid), time.process_time(), computed(work)
-                    asked = exactly(flood(work, random_times(load * limit, duration_s, turn), DEADLINE_MS))
+                    asked = exactly(flood(work, until(poisson(load * limit, chance), duration_s), DEADLINE_MS))
                     used = usage.between(before, usage.read(server.pid), time.process_time() - cpu_s)
                     settled = [each for each in asked if each.due_s >= WARM_UP_S]
                     good = [each.took_s for each in settled if each.good]

@@ -4,7 +4,7 @@ import http.server
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -85,3 +85,16 @@ def test_a_server_that_stops_delays_everybody_who_was_due_meanwhile(url: str) ->
 def test_a_request_that_is_refused_fails_the_load(url: str) -> None:
     with pytest.raises(LoadFailed, match="503"):
         open_loop.run(json_work(url, 1), 50, 0.1)
+
+
+def test_each_request_goes_to_the_server_that_is_chosen_from_what_each_has_not_answered(url: str) -> None:
+    seen = []
+
+    def least(outstanding: Sequence[int]) -> int:
+        seen.append(tuple(outstanding))
+        return outstanding.index(min(outstanding))
+
+    answered = open_loop.send([json_work(url, 1)] * 2, [0.0, 0.0, 0.0, STOP_S], least)
+    assert seen == [(0, 0), (1, 0), (1, 1), (0, 0)]
+    assert [each.due_s for each in answered] == [0.0, 0.0, 0.0, STOP_S]
+    assert all(0 <= each.sent_s < each.took_s for each in answered)

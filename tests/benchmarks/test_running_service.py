@@ -1,5 +1,6 @@
 """The harness end to end, as small as it can be: our service in a process, held to its work, loaded in every way."""
 
+import random
 import shutil
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from benchmarks.contenders.contenders import OURS, Setting, free_port
 from benchmarks.contenders.server import Launch, Server, ask
 from benchmarks.experiments import burst, overload, serving
 from benchmarks.load import cells
+from benchmarks.load.arrivals import poisson, until
 from benchmarks.load.closed_loop import LoadFailed, json_work
 from benchmarks.load.connection import exactly
 from benchmarks.report.figures import number
@@ -64,7 +66,7 @@ def test_a_crowd_is_answered_to_the_last(served: tuple[int, int]) -> None:
 
 def test_an_overload_counts_who_is_answered_in_time_and_who_is_not(served: tuple[int, int]) -> None:
     work = OURS.work(SETTING, served[1], 1)
-    due_s = overload.random_times(200, 0.5, seed=0)
+    due_s = until(poisson(200, random.Random(0)), 0.5)  # noqa: S311 - a load, not a secret
     in_time, too_late = (exactly(overload.flood(work, due_s, deadline_ms)) for deadline_ms in (30_000, 1))
     assert len(in_time) == len(too_late) == len(due_s)
     assert all(asked.good for asked in in_time)

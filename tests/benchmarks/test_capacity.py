@@ -1,0 +1,181 @@
+"""The simulation of a fleet: it agrees with theory where there is one, and with the service's own scheduler."""
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from math import log, sqrt
+from statistics import fmean, stdev
+
+import pytest
+
+from benchmarks.capacity import theory
+from benchmarks.capacity.balancing import POLICIES
+from benchmarks.capacity.cdn import Catalogue, edges_hit_rate, lru_hit_rate, lru_simulated
+from benchmarks.capacity.profile import Profile
+from benchmarks.capacity.simulation import Fleet, Outcome, simulate
+from benchmarks.load.arrivals import Bursts, bursty, poisson, until
+from service.engine.scheduling.scheduler import BatchLimits
+
+REPETITIONS, REQUESTS = 10, 2500
+# Standard errors that a mean may be away from theory: by chance in one of 15,000 cases.
+ERRORS = 4
+# Equally likely values of an exponential time of mean 1, whose moments are exact to a thousandth.
+EXPONENTIAL = [-log(1 - (place + 0.5) / 10_000) for place in range(10_000)]
+NO_LIMITS = BatchLimits(queue_samples=10**9, queue_wait_s=float("inf"))
+MILLISECONDS = {size: [1e-3 * (1 + size)] for size in (1, 2, 4, 8)}
+
+
+def queue(run_s: Mapping[int, Sequence[float]], servers: int = 1) -> Profile:
+    """A replica without limits and without an event loop, so that it is a queue of the textbooks."""
+    return Profile(
+        samples=1, run_s=run_s, cores=servers, limits=NO_LIMITS, timeout_s=1e12, max_requests=10**9, costs_known=False
+    )
+
+
+def chance(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - a simulation, not a secret
+
+
+def poisson_times(rate_per_s: float, requests: int, seed: int) -> Iterator[float]:
+    return islice(poisson(rate_per_s, chance(seed)), requests)
+
+
+def loaded(fleet: Fleet, load: float, requests: int = 4000, seed: int = 0) -> Outcome:
+    rate = load * fleet.replicas * fleet.profile.capacity_per_s
+    return simulate(fleet, poisson_times(rate, requests, seed), seed)
+
+
+@pytest.mark.parametrize(
+    ("profile", "rate", "wait_s"),
+    [
+        pytest.param(queue({1: EXPONENTIAL}), 0.6, theory.mm1_wait_s(0.6, 1), id="M/M/1"),
+        pytest.param(queue({1: [1.0]}), 0.7, theory.md1_wait_s(0.7, 1), id="M/D/1"),
+        pytest.param(queue({1: EXPONENTIAL}, 3), 2.1, theory.mmc_wait_s(2.1, 1, 3), id="M/M/3"),
+        pytest.param(
+            queue(dict.fromkeys(range(1, 5), EXPONENTIAL)), 2.4, theory.bulk_wait_s(2.4, 1, 4), id="batches of 4"
+        ),
+    ],
+)
+def test_the_mean_wait_is_that_of_theory(profile: Profile, rate: float, wait_s: float) -> None:
+    fleet = Fleet(profile=profile)
+    waits = [simulate(fleet, poisson_times(rate, REQUESTS, seed), seed).mean_wait_s for seed in range(REPETITIONS)]
+    error_s = stdev(waits) / sqrt(REPETITIONS)
+    assert error_s < 0.08 * wait_s, "too few requests to tell"
+    assert abs(fmean(waits) - wait_s) < ERRORS * error_s
+
+
+def test_a_queue_that_grows_without_end_has_no_mean_wait() -> None:
+    with pytest.raises(ValueError, match="grows without end"):
+        theory.mm1_wait_s(1.0, 1.0)
+
+
+def test_requests_in_the_fleet_are_their_rate_times_their_latency() -> None:
+    fleet = Fleet(profile=Profile(samples=1, run_s=MILLISECONDS, request_s=2e-4, answer_s=1e-4), replicas=3)
+    found = loaded(fleet, 0.6, 6000)
+    rate = len(found.latencies_s) / found.seconds
+    assert found.mean_in_system == pytest.approx(rate * fmean(found.latencies_s), rel=0.01)
+
+
+def test_equal_seeds_give_equal_results_and_others_do_not() -> None:
+    fleet = Fleet(profile=Profile(samples=2, run_s={2: [0.001, 0.003]}), replicas=2, policy="two choices")
+    first, again, other = (loaded(fleet, 0.5, 500, seed).latencies_s for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_what_waits_runs_in_the_sizes_that_the_scheduler_chooses() -> None:
+    profile = Profile(samples=3, run_s=MILLISECONDS)
+    found = simulate(Fleet(profile=profile), [0.0, 0.001, 0.002], 0, warm_up=0)
+    # Two of the first run until 3 ms, its last and the second's three until 8 ms, and then the third's in two runs.
+    assert found.runs == {2: 2, 1: 1, 4: 1}
+    assert found.latencies_s == pytest.approx([0.008, 0.008 - 0.001, 0.013 - 0.002])
+
+
+def test_the_event_loop_takes_the_core_from_a_run() -> None:
+    profile = Profile(samples=1, run_s={1: [0.010]}, request_s=0.002, answer_s=0.001, elsewhere_s=0.004)
+    found = simulate(Fleet(profile=profile), [0.0, 0.005], 0, warm_up=0)
+    # 2 ms to read it, 10 ms of run, 2 ms in which the second is read, 1 ms to answer it, 4 ms elsewhere.
+    assert found.latencies_s[0] == pytest.approx(0.019)
+    # Read until 7 ms, runs from 14 ms, while the first is answered; 1 ms to answer it, 4 ms elsewhere.
+    assert found.latencies_s[1] == pytest.approx(0.014 + 0.011 + 0.001 + 0.004 - 0.005)
+    assert profile.capacity_per_s == pytest.approx(1 / 0.013)
+
+
+def test_an_event_loop_that_is_not_let_run_at_once_answers_later() -> None:
+    prompt = Profile(samples=1, run_s={1: [0.010]}, request_s=0.001, answer_s=0.001)
+    times = [0.0, 0.002, 0.004]
+    found = [
+        simulate(Fleet(profile=profile), times, 0, warm_up=0).latencies_s
+        for profile in (prompt, replace(prompt, wake_s=[0.003]))
+    ]
+    # While the second runs the first one's answer waits; nothing runs when the last is answered.
+    assert found[1][0] == pytest.approx(found[0][0] + 0.003)
+    assert found[1][2] == pytest.approx(found[0][2])
+
+
+def test_more_than_the_queue_holds_is_refused_and_what_is_answered_is_soon() -> None:
+    limits = BatchLimits(queue_samples=20)
+    fleet = Fleet(profile=Profile(samples=1, run_s={1: [0.010]}, limits=limits))
+    found = loaded(fleet, 3.0, 2000)
+    assert found.refused > 1000
+    assert max(found.latencies_s) <= 0.010 * 22
+    assert found.latency_s(0.5) == float("inf")
+
+
+def test_what_cannot_be_done_in_time_is_not_begun() -> None:
+    fleet = Fleet(profile=Profile(samples=1, run_s={1: [0.010]}, timeout_s=0.050))
+    found = simulate(fleet, poisson_times(300, 2000, 0), 0, warm_up=0)
+    assert found.refused + found.late == 2000 - len(found.latencies_s)
+    assert found.late > 100
+    assert max(found.latencies_s) <= 0.050 + 1e-9
+    assert found.runs.total() == len(found.latencies_s)
+
+
+def test_a_policy_that_sees_more_is_faster_and_many_balancers_see_less() -> None:
+    fleet = Fleet(profile=Profile(samples=1, run_s={1: [0.010]}), replicas=8)
+    p99 = {policy: loaded(replace(fleet, policy=policy), 0.8).latency_s(0.99) for policy in POLICIES}
+    assert p99["least outstanding"] < p99["two choices"] < p99["random"]
+    assert p99["round robin"] < p99["random"]
+    alone = replace(fleet, policy="least outstanding")
+    assert loaded(replace(alone, balancers=16), 0.8).latency_s(0.99) > 1.2 * p99["least outstanding"]
+
+
+def test_bursts_have_the_mean_rate_and_a_longer_tail() -> None:
+    bursts = Bursts(ratio=3, share=0.25, mean_s=0.2)
+    counts = [len(until(bursty(100, bursts, chance(seed)), 20.0)) for seed in range(40)]
+    assert abs(fmean(counts) - 2000) < ERRORS * stdev(counts) / sqrt(len(counts))
+    assert stdev(counts) > 3 * sqrt(2000)  # of a Poisson process
+    fleet = Fleet(profile=Profile(samples=1, run_s={1: [0.005]}))
+    steady = simulate(fleet, poisson_times(100, 4000, 0), 0)
+    unsteady = simulate(fleet, until(bursty(100, bursts, chance(0)), 40.0), 0)
+    assert unsteady.latency_s(0.99) > 3 * steady.latency_s(0.99)
+    with pytest.raises(ValueError, match="no rate between bursts"):
+        Bursts(ratio=6, share=0.25)
+
+
+@pytest.mark.parametrize("exponent", [0.6, 1.0, 1.2])
+def test_a_cache_answers_the_share_that_the_approximation_says(exponent: float) -> None:
+    catalogue = Catalogue(10_000, exponent)
+    simulated = lru_simulated(catalogue.draw(60_000, 1), 500)
+    error = 1 / sqrt(30_000)
+    assert abs(lru_hit_rate(catalogue, 500) - simulated) < ERRORS * error
+    assert edges_hit_rate(catalogue, 50, 10, hashed=True) == lru_hit_rate(catalogue, 500)
+    assert edges_hit_rate(catalogue, 50, 10, hashed=False) < lru_hit_rate(catalogue, 500)
+
+
+def test_a_catalogue_of_a_thousand_million_samples_is_counted_whole() -> None:
+    counts, popularity = Catalogue(10**9, 0.8).bins
+    assert counts.sum() == 10**9
+    assert counts @ popularity == pytest.approx(1)
+    assert lru_hit_rate(Catalogue(10, 1.0), 10) == 1
+
+
+def test_a_profile_is_read_as_it_was_written() -> None:
+    profile = Profile(samples=8, run_s={8: [0.01, 0.02]}, cores=2, request_s=1e-4, answer_s=2e-4, wake_s=(0.0, 1e-3))
+    plain = json.loads(json.dumps(profile.plain()))
+    assert Profile.read(plain).plain() == profile.plain()
+    for broken in ({}, {**plain, "run_s": {}}, {**plain, "cores": 0}, {**plain, "request_s": "soon"}):
+        with pytest.raises(ValueError, match="profile"):
+            Profile.read(broken)

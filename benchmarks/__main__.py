@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -63,6 +64,7 @@ def parser() -> Parser:
 
 def _run_command(asked: argparse.Namespace) -> None:
     """Run one command; ends the process where it has an exit code of its own."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what it started is ended on the way out
     prepare()
     module, _ = COMMANDS[asked.name]
     found = _run_everything if module is None else import_module(f"benchmarks.{module}").main

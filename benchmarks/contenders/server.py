@@ -3,8 +3,10 @@
 Servers run one at a time, each restarted in each round, so that none warms a cache or takes a core of another.
 """
 
+import hashlib
 import http.client
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -45,6 +47,18 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
     log: Path
     core: int | None = None
+
+
+def write_keys(file: Path, granted: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """Write a file of new keys, each with what it is granted (weight, quota); returns name → key."""
+    keys = {name: secrets.token_urlsafe(32) for name in granted}
+    tables = []
+    for name, key in keys.items():
+        lines = (f"{field} = {value}" for field, value in granted[name].items())
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        tables.append("\n".join((f"[keys.{name}]", f'sha256 = "{digest}"', *lines)))
+    file.write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    return keys
 
 
 class Server:
@@ -91,9 +105,9 @@ class Server:
         """The server's first process: `taskset` replaces itself by the program."""
         return self._process.pid
 
-    def first_answer(self, work: Work) -> tuple[bytes, float]:
+    def first_answer(self, work: Work, key: str | None = None) -> tuple[bytes, float]:
         """Send the request with seed 0 until it succeeds; returns and raises as `until`."""
-        return self.until(lambda: ask(work, 0))
+        return self.until(lambda: ask(work, 0, key))
 
     def until(self, attempt: Callable[[], bytes]) -> tuple[bytes, float]:
         """Ask something until it succeeds.
@@ -128,7 +142,7 @@ class Server:
         return self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
 
 
-def ask(work: Work, seed: int) -> bytes:
+def ask(work: Work, seed: int, key: str | None = None) -> bytes:
     """Send one request on a new connection.
 
     Raises:
@@ -137,7 +151,7 @@ def ask(work: Work, seed: int) -> bytes:
     """
     url = urllib.parse.urlsplit(work.url)
     connection = http.client.HTTPConnection(url.hostname or HOST, url.port, timeout=ANSWER_TIMEOUT_S)
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     try:
         connection.request("POST", f"{url.path}?{url.query}" if url.query else url.path, work.body(seed), headers)
         answer = connection.getresponse()

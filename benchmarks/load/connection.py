@@ -96,12 +96,12 @@ async def connect(url: str, count: int) -> list[Connection]:
     return [connection for _, connection in await asyncio.gather(*opened)]
 
 
-def encode(work: Work, seed: int) -> bytes:
-    """The bytes of a request."""
+def encode(work: Work, seed: int, key: str | None = None) -> bytes:
+    """The bytes of a request; without a key of its own it has that of the environment, if there is one."""
     address = urllib.parse.urlsplit(work.url)
     path = f"{address.path}?{address.query}" if address.query else address.path
     body = work.body(seed)
-    key = os.environ.get("API_KEY")
+    key = key or os.environ.get("API_KEY")
     headers = (
         f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
         + (f"Authorization: Bearer {key}\r\n" if key else "")

@@ -144,9 +144,9 @@ def overloads(folder: Path) -> Lines:
     found = read("overload", folder)
     yield (
         "| server | load | answered in time, of capacity | of what was computed | p50 of those, ms "
-        "| p50 of those refused or late, ms |"
+        "| p99 of all answered, ms | p50 of those refused or late, ms | as fast as before after, s |"
     )
-    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for name in _distinct(found, "server"):
         for load in dict.fromkeys(row["load"] for row in found.rows):
             rows = list(chosen(found.rows, server=name, load=load))
@@ -154,8 +154,24 @@ def overloads(folder: Path) -> Lines:
             cells = [
                 f"{figure([100 * share for share in each])} %" for each in (shares, numbers(rows, "good_of_computed"))
             ]
-            waits = [of(rows, key, {}, MILLI) for key in ("good_p50_s", "lost_p50_s")]
-            yield f"| {name} | {load} | {' | '.join(cells + waits)} |"
+            waits = [of(rows, key, {}, MILLI) for key in ("good_p50_s", "answered_p99_s", "lost_p50_s")]
+            yield f"| {name} | {load} | {' | '.join((*cells, *waits, of(rows, 'recovery_s', {}, digits=1)))} |"
+
+
+def weights(folder: Path) -> Lines:
+    """What each key got of what was answered in time, under overload."""
+    found = read("overload", folder)
+    rows = [row for row in found.rows if "goodput_heavy" in row]
+    keys = ("light", "middle", "heavy", "limited")
+    yield "| load | weight 1 | weight 2 | weight 4 | with a quota of one request a second |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for load in dict.fromkeys(row["load"] for row in rows):
+        at = list(chosen(rows, load=load))
+        cells = []
+        for key in keys:
+            parts = [number(row, f"goodput_{key}") / number(row, "goodput_samples_per_s") for row in at]
+            cells.append(f"{figure([100 * part for part in parts])} %")
+        yield f"| {load} | {' | '.join(cells)} |"
 
 
 def starts(folder: Path) -> Lines:
@@ -291,6 +307,7 @@ TABLES: Final[Mapping[str, Callable[[Path], Lines]]] = {
     "costs": costs,
     "crowds": crowds,
     "overloads": overloads,
+    "weights": weights,
     "starts": starts,
     "processes": processes,
     "trainers": trainers,

@@ -5,16 +5,19 @@ service, but keeps `KEPT_BYTES` of a request, at most once in `KEPT_EVERY_S`, so
 """
 
 import ctypes
+import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from benchmarks.trust.inputs import MEBIBYTE, READ, Target, Wrong, plain
+from benchmarks.trust.inputs import MEBIBYTE, READ, Opened, Target, Wrong, plain
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -69,9 +72,19 @@ def _compute() -> None:
         pass
 
 
-def _control(how: Callable[[], object], seconds: float = 1.0) -> tuple[Callable[[], Target], int]:
+@contextmanager
+def _elsewhere() -> Iterator[Opened]:
+    """A reader that has another process allocate."""
+    with ProcessPoolExecutor(1) as pool:
+        yield Opened(fails(lambda: pool.submit(_allocate).result()), pool.submit(os.getpid).result())
+
+
+def _control(
+    how: Callable[[], object], seconds: float = 1.0, opened: Callable[[], AbstractContextManager[Opened]] | None = None
+) -> tuple[Callable[[], Target], int]:
     seeds = [seed for first in range(16) if not is_fatal(seed := bytes((first, 1, 2)))]
-    return lambda: Target(seeds=seeds, declared=(ValueError,), opened=plain(fails(how)), seconds=seconds), 0
+    reader = opened or plain(fails(how))
+    return lambda: Target(seeds=seeds, declared=(ValueError,), opened=reader, seconds=seconds), 0
 
 
 class Leaky:
@@ -150,6 +163,7 @@ TARGETS: Final[Mapping[str, tuple[Callable[[], Target], int]]] = {
     "raises": _control(_raise),
     "hangs": _control(_hang),
     "allocates": _control(_allocate),
+    "allocates-elsewhere": _control(_allocate, opened=_elsewhere),
     "allocates-all": _control(_allocate_all),
     "computes": _control(_compute, seconds=0.05),
     "crashes": _control(lambda: ctypes.string_at(0)),

@@ -43,6 +43,19 @@ WORDS: Final = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A reader that takes inputs.
+
+    Attributes:
+        read: reads one input.
+        pid: of the process whose memory is limited, where another one reads; None for the reader's own.
+    """
+
+    read: READ
+    pid: int | None = None
+
+
 class Wrong(Exception):
     """A reader's own finding: its input was answered wrongly."""
 
@@ -56,7 +69,7 @@ class Target:
         declared: errors that it may raise.
         own: mutations of its format's structure.
         opened: makes the reader, and ends what it needs.
-        memory_bytes: most that one input may take beyond what the process holds.
+        memory_bytes: most that one input may have the process take beyond what it holds.
         seconds: most processor time that one input may take.
         address_bytes: room for more addresses than the process has; None for no limit, where it starts a service.
     """
@@ -64,15 +77,15 @@ class Target:
     seeds: Sequence[bytes]
     declared: tuple[type[Exception], ...]
     own: tuple[Mutation, ...] = ()
-    opened: Callable[[], AbstractContextManager[READ]]
+    opened: Callable[[], AbstractContextManager[Opened]]
     memory_bytes: int = 64 * MEBIBYTE
     seconds: float = 1.0
     address_bytes: int | None = 2 * 2**30
 
 
-def plain(read: READ) -> Callable[[], AbstractContextManager[READ]]:
+def plain(read: READ) -> Callable[[], AbstractContextManager[Opened]]:
     """A reader that needs nothing."""
-    return lambda: nullcontext(read)
+    return lambda: nullcontext(Opened(read))
 
 
 def make(seeds: Sequence[bytes], own: Sequence[Mutation], target: str, seed: int, number: int) -> bytes:

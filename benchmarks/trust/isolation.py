@@ -6,9 +6,9 @@
       └ the child died: the number in the file is its input; the next child goes on behind it
         the number does not change: the child is asked for its stack, and killed
 
-Memory is the kernel's peak of resident memory (VmHWM), reset before each block of inputs. Where a block takes more than
-the target's limit, its inputs are read once more, one by one. RLIMIT_AS is a second limit, so that no input takes the
-machine's memory.
+Memory is the kernel's peak of resident memory (VmHWM) of the process that reads, reset before each block of inputs.
+Where a block takes more than the target's limit, its inputs are read once more, one by one. RLIMIT_AS is a second
+limit, so that no input takes the machine's memory.
 """
 
 import argparse
@@ -36,8 +36,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Literal, Self
 
-from benchmarks.load.usage import family
-from benchmarks.trust.inputs import MEBIBYTE, READ, Target, Wrong, make
+from benchmarks.load.usage import PROC, family
+from benchmarks.trust.inputs import MEBIBYTE, Opened, Target, Wrong, make
 from benchmarks.workplace import ROOT
 
 Kind = Literal["exception", "crash", "hang", "memory", "slow", "wrong"]
@@ -50,7 +50,7 @@ HANG_S: Final = 10.0
 START_S: Final = 120.0
 POLL_S: Final = 0.05
 NUMBER: Final = struct.Struct("<q")
-STATUS: Final = Path("/proc/self/status")
+OWN: Final = PROC / "self"
 KIBIBYTE: Final = 1024
 TRACE_LINES: Final = 4
 FRAME: Final = re.compile(r'File "(.+)", line (\d+) in (\S+)')  # of faulthandler
@@ -252,16 +252,17 @@ def _shared_file() -> IO[str]:
     return tempfile.TemporaryFile("a+", encoding="utf-8")
 
 
-def _memory() -> tuple[int, int]:
-    """(resident, peak) memory of this process."""
-    found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+)", STATUS.read_text(encoding="ascii"), re.MULTILINE))
+def _memory(process: Path) -> tuple[int, int]:
+    """(resident, peak) memory of a process."""
+    status = (process / "status").read_text(encoding="ascii")
+    found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+)", status, re.MULTILINE))
     return int(found["VmRSS"]) * KIBIBYTE, int(found["VmHWM"]) * KIBIBYTE
 
 
-def _reset_peak() -> int:
+def _reset_peak(process: Path) -> int:
     """Let the peak begin again; returns the resident memory."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _memory()[0]
+    (process / "clear_refs").write_text("5", encoding="ascii")
+    return _memory(process)[0]
 
 
 @dataclass
@@ -271,7 +272,7 @@ class _Reader:
     name: str
     seed: int
     target: Target
-    read: READ
+    opened: Opened
     corpus: list[bytes]
     place: mmap.mmap
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -280,20 +281,25 @@ class _Reader:
     told: Counter[tuple[Kind, str]] = field(default_factory=Counter)
     reported_s: float = field(default_factory=time.monotonic)
 
+    @property
+    def process(self) -> Path:
+        """Of the process whose memory is limited."""
+        return OWN if self.opened.pid is None else PROC / str(self.opened.pid)
+
     def block(self, numbers: range) -> bool:
         """Read some inputs; whether this process may go on."""
-        held = _reset_peak()
+        held = _reset_peak(self.process)
         for number in numbers:
             self.one(number)
-        peak = _memory()[1] - held
+        peak = _memory(self.process)[1] - held
         self.peak_bytes = max(self.peak_bytes, peak)
         if peak <= self.target.memory_bytes:
             return True
         alone = 0
         for number in numbers:
-            held = _reset_peak()
+            held = _reset_peak(self.process)
             self.one(number, again=True)
-            if (taken := _memory()[1] - held) > self.target.memory_bytes:
+            if (taken := _memory(self.process)[1] - held) > self.target.memory_bytes:
                 alone += 1
                 self.tell(number, "memory", f"takes {taken // MEBIBYTE} MiB")
         if not alone:
@@ -308,7 +314,7 @@ class _Reader:
         outcome = "read"
         began = time.process_time()
         try:
-            self.read(content)
+            self.opened.read(content)
         except self.target.declared as error:
             outcome = type(error).__name__
         except Wrong as error:
@@ -374,17 +380,17 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     target = load(asked.target)
     with (
-        target.opened() as read,
+        target.opened() as opened,
         asked.shared.open("r+b") as shared,
         mmap.mmap(shared.fileno(), NUMBER.size) as place,
     ):
         for valid in target.seeds:  # imports and caches, before memory is measured
             with contextlib.suppress(*target.declared):
-                read(valid)
+                opened.read(valid)
         if target.address_bytes is not None:
-            size = int(re.findall(r"VmSize:\s+(\d+)", STATUS.read_text(encoding="ascii"))[0]) * KIBIBYTE
+            size = int(re.findall(r"VmSize:\s+(\d+)", (OWN / "status").read_text(encoding="ascii"))[0]) * KIBIBYTE
             resource.setrlimit(resource.RLIMIT_AS, (size + target.address_bytes,) * 2)
-        reader = _Reader(asked.target, asked.seed, target, read, corpus_of(asked.target, asked.corpus), place)
+        reader = _Reader(asked.target, asked.seed, target, opened, corpus_of(asked.target, asked.corpus), place)
         goes_on = True
         for start in range(asked.first, asked.stop, BLOCK):
             goes_on = reader.block(range(start, min(start + BLOCK, asked.stop)))

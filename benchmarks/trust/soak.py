@@ -6,9 +6,7 @@
 With `--leak` the service is a control that keeps a part of every request, and the command must end with 1.
 """
 
-import hashlib
 import re
-import secrets
 import shutil
 import sys
 import time
@@ -21,7 +19,7 @@ from typing import Final, Self
 
 from benchmarks import results, workplace
 from benchmarks.contenders.contenders import free_port
-from benchmarks.contenders.server import Caller, Server
+from benchmarks.contenders.server import Caller, Server, write_keys
 from benchmarks.results import Row
 from benchmarks.trust import growth
 from benchmarks.trust.growth import Measured
@@ -38,7 +36,8 @@ EVERY_S: Final = 5.0
 WARM_UP_SHARE: Final = 1 / 6
 CALLERS: Final = 6
 LOADED: Final = f"plain,pairs,codes,conditional,vectors,{COMES_AND_GOES}"
-QUOTA: Final = 10  # samples a second of the key `limited`, which is refused now and then
+# `limited` is refused now and then.
+KEYS: Final = {"soak": {"weight": 2}, "limited": {"samples_per_second": 10, "burst": 100}, "idle": {"weight": 2}}
 IDLE_S: Final = 30.0
 POLL_S: Final = 0.2
 IDLE: Final = re.compile(rb"^(ganymede_requests_in_flight|ganymede_queue_samples)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
@@ -71,18 +70,6 @@ class Soaked:
         return not (sum(self.tally.faults.values()) or self.grows or self.left)
 
 
-def write_keys(folder: Path) -> dict[str, str]:
-    """Write a file of keys, `keys.toml`; returns name → key."""
-    keys = {name: secrets.token_urlsafe(32) for name in ("soak", "limited", "idle")}
-    tables = [
-        f'[keys.{name}]\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\n'
-        + (f"samples_per_second = {QUOTA}\nburst = 100\n" if name == "limited" else "weight = 2\n")
-        for name, key in keys.items()
-    ]
-    (folder / "keys.toml").write_text("\n".join(tables), encoding="utf-8")
-    return keys
-
-
 @dataclass(frozen=True)
 class Prepared:
     """What a soak needs: packages, keys, and every answer as a fresh service gave it.
@@ -104,7 +91,7 @@ class Prepared:
         shutil.copytree(PACKAGES, folder / "models")
         publisher = Publisher(folder / "models")
         publisher.publish()
-        keys = write_keys(folder)
+        keys = write_keys(folder / "keys.toml", KEYS)
         with _serving(folder, "soak-fresh.log") as (_, port):
             known = expect(port, calls(keys))
         return cls(folder, publisher, {"x-api-key": keys["soak"]}, known)

@@ -4,7 +4,7 @@
 
 An answer of 5xx is a finding, except those that HTTP itself asks for (501, 505) and a deadline that the input states
 (504). After every `GOLDEN_EVERY` inputs the service must answer a sample with the bytes that it answered before, be
-ready, and hold no more memory than `GROWN_BYTES` beyond what it held then.
+ready, and hold no more memory than `GROWN_BYTES` beyond what it held then. The peak within an input is the service's.
 """
 
 import json
@@ -22,7 +22,7 @@ from benchmarks.contenders.server import HOST, Caller, Launch, Server
 from benchmarks.load.closed_loop import LoadFailed
 from benchmarks.load.usage import resident_bytes
 from benchmarks.trust import structures
-from benchmarks.trust.inputs import MEBIBYTE, READ, Target, Wrong
+from benchmarks.trust.inputs import MEBIBYTE, Opened, Target, Wrong
 from benchmarks.trust.targets import (
     GENERATE_BODIES,
     PACKAGES,
@@ -127,7 +127,7 @@ def launch(port: int, log: str, **settings: object) -> Launch:
 
 
 @contextmanager
-def opened() -> Iterator[READ]:
+def opened() -> Iterator[Opened]:
     """A service, and a reader that sends it inputs."""
     port = free_port()
     narrow = {
@@ -168,7 +168,7 @@ def opened() -> Iterator[READ]:
             if sent % GOLDEN_EVERY == 0:
                 check()
 
-        yield read
+        yield Opened(read, server.pid)
         check()
 
 

@@ -1,14 +1,19 @@
 """Fuzzing finds every kind of failure in controls that are broken on purpose, and none in the service's readers."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from benchmarks.load.usage import family
 from benchmarks.trust import controls, fuzz, targets, wire
 from benchmarks.trust.inputs import MAX_BYTES
-from benchmarks.trust.isolation import CORPUS, Kind, corpus_of, input_of, load, read_inputs
+from benchmarks.trust.isolation import CORPUS, START_S, Kind, corpus_of, input_of, load, read_inputs
 
 INPUTS = 100
 CONTROL_INPUTS = range(16)
@@ -22,6 +27,7 @@ MOST_CORPUS_BYTES = 200_000
         ("answers-wrongly", "wrong"),
         ("hangs", "hang"),
         ("allocates", "memory"),
+        ("allocates-elsewhere", "memory"),
         ("allocates-all", "memory"),
         ("computes", "slow"),
         ("crashes", "crash"),
@@ -50,10 +56,10 @@ def test_an_input_follows_from_seed_target_and_number() -> None:
 @pytest.mark.parametrize("name", [*targets.TARGETS, *wire.TARGETS])
 def test_a_reader_reads_or_refuses_fuzzed_inputs_and_past_findings(name: str) -> None:
     target, corpus = load(name), corpus_of(name, CORPUS)
-    with target.opened() as read:
+    with target.opened() as opened:
         for number in range(-len(corpus), INPUTS):
             with suppress(*target.declared):
-                read(input_of(target, name, 0, number, corpus))
+                opened.read(input_of(target, name, 0, number, corpus))
 
 
 def test_past_findings_are_few_and_of_targets_that_there_are() -> None:
@@ -94,3 +100,20 @@ def test_the_command_counts_what_it_reads_and_ends_with_1_where_it_finds_somethi
 )
 def test_the_statuses_of_a_connection_are_those_of_its_answers(received: bytes, expected: list[int]) -> None:
     assert wire.statuses(received) == expected
+
+
+def test_fuzzing_that_is_ended_leaves_no_process() -> None:
+    fuzzing = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "fuzz", "--target", "png", "--inputs", "100000000"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        until_s = time.monotonic() + START_S
+        while len(started := family(fuzzing.pid)) < 2 and time.monotonic() < until_s:  # noqa: PLR2004 - and its child
+            time.sleep(0.05)
+        fuzzing.terminate()
+        assert fuzzing.wait(START_S) == 128 + signal.SIGTERM
+    finally:
+        fuzzing.kill()
+    assert len(started) == 2
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]

@@ -9,21 +9,26 @@ ARG PYTHON_VERSION=3.12
 FROM python:${PYTHON_VERSION}-slim AS dependencies
 ARG EXTRAS=""
 WORKDIR /build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# Two builds of one commit on one base image hold the same files, byte for byte: what is compiled states no time.
+ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv /venv
 # Only what pip needs to resolve the dependencies: editing code does not rebuild this layer.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY service/__init__.py service/__init__.py
 RUN /venv/bin/pip install -c constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
-    && /venv/bin/pip uninstall --yes ganymede-gan
+    && /venv/bin/pip uninstall --yes ganymede-gan \
+    && find /venv -name '*.pyc' -delete \
+    && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv
 
 FROM python:${PYTHON_VERSION}-slim
+# When the user's password was last changed, which is kept in days: the second of the first day but one.
+ARG SOURCE_DATE_EPOCH=86400
 RUN useradd --system --uid 10001 --no-create-home ganymede
 WORKDIR /app
 COPY --from=dependencies /venv /venv
 COPY service/ service/
 # Nothing is compiled while the service runs as a user who may not write here.
-RUN python -m compileall -q service
+RUN python -m compileall -q --invalidation-mode unchecked-hash service
 COPY models/ models/
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

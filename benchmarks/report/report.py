@@ -13,13 +13,14 @@ from typing import Final
 
 from benchmarks.report import plots, targets
 from benchmarks.report.tables import TABLES
+from benchmarks.report.trust import TRUST
 from benchmarks.workplace import RESULTS, ROOT, command
 
-PAGE: Final = ROOT / "benchmarks" / "README.md"
+PAGES: Final = (ROOT / "benchmarks" / "README.md", ROOT / "docs" / "trust.md")
 BLOCK: Final = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 HEAD_LINES: Final = 2  # of a table without rows
 NOTHING: Final = "*Not measured so far.*"
-WRITERS: Final[Mapping[str, Callable[[Path], Iterator[str]]]] = {"targets": targets.lines, **TABLES}
+WRITERS: Final[Mapping[str, Callable[[Path], Iterator[str]]]] = {"targets": targets.lines, **TABLES, **TRUST}
 
 
 def fill(page: str, folder: Path) -> str:
@@ -48,7 +49,7 @@ def fill(page: str, folder: Path) -> str:
 def main(arguments: list[str]) -> None:
     """Fill the pages, draw the plots."""
     parser = command("report", __doc__, "--results benchmarks/results")
-    parser.add_argument("pages", nargs="*", type=Path, default=[PAGE], help="Markdown files with marks")
+    parser.add_argument("pages", nargs="*", type=Path, default=list(PAGES), help="Markdown files with marks")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder")
     asked = parser.parse_args(arguments)
     for page in asked.pages:

@@ -27,8 +27,6 @@ from benchmarks.results import Found, Value, chosen, numbers, read
 Lines = Iterator[str]
 
 SINGLES: Final[At] = {"loop": "closed", "n": 1, "connections": serving.MANY, "answer": "npy"}
-# name of the results: words.
-SOAKS: Final = {"soak": "one process", "soak-2-workers": "two API processes", "soak-control": "the leaky control"}
 LARGE: Final[At] = {"loop": "closed", "n": serving.LARGE_N, "connections": serving.LARGE_N, "answer": "npy"}
 
 
@@ -223,69 +221,6 @@ def devices(folder: Path) -> Lines:
         yield f"| {way} | {of(found.rows, 'samples_per_s', {'way': way})} |"
 
 
-def fuzzed(folder: Path) -> Lines:
-    """Inputs of each target, and what was found."""
-    found = read("fuzz", folder)
-    yield "| target | inputs | read | refused | findings | peak MiB, of at most | longest ms | s |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for row in found.rows:
-        counts = [f"{number(row, key):,.0f}" for key in ("inputs", "read", "refused", "findings")]
-        limits = f"{row['peak_mib']}, {row['limit_mib']}", row["longest_ms"], row["seconds"]
-        yield f"| `{row['target']}` | {' | '.join(counts)} | {' | '.join(map(str, limits))} |"
-    if found.rows:
-        total = sum(number(row, "inputs") for row in found.rows)
-        yield ""
-        yield f"{total:,.0f} inputs from seed {found.settings['seed']}, {_where(found)}."
-
-
-def soaked(folder: Path) -> Lines:
-    """What callers saw, and what grew, in each soak and in the leaky control."""
-    heads = "minutes", "answers", "wrong, 5xx, lost", "reloads", "left early", "RSS MiB, first to last", "per 10 min"
-    yield f"| service | {' | '.join(heads)} | grows |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
-    for name, words in SOAKS.items():
-        found = read(name, folder)
-        if not found.rows:
-            continue
-        (answers,) = chosen(found.rows, row="answers")
-        grown = list(chosen(found.rows, row="growth"))
-        memory = [row for row in grown if str(row["quantity"]).startswith("rss")]
-        first, last = (sum(number(row, key) for row in memory) for key in ("first", "last"))
-        faults = ", ".join(str(answers[key]) for key in ("wrong", "5xx", "lost"))
-        cells = [
-            f"{number(answers, 'seconds') / 60:.1f}", f"{number(answers, 'asked'):,.0f}", faults,
-            f"{number(answers, 'reloads'):,.0f}", f"{number(answers, 'left by callers'):,.0f}",
-            f"{first:.1f} to {last:.1f}", f"{max(number(row, 'slope_10_min') for row in memory):+.2f}",
-            ", ".join(str(row["quantity"]) for row in grown if row["grows"]) or "nothing",
-        ]  # fmt: skip
-        yield f"| {words} | {' | '.join(cells)} |"
-
-
-def faults(folder: Path) -> Lines:
-    """What each injected fault cost."""
-    found = read("chaos", folder)
-    yield "| fault | lost | callers of another package: asked, wrong, refused, lost | healthy after, s | held |"
-    yield "| --- | --- | ---: | ---: | --- |"
-    for row in found.rows:
-        others = ", ".join(
-            str(row.get(key, MISSING)) for key in ("others", "others_wrong", "others_refused", "others_lost")
-        )
-        held = "yes" if row["problem"] is None else f"**no**: {row['problem']}"
-        yield f"| {row['words']} | {row['lost'] or MISSING} | {others} | {row.get('healthy_s', MISSING)} | {held} |"
-    if found.rows:
-        yield ""
-        yield f"{_where(found)}."
-
-
-def _where(found: Found) -> str:
-    """Machine and commit of a result, in a line."""
-    facts = found.machine
-    return (
-        f"{facts['processor']}, {facts['cores']} cores, Python {facts['python']}, "
-        f"commit {str(facts['commit'])[:12]}, {facts['measured']}"
-    )
-
-
 def _distinct(found: Found, key: str) -> list[str]:
     """The values of a field, in the order in which they were measured."""
     return list(dict.fromkeys(str(row[key]) for row in found.rows if key in row))
@@ -312,7 +247,4 @@ TABLES: Final[Mapping[str, Callable[[Path], Lines]]] = {
     "processes": processes,
     "trainers": trainers,
     "devices": devices,
-    "fuzzed": fuzzed,
-    "soaked": soaked,
-    "faults": faults,
 }

@@ -95,8 +95,9 @@ def test_a_mark_that_names_no_table_is_refused(folder: Path) -> None:
         report.fill("<!-- table: nothing -->\n<!-- end of table -->", folder)
 
 
-def test_the_page_shows_the_results_as_they_are() -> None:
-    page = report.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", report.PAGES, ids=lambda path: path.name)
+def test_a_page_shows_the_results_as_they_are(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
     assert report.fill(page, RESULTS) == page, "run `python -m benchmarks report`"
 
 

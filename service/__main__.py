@@ -1,4 +1,4 @@
-"""`python -m service`: serve the packages of a folder, print the settings, make a key, or check a package.
+"""`python -m service`: serve the packages of a folder, draw many samples to files, make a key, or check a package.
 
 Exit codes: 0 after SIGTERM or SIGINT, 1 where a configured model cannot be loaded, the device is lost or a checked
 package is refused, 2 for a mistake on the command line or a setting or file of keys that is not valid, 130 after Ctrl-C
@@ -24,9 +24,22 @@ from service import __version__, logs
 from service.settings import PREFIX, Settings, reference
 
 if TYPE_CHECKING:
+    from service.bulk.plan import Part
+
     Commands = argparse._SubParsersAction[Any]  # argparse has no public name for it
 
 DESCRIPTION = "Serve the packages of a models folder: POST /generate, POST /score. Settings are environment variables:"
+# Paragraphs, folded to the terminal's width.
+BULK = """
+Sample i has seed SEED + i and the bytes that POST /generate answers for it; settings are those of the service. FOLDER
+gets plan.json, which says what is drawn, then a file for each shard, then index.jsonl with seeds, count, size and
+SHA-256 of each.
+
+A shard is there once it is complete. Killed or stopped, the same command goes on, and so does
+`python -m service bulk FOLDER` alone; options that are given must be those of the plan.
+
+Several machines take --part 1/4 to --part 4/4, into a shared folder or one each; with all shards in one folder, the
+command without --part writes the index. Several processes of one machine may be given the same folder."""
 USAGE = 2  # argparse's own code for a mistake on the command line
 INTERRUPTED = 130
 NEAREST_CUTOFF = 0.5  # similarity below which a suggestion misleads more than it helps
@@ -107,6 +120,79 @@ def register(commands: "Commands") -> None:
     )
     package.completer = _complete_packages  # type: ignore[attr-defined]  # argcomplete's protocol
     checked.add_argument("--json", dest="as_json", action="store_true", help="print one JSON document on stdout")
+    _register_bulk(commands)
+
+
+def _register_bulk(commands: "Commands") -> None:
+    made = _add(
+        commands,
+        "bulk",
+        "Draw many samples to files, without serving: resumable, and the same bytes however often it is killed.",
+        _bulk,
+        "out/digits --n 1000000 --model mnist --format tar",
+    )
+    made.formatter_class = argparse.RawDescriptionHelpFormatter
+    made.epilog = f"{_wrapped(BULK)}\n\n{made.epilog}"
+    made.add_argument("folder", type=Path, metavar="FOLDER", help="of the run: new, empty, or to go on with")
+    made.add_argument("--n", type=_count, metavar="N", help="how many samples; needed where the run begins")
+    made.add_argument("--seed", type=_seed, metavar="SEED", help="of the first one (default: 0)")
+    made.add_argument("--model", metavar="NAME", help="package (default: GANYMEDE_DEFAULT_MODEL)")
+    made.add_argument("--label", metavar="CLASS", help="number or name (default: drawn from each seed)")
+    made.add_argument(
+        "--parameters",
+        metavar="JSON",
+        help='more of a POST /generate, as \'{"version": 4, "truncation": 1, "select": {"method": "rejection"}}\'',
+    )
+    made.add_argument(
+        "--format",
+        choices=("npy", "tar"),
+        metavar="FORM",
+        help="`npy` (the default), an array a shard; `tar`, as WebDataset: a file and a .json of seed, class, codes "
+        "and scores for each sample",
+    )
+    made.add_argument(
+        "--dtype", choices=("uint8", "float32"), metavar="TYPE", help="of NPY shards of images (default: uint8)"
+    )
+    made.add_argument("--shard-size", type=_count, metavar="N", help="samples in each file (default: 10000)")
+    made.add_argument(
+        "--part",
+        type=_part,
+        default="1/1",
+        metavar="I/N",
+        help="draw or check every N-th shard alone, from the I-th on",
+    )
+    doing = made.add_mutually_exclusive_group()
+    doing.add_argument("--verify", action="store_true", help="check every shard there against the index; draw nothing")
+    doing.add_argument("--repair", action="store_true", help="check, and then draw what is damaged or missing")
+    made.add_argument("--json", dest="as_json", action="store_true", help="print one JSON document on stdout")
+
+
+def _count(text: str) -> int:
+    number = _seed(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("it is 1 or more")
+    return number
+
+
+def _seed(text: str) -> int:
+    digits = text.replace("_", "").replace(",", "")
+    if not (digits.isascii() and digits.isdigit()) or int(digits[:20]) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {2**63 - 1}")
+    return int(digits)
+
+
+def _part(text: str) -> "Part":
+    from service.bulk.plan import Part  # noqa: PLC0415  (needed for this alone)
+
+    try:
+        return Part.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _wrapped(paragraphs: str) -> str:
+    width = shutil.get_terminal_size().columns
+    return "\n\n".join(textwrap.fill(each.strip(), width) for each in paragraphs.split("\n\n"))
 
 
 def _register_key(commands: "Commands") -> None:
@@ -168,6 +254,12 @@ def _check(asked: argparse.Namespace) -> int:
     from service import check  # noqa: PLC0415  (imports what serves)
 
     return check.run(asked.packages, settings, as_json=asked.as_json)
+
+
+def _bulk(asked: argparse.Namespace) -> int:
+    from service.bulk import command  # noqa: PLC0415  (imports what serves)
+
+    return command.run(asked, _read_settings)
 
 
 def _key(asked: argparse.Namespace) -> int:

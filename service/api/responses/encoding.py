@@ -18,6 +18,7 @@ from service.api.requests.generate import GeneratePlan
 from service.engine.interface import Samples
 from service.errors import ServiceFault
 from service.media.negotiation import Media
+from service.metrics import Telemetry
 from service.packages.registry import ServedPackage
 
 # Encoded at a time on one thread, so that requests share the threads: about a millisecond of small PNGs.
@@ -100,25 +101,25 @@ def slices_of(samples: Samples) -> Iterator[tuple[slice, Samples]]:
         yield place, Samples(**{name: column if column is None else column[place] for name, column in columns.items()})
 
 
-def realness_of(package: ServedPackage, samples: Samples, parts: Context) -> list[float] | None:
+def realness_of(package: ServedPackage, samples: Samples, telemetry: Telemetry) -> list[float] | None:
     """Each sample's calibrated P(real), which is recorded, too; None where no scores were asked for."""
     if samples.logits is None or package.calibration is None:
         return None
     probabilities: list[float] = package.calibration.probability(samples.logits).tolist()
-    histogram = parts.telemetry.generated_probability.labels(package.key.name)
+    histogram = telemetry.generated_probability.labels(package.key.name)
     for probability in probabilities:
         histogram.observe(probability)
     return probabilities
 
 
-def columns_of(plan: GeneratePlan, place: slice, samples: Samples, parts: Context) -> Columns:
+def columns_of(plan: GeneratePlan, place: slice, samples: Samples, telemetry: Telemetry) -> Columns:
     """What is said of some samples of a plan, by field: seed, class, codes, condition and realness, where they apply.
 
     Args:
         place: where `samples` stand in the plan.
     """
     codes, classes = plan.package.manifest.codes, plan.package.manifest.labels
-    realness = realness_of(plan.package, samples, parts)
+    realness = realness_of(plan.package, samples, telemetry)
     columns: Columns = {}
     if plan.job.seeds is not None:
         columns["seed"] = plan.job.seeds[place].tolist()

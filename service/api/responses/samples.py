@@ -110,7 +110,7 @@ async def _respond_json(plan: GeneratePlan, media: Media, parts: Context, budget
 
 
 def _json_samples(plan: GeneratePlan, place: slice, samples: Samples, parts: Context) -> list[GeneratedSample]:
-    columns = columns_of(plan, place, samples, parts)
+    columns = columns_of(plan, place, samples, parts.telemetry)
     columns[plan.kind.field] = [plan.kind.written(row) for row in rows_of(samples)]
     return [
         GeneratedSample.model_validate(dict(zip(columns, row, strict=True)))

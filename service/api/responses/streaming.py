@@ -161,7 +161,7 @@ def _entries(
     archive: ZipStream, plan: GeneratePlan, index: Columns, place: slice, samples: Samples, parts: Context
 ) -> bytes:
     """Encode some samples as entries of the archive, and extend `index` by their columns."""
-    for field, values in columns_of(plan, place, samples, parts).items():
+    for field, values in columns_of(plan, place, samples, parts.telemetry).items():
         index.setdefault(field, []).extend(values)
     files = zip(index["file"][place], rows_of(samples), strict=True)
     return b"".join(archive.entry(str(name), plan.kind.file(row)) for name, row in files)

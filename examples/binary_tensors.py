@@ -23,6 +23,14 @@ DTYPES = {"FP32": "<f4", "UINT8": "|u1", "INT64": "<i8"}
 DATATYPES = {np.dtype(dtype): datatype for datatype, dtype in DTYPES.items()}
 
 
+def answered(server: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    """Return the answer; ends the program with the service's words where it refuses."""
+    answer = server.getresponse()
+    if answer.status != http.HTTPStatus.OK:
+        raise SystemExit(json.load(answer)["error"])
+    return answer
+
+
 def infer(server: http.client.HTTPConnection, model: str, inputs: dict[str, Array], output: str) -> Array:
     """Run a model; returns one of its outputs."""
     described = [
@@ -38,9 +46,7 @@ def infer(server: http.client.HTTPConnection, model: str, inputs: dict[str, Arra
     head = json.dumps({"inputs": described, "outputs": [wanted]}).encode()
     body = b"".join([head, *(array.tobytes() for array in inputs.values())])
     server.request("POST", f"/v2/models/{model}/infer", body, {LENGTH: str(len(head)), **KEY})
-    answer = server.getresponse()
-    if answer.status != http.HTTPStatus.OK:
-        raise SystemExit(json.load(answer)["error"])
+    answer = answered(server)
     (told,) = json.loads(answer.read(int(answer.headers[LENGTH])))["outputs"]
     return np.frombuffer(answer.read(), DTYPES[told["datatype"]]).reshape(told["shape"])
 
@@ -50,7 +56,7 @@ def main(address: str = "127.0.0.1:8000", model: str = "mnist") -> None:
     server = http.client.HTTPConnection(address)
     server.request("GET", f"/v2/models/{model}", headers=KEY)
     inputs: dict[str, Array] = {}
-    for tensor in json.load(server.getresponse())["inputs"]:
+    for tensor in json.load(answered(server))["inputs"]:
         shape = [SAMPLES, *tensor["shape"][1:]]
         if tensor["datatype"] == "INT64":  # one class a sample
             inputs[tensor["name"]] = np.arange(SAMPLES).reshape(shape)

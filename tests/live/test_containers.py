@@ -1,4 +1,4 @@
-"""`docker compose up`, a real Prometheus, and every query of the dashboard.
+"""`docker compose up`, a real Prometheus, and every query of the dashboard; and that an image can be built again.
 
 It needs a Docker engine and the base images, and takes minutes, so it runs only on request:
 
@@ -7,10 +7,12 @@ It needs a Docker engine and the base images, and takes minutes, so it runs only
 Docker's own COMPOSE_FILE variable may name more files than docker-compose.yml, for a host without a registry.
 """
 
+import hashlib
 import json
 import math
 import os
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,7 +81,7 @@ def exercise() -> None:
         client.post("/score", json={**items, "samples": [[1], [2]]}).raise_for_status()
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def stack() -> Iterator[None]:
     try:
         compose("up", "--build", "--detach", "--wait")
@@ -88,12 +90,49 @@ def stack() -> Iterator[None]:
         compose("down", "--volumes")
 
 
+def files(tag: str) -> dict[str, tuple[str, int, str]]:
+    """Path → type with target, mode, SHA-256 of every entry of an image, without what a container is given."""
+    made = subprocess.run(["docker", "create", tag], capture_output=True, text=True, check=True).stdout.strip()
+    found: dict[str, tuple[str, int, str]] = {}
+    with (
+        subprocess.Popen(["docker", "export", made], stdout=subprocess.PIPE) as exporting,
+        tarfile.open(fileobj=exporting.stdout, mode="r|") as archive,
+    ):
+        for entry in archive:
+            content = archive.extractfile(entry)
+            digest = hashlib.sha256(content.read()).hexdigest() if entry.isfile() and content else ""
+            found[entry.name] = (f"{entry.type!r} {entry.linkname}", entry.mode, digest)
+    subprocess.run(["docker", "rm", made], capture_output=True, check=True)
+    return found
+
+
+def test_two_builds_hold_the_same_files_byte_for_byte() -> None:
+    tags = ["ganymede-built:1", "ganymede-built:2"]
+    try:
+        for tag in tags:
+            built = subprocess.run(
+                ["docker", "build", "--no-cache", "--tag", tag, "."],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert built.returncode == 0, built.stderr[-4000:]
+        one, other = map(files, tags)
+    finally:
+        subprocess.run(["docker", "rmi", "--force", *tags], capture_output=True, check=True)
+    assert len(one) > 3000
+    assert {path for path in one.keys() | other.keys() if one.get(path) != other.get(path)} == set()
+
+
+@pytest.mark.usefixtures("stack")
 def test_the_service_is_healthy_and_draws_a_sheet() -> None:
     answer = httpx.post(f"{SERVICE}/generate?format=png", json={"n": 64, "seed": 7}, timeout=30)
     assert answer.status_code == 200
     assert answer.content.startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("stack")
 def test_it_runs_as_nobody_on_a_file_system_that_it_cannot_write() -> None:
     assert compose("exec", "ganymede", "id", "-u").strip() == "10001"
     attempt = subprocess.run(
@@ -102,10 +141,12 @@ def test_it_runs_as_nobody_on_a_file_system_that_it_cannot_write() -> None:
     assert attempt.returncode != 0
 
 
+@pytest.mark.usefixtures("stack")
 def test_prometheus_scrapes_it() -> None:
     assert eventually(lambda: values('up{job="ganymede"}') == [1.0])
 
 
+@pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize("query", dashboard_queries())
 def test_a_query_of_the_dashboard_returns_a_series(query: str) -> None:
     def answered() -> bool:
@@ -116,6 +157,7 @@ def test_a_query_of_the_dashboard_returns_a_series(query: str) -> None:
     assert eventually(answered), f"no series: {query}"
 
 
+@pytest.mark.usefixtures("stack")
 def test_it_drains_and_ends_well_when_it_is_stopped() -> None:
     compose("stop", "ganymede")
     container = compose("ps", "--all", "--quiet", "ganymede").strip()

@@ -186,3 +186,11 @@ def test_the_example_needs_no_sdk(service: ServiceProcess) -> None:
     command = [sys.executable, "examples/binary_tensors.py", address(service), "classes"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
     assert done.stdout == "(4, 8, 8, 1)\n"
+
+
+def test_the_example_says_why_it_is_refused(service: ServiceProcess) -> None:
+    command = [sys.executable, "examples/binary_tensors.py", address(service), "none"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "none" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -175,11 +175,12 @@ def weights(folder: Path) -> Lines:
 def starts(folder: Path) -> Lines:
     """Time to the first sample, and memory."""
     rows = read("start", folder).rows
-    yield "| start | first sample, s | RSS MiB | image MiB |"
-    yield "| --- | ---: | ---: | ---: |"
+    yield "| start | first sample, s | all ready, s | RSS MiB | image MiB |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
     image = of(rows, "bytes", {"what": "image"}, MEBIBYTE)
-    for what in ("first", "again"):
-        cells = [of(rows, "first_sample_s", {"what": what}, digits=2), of(rows, "rss_bytes", {"what": what}, MEBIBYTE)]
+    for what in ("first", "again", "all"):
+        cells = [of(rows, key, {"what": what}, digits=2) for key in ("first_sample_s", "all_ready_s")]
+        cells.append(of(rows, "rss_bytes", {"what": what}, MEBIBYTE))
         yield f"| {what} | {' | '.join(cells)} | {image} |"
 
 

@@ -32,6 +32,10 @@ COMMANDS: Final[dict[str, tuple[str | None, str]]] = {
     "fuzz": ("trust.fuzz", "fuzzed inputs to every reader of untrusted bytes, and to a service"),
     "soak": ("trust.soak", "half an hour of mixed load: every answer as known, and nothing that grows"),
     "chaos": ("trust.chaos", "faults in a real service: what is lost, and how soon it is healthy"),
+    "capacity": (
+        "capacity.capacity",
+        "a simulated fleet: checked against the service, then replicas and cost at scale",
+    ),
     "report": ("report.report", "tables and plots from the results"),
     "packages": ("contenders.packages", "write the packages of the fixed generators"),
     "environments": ("contenders.environments", "install the peers, each in its own virtual environment"),

@@ -94,3 +94,12 @@ def number(row: Row, key: str) -> float:
     """A field that is a number."""
     value = row[key]
     return float(value) if isinstance(value, int | float) else 0.0
+
+
+def where(found: Found) -> str:
+    """Machine and commit of a result, in a line."""
+    facts = found.machine
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, Python {facts['python']}, "
+        f"commit {str(facts['commit'])[:12]}, {facts['measured']}"
+    )

@@ -1,4 +1,4 @@
-"""Two SVG plots of the main experiment: throughput of each server, and latency at a constant rate."""
+"""SVG plots: throughput of each server, and latency at a constant rate; and those of the capacity model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmarks.experiments import serving
+from benchmarks.report import capacity_plots
 from benchmarks.report.figures import MILLI, At, contenders, median, shares
 from benchmarks.report.tables import LARGE, SINGLES
 from benchmarks.results import Found, read, spread
@@ -21,11 +22,10 @@ NETWORK: Final = "g28"
 def draw(folder: Path) -> Iterator[Path]:
     """Draw the plots of the results; yield their files."""
     found = read("serving", folder)
-    if not found.rows:
-        return
+    drawn = [("throughput", _throughput(found)), ("waiting", _waiting(found))] if found.rows else []
     # A fixed salt and no date: the files change only with the figures.
     with mpl.rc_context({"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9}):
-        for name, figure in (("throughput", _throughput(found)), ("waiting", _waiting(found))):
+        for name, figure in (*drawn, *capacity_plots.figures(folder)):
             path = folder / f"{name}.svg"
             figure.savefig(path, metadata={"Date": None})
             yield path

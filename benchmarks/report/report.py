@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.report import plots, targets
+from benchmarks.report.capacity import CAPACITY_TABLES
 from benchmarks.report.tables import TABLES
 from benchmarks.report.trust import TRUST
 from benchmarks.workplace import RESULTS, ROOT, command
 
-PAGES: Final = (ROOT / "benchmarks" / "README.md", ROOT / "docs" / "trust.md")
+PAGES: Final = (ROOT / "benchmarks" / "README.md", ROOT / "docs" / "trust.md", ROOT / "docs" / "capacity.md")
 BLOCK: Final = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 HEAD_LINES: Final = 2  # of a table without rows
 NOTHING: Final = "*Not measured so far.*"
-WRITERS: Final[Mapping[str, Callable[[Path], Iterator[str]]]] = {"targets": targets.lines, **TABLES, **TRUST}
+WRITERS: Final[Mapping[str, Callable[[Path], Iterator[str]]]] = {
+    "targets": targets.lines,
+    **TABLES,
+    **TRUST,
+    **CAPACITY_TABLES,
+}
 
 
 def fill(page: str, folder: Path) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks.report.figures import MISSING, figure, number, numbers
-from benchmarks.results import Found, chosen, read
+from benchmarks.report.figures import MISSING, figure, number, where
+from benchmarks.results import chosen, numbers, read
 
 Lines = Iterator[str]
 
@@ -29,7 +29,7 @@ def fuzzed(folder: Path) -> Lines:
     if found.rows:
         total = sum(number(row, "inputs") for row in found.rows)
         yield ""
-        yield f"{total:,.0f} inputs from seed {found.settings['seed']}, {_where(found)}."
+        yield f"{total:,.0f} inputs from seed {found.settings['seed']}, {where(found)}."
 
 
 def soaked(folder: Path) -> Lines:
@@ -68,16 +68,7 @@ def faults(folder: Path) -> Lines:
         yield f"| {row['words']} | {row['lost'] or MISSING} | {others} | {row.get('healthy_s', MISSING)} | {held} |"
     if found.rows:
         yield ""
-        yield f"{_where(found)}."
-
-
-def _where(found: Found) -> str:
-    """Machine and commit of a result, in a line."""
-    facts = found.machine
-    return (
-        f"{facts['processor']}, {facts['cores']} cores, Python {facts['python']}, "
-        f"commit {str(facts['commit'])[:12]}, {facts['measured']}"
-    )
+        yield f"{where(found)}."
 
 
 def trust(folder: Path) -> Lines:
@@ -120,7 +111,7 @@ def _overload(folder: Path) -> Iterator[Line]:
         rows = list(chosen(found.rows, server=name, load=OVERLOAD))
         shares = [number(row, "goodput_samples_per_s") / number(row, "capacity_samples_per_s") for row in rows]
         late, recovery = numbers(rows, "answered_p99_s"), numbers(rows, "recovery_s")
-        deadline_s = number(found.settings, "deadline_ms") / 1000
+        deadline_s = float(str(found.settings["deadline_ms"])) / 1000
         yield (
             f"{OVERLOAD:g} times the capacity, open loop, {name}",
             f"goodput at least {LEAST_GOODPUT:.0%} of the capacity; p99 of what is answered within the deadline of "

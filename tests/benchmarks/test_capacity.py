@@ -2,36 +2,32 @@
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from itertools import islice
-from math import log, sqrt
+from math import sqrt
+from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
 
-from benchmarks.capacity import theory
+from benchmarks import results
+from benchmarks.capacity import scale, theory
 from benchmarks.capacity.balancing import POLICIES
+from benchmarks.capacity.capacity import QUEUES, waits
 from benchmarks.capacity.cdn import Catalogue, edges_hit_rate, lru_hit_rate, lru_simulated
+from benchmarks.capacity.plan import Demand, Prices, Traffic, Unreachable, smallest
 from benchmarks.capacity.profile import Profile
 from benchmarks.capacity.simulation import Fleet, Outcome, simulate
 from benchmarks.load.arrivals import Bursts, bursty, poisson, until
+from benchmarks.report import plots
+from benchmarks.report.capacity import CAPACITY_TABLES
 from service.engine.scheduling.scheduler import BatchLimits
 
 REPETITIONS, REQUESTS = 10, 2500
 # Standard errors that a mean may be away from theory: by chance in one of 15,000 cases.
 ERRORS = 4
-# Equally likely values of an exponential time of mean 1, whose moments are exact to a thousandth.
-EXPONENTIAL = [-log(1 - (place + 0.5) / 10_000) for place in range(10_000)]
-NO_LIMITS = BatchLimits(queue_samples=10**9, queue_wait_s=float("inf"))
 MILLISECONDS = {size: [1e-3 * (1 + size)] for size in (1, 2, 4, 8)}
-
-
-def queue(run_s: Mapping[int, Sequence[float]], servers: int = 1) -> Profile:
-    """A replica without limits and without an event loop, so that it is a queue of the textbooks."""
-    return Profile(
-        samples=1, run_s=run_s, cores=servers, limits=NO_LIMITS, timeout_s=1e12, max_requests=10**9, costs_known=False
-    )
 
 
 def chance(seed: int) -> random.Random:
@@ -47,23 +43,12 @@ def loaded(fleet: Fleet, load: float, requests: int = 4000, seed: int = 0) -> Ou
     return simulate(fleet, poisson_times(rate, requests, seed), seed)
 
 
-@pytest.mark.parametrize(
-    ("profile", "rate", "wait_s"),
-    [
-        pytest.param(queue({1: EXPONENTIAL}), 0.6, theory.mm1_wait_s(0.6, 1), id="M/M/1"),
-        pytest.param(queue({1: [1.0]}), 0.7, theory.md1_wait_s(0.7, 1), id="M/D/1"),
-        pytest.param(queue({1: EXPONENTIAL}, 3), 2.1, theory.mmc_wait_s(2.1, 1, 3), id="M/M/3"),
-        pytest.param(
-            queue(dict.fromkeys(range(1, 5), EXPONENTIAL)), 2.4, theory.bulk_wait_s(2.4, 1, 4), id="batches of 4"
-        ),
-    ],
-)
-def test_the_mean_wait_is_that_of_theory(profile: Profile, rate: float, wait_s: float) -> None:
-    fleet = Fleet(profile=profile)
-    waits = [simulate(fleet, poisson_times(rate, REQUESTS, seed), seed).mean_wait_s for seed in range(REPETITIONS)]
-    error_s = stdev(waits) / sqrt(REPETITIONS)
-    assert error_s < 0.08 * wait_s, "too few requests to tell"
-    assert abs(fmean(waits) - wait_s) < ERRORS * error_s
+@pytest.mark.parametrize("name", QUEUES)
+def test_the_mean_wait_is_that_of_theory(name: str) -> None:
+    profile, rate, wait = QUEUES[name]
+    mean, error = waits(profile, rate, REQUESTS, REPETITIONS)
+    assert error < 0.08 * wait, "too few requests to tell"
+    assert abs(mean - wait) < ERRORS * error
 
 
 def test_a_queue_that_grows_without_end_has_no_mean_wait() -> None:
@@ -170,6 +155,41 @@ def test_a_catalogue_of_a_thousand_million_samples_is_counted_whole() -> None:
     assert counts.sum() == 10**9
     assert counts @ popularity == pytest.approx(1)
     assert lru_hit_rate(Catalogue(10, 1.0), 10) == 1
+
+
+def test_a_plan_has_the_fewest_replicas_that_meet_the_target() -> None:
+    profile = Profile(samples=1, run_s=MILLISECONDS)
+    traffic, prices = Traffic(samples_per_day=500e6, peak=2, hit_rate=0.5), Prices(core_hour=0.5, gpu_hour=5)
+    answer = smallest(profile, traffic, Demand(p99_s=0.02), prices, requests=4000)
+    assert answer.requests_per_s == pytest.approx(500e6 / 86_400)
+    fewer = Fleet(profile=profile, replicas=answer.replicas - 1, policy="two choices", balancers=8)
+    times = poisson_times(answer.requests_per_s, 4000, answer.replicas - 1)
+    too_late = simulate(fewer, times, answer.replicas - 1).latency_s(0.99) > 0.02
+    assert too_late or answer.requests_per_s / (fewer.replicas * profile.capacity_per_s) > 0.9
+    assert answer.p99_s <= 0.02
+    assert answer.cost_per_day == answer.replicas * 24 * 0.5
+    assert answer.cost_per_day_following == answer.cost_per_day / 2
+    assert answer.gpu_break_even_per_s == pytest.approx(answer.requests_per_s / answer.replicas * 10)
+    with pytest.raises(Unreachable, match="allow more"):
+        smallest(profile, traffic, Demand(p99_s=0.001), prices, requests=1000)
+    with pytest.raises(ValueError, match="hit rate below 1"):
+        Traffic(hit_rate=1.0)
+
+
+def test_every_table_and_plot_of_fleets_has_its_rows(tmp_path: Path) -> None:
+    profile, traffic, demand = Profile(samples=1, run_s=MILLISECONDS), Traffic(samples_per_day=20e6), Demand()
+    rows = list(scale.rows(profile, traffic, demand, Prices(), scale.QUICK))
+    assert len(rows) == scale.count(scale.QUICK)
+    settings = {**asdict(traffic), **asdict(demand), **asdict(Prices()), "samples": 1, "capacity_per_s": 500.0}
+    results.write("capacity-scale", settings, rows, tmp_path)
+    pages = {name: list(write(tmp_path)) for name, write in CAPACITY_TABLES.items()}
+    assert any("| 8 | two choices |" in line for line in pages["capacity-policies"])
+    assert all(len(pages[f"capacity-{name}"]) > 2 for name in ("arrivals", "replicas", "caches", "day", "assumptions"))
+    assert [path.stem for path in plots.draw(tmp_path)] == [
+        "capacity-replicas",
+        "capacity-policies",
+        "capacity-caches",
+    ]
 
 
 def test_a_profile_is_read_as_it_was_written() -> None:

@@ -1,5 +1,6 @@
 """The harness end to end, as small as it can be: our service in a process, held to its work, loaded in every way."""
 
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks import workplace
+from benchmarks.capacity.calibration import Effort, Target, calibrate, generating, saturated_per_s
+from benchmarks.capacity.check import predict
+from benchmarks.capacity.simulation import Fleet
 from benchmarks.contenders.contenders import OURS, Setting, free_port
 from benchmarks.contenders.server import Launch, Server, ask
 from benchmarks.experiments import burst, overload, serving
@@ -72,6 +76,21 @@ def test_an_overload_counts_who_is_answered_in_time_and_who_is_not(served: tuple
     assert all(asked.good for asked in in_time)
     assert not all(asked.good for asked in too_late)
     assert exactly(overload.capacity(work, 0.2)) > 0
+
+
+def test_a_running_service_is_calibrated_for_the_simulation(served: tuple[int, int]) -> None:
+    target = Target(*served, SETTING.network)
+    effort = Effort(requests=4, probes=3, saturated_s=0.2)
+    with generating([0]):
+        assert os.sched_getaffinity(0) == {0}
+        profile = calibrate([target], 2, effort)
+        assert saturated_per_s([target], 2, effort) > 0
+    assert set(profile.run_s) <= set(target.buckets)
+    assert all(len(seconds) == effort.requests and min(seconds) > 0 for seconds in profile.run_s.values())
+    assert 0 < profile.request_s < 0.1
+    assert len(profile.wake_s) == effort.probes
+    predicted = predict(Fleet(profile=profile), [0.0, 0.5, 1.0])
+    assert number(predicted, "predicted_p50_s") >= profile.request_s + min(profile.run_s[2])
 
 
 def test_a_server_that_ends_at_once_is_told_with_its_words() -> None:

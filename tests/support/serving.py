@@ -104,6 +104,10 @@ class ServiceProcess:
         """Send SIGTERM, as an orchestrator does."""
         self._process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Send SIGKILL, as a kernel without memory does."""
+        self._process.kill()
+
     def hang_up(self) -> None:
         """Send SIGHUP, as a terminal that is closed does."""
         self._process.send_signal(signal.SIGHUP)

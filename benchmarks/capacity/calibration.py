@@ -1,6 +1,7 @@
 """Measures a running service for a `Profile`: what runs, the event loop and the way there take, one at a time.
 
     one connection, each batch size       latency − (mean latency − mean run by the service's statistics) = a run
+    the same with pauses                  what a request takes longer after an idle time
     the event loop's thread (/proc)       processor time of a request
     probes, idle and beside long runs     how long the event loop waits for a core
 
@@ -31,8 +32,8 @@ NS: Final = 1e-9
 # Decimals of seconds in a profile: microseconds, a hundredth of the shortest run.
 DIGITS: Final = 6
 WARM_UP_REQUESTS: Final = 5
-# Mean distance of two probes; a few runs, so that one probe does not meet the next.
-PROBE_S: Final = 0.03
+# Mean pause before a probe and after an idle time: a few runs, as between requests at a low load.
+PAUSE_S: Final = 0.03
 PROBE: Final = "/healthz"
 
 
@@ -42,12 +43,12 @@ class Effort:
 
     Attributes:
         requests: of each batch size on one connection.
-        probes: of the event loop, idle and busy.
+        probes: of the event loop, idle and busy; and of requests after pauses.
         saturated_s: seconds of the closed loop that tells the capacity.
     """
 
     requests: int = 40
-    probes: int = 60
+    probes: int = 80
     saturated_s: float = 2.5
 
 
@@ -129,6 +130,7 @@ def calibrate(targets: Sequence[Target], samples: int, effort: Effort) -> Profil
         run_s={size: tuple(seconds for part in parts for seconds in part.run_s[size]) for size in sizes},
         request_s=fmean(part.request_s for part in parts),
         answer_s=fmean(part.answer_s for part in parts),
+        after_idle_s=tuple(seconds for part in parts for seconds in part.after_idle_s),
         wake_s=tuple(seconds for part in parts for seconds in part.wake_s),
         elsewhere_s=fmean(part.elsewhere_s for part in parts),
     )
@@ -158,6 +160,7 @@ async def _calibrate(target: Target, samples: int, effort: Effort) -> Profile:
                 break
             run_s[size] = _runs(found)
         found = await _one_by_one(target, connection, samples, effort)
+        paused = await _one_by_one(target, connection, samples, effort, pauses=True)
         wake_s = await _wakes(target, max(run_s), effort)
     finally:
         connection.close()
@@ -166,6 +169,7 @@ async def _calibrate(target: Target, samples: int, effort: Effort) -> Profile:
         run_s=run_s,
         request_s=round(found.loop_s / 2, DIGITS),
         answer_s=round(found.loop_s / 2, DIGITS),
+        after_idle_s=tuple(round(each - fmean(found.latencies_s), DIGITS) for each in paused.latencies_s),
         wake_s=wake_s,
         elsewhere_s=round(max(0.0, fmean(found.latencies_s) - found.runs_s - found.loop_s), DIGITS),
     )
@@ -193,14 +197,20 @@ def _runs(found: _OneByOne) -> tuple[float, ...]:
     return tuple(round(max(each - beside_s, least_s), DIGITS) for each in found.latencies_s)
 
 
-async def _one_by_one(target: Target, connection: Connection, samples: int, effort: Effort) -> _OneByOne:
+async def _one_by_one(
+    target: Target, connection: Connection, samples: int, effort: Effort, *, pauses: bool = False
+) -> _OneByOne:
     work, loop = target.work(samples), asyncio.get_running_loop()
+    chance = random.Random(samples)  # noqa: S311 - a load, not a secret
     for seed in range(WARM_UP_REQUESTS):
         await _answer(connection, encode(work, seed))
     before = await asyncio.to_thread(target.run_totals)
     latencies_s: list[float] = []
     cpu_s = usage.thread_s(target.pid)
-    for seed in range(effort.requests):
+    count = effort.probes if pauses else effort.requests
+    for seed in range(count):
+        if pauses:
+            await asyncio.sleep(chance.uniform(0, 2 * PAUSE_S))
         began_s = loop.time()
         await _answer(connection, encode(work, WARM_UP_REQUESTS + seed))
         latencies_s.append(loop.time() - began_s)
@@ -208,7 +218,7 @@ async def _one_by_one(target: Target, connection: Connection, samples: int, effo
     after = await asyncio.to_thread(target.run_totals)
     ran = {size for size, (runs, _) in after.items() if runs > before.get(size, (0, 0.0))[0]}
     seconds = sum(total_s for _, total_s in after.values()) - sum(total_s for _, total_s in before.values())
-    return _OneByOne(latencies_s, seconds / effort.requests, cpu_s / effort.requests, ran)
+    return _OneByOne(latencies_s, seconds / count, cpu_s / count, ran)
 
 
 async def _wakes(target: Target, largest: int, effort: Effort) -> tuple[float, ...]:
@@ -242,7 +252,7 @@ async def _probes(work: Work, connection: Connection, count: int) -> list[float]
     request = f"GET {PROBE} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     seconds = []
     for _ in range(count):
-        await asyncio.sleep(chance.uniform(0, 2 * PROBE_S))
+        await asyncio.sleep(chance.uniform(0, 2 * PAUSE_S))
         began_s = loop.time()
         await _answer(connection, request)
         seconds.append(loop.time() - began_s)
@@ -259,4 +269,10 @@ async def _answer(connection: Connection, request: bytes) -> None:
 def summary(profile: Profile) -> dict[str, float]:
     """Medians of a profile, by what they are of."""
     runs = {f"run_{size}_s": spread(seconds).median for size, seconds in profile.run_s.items()}
-    return {**runs, "loop_s": profile.request_s + profile.answer_s, "elsewhere_s": profile.elsewhere_s}
+    after_idle_s = spread(profile.after_idle_s).median
+    return {
+        **runs,
+        "after_idle_s": after_idle_s,
+        "loop_s": profile.request_s + profile.answer_s,
+        "elsewhere_s": profile.elsewhere_s,
+    }

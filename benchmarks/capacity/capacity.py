@@ -107,10 +107,10 @@ def main(arguments: list[str]) -> None:
         try:
             profile, where = _profile(asked, folder)
             traffic = Traffic(samples_per_day=asked.samples_per_day, peak=asked.peak, hit_rate=asked.hit_rate)
+            demand = Demand(p99_s=asked.p99_ms / 1000, policy=asked.policy, balancers=asked.balancers)
+            prices = Prices(core_hour=asked.core_hour, gpu_hour=asked.gpu_hour)
         except (OSError, ValueError) as error:
             parser.error(str(error))
-        demand = Demand(p99_s=asked.p99_ms / 1000, policy=asked.policy, balancers=asked.balancers)
-        prices = Prices(core_hour=asked.core_hour, gpu_hour=asked.gpu_hour)
         if "scale" in steps:
             extent = scale.QUICK if asked.quick else scale.Extent()
             found = scale.rows(

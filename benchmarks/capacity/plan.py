@@ -17,6 +17,8 @@ DAY_S: Final = 86_400
 HOURS: Final = 24
 # Requests of one simulation: 400 of them are beyond the p99.
 REQUESTS: Final = 40_000
+# At an equal load a larger fleet's tail is the same, or shorter.
+MOST_REPLICAS: Final = 256
 # Beyond this load an error of some percent in the capacity is worth more than the queue; below the other nothing waits.
 MOST_LOAD, LEAST_LOAD = 0.9, 0.05
 
@@ -40,7 +42,8 @@ class Traffic:
     hit_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.samples_per_day <= 0 or self.peak < 1 or not 0 <= self.hit_rate < 1:
+        rates = 0 < self.samples_per_day < math.inf and 1 <= self.peak < math.inf
+        if not (rates and 0 <= self.hit_rate < 1):
             raise ValueError("a traffic has more than 0 samples a day, a peak of 1 or more, and a hit rate below 1")
 
     def requests_per_s(self, samples: int) -> float:
@@ -60,6 +63,10 @@ class Prices:
     core_hour: float = 0.04
     gpu_hour: float = 2.50
 
+    def __post_init__(self) -> None:
+        if not (0 < self.core_hour < math.inf and 0 < self.gpu_hour < math.inf):
+            raise ValueError("a core and a GPU cost more than 0 an hour")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
@@ -74,6 +81,10 @@ class Demand:
     p99_s: float = 0.1
     policy: str = "two choices"
     balancers: int = 8
+
+    def __post_init__(self) -> None:
+        if not (0 < self.p99_s < math.inf and self.balancers >= 1):
+            raise ValueError("a demand has a p99 above 0, and at least one balancer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +139,11 @@ def smallest(profile: Profile, traffic: Traffic, demand: Demand, prices: Prices,
 
 
 def _outcome(profile: Profile, traffic: Traffic, demand: Demand, replicas: int, requests: int) -> Outcome:
+    """Simulate a fleet; of a larger one than `MOST_REPLICAS` a part with its part of the traffic."""
     chance = random.Random(replicas)  # noqa: S311 - a simulation, not a secret
-    rate = traffic.requests_per_s(profile.samples)
-    fleet = Fleet(profile=profile, replicas=replicas, policy=demand.policy, balancers=demand.balancers)
+    simulated = min(replicas, MOST_REPLICAS)
+    rate = traffic.requests_per_s(profile.samples) * simulated / replicas
+    fleet = Fleet(profile=profile, replicas=simulated, policy=demand.policy, balancers=demand.balancers)
     return simulate(fleet, islice(poisson(rate, chance), requests), replicas)
 
 

@@ -26,6 +26,8 @@ class Profile:
         cores: of the replica; each runs one batch at a time.
         request_s: processor time of the event loop for a request: reading, validating, queueing.
         answer_s: the same for its response.
+        after_idle_s: seconds that a request takes longer than on average where nothing ran just before it (cold caches,
+            sleeping threads), with the spread of its run; none where that makes no difference.
         wake_s: seconds from when the event loop has something to do until it runs, while every core computes; none
             where it always runs at once.
         elsewhere_s: seconds of a request outside the replica's processor time: network, hand-overs, load generator.
@@ -40,6 +42,7 @@ class Profile:
     cores: int = 1
     request_s: float = 0.0
     answer_s: float = 0.0
+    after_idle_s: Sequence[float] = ()
     wake_s: Sequence[float] = ()
     elsewhere_s: float = 0.0
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -61,11 +64,18 @@ class Profile:
     def capacity_per_s(self) -> float:
         """Requests a second at saturation: every core busy with runs of the largest size, and with their requests."""
         largest = self.sizer.largest
-        core_s = fmean(self.run_s[largest]) * self.samples / largest + self.request_s + self.answer_s
+        core_s = self.mean_s[largest] * self.samples / largest + self.request_s + self.answer_s
         return self.cores / core_s
 
-    def run(self, size: int, chance: random.Random) -> float:
-        """Draw the seconds of a run."""
+    @cached_property
+    def mean_s(self) -> Costs:
+        """Batch size → mean seconds of a run."""
+        return {size: fmean(seconds) for size, seconds in self.run_s.items()}
+
+    def run(self, size: int, chance: random.Random, *, after_idle: bool = False) -> float:
+        """Draw the seconds of a run; of the first after an idle time, with what that adds to its request."""
+        if after_idle and self.after_idle_s:
+            return max(0.0, self.mean_s[size] + chance.choice(self.after_idle_s))
         return chance.choice(self.run_s[size])
 
     def wake(self, chance: random.Random) -> float:
@@ -80,6 +90,7 @@ class Profile:
             "request_s": self.request_s,
             "answer_s": self.answer_s,
             "elsewhere_s": self.elsewhere_s,
+            "after_idle_s": list(self.after_idle_s),
             "wake_s": list(self.wake_s),
             "run_s": {str(size): list(seconds) for size, seconds in self.run_s.items()},
         }
@@ -98,11 +109,14 @@ class Profile:
                 cores=int(plain["cores"]),
                 request_s=float(plain["request_s"]),
                 answer_s=float(plain["answer_s"]),
+                after_idle_s=tuple(map(float, plain["after_idle_s"])),
                 wake_s=tuple(map(float, plain["wake_s"])),
                 elsewhere_s=float(plain["elsewhere_s"]),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the profile lacks something, or has it in another form: {error!r}") from error
+        except KeyError as error:
+            raise ValueError(f"the profile lacks {error}; `python -m benchmarks capacity check` writes one") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"the profile has something in another form than its numbers have: {error}") from error
         if not profile.run_s or not all(profile.run_s.values()) or min(profile.samples, profile.cores) < 1:
             raise ValueError("a profile has times of at least one batch size, and at least one core and sample")
         return profile

@@ -149,18 +149,21 @@ class Replica:
         self._post(request)
 
     def _work(self, worker: int) -> Waiting:
+        after_idle = True
         while True:
             batch = self._take()
             if batch is None:
                 wakes = self._env.event()
                 self._idle.append(wakes)
                 yield wakes
+                after_idle = True
                 continue
             self._running.append(worker)
             if self._idle and self._scheduler.queued_samples:
                 self._idle.pop().succeed()
             began = self._env.now
-            yield from self._compute(worker, batch.size)
+            yield from self._compute(worker, batch.size, after_idle=after_idle)
+            after_idle = False
             self._running.remove(worker)
             self._finish(batch, began)
 
@@ -174,8 +177,8 @@ class Replica:
             if batch is not None or not expired:
                 return batch
 
-    def _compute(self, worker: int, size: int) -> Waiting:
-        seconds = self._profile.run(size, self._chance)
+    def _compute(self, worker: int, size: int, *, after_idle: bool) -> Waiting:
+        seconds = self._profile.run(size, self._chance, after_idle=after_idle)
         self.busy_s += seconds
         self.runs[size] = self.runs.get(size, 0) + 1
         if len(self._running) == self._profile.cores:  # the event loop is on this core

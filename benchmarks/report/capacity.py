@@ -49,9 +49,15 @@ def _profile(folder: Path) -> Lines:
     if not isinstance(profiles, Mapping) or not profiles:
         yield "*Not measured so far.*"
         return
-    heads = "runs: batch size, ms, median (10th to 90th percentile)", "event loop", "elsewhere", "wait for the core"
+    heads = (
+        "runs: batch size, ms, median (10th to 90th percentile)",
+        "after idle",
+        "event loop",
+        "elsewhere",
+        "wait for the core",
+    )
     yield f"| a request of | {' | '.join(heads)} |"
-    yield "| --- | --- | ---: | ---: | ---: |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
     for samples, plain in profiles.items():
         profile = Profile.read(plain)
         runs = ", ".join(
@@ -60,9 +66,10 @@ def _profile(folder: Path) -> Lines:
             for size, seconds in profile.run_s.items()
         )
         loop = (profile.request_s + profile.answer_s) / MICRO
+        after_idle = quantile(profile.after_idle_s, 0.5) / MILLI
         wakes = [quantile(profile.wake_s, share) / MILLI for share in (0.5, 0.9)]
         yield (
-            f"| {samples} | {runs} | {loop:.0f} µs | {profile.elsewhere_s / MILLI:.2f} ms "
+            f"| {samples} | {runs} | {after_idle:+.2f} ms | {loop:.0f} µs | {profile.elsewhere_s / MILLI:.2f} ms "
             f"| {wakes[0]:.2f} ms, 90th percentile {wakes[1]:.2f} |"
         )
 

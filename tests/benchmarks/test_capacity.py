@@ -100,6 +100,12 @@ def test_an_event_loop_that_is_not_let_run_at_once_answers_later() -> None:
     assert found[1][2] == pytest.approx(found[0][2])
 
 
+def test_the_first_request_after_an_idle_time_takes_longer() -> None:
+    profile = Profile(samples=1, run_s={1: [0.010]}, after_idle_s=[0.004])
+    found = simulate(Fleet(profile=profile), [0.0, 0.005, 0.100], 0, warm_up=0)
+    assert found.latencies_s == pytest.approx([0.014, 0.014 + 0.010 - 0.005, 0.014])
+
+
 def test_more_than_the_queue_holds_is_refused_and_what_is_answered_is_soon() -> None:
     limits = BatchLimits(queue_samples=20)
     fleet = Fleet(profile=Profile(samples=1, run_s={1: [0.010]}, limits=limits))
@@ -172,8 +178,9 @@ def test_a_plan_has_the_fewest_replicas_that_meet_the_target() -> None:
     assert answer.gpu_break_even_per_s == pytest.approx(answer.requests_per_s / answer.replicas * 10)
     with pytest.raises(Unreachable, match="allow more"):
         smallest(profile, traffic, Demand(p99_s=0.001), prices, requests=1000)
-    with pytest.raises(ValueError, match="hit rate below 1"):
-        Traffic(hit_rate=1.0)
+    for wrong in (lambda: Traffic(hit_rate=1.0), lambda: Demand(p99_s=0), lambda: Prices(core_hour=0)):
+        with pytest.raises(ValueError, match=r"below 1|above 0|more than 0"):
+            wrong()
 
 
 def test_every_table_and_plot_of_fleets_has_its_rows(tmp_path: Path) -> None:
@@ -193,7 +200,7 @@ def test_every_table_and_plot_of_fleets_has_its_rows(tmp_path: Path) -> None:
 
 
 def test_a_profile_is_read_as_it_was_written() -> None:
-    profile = Profile(samples=8, run_s={8: [0.01, 0.02]}, cores=2, request_s=1e-4, answer_s=2e-4, wake_s=(0.0, 1e-3))
+    profile = Profile(samples=8, run_s={8: [0.01]}, cores=2, request_s=1e-4, after_idle_s=(-1e-3,), wake_s=(0.0, 1e-3))
     plain = json.loads(json.dumps(profile.plain()))
     assert Profile.read(plain).plain() == profile.plain()
     for broken in ({}, {**plain, "run_s": {}}, {**plain, "cores": 0}, {**plain, "request_s": "soon"}):

@@ -88,7 +88,7 @@ def test_a_running_service_is_calibrated_for_the_simulation(served: tuple[int, i
     assert set(profile.run_s) <= set(target.buckets)
     assert all(len(seconds) == effort.requests and min(seconds) > 0 for seconds in profile.run_s.values())
     assert 0 < profile.request_s < 0.1
-    assert len(profile.wake_s) == effort.probes
+    assert len(profile.wake_s) == len(profile.after_idle_s) == effort.probes
     predicted = predict(Fleet(profile=profile), [0.0, 0.5, 1.0])
     assert number(predicted, "predicted_p50_s") >= profile.request_s + min(profile.run_s[2])
 

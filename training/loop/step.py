@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from training.augmentation import Augmentation, SharedNumbers, WarpsConfig, warped
 from training.objectives.base import TIMED_WEIGHTS, Batch, LossTerms, Objective
 from training.state import players
-from training.state.batches import AUGMENTATION, WARPS, BatchStream
+from training.state.batches import AUGMENTATION, BETWEEN, WARPS, BatchStream
 from training.state.inputs import Inputs, Request
 from training.state.players import Players, Side
 
@@ -76,6 +76,7 @@ class Step:
         parts: in how many the batch is computed.
         labelled: whether the players are told labels.
         coded: whether the generator is given codes.
+        between: whether the critic's slope is looked at between the samples.
     """
 
     accelerator: Accelerator
@@ -93,6 +94,7 @@ class Step:
     parts: int
     labelled: bool
     coded: bool
+    between: bool
 
     def run(self, objective: Objective, inputs: Inputs, values: Values) -> dict[str, Tensor]:
         """Train the critic `critic_steps` times and the generator once.
@@ -128,7 +130,8 @@ class Step:
         mirrored = inputs.take(Request("mirrored", turn)) if stream.horizontal_flips else None
         labels = stream.labels_of(rows) if self.labelled else None
         latents, codes = self._fresh(inputs, turn)
-        return Batch(stream.decoded(stored, mirrored), latents, labels, codes, weights=weights)
+        between = inputs.numbers(turn, BETWEEN).uniform() if self.between else None
+        return Batch(stream.decoded(stored, mirrored), latents, labels, codes, between, weights=weights)
 
     def _fresh(self, inputs: Inputs, turn: int) -> tuple[Tensor, Tensor | None]:
         """Latents, and codes where there are any."""
@@ -210,7 +213,9 @@ def _named(player: str, terms: LossTerms) -> dict[str, Tensor]:
 def _rows_of(batch: Batch, rows: slice) -> Batch:
     labels = None if batch.labels is None else batch.labels[rows]
     codes = None if batch.codes is None else batch.codes[rows]
-    return replace(batch, real=batch.real[rows], latents=batch.latents[rows], labels=labels, codes=codes)
+    between = None if batch.between is None else batch.between[rows]
+    real, latents = batch.real[rows], batch.latents[rows]
+    return replace(batch, real=real, latents=latents, labels=labels, codes=codes, between=between)
 
 
 def _mean(terms: list[LossTerms]) -> LossTerms:

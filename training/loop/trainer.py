@@ -35,6 +35,7 @@ from training.loop.setup import (
 )
 from training.loop.step import Step
 from training.networks.batch_statistics import shared_statistics
+from training.objectives import WassersteinGradientPenalty
 from training.schedule import lazy_correction
 from training.state import checkpoint, players
 from training.state.batches import GRID, GRID_CODES, BatchStream, codes, latents
@@ -323,6 +324,7 @@ class Trainer:
             parts=config.trainer.accumulate,
             labelled=self.task.classes > 0,
             coded=config.codes is not None,
+            between=isinstance(config.objective, WassersteinGradientPenalty),
         )
         if not rehearse:
             captured.check(config, self.device, self.processes)

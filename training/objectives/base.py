@@ -31,6 +31,8 @@ class Batch:
         labels: [B] classes of the real samples, which the generated ones are asked for, too; None unless the players
             are conditional. Where samples are items: the condition's id (a user), for both.
         codes: [B, K] one-hot categorical codes, then continuous ones; None unless the generator is given codes.
+        between: [B, 1] uniform on [0, 1): where on the line from a generated to a real sample a slope is looked at;
+            None in games that do not look there.
         weights: scalars that stand for the objective's weights of the same names (`TIMED_WEIGHTS`), where a step is
             recorded once and repeated with others.
     """
@@ -39,6 +41,7 @@ class Batch:
     latents: Tensor
     labels: Tensor | None = None
     codes: Tensor | None = None
+    between: Tensor | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
 
     def weight(self, name: str, value: float) -> float | Tensor:

@@ -10,8 +10,7 @@ keeps the critic Lipschitz is the difference between the two classes here: every
 the norm of the critic's gradient is penalised for differing from 1 on lines between real and generated samples, where
 the best critic has exactly that slope. A logit has no fixed zero: adding a constant to D changes neither loss.
 
-The points on those lines are the only random numbers in an objective. They come from torch's global generator, whose
-state every checkpoint holds, so a resumed run draws them as an uninterrupted one does.
+The batch brings the places on those lines, as it brings latents.
 
 References:
     Arjovsky, Chintala and Bottou, Wasserstein GAN (2017), equations 2 and 3, algorithm 1.
@@ -106,29 +105,34 @@ class WassersteinGradientPenalty(_CriticDifference):
 
         Returns:
             The loss, with the penalty as the part `slope`.
+
+        Raises:
+            ValueError: the batch brings no places between the samples.
         """
         with torch.no_grad():
             fake = nets.generate(batch)
         terms = super().critic_loss(replace(nets, generator=lambda *_: fake), batch)  # the same samples, drawn once
         if self.gamma_slope == 0:
             return terms
-        between = interpolates(batch.real, fake).requires_grad_()
+        if batch.between is None:
+            raise ValueError("the gradient penalty needs places between the samples")
+        between = interpolates(batch.real, fake, batch.between).requires_grad_()
         slope = batch.weight("gamma_slope", self.gamma_slope) * slope_error(nets.judge(between, batch), between)
         return LossTerms(terms.total + slope, {**terms.parts, "slope": slope.detach()})
 
 
-def interpolates(real: Tensor, fake: Tensor) -> Tensor:
-    """Draw one point on the line between each pair of samples, uniformly.
+def interpolates(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """One point on the line between each pair of samples.
 
     Args:
         real: [B, ...].
         fake: [B, ...], without a gradient.
+        share: [B, 1], e in [0, 1).
 
     Returns:
-        [B, ...] e x + (1 - e) G(z), e from torch's global generator.
+        [B, ...] e x + (1 - e) G(z).
     """
-    share = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
-    return torch.lerp(fake, real, share)
+    return torch.lerp(fake, real, share.to(real.dtype).reshape(len(real), *[1] * (real.dim() - 1)))
 
 
 def slope_error(logits: Tensor, samples: Tensor) -> Tensor:

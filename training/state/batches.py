@@ -25,7 +25,7 @@ from training.networks.base import GeneratorKeys, Prior
 
 # Streams of one seed; a new one goes to the end.
 ORDER, FLIPS, LATENTS, GRID, EXPORT, EXPORT_LABELS, AUGMENTATION, CODES, GRID_CODES, EXPORT_CODES = range(10)
-PROBE, WARPS = 10, 11
+PROBE, WARPS, BETWEEN = 10, 11, 12
 DEVICE_SHARE: Final = 0.25  # of the free memory: at most this is used for the data, the rest for the networks
 
 

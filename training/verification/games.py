@@ -106,7 +106,8 @@ def trained_critic(objective: Objective, real: Mixture, generated: Mixture, step
         optimizer = torch.optim.Adam(critic.parameters(), lr=LEARNING_RATE)
         for step in range(steps):
             shares = (np.arange(BATCH_SIZE) + chance.random((2, BATCH_SIZE))) / BATCH_SIZE
-            batch = Batch(draw_real(shares[0]), draw_generated(shares[1]))
+            between = torch.rand(BATCH_SIZE, 1, dtype=torch.float64)
+            batch = Batch(draw_real(shares[0]), draw_generated(shares[1]), between=between)
             optimizer.param_groups[0]["lr"] = cosine(LEARNING_RATE, 0.0, step / steps)
             optimizer.zero_grad()
             torch.autograd.backward(objective.critic_loss(Networks(identity, critic), batch).total)

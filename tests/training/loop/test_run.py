@@ -182,8 +182,12 @@ def together(*arguments: str | Path) -> tuple[int, str, str]:
             "trainer": {"total_samples": 320, "log_every_samples": 16, "accumulate": 2},
         },
         {"objective": {**games.INFOGAN, "weight_steady": 1.0, "gamma_r2": 0.5, "penalty_every_steps": 1}},
+        {
+            "objective": {"kind": "wasserstein_gp", "gamma_r1": 0.5, "gamma_r2": 0.5},
+            "trainer": {"total_samples": 320, "log_every_samples": 16, "accumulate": 2},
+        },
     ],
-    ids=["batch normalisation", "labels, augmentation and parts", "codes and warps"],
+    ids=["batch normalisation", "labels, augmentation and parts", "codes and warps", "places between samples, parts"],
 )
 def test_two_processes_have_the_losses_of_one_up_to_rounding(
     changes: dict[str, dict[str, Value]], tmp_path: Path

@@ -49,10 +49,11 @@ def curved(weight: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def batch(count: int = 6, seed: int = 0) -> Batch:
-    """Random samples and latents, in double precision."""
+    """Random samples, latents and places between samples, in double precision."""
     numbers = torch.Generator().manual_seed(seed)
     real = torch.randn(count, 1, 1, 2, generator=numbers, dtype=torch.float64)
-    return Batch(real, torch.randn(count, 2, generator=numbers, dtype=torch.float64))
+    latents = torch.randn(count, 2, generator=numbers, dtype=torch.float64)
+    return Batch(real, latents, between=torch.rand(count, 1, generator=numbers))
 
 
 def squashed(samples: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Wasserstein games: the estimate, the two ways to keep the critic Lipschitz, and where the second one looks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -58,14 +60,10 @@ def test_the_slope_joins_the_other_penalties_in_the_total() -> None:
 
 
 def test_places_lie_on_the_lines_between_the_pairs_each_at_its_own_share() -> None:
-    pairs = batch(1000)
-    real, fake = pairs.real, generate(pairs.latents)
-    places = interpolates(real, fake)
-    shares = ((places - fake) / (real - fake)).flatten(1)
-    assert torch.allclose(shares[:, 0], shares[:, 1])  # one share for a whole sample
-    assert 0 <= shares.min() < 0.05
-    assert 0.95 < shares.max() <= 1
-    assert shares[:, 0].mean().item() == pytest.approx(1 / 2, abs=0.05)
+    pairs = batch(100)
+    real, fake, between = pairs.real, generate(pairs.latents), torch.linspace(0, 1, 100)[:, None]
+    shares = ((interpolates(real, fake, between) - fake) / (real - fake)).flatten(1)
+    assert torch.allclose(shares, between.double().expand(-1, 2))  # one share for a whole sample
 
 
 def test_the_slope_is_taken_between_the_samples_not_at_them() -> None:
@@ -73,26 +71,28 @@ def test_the_slope_is_taken_between_the_samples_not_at_them() -> None:
         return torch.sigmoid(100 * samples.flatten(1)[:, 0])  # flat but for a step at 0
 
     ends = torch.full((64, 1, 1, 2), 5.0, dtype=torch.float64)
-    apart, together = Batch(ends, -ends.flatten(1)), Batch(ends, ends.flatten(1))
+    places = torch.full((64, 1), 1 / 2)
+    apart, together = (Batch(ends, sign * ends.flatten(1), between=places) for sign in (-1, 1))
     game = WassersteinGradientPenalty(gamma_slope=1.0)
-    torch.manual_seed(0)
     assert game.critic_loss(players(wall), together).parts["slope"].item() == pytest.approx(1)
     assert game.critic_loss(players(wall), apart).parts["slope"].item() > 2
 
 
-def test_the_same_state_of_torchs_generator_gives_the_same_loss() -> None:
+def test_nothing_but_the_batch_says_where_the_slope_is_taken() -> None:
     game, losses = WassersteinGradientPenalty(), []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        losses.append(game.critic_loss(players(curved(2 * WEIGHT)), batch()).total.item())
+    for places in (0.25, 0.25, 0.75):
+        torch.rand(1)
+        one = replace(batch(), between=torch.full((6, 1), places))
+        losses.append(game.critic_loss(players(curved(2 * WEIGHT)), one).total.item())
     assert losses[0] == losses[1] != losses[2]
+    with pytest.raises(ValueError, match="places between"):
+        game.critic_loss(players(linear(WEIGHT)), replace(batch(), between=None))
 
 
 def test_gradients_agree_with_finite_differences() -> None:
     game = WassersteinGradientPenalty(gamma_slope=2.0, gamma_r1=0.5, gamma_r2=1.0)
 
     def critic(weight: Tensor) -> Tensor:
-        torch.manual_seed(0)  # the same places at every call
         return game.critic_loss(players(curved(weight)), batch(3)).total
 
     assert torch.autograd.gradcheck(critic, WEIGHT.clone().requires_grad_())

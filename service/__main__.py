@@ -227,7 +227,9 @@ def _add(
 
 
 def _serve(_asked: argparse.Namespace) -> int:
-    settings = _with_only_package(_read_settings())
+    settings = _read_settings()
+    _check_storage(settings)
+    settings = _with_only_package(settings)
     _check_keys(settings)
     logs.configure(settings.log_format, settings.log_level)
     for name, nearest in _unknown_variables(os.environ):
@@ -308,15 +310,35 @@ def _read_settings() -> Settings:
 
 def _with_only_package(settings: Settings) -> Settings:
     """Have the only package of a folder be the default where none is named; children read it from the environment."""
-    if "default_model" in settings.model_fields_set or not os.path.lexists(settings.models_dir / "manifest.json"):
+    folder = settings.models_dir
+    if "default_model" in settings.model_fields_set:
         return settings
-    from service.packages.repository.scan import only_package  # noqa: PLC0415  (needed for this alone)
+    if isinstance(folder, str):
+        from service.packages.repository.mirror import only_model  # noqa: PLC0415  (needed for this alone)
 
-    found = only_package(settings.models_dir)
-    if found is None:
+        name = only_model(folder, settings.cache_dir)
+    elif os.path.lexists(folder / "manifest.json"):
+        from service.packages.repository.scan import only_package  # noqa: PLC0415  (needed for this alone)
+
+        found = only_package(folder)
+        name = None if found is None else found.name
+    else:
+        name = None
+    if name is None:
         return settings
-    os.environ[f"{PREFIX}DEFAULT_MODEL"] = found.name
+    os.environ[f"{PREFIX}DEFAULT_MODEL"] = name
     return _read_settings()
+
+
+def _check_storage(settings: Settings) -> None:
+    """End the process where packages are in object storage, and what reads it is not installed."""
+    url = settings.models_dir
+    if isinstance(url, str):
+        from service.packages.repository.store import what_is_missing, without_secrets  # noqa: PLC0415  (as above)
+
+        missing = what_is_missing(url)
+        if missing is not None:
+            sys.exit(_refuse(f"GANYMEDE_MODELS_DIR={without_secrets(url)!r}: {missing}."))
 
 
 def _check_keys(settings: Settings) -> None:

@@ -49,7 +49,9 @@ from service.logs import count_dropped
 from service.metrics import ProcessMetrics, Telemetry
 from service.packages.drift import DriftMonitor
 from service.packages.registry import Repository
+from service.packages.repository.mirror import Mirror
 from service.packages.repository.repository import LocalRepository
+from service.packages.repository.scan import LoadPolicy
 from service.playground.pages import FOLDERS as PLAYGROUND_FOLDERS
 from service.playground.pages import Playground
 from service.server import openapi
@@ -128,7 +130,11 @@ async def computing(
     monitor = DriftMonitor(telemetry.drift)
     scoring = LiveScoring(settings.drift_share, monitor)
     engine = open_engine(settings, telemetry, scoring)
-    repository = LocalRepository(settings.models_dir, engine, settings, telemetry, answered)
+    folder, mirror = settings.models_dir, None
+    if isinstance(folder, str):
+        mirror = Mirror(folder, settings.cache_dir, LoadPolicy(settings), telemetry)
+        folder = mirror.folder
+    repository = LocalRepository(folder, engine, settings, telemetry, answered, mirror)
     if scoring.is_on:
         repository.add_listener(monitor)
     _describe(telemetry.processes, repository, settings)

@@ -115,8 +115,10 @@ class Settings(BaseSettings):
         le=256,
         description="processes that answer HTTP, in front of one that computes; 0 and 1 do both in one process",
     )
-    models_dir: Path = Field(
-        Path("models"), description="folder of packages, NAME/VERSION/manifest.json, or of one package, manifest.json"
+    models_dir: Path | str = Field(
+        Path("models"),
+        description="folder of packages, NAME/VERSION/manifest.json, or of one package, manifest.json; or where such a "
+        "folder is in object storage, as in `s3://bucket/models`, `gs://…` and `hf://…` (the extra `storage`)",
     )
     default_model: str = Field(
         "mnist",
@@ -230,7 +232,8 @@ class Settings(BaseSettings):
     encoder_threads: int = Field(2, ge=1, le=64, description="threads that write and read PNG, JPEG and ZIP")
     cache_dir: Path = Field(
         Path("~/.cache/ganymede"),
-        description="private folder that remembers which graphs passed their vetting; unusable, they are vetted anew",
+        description="private folder that remembers which graphs passed their vetting, and has the packages that came "
+        "from object storage; unusable, graphs are vetted anew",
     )
     vetting_timeout_s: float = Field(60.0, gt=0, description="seconds the child process that vets a package may take")
     vetting_memory_bytes: int = Field(
@@ -255,6 +258,11 @@ class Settings(BaseSettings):
         if root_path and not ROOT_PATH.fullmatch(root_path):
             raise ValueError(f"{root_path} is no prefix of paths; write it as in /gan, with no slash at its end")
         return root_path
+
+    @field_validator("models_dir", mode="before")
+    @classmethod
+    def _folder_is_a_path(cls, folder: object) -> object:
+        return Path(folder) if isinstance(folder, str) and "://" not in folder else folder
 
     @field_validator("metrics")
     @classmethod

@@ -15,6 +15,12 @@ MANIFEST = "manifest.json"
 CAREFUL = os.O_NOFOLLOW | os.O_NONBLOCK
 # Larger files are hashed before they are held in memory.
 AT_ONCE_BYTES = 16 * 1024 * 1024
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def is_private(found: os.stat_result) -> bool:
+    """Whether a file or folder is this user's, and no other user may write it."""
+    return found.st_uid == os.geteuid() and not found.st_mode & OTHERS_MAY_WRITE
 
 
 def read_file(folder: Path, name: str, max_bytes: int) -> bytes:
@@ -61,6 +67,23 @@ def read_verified(folder: Path, name: str, size: int, sha256: str) -> bytes:
         raise FileDamaged(f"{name}: {size} bytes expected, {len(content)} found")
     _check_hash(hashlib.sha256(content).hexdigest(), sha256, name)
     return content
+
+
+def check_file(folder: Path, name: str, size: int, sha256: str) -> None:
+    """As `read_verified`, without holding the content.
+
+    Raises:
+        FileDamaged: as there.
+    """
+    try:
+        with open(folder / name, "rb", opener=_open_without_following) as file:
+            _check_plain(file.fileno(), name)
+            length = os.fstat(file.fileno()).st_size
+            if length != size:
+                raise FileDamaged(f"{name}: {size} bytes expected, {length} found")
+            _check_hash(hashlib.file_digest(file, "sha256").hexdigest(), sha256, name)
+    except OSError as error:
+        raise _unreadable(name, error) from error
 
 
 def _check_plain(file: int, name: str) -> None:

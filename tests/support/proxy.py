@@ -20,12 +20,13 @@ class Refusal:
     """An answer in place of the service's.
 
     Attributes:
-        status: of the answer; "lost" closes the connection, "cut" after half of the service's own answer.
+        status: of the answer; "lost" closes the connection, "cut" after half of the service's own answer; "stalled"
+            sends no more than this half, and "corrupted" changes the last byte.
         headers: of the answer.
         body: of the answer.
     """
 
-    status: int | Literal["lost", "cut"]
+    status: int | Literal["lost", "cut", "stalled", "corrupted"]
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
@@ -41,6 +42,7 @@ class Proxy:
         refusals: what the next requests of a path are answered, the first of each list next.
         asked: method, path and body of every request that was forwarded or refused.
         hold: while it is cleared, requests wait before they are forwarded.
+        stalled: set when an answer is stalled.
     """
 
     def __init__(self, port: int, prefix: str = "") -> None:
@@ -48,6 +50,7 @@ class Proxy:
         self.asked: list[tuple[str, str, bytes]] = []
         self.hold = threading.Event()
         self.hold.set()
+        self.stalled = threading.Event()
         self._target, self._prefix = port, prefix
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -84,15 +87,15 @@ class Proxy:
                 refusal = waiting.pop(0) if waiting else None
                 if not self.path.startswith(proxy._prefix + "/"):
                     refusal = Refusal(404)
-                if refusal is None or refusal.status == "cut":
-                    self._forward(path, body, is_cut=refusal is not None)
+                if refusal is None or refusal.status in {"cut", "stalled", "corrupted"}:
+                    self._forward(path, body, refusal and refusal.status)
                 elif refusal.status != "lost":
                     self._reply(refusal.status, refusal.headers, refusal.body)
                 self.close_connection = True
 
             do_POST = do_GET  # noqa: N815  (the server's name for it)
 
-            def _forward(self, path: str, body: bytes, *, is_cut: bool) -> None:
+            def _forward(self, path: str, body: bytes, fault: object) -> None:
                 connection = http.client.HTTPConnection("127.0.0.1", proxy._target, timeout=TIMEOUT_S)
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
                 try:
@@ -102,7 +105,13 @@ class Proxy:
                 finally:
                     connection.close()
                 sent = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
-                self._reply(answer.status, sent, content, content[: len(content) // 2] if is_cut else content)
+                self._reply(answer.status, sent, content, damaged(content, fault))
+                if fault == "stalled":
+                    self.wfile.flush()
+                    proxy.stalled.set()
+                    self.connection.settimeout(TIMEOUT_S)
+                    with suppress(OSError):
+                        self.rfile.read(1)  # until the caller leaves
 
             def _reply(
                 self, status: int, headers: Mapping[str, str], content: bytes, sent: bytes | None = None
@@ -115,3 +124,14 @@ class Proxy:
                     self.wfile.write(content if sent is None else sent)
 
         return Handler
+
+
+def damaged(content: bytes, fault: object) -> bytes:
+    """What of an answer is sent."""
+    match fault:
+        case "cut" | "stalled":
+            return content[: len(content) // 2]
+        case "corrupted":
+            return content[:-1] + bytes([content[-1] ^ 1])
+        case _:
+            return content

@@ -28,7 +28,7 @@ class ServiceProcess:
     """One process of the service; leaving the block kills it if it still runs.
 
     Args:
-        models_dir: folder of packages.
+        models_dir: folder of packages, or a URL; then `cache_dir` is among the settings.
         launcher: prefix of the command.
         **settings: by name in lower case. Defaults: `toy` as the default model, a free port, one thread a session, a
             cache beside the models.
@@ -38,13 +38,13 @@ class ServiceProcess:
         log: its lines so far.
     """
 
-    def __init__(self, models_dir: Path, launcher: Sequence[str] = (), **settings: str | float | Path) -> None:
-        cache_dir = models_dir.parent / "cache"
+    def __init__(self, models_dir: Path | str, launcher: Sequence[str] = (), **settings: str | float | Path) -> None:
+        cache_dir = Path(models_dir).parent / "cache"
         own = {"models_dir": models_dir, "cache_dir": cache_dir, "default_model": "toy", "port": 0, "model_threads": 1}
         chosen = own | settings
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GANYMEDE_")}
         environment |= {f"GANYMEDE_{name.upper()}": str(value) for name, value in chosen.items()}
-        self.models_dir = models_dir
+        self.models_dir = Path(models_dir)
         self.log: list[LogLine] = []
         self._written = threading.Condition()
         self._ended = False

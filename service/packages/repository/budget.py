@@ -117,6 +117,15 @@ def victims(loaded: Iterable[Loaded], excess_bytes: int) -> list[PackageKey] | N
     return needed[::-1]
 
 
+@dataclass(slots=True)
+class Turn:
+    """A load on demand: whether others make room for it, since when it waits for its turn, until when for idle ones."""
+
+    makes_room: bool = False
+    is_deferred: bool = False
+    ends: float = 0.0
+
+
 class TurnAllowance:
     """Seconds that loading in another package's place may take: a share of the time, saved up to a limit.
 

@@ -18,9 +18,9 @@ change; only a load on demand does, between two changes.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,16 +40,18 @@ from service.packages.registry import (
     ServedPackage,
     State,
 )
-from service.packages.repository.budget import TurnAllowance
+from service.packages.repository.budget import Turn, TurnAllowance
 from service.packages.repository.loader import Loader
+from service.packages.repository.mirror import Mirror
 from service.packages.repository.residency import PackageGauges, Residency
 from service.packages.repository.scan import (
+    Found,
     LoadPolicy,
     Stamp,
     changed_packages,
     files_bytes,
-    find_packages,
     gone_packages,
+    look,
     new_packages,
     state_of,
 )
@@ -69,15 +71,6 @@ PATIENCE_S = 10.0
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Turn:
-    """A load on demand: whether others make room for it, since when it waits for its turn, until when for idle ones."""
-
-    makes_room: bool = False
-    is_deferred: bool = False
-    ends: float = 0.0
-
-
 class LocalRepository(Repository):
     """The repository of the process that has the engine.
 
@@ -87,6 +80,7 @@ class LocalRepository(Repository):
         settings: which models to load, and the limits of vetting.
         telemetry: shows readiness.
         answered: waits until all requests that are in progress now have been answered.
+        mirror: keeps the folder equal to an object store; None where nothing does.
     """
 
     def __init__(
@@ -96,16 +90,18 @@ class LocalRepository(Repository):
         settings: Settings,
         telemetry: Telemetry,
         answered: Callable[[], Awaitable[None]],
+        mirror: Mirror | None = None,
     ) -> None:
-        self._policy = LoadPolicy(settings)
+        self._policy = LoadPolicy(settings) if mirror is None else mirror.policy
         super().__init__(PackageRegistry(settings.default_model, settings.model_alias), self._policy.configured)
         self._models_dir = models_dir
+        self._mirror = mirror
+        self._look = partial(look, models_dir) if mirror is None else mirror.look
         self._telemetry = telemetry
         limits = VettingLimits(settings.vetting_timeout_s, settings.vetting_memory_bytes)
         cache = VettingCache(settings.cache_dir, limits)
         self._loader = Loader(models_dir, engine, limits, cache, telemetry)
-        self._found: Mapping[PackageKey, Stamp] = {}
-        self._unreadable: Mapping[str, str] = {}
+        self._scanned = Found({}, {})
         self._tried: dict[PackageKey, Stamp | None] = {}
         self._registry.add_listener(PackageGauges(telemetry))
         self._unloading = GracefulUnload(engine, answered, self._freed)
@@ -132,6 +128,8 @@ class LocalRepository(Repository):
             PackageError: a configured model has no version that can be loaded; the message names the package, the file
                 and the damage of its newest version; or the folder cannot be read.
         """
+        if self._mirror is not None:
+            await self._mirror.start()
         async with self._change:
             await self._scan()
             new = self._new()
@@ -164,6 +162,8 @@ class LocalRepository(Repository):
         Raises:
             PackageError: the folder cannot be read; nothing has changed.
         """
+        if self._mirror is not None:
+            await self._mirror.sync()
         async with self._change:
             await self._scan()
             await self._load_each(self._new())
@@ -172,18 +172,22 @@ class LocalRepository(Repository):
 
     async def load(self, name: str) -> None:
         """As `Repository.load`."""
+        if self._mirror is not None:
+            await self._mirror.have(name)
         async with self._change:
             await self._scan()
-            keys = [key for key in self._found if key.name == name]
-            if name in self._unreadable:
-                raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
-            if not keys:
+            keys = [key for key in self._scanned.packages if key.name == name]
+            if name in self._scanned.unreadable:
+                raise FileDamaged(f"{name}: its folder cannot be read ({self._scanned.unreadable[name]})")
+            refused = self._scanned.unfetched(name)
+            if not keys and not refused:
                 raise NotFound(f"There is no package {name[:MAX_QUOTED]} in the folder of models.")
             self._policy.include(name)
             missing = [key for key in keys if state_of(key, self._registry) != "ready"]
-            refused = await self._load_each(missing, urgent=keys[0])
-            if (error := refused.get(keys[0])) is not None:
-                raise type(error)(f"{keys[0]}: {error}") from error
+            refused |= await self._load_each(missing, urgent=keys[0] if keys else None)
+            newest = max([*keys, *refused], key=lambda key: key.version)
+            if (error := refused.get(newest)) is not None:
+                raise type(error)(f"{newest}: {error}") from error
 
     async def unload(self, name: str) -> None:
         """As `Repository.unload`."""
@@ -202,7 +206,7 @@ class LocalRepository(Repository):
     async def demand(self, key: PackageKey) -> None:
         """As `Repository.demand`: one at a time, each when there is room for it and it is its turn."""
         async with self._demand:
-            turn = _Turn()
+            turn = Turn()
             while True:
                 self._room.clear()
                 async with self._change:
@@ -215,28 +219,28 @@ class LocalRepository(Repository):
 
     async def close(self) -> None:
         """Stop loading on demand and unloading; the engine's own drain frees what is left."""
+        if self._mirror is not None:
+            self._mirror.close()
         await self.stop_demands()
         await self._unloading.close()
 
     async def _scan(self) -> None:
-        try:
-            found = await asyncio.to_thread(find_packages, self._models_dir)
-        except OSError as error:  # a mount may be gone for a while
-            raise FileDamaged(f"the folder {self._models_dir} cannot be read ({error.strerror})") from error
-        except ManifestRefused as error:  # it may be half-written
-            raise FileDamaged(str(error)) from error
-        self._found = found.packages
-        for name in found.unreadable.keys() - self._unreadable.keys():
-            log.error("package refused", package=name, reason=f"its folder cannot be read ({found.unreadable[name]})")
-        self._unreadable = found.unreadable
-        for key in self._found:
+        before, self._scanned = self._scanned, await asyncio.to_thread(self._look)
+        for name in self._scanned.unreadable.keys() - before.unreadable.keys():
+            reason = f"its folder cannot be read ({self._scanned.unreadable[name]})"
+            log.error("package refused", package=name, reason=reason)
+        for key in (*self._scanned.packages, *self._scanned.absent):
             if key.name not in self._policy and self._registry.get(key) is None:
                 self._registry.note(PackageStatus(key, "unloaded"))
+        for key, error in self._scanned.unfetched().items():
+            status = self._registry.get(key) or PackageStatus(key, "refused")
+            if key.name in self._policy and status.state == "refused" and status.reason != str(error):
+                self._residency.refuse(key, error)
 
     def _new(self) -> list[PackageKey]:
-        return new_packages(self._found, self._tried, self._registry, self._policy)
+        return new_packages(self._scanned.packages, self._tried, self._registry, self._policy)
 
-    async def _try(self, key: PackageKey, turn: "_Turn") -> float | None:
+    async def _try(self, key: PackageKey, turn: Turn) -> float | None:
         """Load a package on demand if it fits; returns seconds until the next try, None where there is none."""
         try:
             await self._scan()
@@ -247,7 +251,7 @@ class LocalRepository(Repository):
         status = self._registry.get(key)
         if status is None or not status.on_demand:
             return None
-        if key not in self._found:
+        if key not in self._scanned.packages:
             if status.state != "unloading":
                 self._forget(key)
             return None
@@ -256,7 +260,7 @@ class LocalRepository(Repository):
         except OverBudget as error:
             self._residency.refuse(key, error)
             return None
-        excess = self._residency.excess_bytes(key, files_bytes(self._found[key]))
+        excess = self._residency.excess_bytes(key, files_bytes(self._scanned.packages[key]))
         if excess > 0 and status.state != "unloading":
             return self._make_room(key, excess, turn)
         began = time.monotonic()
@@ -265,7 +269,7 @@ class LocalRepository(Repository):
             self._turns.spend(time.monotonic() - began, time.monotonic())
         return None
 
-    def _make_room(self, key: PackageKey, excess_bytes: int, turn: "_Turn") -> float | None:
+    def _make_room(self, key: PackageKey, excess_bytes: int, turn: Turn) -> float | None:
         """Unload others for a package on demand when it is its turn; returns as `_try`."""
         now = time.monotonic()
         if not turn.makes_room and (wait_s := self._turns.wait_s(now)):
@@ -285,17 +289,19 @@ class LocalRepository(Repository):
         return LOOK_S if chosen is not None or now < turn.ends else None
 
     async def _load_configured(self, name: str, keys: list[PackageKey]) -> None:
-        if name in self._unreadable:
-            raise FileDamaged(f"{name}: its folder cannot be read ({self._unreadable[name]})")
-        if not keys:
+        if name in self._scanned.unreadable:
+            raise FileDamaged(f"{name}: its folder cannot be read ({self._scanned.unreadable[name]})")
+        refused = self._scanned.unfetched(name)
+        if not keys and not refused and self._scanned.problem is not None:
+            raise FileDamaged(self._scanned.problem)
+        if not keys and not refused:
             raise ManifestRefused(f"{name}: there is no package of this name in the folder {self._models_dir}")
-        refused: dict[PackageKey, PackageError] = {}
         for key in keys:
             refused |= await self._load_each([key])
             if key not in refused:
                 return
-        error = refused[keys[0]]
-        raise type(error)(f"{keys[0]}: {error}") from error
+        newest = max(refused, key=lambda key: key.version)
+        raise type(refused[newest])(f"{newest}: {refused[newest]}") from refused[newest]
 
     async def _load_each(
         self, keys: Sequence[PackageKey], urgent: PackageKey | None = None
@@ -334,13 +340,13 @@ class LocalRepository(Repository):
         kept = self._unloading.cancel(key)
         if kept is not None:  # it was being unloaded, and the engine still has it
             return self._admit(key, kept, evicts=evicts)
-        excess = partial(self._residency.excess_bytes, key, files_bytes(self._found[key]))
+        excess = partial(self._residency.excess_bytes, key, files_bytes(self._scanned.packages[key]))
         if evicts:
             self._residency.evict(self._residency.victims(excess()))
         elif excess(leaving=False) > 0:
             self._residency.keep_out(key)
             return None
-        self._tried[key] = self._found[key]
+        self._tried[key] = self._scanned.packages[key]
         try:
             package, grown_bytes = await self._loader.load(key, partial(self._residency.check, key))
         except PackageError as error:
@@ -364,13 +370,14 @@ class LocalRepository(Repository):
         return None
 
     def _unload_gone(self) -> None:
-        for status in gone_packages(self._found, self._registry, self.configured):
+        there = {*self._scanned.packages, *self._scanned.absent}
+        for status in gone_packages(there, self._registry, self.configured):
             if status.package is not None:
                 self._residency.unload(status.package)
             elif status.state != "unloading":
                 self._forget(status.key)
-        for key in changed_packages(self._found, self._tried, self._registry):
-            self._tried[key] = self._found.get(key)
+        for key in changed_packages(self._scanned.packages, self._tried, self._registry):
+            self._tried[key] = self._scanned.packages.get(key)
             log.warning("a served package's folder changed or went; it is served as it was", package=str(key))
 
     def _freed(self, key: PackageKey) -> None:
@@ -380,7 +387,7 @@ class LocalRepository(Repository):
         status = self._registry.get(key)
         if status is None or status.state != "unloading":  # it is being loaded anew, or was refused
             return
-        if key in self._found:
+        if key in self._scanned.packages:
             self._registry.note(replace(status, state="unloaded"))
         else:
             self._forget(key)

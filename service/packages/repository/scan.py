@@ -3,12 +3,12 @@
 import json
 import os
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from service.engine.model_spec import PackageKey
-from service.errors import ManifestRefused
+from service.errors import FileDamaged, ManifestRefused, PackageError
 from service.packages.files import MANIFEST
 from service.packages.manifest import read_manifest_bytes
 from service.packages.registry import PackageRegistry, PackageStatus, State
@@ -26,10 +26,23 @@ class Found(NamedTuple):
     Attributes:
         packages: package → stamp of its folder; by name, then the newest version first.
         unreadable: name of a folder whose versions cannot be listed → why.
+        absent: package that should be there as well and is not, since it is in an object store → why, None where no
+            model of its name is wanted.
+        problem: why the object store could not be read; else None.
     """
 
     packages: dict[PackageKey, Stamp]
     unreadable: dict[str, str]
+    absent: Mapping[PackageKey, str | None] = {}
+    problem: str | None = None
+
+    def unfetched(self, name: str | None = None) -> dict[PackageKey, PackageError]:
+        """The packages, or those of a name, that an object store has and does not give."""
+        return {
+            key: FileDamaged(reason)
+            for key, reason in self.absent.items()
+            if reason is not None and name in {None, key.name}
+        }
 
 
 def find_packages(models_dir: Path) -> Found:
@@ -57,12 +70,12 @@ def find_packages(models_dir: Path) -> Found:
                 unreadable[of_name.name] = error.strerror or str(error)
             continue
         for folder in versions:
-            stamp = _stamp(folder)
+            stamp = folder_stamp(folder)
             if stamp is not None:
                 found[PackageKey(of_name.name, int(folder.name))] = stamp
     if not found and not unreadable and os.path.lexists(models_dir / MANIFEST):
-        stamp = _stamp(models_dir)
-        return Found({} if stamp is None else {_stated_key(models_dir): stamp}, unreadable)
+        stamp = folder_stamp(models_dir)
+        return Found({} if stamp is None else {stated_key(models_dir): stamp}, unreadable)
     return Found({key: found[key] for key in sorted(found, key=lambda key: (key.name, -key.version))}, unreadable)
 
 
@@ -70,6 +83,20 @@ def package_folder(models_dir: Path, key: PackageKey) -> Path:
     """The folder of a package that was found."""
     folder = models_dir / key.name / str(key.version)
     return models_dir if not os.path.lexists(folder) and os.path.lexists(models_dir / MANIFEST) else folder
+
+
+def look(models_dir: Path) -> Found:
+    """As `find_packages`.
+
+    Raises:
+        FileDamaged: the folder cannot be read now; it may be a mount that is gone, or half-written.
+    """
+    try:
+        return find_packages(models_dir)
+    except OSError as error:
+        raise FileDamaged(f"the folder {models_dir} cannot be read ({error.strerror})") from error
+    except ManifestRefused as error:
+        raise FileDamaged(str(error)) from error
 
 
 def only_package(models_dir: Path) -> PackageKey | None:
@@ -81,8 +108,12 @@ def only_package(models_dir: Path) -> PackageKey | None:
     return next((key for key in found if package_folder(models_dir, key) == models_dir), None)
 
 
-def _stated_key(folder: Path) -> PackageKey:
-    """The name and the version that a manifest states, which may be wrong in all else: loading it says so."""
+def stated_key(folder: Path) -> PackageKey:
+    """The name and the version that a manifest states, which may be wrong in all else: loading it says so.
+
+    Raises:
+        ManifestRefused: it states none.
+    """
     try:
         stated = json.loads(read_manifest_bytes(folder))
         name, version = str(stated["name"]), str(stated["version"])
@@ -95,7 +126,7 @@ def _stated_key(folder: Path) -> PackageKey:
     return PackageKey(name, int(version))
 
 
-def _stamp(folder: Path) -> Stamp | None:
+def folder_stamp(folder: Path) -> Stamp | None:
     """The stamp of a folder; None where there is none, or none any more."""
     try:
         entries = [(entry.name, entry.lstat()) for entry in folder.iterdir()]
@@ -171,14 +202,16 @@ def new_packages(found: Stamps, tried: Stamps, registry: PackageRegistry, policy
     ]
 
 
-def gone_packages(found: Stamps, registry: PackageRegistry, configured: Container[str]) -> list[PackageStatus]:
+def gone_packages(
+    found: Collection[PackageKey], registry: PackageRegistry, configured: Container[str]
+) -> list[PackageStatus]:
     """Packages without a folder, to be unloaded.
 
     The newest version of a configured model stays where the folder holds none that is ready: an empty folder is more
     often a lost mount than intended.
 
     Args:
-        found: by the last scan.
+        found: by the last scan, and in an object store.
         registry: the state of every package.
         configured: names of models that the service promises to have.
     """

@@ -26,9 +26,9 @@ import onnxruntime
 import structlog
 
 import service
+from service.packages.files import is_private
 from service.packages.vetting.parent import VettingLimits
 
-OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 FOLDER = "vetted"
 PRIVATE_FOLDER_MODE = 0o700
 PRIVATE_FILE_MODE = 0o600
@@ -76,7 +76,7 @@ class VettingCache:
         """
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            if not _is_private(os.fstat(folder)):
+            if not is_private(os.fstat(folder)):
                 raise PermissionError(0, "others may write there")
             yield folder
         finally:
@@ -91,11 +91,7 @@ def _is_ours(name: str, folder: int) -> bool:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(found.st_mode) and _is_private(found)
-
-
-def _is_private(found: os.stat_result) -> bool:
-    return found.st_uid == os.geteuid() and not found.st_mode & OTHERS_MAY_WRITE
+    return stat.S_ISREG(found.st_mode) and is_private(found)
 
 
 @cache

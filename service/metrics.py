@@ -382,8 +382,8 @@ class Telemetry:
             "Loads on demand that had to wait, since packages take turns in memory too often.",
             registry=registry,
         )
-        self.storage_age_seconds = Gauge(
-            "ganymede_storage_age_seconds", "Since packages were last listed in object storage.", registry=registry
+        self.storage_unread_seconds = Gauge(
+            "ganymede_storage_unread_seconds", "For how long object storage cannot be listed.", registry=registry
         )
         self.storage_errors = Counter("ganymede_storage_errors", "Listings and fetches that failed.", registry=registry)
         self.log_lines_dropped = Counter(

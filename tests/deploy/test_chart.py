@@ -199,6 +199,8 @@ def test_every_value_is_in_the_schema_and_explained() -> None:
         ((*OPEN, "--set", "httpRoute.enabled=true"), "/httpRoute/parentRefs"),
         ((*OPEN, "--set", "models.claim=a,models.image.reference=b"), "models come from one place"),
         ((*OPEN, "--set", "models.init.image=fetch"), "networkPolicy.egress"),
+        ((*OPEN, "--set", "models.url=s3://bucket"), "networkPolicy.egress"),
+        ((*OPEN, "--set", "models.url=bucket"), "/models/url"),
         ((*OPEN, "--set", "metrics.serviceMonitor.enabled=true,settings.GANYMEDE_METRICS=off"), "turns off"),
     ],
     ids=lambda given: given[-1] if isinstance(given, tuple) and given else "",

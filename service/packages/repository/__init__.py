@@ -1,4 +1,4 @@
-"""Packages that come and go. In: the models folder; out: the registry, kept up to date while the service runs.
+"""Packages that come and go. In: the models folder or object storage; out: the registry, kept up to date meanwhile.
 
 May import: packages.vetting, packages, engine, metrics, settings.
 """

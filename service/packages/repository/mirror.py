@@ -73,7 +73,7 @@ class Mirror:
         url: of the store, as fsspec reads it.
         cache_dir: private folder, `~` is this user's home; created where it is missing.
         policy: which models are fetched, those that are configured first; others are only listed.
-        telemetry: shows how long ago the store was read, and counts failures.
+        telemetry: shows for how long the store cannot be read, and counts failures.
 
     Attributes:
         folder: of packages.
@@ -88,13 +88,13 @@ class Mirror:
         self._listed: Collection[PackageKey] = ()
         self._refused: Mapping[PackageKey, str] = {}
         self._problem: str | None = None
-        self._read_at = time.monotonic()
+        self._unread_since: float | None = None
         self._known: dict[PackageKey, tuple[Object, Stamp | None]] = {}
         self._root: tuple[Object, PackageKey] | None = None
         self._failures: dict[PackageKey, _Failure] = {}
         self._running: asyncio.Future[None] | None = None
         self._is_stopped = False
-        telemetry.storage_age_seconds.set_function(lambda: time.monotonic() - self._read_at)
+        telemetry.storage_unread_seconds.set_function(self._unread_s)
 
     def look(self) -> Found:
         """Scan the folder; as `scan.look`, with what the store has beside it."""
@@ -136,9 +136,12 @@ class Mirror:
 
     def update(self) -> None:
         """Bring the folder up to date, in this thread; a failure is logged and counted."""
+        self._unread_since = self._unread_since or time.monotonic()
         try:
             with self._locked():
-                self._update(self._store.listing())
+                listing = self._store.listing()
+                self._unread_since = None
+                self._update(listing)
         except PackageError as error:
             self._failed(str(error))
         except OSError as error:
@@ -147,7 +150,9 @@ class Mirror:
             if self._problem is not None:
                 log.info("object storage answers again", url=self._store.shown)
             self._problem = None
-            self._read_at = time.monotonic()
+
+    def _unread_s(self) -> float:
+        return 0.0 if self._unread_since is None else time.monotonic() - self._unread_since
 
     def _run(self, loop: asyncio.AbstractEventLoop, running: "asyncio.Future[None]") -> None:
         try:

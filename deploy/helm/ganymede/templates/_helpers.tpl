@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "ganymede.env" -}}
 {{- $settings := mergeOverwrite (dict "GANYMEDE_HOST" "0.0.0.0" "GANYMEDE_CACHE_DIR" "/tmp/cache") (deepCopy .Values.settings) -}}
-{{- $_ := set $settings "GANYMEDE_MODELS_DIR" "/app/models" -}}
+{{- $_ := set $settings "GANYMEDE_MODELS_DIR" (.Values.models.url | default "/app/models") -}}
 {{- if .Values.keys.secret -}}
 {{- $_ := set $settings "GANYMEDE_KEYS_FILE" (printf "/app/keys/%s" .Values.keys.file) -}}
 {{- else -}}
@@ -81,11 +81,11 @@ seccompProfile: {type: RuntimeDefault}
 {{- if eq (empty .keys.secret) (empty .keys.without) -}}
 {{- fail "set keys.secret to a Secret with keys.toml (python -m service key NAME --file keys.toml), or keys.without to anyone-may-use-it; one of the two" -}}
 {{- end -}}
-{{- if gt (len (compact (list .models.claim .models.image.reference (ternary "init" "" (not (empty .models.init)))))) 1 -}}
-{{- fail "models come from one place: set one of models.claim, models.image.reference and models.init" -}}
+{{- if gt (len (compact (list .models.claim .models.image.reference .models.url (ternary "init" "" (not (empty .models.init)))))) 1 -}}
+{{- fail "models come from one place: set one of models.claim, models.image.reference, models.url and models.init" -}}
 {{- end -}}
-{{- if and .models.init .networkPolicy.enabled (empty .networkPolicy.egress) -}}
-{{- fail "models.init fetches from another host, and the network policy lets pods reach none: say which in networkPolicy.egress; [{}] is every host" -}}
+{{- if and (or .models.init .models.url) .networkPolicy.enabled (empty .networkPolicy.egress) -}}
+{{- fail "models.init and models.url fetch from another host, and the network policy lets pods reach none: say which in networkPolicy.egress; [{}] is every host" -}}
 {{- end -}}
 {{- if and .metrics.serviceMonitor.enabled (has (toString (.settings.GANYMEDE_METRICS | default "on")) (list "off" "false")) -}}
 {{- fail "metrics.serviceMonitor scrapes /metrics, which GANYMEDE_METRICS turns off" -}}

@@ -195,7 +195,7 @@ def test_refused_credentials_are_said_in_a_sentence_without_the_secret_and_chang
     assert SECRET not in capsys.readouterr().out
 
 
-def test_a_store_that_is_gone_leaves_the_folder_as_it_is_and_the_age_says_for_how_long(
+def test_a_store_that_is_gone_leaves_the_folder_as_it_is_and_a_metric_says_for_how_long(
     server: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Proxy(server.port) as proxy:
@@ -205,11 +205,12 @@ def test_a_store_that_is_gone_leaves_the_folder_as_it_is_and_the_age_says_for_ho
         Follower(URL, tmp_path / "cache").update()
     server.empty()
     follower = Follower(URL, tmp_path / "cache")
-    age_s = follower.metric("ganymede_storage_age_seconds")
+    assert follower.metric("ganymede_storage_unread_seconds") == 0
     assert follower.update() == {"toy/1": None}
     assert "the store cannot be read (EndpointConnectionError: Could not connect" in follower.problem
     assert "?" not in follower.problem
-    assert follower.metric("ganymede_storage_age_seconds") > age_s
+    before_s = follower.metric("ganymede_storage_unread_seconds")
+    assert follower.metric("ganymede_storage_unread_seconds") > before_s > 0
     assert follower.metric("ganymede_storage_errors_total") == 1
     assert follower.content() == files_of(tmp_path / "local")
 

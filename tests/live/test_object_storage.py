@@ -109,8 +109,9 @@ def test_a_version_comes_and_another_goes_under_load_without_a_failed_request_or
 ) -> None:
     server.publish(local / "toy/1")
     with ExitStack() as stack:
-        settings = {"cache_dir": tmp_path, "rescan_interval_s": 0.1, "api_workers": api_workers}
-        process = stack.enter_context(ServiceProcess(URL, **settings).loaded())
+        process = stack.enter_context(
+            ServiceProcess(URL, cache_dir=tmp_path, rescan_interval_s=0.1, api_workers=api_workers).loaded()
+        )
         callers = stack.enter_context(Callers(process))
         callers.wait_for_more("1")
         server.publish(local / "toy/2")
@@ -130,11 +131,11 @@ def test_a_store_that_refuses_at_the_start_or_hangs_later_keeps_no_request_from_
 ) -> None:
     for package in ("toy/1", "other/1"):
         server.publish(local / package)
-    settings = {"cache_dir": tmp_path, "rescan_interval_s": 0.1, "load_models": "toy"}
-    with ServiceProcess(URL, **settings).loaded():
+    with ServiceProcess(URL, cache_dir=tmp_path, load_models="toy").loaded():
         pass
     proxy.refusals[f"/{BUCKET}"] = [Refusal(403, {}, DENIED)] * 3
-    with ServiceProcess(URL, **settings).loaded() as process, process.client() as client:
+    second = ServiceProcess(URL, cache_dir=tmp_path, load_models="toy", rescan_interval_s=0.1)
+    with second.loaded() as process, process.client() as client:
         told = process.lines(event="object storage cannot be read; packages stay as they are")
         assert "the store refuses the service's credentials (Access Denied); give it those of" in str(told[0]["reason"])
         assert client.get("/readyz").status_code == 200

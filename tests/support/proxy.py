@@ -87,10 +87,11 @@ class Proxy:
                 refusal = waiting.pop(0) if waiting else None
                 if not self.path.startswith(proxy._prefix + "/"):
                     refusal = Refusal(404)
-                if refusal is None or refusal.status in {"cut", "stalled", "corrupted"}:
-                    self._forward(path, body, refusal and refusal.status)
-                elif refusal.status != "lost":
-                    self._reply(refusal.status, refusal.headers, refusal.body)
+                status = None if refusal is None else refusal.status
+                if refusal is not None and isinstance(status, int):
+                    self._reply(status, refusal.headers, refusal.body)
+                elif status != "lost":
+                    self._forward(path, body, status)
                 self.close_connection = True
 
             do_POST = do_GET  # noqa: N815  (the server's name for it)

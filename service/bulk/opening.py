@@ -1,9 +1,11 @@
 """Begins a bulk run, or goes on with one: what is asked for and what the folder's plan says become one plan."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -23,7 +25,9 @@ from service.engine.model_spec import PackageKey
 from service.metrics import Telemetry
 from service.packages.registry import ServedPackage
 from service.packages.repository.loader import Loader
-from service.packages.repository.scan import find_packages
+from service.packages.repository.mirror import Mirror
+from service.packages.repository.scan import Found, LoadPolicy, find_packages
+from service.packages.repository.store import without_secrets
 from service.packages.vetting.cache import VettingCache
 from service.packages.vetting.parent import VettingLimits
 from service.settings import Settings
@@ -165,20 +169,38 @@ async def _load(
 ) -> ServedPackage:
     """Load the package that a request names, the newest version where it names none."""
     name = request.model or settings.default_model
-    try:
-        found = list(find_packages(settings.models_dir).packages)
-    except OSError as error:
-        raise BulkRefused(
-            f"GANYMEDE_MODELS_DIR={str(settings.models_dir)!r} cannot be read ({error.strerror}); name the folder of "
-            "packages"
-        ) from error
+    folder, found = await asyncio.to_thread(_look, settings, name, telemetry)
+    unfetched = found.unfetched(name)
+    keys = sorted((*found.packages, *unfetched), key=lambda key: (key.name, -key.version))
     key: PackageKey | None = next(
-        (key for key in found if key.name == name and request.version in {None, str(key.version)}), None
+        (key for key in keys if key.name == name and request.version in {None, str(key.version)}), None
     )
+    if key is None and found.problem is not None:
+        raise BulkRefused(found.problem)
     if key is None:
         asked = name if request.version is None else f"{name}/{request.version}"
-        there = ", ".join(map(str, found)) or "none"
-        raise BulkRefused(f"there is no package {asked} in {settings.models_dir}; there are: {there}")
+        there = ", ".join(map(str, keys)) or "none"
+        raise BulkRefused(
+            f"there is no package {asked} in {without_secrets(str(settings.models_dir))}; there are: {there}"
+        )
+    if key in unfetched:
+        raise unfetched[key]
     limits = VettingLimits(settings.vetting_timeout_s, settings.vetting_memory_bytes)
     cache = VettingCache(settings.cache_dir, limits)
-    return await Loader(settings.models_dir, engine, limits, cache, telemetry).make_ready(key)
+    return await Loader(folder, engine, limits, cache, telemetry).make_ready(key)
+
+
+def _look(settings: Settings, name: str, telemetry: Telemetry) -> tuple[Path, Found]:
+    """The folder of packages and what it holds; of object storage the cache, with what there is of one model."""
+    folder = settings.models_dir
+    if isinstance(folder, str):
+        policy = LoadPolicy(settings.model_copy(update={"default_model": name, "load_models": name}))
+        mirror = Mirror(folder, settings.cache_dir, policy, telemetry)
+        mirror.update()
+        return mirror.folder, mirror.look()
+    try:
+        return folder, find_packages(folder)
+    except OSError as error:
+        raise BulkRefused(
+            f"GANYMEDE_MODELS_DIR={str(folder)!r} cannot be read ({error.strerror}); name the folder of packages"
+        ) from error

@@ -85,6 +85,8 @@ class Store:
         Raises:
             FileDamaged: it cannot be read; the message says what to do.
         """
+        if self._opened is None and (missing := what_is_missing(self._url)) is not None:
+            raise FileDamaged(f"{self.shown}: {missing}")
         try:
             files, root = self._open()
             files.invalidate_cache()

@@ -101,6 +101,20 @@ def test_tar_shards_have_the_files_and_the_index_that_a_zip_answer_has(
     assert found == expected
 
 
+def test_packages_in_object_storage_give_the_shards_that_those_of_a_folder_give(
+    models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local = draw(tmp_path / "local", {"version": 1})
+    monkeypatch.setenv("GANYMEDE_MODELS_DIR", f"file://{models_dir}")
+    monkeypatch.setenv("GANYMEDE_CACHE_DIR", str(tmp_path / "cache"))
+    assert draw(tmp_path / "stored", {"version": 1}) == local
+    assert main(["bulk", str(tmp_path / "none"), "--n", "1", "--model", "none"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"there is no package none in file://{models_dir}; ")
+    monkeypatch.setenv("GANYMEDE_MODELS_DIR", f"file://{tmp_path}/nowhere")
+    assert main(["bulk", str(tmp_path / "none"), "--n", "1"]) == 2
+    assert "holds no package NAME/VERSION/manifest.json" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("name", "size"), [("000000000007.png", 300), ("9223372036854775807.json", 0), ("a", 2**20)])
 def test_a_header_of_an_archive_is_the_one_that_tarfile_makes(name: str, size: int) -> None:
     described = tarfile.TarInfo(name)

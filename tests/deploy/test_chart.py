@@ -22,6 +22,7 @@ from tests.support.chart import (
     ROOT,
     SCHEMA,
     Manifest,
+    accepted_by_kubernetes,
     helm,
     needs_helm,
     only,
@@ -92,14 +93,14 @@ def test_kubernetes_would_accept_what_it_knows_itself(option: str) -> None:
     # An image as a volume came after the oldest version that the chart is for.
     for version in {"1.37", "1.37" if option == "image" else "1.30"}:
         for each in own:
-            kubernetes_validate.validate(each, version, strict=True)
+            accepted_by_kubernetes(each, version)
 
 
 def test_a_key_that_is_none_would_be_seen() -> None:
     broken = json.loads(json.dumps(only(objects("cpu"), "Deployment")))
     broken["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(broken, "1.37", strict=True)
+        accepted_by_kubernetes(broken, "1.37")
 
 
 @pytest.mark.skipif(
@@ -239,6 +240,17 @@ def test_settings_arrive_at_the_service_as_they_were_written(monkeypatch: pytest
 def test_a_pod_is_killed_only_after_its_wait_its_drain_and_its_processes_end(given: str, grace: int) -> None:
     spec: dict[str, Any] = only(rendered(*OPEN, "--set-json", f"settings={given}"), "Deployment")["spec"]
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == grace
+
+
+def test_where_the_service_has_a_prefix_so_have_its_routes() -> None:
+    given = "ingress.enabled=true,httpRoute.enabled=true,httpRoute.parentRefs[0].name=gateway"
+    plain = rendered(*OPEN, "--set", given)
+    below = rendered(*OPEN, "--set", f"{given},settings.GANYMEDE_ROOT_PATH=/gan")
+    for found, path in ((plain, "/"), (below, "/gan")):
+        (rule,) = only(found, "Ingress")["spec"]["rules"]
+        assert [each["path"] for each in rule["http"]["paths"]] == [path]
+        (rule,) = only(found, "HTTPRoute")["spec"]["rules"]
+        assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": path}}]
 
 
 @pytest.mark.parametrize("kind", ["none", "hpa", "keda"])

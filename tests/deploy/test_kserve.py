@@ -1,9 +1,15 @@
 """KServe's objects are of its types; what the runtime starts serves one package under the InferenceService's name."""
 
 import ast
+import itertools
 import os
 import re
+import shutil
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +25,9 @@ from tests.support.serving import free_port, metric
 from tests.support.toy import write_toy_package
 
 FOLDER = ROOT / "deploy/kserve"
+# Of the package at the root: it begins as the first, and becomes each of the others in turn.
+VERSIONS = (3, 4, 5, 6)
+SLOWLY_S = 0.2  # a few looks of the service
 CLIENTS = os.environ.get("PROTOCOL_CLIENTS", "")
 
 
@@ -91,12 +100,15 @@ def pod_of(name: str, **environment: str) -> Manifest:
 def pod(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     """A pod of the runtime, with one package that is not called as the service is."""
     folder = tmp_path_factory.mktemp("kserve")
-    write_toy_package(folder / "published", "toy", 3).rename(folder / "models")
+    for version in VERSIONS:
+        write_toy_package(folder / "published", "toy", version, seed=version)
+    (folder / "models").symlink_to(folder / "published/toy/3")
     (folder / "tmp").mkdir()
     port = str(free_port())
     spec = pod_of(
         "kserve", GANYMEDE_HOST="127.0.0.1", GANYMEDE_PORT=port, GANYMEDE_API_WORKERS=request.param,
         GANYMEDE_MODEL_THREADS="1", GANYMEDE_MAX_BATCH_SAMPLES="4",
+        GANYMEDE_RESCAN_INTERVAL_S="0.1",
     )["spec"]  # fmt: skip
     with Pod(spec, {"models": folder / "models", "tmp": folder / "tmp"}) as made:
         made.start()
@@ -128,3 +140,61 @@ def test_one_package_at_the_root_answers_to_the_name_of_the_service_and_to_its_o
         assert not [each for each in client.post("/v2/repository/index").json() if NAME in each["name"]]
         assert metric(client, "ganymede_samples_total", model="toy") > 0
         assert NAME not in client.get("/metrics").text
+
+
+def test_the_package_at_the_root_may_be_replaced_in_any_way_while_it_is_asked(pod: Pod) -> None:
+    folder = pod.volumes["models"].parent
+    answers: Counter[tuple[int, str | None, bytes]] = Counter()
+    ends = threading.Event()
+    (workers,) = (each["value"] for each in pod.container["env"] if each["name"] == "GANYMEDE_API_WORKERS")
+    ways = (link, write_over, take_away_and_bring) if workers == "0" else (link,)  # the engine process does the same
+
+    def ask() -> None:
+        body: dict[str, object]
+        with httpx.Client(base_url=pod.url, timeout=PATIENCE_S, trust_env=False) as client:
+            for body in itertools.cycle(({"seed": 7}, {"seed": 7, "model": NAME}, {"seed": 7, "model": "toy"})):
+                if ends.is_set():
+                    return
+                answer = client.post("/generate?format=npy", json=body)
+                answers[answer.status_code, answer.headers.get("x-model-version"), answer.content] += 1
+
+    with (
+        ThreadPoolExecutor(2) as callers,
+        httpx.Client(base_url=pod.url, timeout=PATIENCE_S, trust_env=False) as client,
+    ):
+        asking = [callers.submit(ask) for _ in range(2)]
+        try:
+            for version, replace in zip(VERSIONS[1:], ways, strict=False):
+                replace(folder, version)
+                end = time.monotonic() + PATIENCE_S
+                while client.post("/generate", json={"model": NAME, "seed": 7}).json().get("version") != str(version):
+                    assert time.monotonic() < end
+        finally:
+            ends.set()
+        for each in asking:
+            each.result()
+    assert {status for status, _, _ in answers} == {200}, answers.keys()
+    # One answer a version: every one is that of a whole package.
+    assert sorted(version or "" for _, version, _ in answers) == [str(version) for version in VERSIONS[: len(ways) + 1]]
+
+
+def link(folder: Path, version: int) -> None:
+    """Have the root be another folder from one moment to the next."""
+    (folder / "next").symlink_to(folder / f"published/toy/{version}")
+    (folder / "next").replace(folder / "models")
+
+
+def write_over(folder: Path, version: int) -> None:
+    """Replace one file after the other, slowly, the manifest last."""
+    files = sorted((folder / f"published/toy/{version}").iterdir(), key=lambda file: file.name == "manifest.json")
+    for file in files:
+        shutil.copy(file, folder / "models" / f"{file.name}.new")
+        (folder / "models" / f"{file.name}.new").replace(folder / "models" / file.name)
+        time.sleep(SLOWLY_S)
+
+
+def take_away_and_bring(folder: Path, version: int) -> None:
+    """Have no root for a while, then another."""
+    (folder / "models").rename(folder / "before")
+    time.sleep(SLOWLY_S)
+    (folder / f"published/toy/{version}").rename(folder / "models")

@@ -20,6 +20,7 @@ from service.access.key_file import make_key
 from service.access.keys import Entry
 from tests.support.chart import Manifest, needs_helm, only, profile, rendered
 from tests.support.pods import PATIENCE_S, Pod
+from tests.support.proxies import ENVOY, RunningProxy
 from tests.support.serving import free_port
 from tests.support.toy import write_toy_package
 
@@ -27,6 +28,7 @@ PRE_STOP_S = 2
 # Until every proxy knows that a pod goes; less than it waits.
 PROPAGATION_S = 0.5
 LOADERS = 3
+ENDING = ("cpu", "several-processes")
 REQUEST = {"n": 4, "seed": 7}
 # 16 MB as pixels: more than all buffers between server and client, so that the answer waits for its reader.
 LARGE_DRAWING = {"model": "large", "seed": 0, "n": 1000}
@@ -38,8 +40,8 @@ pytestmark = needs_helm
 class Load:
     """Clients that ask the pods of a Service in turn, each request over a connection of its own."""
 
-    def __init__(self, pods: list[Pod], key: str) -> None:
-        self.endpoints = [pod.url for pod in pods]
+    def __init__(self, endpoints: list[str], key: str) -> None:
+        self.endpoints = endpoints
         self.answers: list[int | str] = []
         self._headers = {"X-API-Key": key}
         self._turns = itertools.count()
@@ -109,10 +111,24 @@ def pods(volumes: dict[str, Path]) -> Iterator[dict[str, Pod]]:
     }
     with ExitStack() as stack:
         made = {}
-        for name, (of, settings) in chosen.items():  # one after the other, so that each is in time on a slow machine
+        for name, (of, settings) in chosen.items():
             made[name] = stack.enter_context(Pod(deployment(of, free_port(), **settings), volumes))
-            made[name].start()
+        for pod in made.values():
+            pod.start()
         yield made
+
+
+@pytest.fixture(scope="module")
+def entrances(pods: dict[str, Pod], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Where Envoy answers for one replica that stays and each that ends, where there is Envoy."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                RunningProxy("envoy", [pods[name].port, pods["stays"].port], tmp_path_factory.mktemp("envoy") / name)
+            ).here
+            for name in ENDING
+            if ENVOY
+        ]
 
 
 @pytest.mark.parametrize(("key", "says"), [("right", "A sample of"), ("", "asks for a key"), ("wrong", "")])
@@ -133,28 +149,34 @@ def test_helms_test_draws_a_sample_where_it_has_a_key(
     assert key != "wrong" or "401" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["cpu", "several-processes"])
-def test_a_replica_probes_well_and_ends_within_its_grace_without_a_lost_request(
-    name: str, pods: dict[str, Pod], volumes: dict[str, Path]
+def test_replicas_probe_well_and_end_within_their_grace_without_a_lost_request(
+    pods: dict[str, Pod], volumes: dict[str, Path], entrances: list[str]
 ) -> None:
-    first, second = pods[name], pods["stays"]
-    assert first.probe("livenessProbe")
+    ending, stays = [pods[name] for name in ENDING], pods["stays"]
+    assert all(pod.probe("livenessProbe") for pod in ending)
     key = volumes["key"].read_text(encoding="utf-8")
     with (
-        Load([first, second], key) as load,
+        Load([*(pod.url for pod in pods.values()), *entrances], key) as load,
         httpx.Client(headers={"X-API-Key": key}, timeout=PATIENCE_S, trust_env=False) as client,
-        ThreadPoolExecutor(1) as background,
+        ThreadPoolExecutor(len(ending)) as background,
+        ExitStack() as stack,
     ):
-        with client.stream("POST", f"{first.url}/generate?format=npy", json=LARGE_DRAWING) as long:
-            pieces = long.iter_raw()
-            received = len(next(pieces))
-            deleted = background.submit(first.delete)
-            time.sleep(PROPAGATION_S)
-            load.endpoints = [second.url]
-            answered = len(load.answers)
-            first.until("readinessProbe", PRE_STOP_S + PATIENCE_S, passes=False)
-            received += sum(map(len, pieces))  # of a reader that is slow, while the process drains
-        assert PRE_STOP_S < deleted.result() < first.grace_s
-    assert received == LARGE_BYTES
+        answers = [
+            stack.enter_context(client.stream("POST", f"{pod.url}/generate?format=npy", json=LARGE_DRAWING))
+            for pod in ending
+        ]
+        streams = [answer.iter_raw() for answer in answers]
+        received = [len(next(pieces)) for pieces in streams]
+        deleted = [background.submit(pod.delete) for pod in ending]
+        time.sleep(PROPAGATION_S)
+        load.endpoints = [stays.url, *entrances]  # Envoy is told nothing, and finds out
+        answered = len(load.answers)
+        for pod in ending:
+            pod.until("readinessProbe", PRE_STOP_S + PATIENCE_S, passes=False)
+        # Of a reader that is slow, while the processes drain.
+        received = [begun + sum(map(len, pieces)) for begun, pieces in zip(received, streams, strict=True)]
+        for pod, took in zip(ending, deleted, strict=True):
+            assert PRE_STOP_S < took.result() < pod.grace_s
+    assert received == [LARGE_BYTES] * len(ending)
     assert len(load.answers) > answered
     assert set(load.answers) == {200}

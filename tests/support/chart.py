@@ -8,9 +8,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -29,6 +31,24 @@ TIMEOUT_S: Final = 60
 Manifest = dict[str, Any]
 
 needs_helm = pytest.mark.skipif(HELM is None, reason="helm is not on PATH, and HELM does not name it")
+
+
+# It reads four megabytes of JSON for each object.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+
+
+@cache
+def _accepted(version: str, text: str) -> None:
+    kubernetes_validate.validate(json.loads(text), version, strict=True)
+
+
+def accepted_by_kubernetes(found: Manifest, version: str) -> None:
+    """Pass what a version of Kubernetes would take; equal objects are looked at once.
+
+    Raises:
+        kubernetes_validate.ValidationError: it would not.
+    """
+    _accepted(version, json.dumps(found, sort_keys=True))
 
 
 def settings_schema() -> Mapping[str, object]:

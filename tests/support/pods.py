@@ -27,9 +27,13 @@ class Pod:
     Args:
         spec: of the pod, as rendered.
         volumes: name of a volume → the folder that stands for it.
+
+    Attributes:
+        volumes: as given.
     """
 
     def __init__(self, spec: Manifest, volumes: dict[str, Path]) -> None:
+        self.volumes = volumes
         self.grace_s = spec["terminationGracePeriodSeconds"]
         (self.container,) = spec["containers"]
         folders = {mount["mountPath"]: str(volumes[mount["name"]]) for mount in self.container["volumeMounts"]}

@@ -162,6 +162,11 @@ class RunningProxy:
         self._log.close()
 
     @property
+    def here(self) -> str:
+        """Its address for callers that look for no name."""
+        return self.url.replace(HOST, "127.0.0.1")
+
+    @property
     def log(self) -> str:
         """What it wrote."""
         return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
@@ -172,7 +177,7 @@ class RunningProxy:
 
     def client(self, **options: object) -> httpx.Client:
         """Make a client that finds its name at this machine and checks its certificate."""
-        transport = _Here(verify=self.trusting(), **options)  # type: ignore[arg-type]
+        transport = _Here(verify=self.trusting() if self.kind.tls else True, **options)  # type: ignore[arg-type]
         return httpx.Client(base_url=self.url, transport=transport, timeout=TIMEOUT_S, trust_env=False)
 
     def connect(self) -> socket.socket:

@@ -131,6 +131,27 @@ def test_what_does_not_fit_is_kept_out_and_asking_for_it_takes_the_place_of_the_
 
 
 @pytest.mark.usefixtures("stated_sizes")
+@pytest.mark.parametrize("alias", ["digits", "b"])
+def test_an_alias_means_the_default_always_or_the_package_of_that_name_even_while_it_is_out(
+    models_dir: Path, alias: str
+) -> None:
+    async def scenario(served: Served) -> None:
+        repository = served.repository
+        if alias == "digits":
+            assert repository.find("digits").key.name == "toy"
+            await asked(served, "b")
+            await asked(served, "a")
+            assert repository.find("digits").key.name == "toy"
+        else:
+            with pytest.raises(NotReady, match=r"^the package b/1 was out of memory"):
+                repository.find("b")
+            assert (await asked(served, "b")).key.name == "b"
+        assert "toy/1" in in_memory(served)
+
+    run(models_dir, scenario, ONE_FITS, model_alias=alias)
+
+
+@pytest.mark.usefixtures("stated_sizes")
 def test_a_hundred_who_ask_at_once_cause_one_load_and_those_who_only_look_cause_none(models_dir: Path) -> None:
     async def scenario(served: Served) -> None:
         loads = served.metric("ganymede_package_loads_total", result="ready") or 0

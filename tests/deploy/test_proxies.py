@@ -314,8 +314,26 @@ class TestAnswers:
     @every_proxy
     def test_metrics_are_for_prometheus_alone(self, name: str, front: Front) -> None:
         with front.proxies[name].client() as client:
-            assert client.get("/metrics").status_code == 404
             assert client.get("/readyz").status_code == 200
+            for path in (
+                "/metrics",
+                "/%6detrics",
+                "/metrics?a=b",
+                "/./metrics",
+                "/a/../metrics",
+                "/metrics%3f",
+                "/metrics;a",
+            ):
+                answer = client.get(path)
+                assert (answer.status_code, "ganymede_" in answer.text) == (404, False), path
+
+    @every_proxy
+    def test_metrics_are_for_prometheus_alone_below_a_prefix_too(self, name: str, keyed: Keyed) -> None:
+        with keyed.proxies[name].client() as client:
+            assert client.get("/gan/readyz").status_code == 200
+            for path in ("/gan/metrics", "/gan/%6detrics", "/%67an/metrics", "/gan/./metrics"):
+                answer = client.get(path)
+                assert (answer.status_code, "ganymede_" in answer.text) == (404, False), path
 
     @every_proxy
     @pytest.mark.parametrize("form", ["npy", "zip"])

@@ -32,8 +32,10 @@ NS: Final = 1e-9
 # Decimals of seconds in a profile: microseconds, a hundredth of the shortest run.
 DIGITS: Final = 6
 WARM_UP_REQUESTS: Final = 5
-# Mean pause before a probe and after an idle time: a few runs, as between requests at a low load.
-PAUSE_S: Final = 0.03
+# Mean distance of two probes; a few runs, so that one probe does not meet the next.
+PROBE_S: Final = 0.03
+# Pauses before a request: from less than the shortest run to more than any at a load worth planning for.
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 2e-4, 0.1
 PROBE: Final = "/healthz"
 
 
@@ -43,12 +45,14 @@ class Effort:
 
     Attributes:
         requests: of each batch size on one connection.
-        probes: of the event loop, idle and busy; and of requests after pauses.
+        probes: of the event loop, idle and busy.
+        pauses: before a request, of different lengths.
         saturated_s: seconds of the closed loop that tells the capacity.
     """
 
     requests: int = 40
     probes: int = 80
+    pauses: int = 160
     saturated_s: float = 2.5
 
 
@@ -130,7 +134,7 @@ def calibrate(targets: Sequence[Target], samples: int, effort: Effort) -> Profil
         run_s={size: tuple(seconds for part in parts for seconds in part.run_s[size]) for size in sizes},
         request_s=fmean(part.request_s for part in parts),
         answer_s=fmean(part.answer_s for part in parts),
-        after_idle_s=tuple(seconds for part in parts for seconds in part.after_idle_s),
+        after_idle=tuple(sorted(pair for part in parts for pair in part.after_idle)),
         wake_s=tuple(seconds for part in parts for seconds in part.wake_s),
         elsewhere_s=fmean(part.elsewhere_s for part in parts),
     )
@@ -151,27 +155,37 @@ async def _all(targets: Sequence[Target], samples: int, effort: Effort) -> list[
 
 async def _calibrate(target: Target, samples: int, effort: Effort) -> Profile:
     buckets = await asyncio.to_thread(lambda: target.buckets)
+    back_to_back = [0.0] * effort.requests
+    chance = random.Random(samples)  # noqa: S311 - a load, not a secret
     run_s: dict[int, tuple[float, ...]] = {}
     (connection,) = await connect(target.work(1).url, 1)
     try:
         for size in buckets:
-            found = await _one_by_one(target, connection, size, effort)
+            found = await _one_by_one(target, connection, size, back_to_back)
             if found.sizes != {size}:  # larger than pays, by what the service measured itself
                 break
             run_s[size] = _runs(found)
-        found = await _one_by_one(target, connection, samples, effort)
-        paused = await _one_by_one(target, connection, samples, effort, pauses=True)
+        found = await _one_by_one(target, connection, samples, back_to_back)
+        longest = LONGEST_PAUSE_S / SHORTEST_PAUSE_S
+        pauses_s = [SHORTEST_PAUSE_S * longest ** chance.random() for _ in range(effort.pauses)]
+        paused = await _one_by_one(target, connection, samples, pauses_s)
         wake_s = await _wakes(target, max(run_s), effort)
     finally:
         connection.close()
+    usual_s = fmean(found.latencies_s)
     return Profile(
         samples=samples,
         run_s=run_s,
         request_s=round(found.loop_s / 2, DIGITS),
         answer_s=round(found.loop_s / 2, DIGITS),
-        after_idle_s=tuple(round(each - fmean(found.latencies_s), DIGITS) for each in paused.latencies_s),
+        after_idle=tuple(
+            sorted(
+                (round(pause_s, DIGITS), round(latency_s - usual_s, DIGITS))
+                for pause_s, latency_s in zip(pauses_s, paused.latencies_s, strict=True)
+            )
+        ),
         wake_s=wake_s,
-        elsewhere_s=round(max(0.0, fmean(found.latencies_s) - found.runs_s - found.loop_s), DIGITS),
+        elsewhere_s=round(max(0.0, usual_s - found.runs_s - found.loop_s), DIGITS),
     )
 
 
@@ -197,28 +211,25 @@ def _runs(found: _OneByOne) -> tuple[float, ...]:
     return tuple(round(max(each - beside_s, least_s), DIGITS) for each in found.latencies_s)
 
 
-async def _one_by_one(
-    target: Target, connection: Connection, samples: int, effort: Effort, *, pauses: bool = False
-) -> _OneByOne:
+async def _one_by_one(target: Target, connection: Connection, samples: int, pauses_s: Sequence[float]) -> _OneByOne:
+    """Send one request after each pause."""
     work, loop = target.work(samples), asyncio.get_running_loop()
-    chance = random.Random(samples)  # noqa: S311 - a load, not a secret
     for seed in range(WARM_UP_REQUESTS):
         await _answer(connection, encode(work, seed))
     before = await asyncio.to_thread(target.run_totals)
     latencies_s: list[float] = []
     cpu_s = usage.thread_s(target.pid)
-    count = effort.probes if pauses else effort.requests
-    for seed in range(count):
-        if pauses:
-            await asyncio.sleep(chance.uniform(0, 2 * PAUSE_S))
+    for seed, pause_s in enumerate(pauses_s, WARM_UP_REQUESTS):
+        if pause_s:
+            await asyncio.sleep(pause_s)
         began_s = loop.time()
-        await _answer(connection, encode(work, WARM_UP_REQUESTS + seed))
+        await _answer(connection, encode(work, seed))
         latencies_s.append(loop.time() - began_s)
     cpu_s = usage.thread_s(target.pid) - cpu_s
     after = await asyncio.to_thread(target.run_totals)
     ran = {size for size, (runs, _) in after.items() if runs > before.get(size, (0, 0.0))[0]}
     seconds = sum(total_s for _, total_s in after.values()) - sum(total_s for _, total_s in before.values())
-    return _OneByOne(latencies_s, seconds / count, cpu_s / count, ran)
+    return _OneByOne(latencies_s, seconds / len(pauses_s), cpu_s / len(pauses_s), ran)
 
 
 async def _wakes(target: Target, largest: int, effort: Effort) -> tuple[float, ...]:
@@ -252,7 +263,7 @@ async def _probes(work: Work, connection: Connection, count: int) -> list[float]
     request = f"GET {PROBE} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     seconds = []
     for _ in range(count):
-        await asyncio.sleep(chance.uniform(0, 2 * PAUSE_S))
+        await asyncio.sleep(chance.uniform(0, 2 * PROBE_S))
         began_s = loop.time()
         await _answer(connection, request)
         seconds.append(loop.time() - began_s)
@@ -269,7 +280,7 @@ async def _answer(connection: Connection, request: bytes) -> None:
 def summary(profile: Profile) -> dict[str, float]:
     """Medians of a profile, by what they are of."""
     runs = {f"run_{size}_s": spread(seconds).median for size, seconds in profile.run_s.items()}
-    after_idle_s = spread(profile.after_idle_s).median
+    after_idle_s = spread([more_s for _, more_s in profile.after_idle]).median
     return {
         **runs,
         "after_idle_s": after_idle_s,

@@ -90,7 +90,7 @@ class Scope:
 QUICK: Final = Scope(
     rounds=1,
     window_s=1.0,
-    effort=Effort(requests=8, probes=8, saturated_s=0.5),
+    effort=Effort(requests=8, probes=8, pauses=8, saturated_s=0.5),
     cases=(Case(samples=1), Case(samples=8, replicas=2)),
 )
 
@@ -208,7 +208,7 @@ def pooled(calibrations: Sequence[Profile]) -> Profile:
         run_s={size: tuple(s for each in calibrations for s in each.run_s[size]) for size in sorted(sizes)},
         request_s=median(each.request_s for each in calibrations),
         answer_s=median(each.answer_s for each in calibrations),
-        after_idle_s=tuple(seconds for each in calibrations for seconds in each.after_idle_s),
+        after_idle=tuple(sorted(pair for each in calibrations for pair in each.after_idle)),
         wake_s=tuple(seconds for each in calibrations for seconds in each.wake_s),
         elsewhere_s=median(each.elsewhere_s for each in calibrations),
     )

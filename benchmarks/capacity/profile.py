@@ -1,6 +1,7 @@
 """What one replica's work costs, as measured: the distributions that the simulation draws from."""
 
 import random
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,8 @@ from service.engine.scheduling.scheduler import BatchLimits
 # `GANYMEDE_TIMEOUT_MS` and `GANYMEDE_MAX_REQUESTS`, by default.
 TIMEOUT_S = 30.0
 MAX_REQUESTS = 1024
+# Measured idle times, the nearest ones, from which one is drawn.
+SIMILAR = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,8 @@ class Profile:
         cores: of the replica; each runs one batch at a time.
         request_s: processor time of the event loop for a request: reading, validating, queueing.
         answer_s: the same for its response.
-        after_idle_s: seconds that a request takes longer than on average where nothing ran just before it (cold caches,
-            sleeping threads), with the spread of its run; none where that makes no difference.
+        after_idle: pairs of seconds, ascending: how long nothing ran, and how much longer than on average the next
+            request took (cold caches, sleeping threads), with the spread of its run; none where that is no different.
         wake_s: seconds from when the event loop has something to do until it runs, while every core computes; none
             where it always runs at once.
         elsewhere_s: seconds of a request outside the replica's processor time: network, hand-overs, load generator.
@@ -42,7 +45,7 @@ class Profile:
     cores: int = 1
     request_s: float = 0.0
     answer_s: float = 0.0
-    after_idle_s: Sequence[float] = ()
+    after_idle: Sequence[tuple[float, float]] = ()
     wake_s: Sequence[float] = ()
     elsewhere_s: float = 0.0
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -72,10 +75,13 @@ class Profile:
         """Batch size → mean seconds of a run."""
         return {size: fmean(seconds) for size, seconds in self.run_s.items()}
 
-    def run(self, size: int, chance: random.Random, *, after_idle: bool = False) -> float:
-        """Draw the seconds of a run; of the first after an idle time, with what that adds to its request."""
-        if after_idle and self.after_idle_s:
-            return max(0.0, self.mean_s[size] + chance.choice(self.after_idle_s))
+    def run(self, size: int, chance: random.Random, idle_s: float = 0.0) -> float:
+        """Draw the seconds of a run; of the first after an idle time, with what a similar time added to a request."""
+        if idle_s > 0 and self.after_idle:
+            place = bisect_left(self.after_idle, (idle_s,))
+            first = max(0, min(place - SIMILAR // 2, len(self.after_idle) - SIMILAR))
+            similar = self.after_idle[first : first + SIMILAR]
+            return max(0.0, self.mean_s[size] + chance.choice(similar)[1])
         return chance.choice(self.run_s[size])
 
     def wake(self, chance: random.Random) -> float:
@@ -90,7 +96,7 @@ class Profile:
             "request_s": self.request_s,
             "answer_s": self.answer_s,
             "elsewhere_s": self.elsewhere_s,
-            "after_idle_s": list(self.after_idle_s),
+            "after_idle": [list(pair) for pair in self.after_idle],
             "wake_s": list(self.wake_s),
             "run_s": {str(size): list(seconds) for size, seconds in self.run_s.items()},
         }
@@ -109,7 +115,7 @@ class Profile:
                 cores=int(plain["cores"]),
                 request_s=float(plain["request_s"]),
                 answer_s=float(plain["answer_s"]),
-                after_idle_s=tuple(map(float, plain["after_idle_s"])),
+                after_idle=tuple(sorted((float(idle_s), float(more_s)) for idle_s, more_s in plain["after_idle"])),
                 wake_s=tuple(map(float, plain["wake_s"])),
                 elsewhere_s=float(plain["elsewhere_s"]),
             )

@@ -4,11 +4,12 @@
                  one at a time, before the runs on a core
 
 The scheduler and the choice of batch sizes are the service's own modules, told the simulated time. The event loop is a
-server of its own: where every core computes it waits until the operating system lets it run, and then the run that it
-displaces ends later by as much. Requests that come in one turn of the loop share a run, as in
+server of its own: where every core computes it waits until the operating system lets it run or a core is free, and the
+run that it displaces ends later by as much. Requests that come in one turn of the loop share a run, as in
 `service/engine/batching/batcher.py`.
 """
 
+import math
 import random
 from collections.abc import Callable, Generator
 from enum import Enum
@@ -81,6 +82,7 @@ class Replica:
         self._requests = 0
         self._tasks: list[Request] = []
         self._loop_wakes: simpy.Event | None = None
+        self._core_is_free: simpy.Event | None = None  # for an event loop that waits for one
         self._loop_until = 0.0  # of the task in progress
         self._idle: list[simpy.Event] = []
         self._running: list[int] = []  # model threads
@@ -108,7 +110,9 @@ class Replica:
                 self._loop_wakes = env.event()
                 yield self._loop_wakes
                 if len(self._running) == profile.cores and (delay_s := profile.wake(self._chance)):
-                    yield env.timeout(delay_s)
+                    self._core_is_free = env.event()
+                    yield env.any_of((self._core_is_free, env.timeout(delay_s)))
+                    self._core_is_free = None
             turn, self._tasks = self._tasks, []
             for task in turn:
                 cost_s = profile.request_s if task.end is None else profile.answer_s
@@ -149,21 +153,22 @@ class Replica:
         self._post(request)
 
     def _work(self, worker: int) -> Waiting:
-        after_idle = True
+        ended = -math.inf
         while True:
             batch = self._take()
             if batch is None:
+                if self._core_is_free is not None and not self._core_is_free.triggered:
+                    self._core_is_free.succeed()
                 wakes = self._env.event()
                 self._idle.append(wakes)
                 yield wakes
-                after_idle = True
                 continue
             self._running.append(worker)
             if self._idle and self._scheduler.queued_samples:
                 self._idle.pop().succeed()
             began = self._env.now
-            yield from self._compute(worker, batch.size, after_idle=after_idle)
-            after_idle = False
+            yield from self._compute(worker, batch.size, began - ended)
+            ended = self._env.now
             self._running.remove(worker)
             self._finish(batch, began)
 
@@ -177,8 +182,8 @@ class Replica:
             if batch is not None or not expired:
                 return batch
 
-    def _compute(self, worker: int, size: int, *, after_idle: bool) -> Waiting:
-        seconds = self._profile.run(size, self._chance, after_idle=after_idle)
+    def _compute(self, worker: int, size: int, idle_s: float) -> Waiting:
+        seconds = self._profile.run(size, self._chance, idle_s)
         self.busy_s += seconds
         self.runs[size] = self.runs.get(size, 0) + 1
         if len(self._running) == self._profile.cores:  # the event loop is on this core

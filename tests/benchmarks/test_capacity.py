@@ -100,10 +100,21 @@ def test_an_event_loop_that_is_not_let_run_at_once_answers_later() -> None:
     assert found[1][2] == pytest.approx(found[0][2])
 
 
-def test_the_first_request_after_an_idle_time_takes_longer() -> None:
-    profile = Profile(samples=1, run_s={1: [0.010]}, after_idle_s=[0.004])
-    found = simulate(Fleet(profile=profile), [0.0, 0.005, 0.100], 0, warm_up=0)
-    assert found.latencies_s == pytest.approx([0.014, 0.014 + 0.010 - 0.005, 0.014])
+def test_an_event_loop_that_waits_runs_as_soon_as_a_core_is_free() -> None:
+    profile = Profile(samples=1, run_s={1: [0.010]}, request_s=0.001, wake_s=[1.0])
+    found = simulate(Fleet(profile=profile), [0.0, 0.005], 0, warm_up=0)
+    # The first runs from 1 to 11 ms; then the second is read, the first is answered, and the second runs.
+    assert found.latencies_s == pytest.approx([0.012, 0.022 - 0.005])
+
+
+def test_a_request_after_an_idle_time_takes_as_much_longer_as_was_measured_after_a_similar_one() -> None:
+    pairs = [(0.001 + place * 1e-5, 0.002) for place in range(30)] + [
+        (0.050 + place * 1e-4, 0.004) for place in range(30)
+    ]
+    profile = Profile(samples=1, run_s={1: [0.010]}, after_idle=pairs)
+    found = simulate(Fleet(profile=profile), [0.0, 0.005, 0.025, 0.100], 0, warm_up=0)
+    # The first of all, one that waits behind it, one after 1 ms, one after 63.
+    assert found.latencies_s == pytest.approx([0.014, 0.014 + 0.010 - 0.005, 0.012, 0.014])
 
 
 def test_more_than_the_queue_holds_is_refused_and_what_is_answered_is_soon() -> None:
@@ -200,7 +211,9 @@ def test_every_table_and_plot_of_fleets_has_its_rows(tmp_path: Path) -> None:
 
 
 def test_a_profile_is_read_as_it_was_written() -> None:
-    profile = Profile(samples=8, run_s={8: [0.01]}, cores=2, request_s=1e-4, after_idle_s=(-1e-3,), wake_s=(0.0, 1e-3))
+    profile = Profile(
+        samples=8, run_s={8: [0.01]}, cores=2, request_s=1e-4, after_idle=((0.1, -1e-3),), wake_s=(0.0, 1e-3)
+    )
     plain = json.loads(json.dumps(profile.plain()))
     assert Profile.read(plain).plain() == profile.plain()
     for broken in ({}, {**plain, "run_s": {}}, {**plain, "cores": 0}, {**plain, "request_s": "soon"}):

@@ -80,7 +80,7 @@ def test_an_overload_counts_who_is_answered_in_time_and_who_is_not(served: tuple
 
 def test_a_running_service_is_calibrated_for_the_simulation(served: tuple[int, int]) -> None:
     target = Target(*served, SETTING.network)
-    effort = Effort(requests=4, probes=3, saturated_s=0.2)
+    effort = Effort(requests=4, probes=3, pauses=5, saturated_s=0.2)
     with generating([0]):
         assert os.sched_getaffinity(0) == {0}
         profile = calibrate([target], 2, effort)
@@ -88,7 +88,7 @@ def test_a_running_service_is_calibrated_for_the_simulation(served: tuple[int, i
     assert set(profile.run_s) <= set(target.buckets)
     assert all(len(seconds) == effort.requests and min(seconds) > 0 for seconds in profile.run_s.values())
     assert 0 < profile.request_s < 0.1
-    assert len(profile.wake_s) == len(profile.after_idle_s) == effort.probes
+    assert (len(profile.wake_s), len(profile.after_idle)) == (effort.probes, effort.pauses)
     predicted = predict(Fleet(profile=profile), [0.0, 0.5, 1.0])
     assert number(predicted, "predicted_p50_s") >= profile.request_s + min(profile.run_s[2])
 

@@ -15,7 +15,9 @@ from service.engine.interface import GenerateJob
 from service.engine.scheduling.scheduler import BatchLimits
 from service.metrics import Telemetry
 from service.packages.registry import ServedPackage, State
+from service.packages.repository.mirror import Mirror
 from service.packages.repository.repository import LocalRepository
+from service.packages.repository.scan import LoadPolicy
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 
@@ -26,13 +28,13 @@ class Served:
     """A repository over a folder, with its own engine, registry and requests in flight.
 
     Args:
-        models_dir: folder of packages.
+        models_dir: folder of packages, or a URL; then `cache_dir` is among the settings.
         answered: waits for requests in flight; None waits for those of `lifecycle`.
         **settings: by name.
     """
 
     def __init__(
-        self, models_dir: Path, answered: Callable[[], Awaitable[None]] | None = None, **settings: str
+        self, models_dir: Path | str, answered: Callable[[], Awaitable[None]] | None = None, **settings: str
     ) -> None:
         self.registry = CollectorRegistry()
         telemetry = Telemetry(self.registry)
@@ -40,9 +42,12 @@ class Served:
         self.engine = LocalEngine(runtime, BatchLimits(max_batch_samples=MAX_BATCH), telemetry)
         self.lifecycle = Lifecycle()
         values = Settings(models_dir=models_dir, **{"default_model": "toy", **settings})  # type: ignore[arg-type]
-        self.repository = LocalRepository(
-            models_dir, self.engine, values, telemetry, answered or self.lifecycle.answered
-        )
+        folder, mirror = models_dir, None
+        if isinstance(folder, str):
+            mirror = Mirror(folder, values.cache_dir, LoadPolicy(values), telemetry)
+            folder = mirror.folder
+        answered = answered or self.lifecycle.answered
+        self.repository = LocalRepository(folder, self.engine, values, telemetry, answered, mirror)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -64,7 +69,7 @@ class Served:
 
 
 @asynccontextmanager
-async def loaded(models_dir: Path, **settings: str) -> AsyncIterator[Served]:
+async def loaded(models_dir: Path | str, **settings: str) -> AsyncIterator[Served]:
     """Serve a folder."""
     served = Served(models_dir, None, **settings)
     try:

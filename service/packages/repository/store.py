@@ -92,7 +92,8 @@ class Store:
             files.invalidate_cache()
             found = files.find(root, detail=True)
         except Exception as error:
-            self._opened = None  # it may hold credentials that have been replaced since
+            if _is_refusal(error):
+                self._opened = None  # credentials are read again
             raise FileDamaged(f"{self.shown}: {_why(error)}") from error
         if len(found) > MAX_OBJECTS:
             raise FileDamaged(
@@ -191,16 +192,20 @@ def _object(path: str, info: Mapping[str, Any]) -> Object:
 
 def _why(error: Exception) -> str:
     """Why a store cannot be read, for its operator."""
-    status = getattr(error, "code", None)
-    kind = type(error).__name__
-    if isinstance(error, PermissionError) or kind in REFUSED_NAMES or status in REFUSED_STATUSES:
+    if _is_refusal(error):
         return (
             f"the store refuses the service's credentials ({_quoted(error)}); give it those of a reader, for S3 by "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by a file of credentials or by a role"
         )
     if isinstance(error, FileNotFoundError):
         return f"there is no such bucket or folder ({_quoted(error)})"
-    return f"the store cannot be read ({kind}: {_quoted(error)})"
+    return f"the store cannot be read ({type(error).__name__}: {_quoted(error)})"
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a store refuses the credentials, or finds none."""
+    status = getattr(error, "code", None)
+    return isinstance(error, PermissionError) or type(error).__name__ in REFUSED_NAMES or status in REFUSED_STATUSES
 
 
 def _quoted(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """A folder that follows an object store: it has whole packages alone, whatever happens to the store or on the way."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from prometheus_client import CollectorRegistry
 
 from service.engine.model_spec import PackageKey
+from service.errors import FileDamaged, NotFound
 from service.metrics import Telemetry
 from service.packages.repository.mirror import Mirror, only_model
 from service.packages.repository.scan import LoadPolicy
@@ -24,6 +26,7 @@ from service.packages.repository.store import what_is_missing, without_secrets
 from service.settings import Settings
 from tests.support.object_storage import BUCKET, SECRET, URL, ObjectStorage, credentials
 from tests.support.proxy import Proxy, Refusal
+from tests.support.served import loaded
 from tests.support.serving import ROOT, TIMEOUT_S
 from tests.support.toy import republish, write_toy_package
 
@@ -371,6 +374,51 @@ def test_a_process_that_is_killed_while_it_fetches_leaves_no_package_and_the_nex
     assert follower.update() == {"toy/1": None}
     assert list(follower.mirror.folder.glob(".fetching-*")) == []
     assert follower.content() == files_of(tmp_path / "local")
+
+
+def test_a_package_that_cannot_be_fetched_is_refused_beside_those_that_are_served(tmp_path: Path) -> None:
+    local, url = tmp_path / "local", f"file://{tmp_path / 'local'}"
+    reason = "golden.npz: is not in the store; a package is taken when all its files are there"
+
+    async def scenario() -> None:
+        async with loaded(url, cache_dir=str(tmp_path / "cache"), load_models="toy") as served:
+            assert served.states() == {"other/1": "unloaded", "toy/1": "ready"}
+            golden = publish(local, 2) / "golden.npz"
+            content = golden.read_bytes()
+            golden.unlink()
+            for _ in range(2):
+                await served.repository.rescan()
+                assert served.states() == {"other/1": "unloaded", "toy/2": "refused", "toy/1": "ready"}
+            assert served.repository.statuses()[1].reason == reason
+            assert served.metric("ganymede_package_refused", model="toy", version="2") == 1
+            with pytest.raises(FileDamaged, match=rf"^toy/2: {re.escape(reason)}$"):
+                await served.repository.load("toy")
+            with pytest.raises(NotFound):
+                await served.repository.load("nowhere")
+            golden.write_bytes(content)
+            await served.repository.load("toy")
+            assert served.repository.find().key == SECOND
+            await served.repository.load("other")
+            assert served.states() == {"other/1": "ready", "toy/2": "ready", "toy/1": "ready"}
+            shutil.rmtree(local / "other/1")
+            shutil.rmtree(local / "toy/2")
+            await served.repository.rescan()
+            await served.until("other/1", None)
+            await served.until("toy/2", None)
+            assert served.repository.find().key == FIRST
+
+    publish(local, 1)
+    publish(local, 1, "other")
+    asyncio.run(scenario())
+
+
+def test_a_start_without_the_store_and_without_a_cache_says_why(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with loaded(f"file://{tmp_path}/nowhere", cache_dir=str(tmp_path / "cache")):
+            pass
+
+    with pytest.raises(FileDamaged, match=r"nowhere: holds no package NAME/VERSION/manifest\.json; name the folder"):
+        asyncio.run(scenario())
 
 
 def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path) -> None:

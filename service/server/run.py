@@ -36,6 +36,9 @@ OTHER_FILES = 256
 CANNOT_START = 1
 ANY_ADDRESS = "::"
 BACKLOG = 2048  # uvicorn's
+# Proxies whose `X-Forwarded-For` is believed: on every address that counts as this host's own, or their callers would
+# be taken for programs on it. The last is how a listener of both protocols sees the first.
+ON_THIS_HOST = ["127.0.0.0/8", "::1", "::ffff:127.0.0.0/104"]
 # A request makes some dozens of objects that the collector tracks, and leaves no cycle behind. By default it looks at
 # the youngest after every 700, a quarter of the event loop's time at full load; cycles of 20,000 are a few megabytes.
 YOUNGEST_OBJECTS = 20_000
@@ -142,6 +145,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=None if "FORWARDED_ALLOW_IPS" in os.environ else ON_THIS_HOST,  # uvicorn's own variable
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSING_TIMEOUT_S,
     )

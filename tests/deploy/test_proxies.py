@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,10 @@ def those_of(*names: str) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packages and a certificate."""
+    if not any(kind.program for kind in KINDS.values()):
+        pytest.skip("no proxy is installed: apt-get install nginx haproxy caddy")
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here: apt-get install openssl")
     made = tmp_path_factory.mktemp("proxies")
     write_toy_package(made / "models", "toy")
     write_toy_package(made / "models", "large", channels=3, height=72, width=72, discriminator=False)
@@ -584,6 +589,10 @@ class TestTheEndOfAReplica:
         assert {method for method, outcome in account.failed if outcome == "refused"} <= {"POST"}, account
 
     def test_streams_of_the_killed_replica_were_cut(self, ends: Ends) -> None:
+        if len(ends.killed) < len(RETRYING):
+            pytest.skip(
+                "with few proxies the other replica may have had all streams; nginx, haproxy and envoy are many"
+            )
         assert sum(account.streams["cut"] for account in ends.killed.values()) >= 1
         assert sum(account.streams["right"] for account in ends.killed.values()) >= 1
 

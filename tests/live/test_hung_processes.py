@@ -95,9 +95,17 @@ def test_a_closed_terminal_ends_the_service_as_sigterm_does(own_models_dir: Path
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_address_of_every_interface_means_both_protocols(own_models_dir: Path, workers: int) -> None:
+def test_the_address_of_every_interface_means_both_protocols_and_proxies_on_this_host_are_believed_on_both(
+    own_models_dir: Path, workers: int
+) -> None:
     with ServiceProcess(
         own_models_dir, api_workers=workers, host="::", without_keys="anyone-may-use-it"
     ).loaded() as process:
         for address in ("127.0.0.1", "[::1]"):
             assert httpx.get(f"http://{address}:{process.port}/healthz", trust_env=False).status_code == 200
+        for own, address in (("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.1"), ("::1", "[::1]")):
+            with httpx.Client(transport=httpx.HTTPTransport(local_address=own), trust_env=False) as client:
+                index = f"http://{address}:{process.port}/v2/repository/index"
+                assert client.post(index).status_code == 200  # a program on this host
+                for caller in ("203.0.113.9", "127.0.0.1, 203.0.113.9", "::1, 2001:db8::9"):
+                    assert client.post(index, headers={"x-forwarded-for": caller}).status_code == 403

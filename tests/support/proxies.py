@@ -24,6 +24,8 @@ from tests.support.serving import ROOT, TIMEOUT_S, free_port
 HOST: Final = "gan.example"
 REPLICAS: Final = ("10.0.0.11", "10.0.0.12")
 SILENCE_S: Final = 0.7
+# Where Debian has servers, which is not on every user's PATH.
+SERVERS: Final = f"{os.environ['PATH']}:/usr/sbin"
 ENVOY: Final = os.environ.get("ENVOY") or shutil.which("envoy") or ""
 
 
@@ -54,13 +56,13 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = {
     "nginx": Kind(
         "nginx/ganymede.conf",
-        shutil.which("nginx") or "",
+        shutil.which("nginx", path=SERVERS) or "",
         "apt-get install nginx",
         ("rewrite ^/gan(/.*)$ $1;", "    absolute_redirect off;"),
     ),
     "haproxy": Kind(
         "haproxy/haproxy.cfg",
-        shutil.which("haproxy") or "",
+        shutil.which("haproxy", path=SERVERS) or "",
         "apt-get install haproxy",
         (r"http-request replace-path ^/gan(/.*) \1", "    http-request set-header X-Forwarded-Proto https"),
     ),

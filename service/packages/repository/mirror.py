@@ -145,7 +145,10 @@ class Mirror:
         except PackageError as error:
             self._failed(str(error))
         except OSError as error:
-            self._failed(f"the cache of packages {self.folder} cannot be written ({error.strerror})")
+            self._failed(
+                f"the cache of packages {self.folder} cannot be written ({error.strerror}); name another folder by "
+                "GANYMEDE_CACHE_DIR, or make room"
+            )
         else:
             if self._problem is not None:
                 log.info("object storage answers again", url=self._store.shown)

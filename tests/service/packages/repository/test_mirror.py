@@ -430,6 +430,14 @@ def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path) -> None:
     assert follower.problem.endswith("can be written by others; make it private, or move it")
 
 
+def test_a_cache_that_cannot_be_written_is_said_with_the_setting_that_names_another(tmp_path: Path) -> None:
+    publish(tmp_path / "local")
+    (tmp_path / "file").write_text("no folder")
+    follower = Follower(f"file://{tmp_path / 'local'}", tmp_path / "file/cache")
+    assert follower.update() == {}
+    assert "cannot be written (Not a directory); name another folder by GANYMEDE_CACHE_DIR" in follower.problem
+
+
 def test_what_must_be_installed_is_named() -> None:
     assert what_is_missing("s3://bucket") is None
     assert what_is_missing("adl://store") == "this needs adlfs; pip install adlfs"

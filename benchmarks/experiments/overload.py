@@ -265,9 +265,8 @@ async def _flooded(each: Overloaded, one: Work, due_s: Sequence[float], usual_s:
 def _seen(asked: Sequence[Asked], n: int, duration_s: float) -> Row:
     """What the callers saw, after the first seconds."""
     settled = [each for each in asked if each.due_s >= WARM_UP_S]
-    good, answered = (
-        [each for each in settled if kept(each)] for kept in (lambda one: one.good, lambda one: one.answered)
-    )
+    good = [each for each in settled if each.good]
+    answered = [each for each in settled if each.answered]
     lost = [each.took_s for each in settled if not each.good]
     per_s = n / (duration_s - WARM_UP_S)
     named = sorted({each.key for each in settled if each.key})

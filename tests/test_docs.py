@@ -79,6 +79,8 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "kubectl": (is_run_elsewhere, "another project's program, which asks a cluster"),
     "helm install": (is_run_elsewhere, "tests/deploy/test_chart.py, up to what a cluster would be asked"),
     "helm test": (is_run_elsewhere, "tests/deploy/test_chart.py runs the pod's program without a cluster"),
+    "serve run": (is_run_elsewhere, "tests/deploy/test_ray.py, where Ray is installed"),
+    "pip install": (is_run_elsewhere, "changes the reader's environment"),
     "docker compose": (is_run_elsewhere, "tests/live/test_containers.py, where a Docker engine answers"),
     "tensorboard": (is_run_elsewhere, "another project's server, that does not end"),
     ". .venv/bin/activate": (is_run_elsewhere, "changes the reader's shell"),

@@ -12,6 +12,7 @@ References:
 import asyncio
 import errno
 import os
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -103,21 +104,23 @@ class ReplicaApp:
         return send_when_ready
 
     async def _hold(self, model: str) -> None:
-        """Load a model that is out of memory for the budget, and tell Ray's router that it is here.
+        """Wait for a model that is loading, load one that is out of memory, and tell Ray's router that it is here.
 
         Whatever stands in the way, the service answers, in its own words.
         """
         repository = self._context.repository
-        found = [each for each in repository.statuses() if each.key.name == model and (each.package or each.on_demand)]
-        if not found:
-            return
-        try:
+        with suppress(TimeoutError, NotReady):
             async with asyncio.timeout(self._timeout_s):
-                if found[0].on_demand:
-                    await repository.demand(found[0].key)
-        except (TimeoutError, NotReady):
-            return
-        await self._told(model)
+                while versions := [each for each in repository.statuses() if each.key.name == model]:
+                    there = next((each for each in versions if each.package or each.on_demand), None)
+                    if there is not None:
+                        if there.on_demand:
+                            await repository.demand(there.key)
+                        await self._told(model)
+                        return
+                    if all(each.state != "loading" for each in versions):
+                        return
+                    await asyncio.sleep(LOOK_S)
 
 
 async def _told(model: str) -> str:

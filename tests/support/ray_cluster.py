@@ -34,7 +34,7 @@ ray.shutdown()
 REPLICA: Final = b"ray::ServeReplica:ganymede:ganymede"
 LOOK_S: Final = 0.05
 # A cluster and its replicas start in some twenty processes.
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 200.0
 
 
 def configured(port: int, metrics_port: int, **settings: str | float | Path) -> dict[str, Any]:

@@ -18,7 +18,17 @@ from service.engine.config import usable_cores
 PROCESSOR: Final = Path("/proc/cpuinfo")
 MEMORY: Final = Path("/proc/meminfo")
 GIT_TIMEOUT_S: Final = 10.0
-PACKAGES: Final = ("ganymede-gan", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "uvicorn", "uvloop", "torch")
+PACKAGES: Final = (
+    "ganymede-gan",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "numpy",
+    "uvicorn",
+    "uvloop",
+    "torch",
+    "ray",
+)
 
 Machine = dict[str, object]
 

@@ -5,11 +5,12 @@ MLServer as base64). A peer is started with the best layout for the measured loa
 the shortest batching delay that it supports; our service runs with its defaults.
 """
 
+import secrets
 import socket
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -87,6 +88,27 @@ class Ours:
     def work(self, setting: Setting, port: int, n: int, answer: str = "npy") -> Work:
         """The request for n samples."""
         return json_work(f"http://{HOST}:{port}/generate?format={answer}", n, model=setting.network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnRay(Ours):
+    """Our service as replicas on a Ray cluster of this machine, which share its cores (the extra `ray`).
+
+    Attributes:
+        replicas: how many.
+    """
+
+    replicas: int = 1
+
+    def launch(self, setting: Setting, port: int) -> Launch:
+        """As `Ours.launch`."""
+        alone = super().launch(setting, port)
+        ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+        return replace(
+            alone,
+            command=[sys.executable, "-m", "benchmarks.contenders.on_ray", str(port), str(self.replicas)],
+            environment={**alone.environment, **ray, "GANYMEDE_HOST": HOST},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def run(asked: argparse.Namespace, read_settings: Callable[[], Settings]) -> int
             return bulk.verify()
         if asked.repair:
             bulk.remove_damaged()
-        return asyncio.run(bulk.until_signal(bulk.draw(read_settings(), _wanted(asked))))
+        return asyncio.run(bulk.until_signal(bulk.draw(read_settings(), wanted_of(asked))))
     except InvalidRequest as error:
         said = "; ".join(f"{'.'.join(map(str, each.loc[1:]))}: {each.msg}" for each in error.problems)
         return _refuse(f"the request is not valid: {said}")
@@ -175,7 +175,12 @@ class Bulk:
             sys.stdout.write(json.dumps(about | {"plan": plan.model_dump(mode="json")}, indent=2) + "\n")
 
 
-def _wanted(asked: argparse.Namespace) -> Wanted:
+def wanted_of(asked: argparse.Namespace) -> Wanted:
+    """What the arguments ask for.
+
+    Raises:
+        BulkRefused: `--parameters` is no JSON object.
+    """
     request = None
     if asked.parameters is not None:
         try:

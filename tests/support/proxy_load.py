@@ -12,6 +12,7 @@ from typing import Final, Literal, Self
 import httpx
 
 from tests.support.proxies import RunningProxy
+from tests.support.serving import TIMEOUT_S
 
 # right: the known bytes; refused: an error that says so; lost: no answer began; cut: one began, and its end is missing;
 # short: the same, but it looks as if it were whole.
@@ -99,7 +100,7 @@ class Load:
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        self._begun.wait(30)
+        self._begun.wait(TIMEOUT_S)
         return self
 
     def __exit__(
@@ -127,8 +128,8 @@ class Load:
 
     def _read(self, name: str, proxy: RunningProxy, stream: Question) -> None:
         def wait() -> None:
-            self._begun.wait(30)
-            self._read_on.wait(30)
+            self._begun.wait(TIMEOUT_S)
+            self._read_on.wait(TIMEOUT_S)
 
         with proxy.client() as client:
             outcome = self._outcome(name, client, stream, wait)

@@ -1,7 +1,8 @@
 """Deliberately broken controls: readers that fail, a service that leaks, sessions that fail when they are told to.
 
 Each reader fails on one input of `ONE_IN`, which its check sum tells. `python -m benchmarks.trust.controls` is the
-service, but keeps `KEPT_BYTES` of a request, at most once in `KEPT_EVERY_S`, so that a fast machine lasts as long.
+service, but keeps `KEPT_BYTES` of a request, or as many as its argument says, at most once in `KEPT_EVERY_S`, so that
+a fast machine lasts as long.
 """
 
 import ctypes
@@ -91,6 +92,7 @@ class Leaky:
     """Middleware that keeps something of each request."""
 
     kept: ClassVar[list[bytes]] = []
+    kept_bytes: ClassVar[int] = KEPT_BYTES
 
     def __init__(self, app: "ASGIApp") -> None:
         self._app = app
@@ -101,7 +103,7 @@ class Leaky:
         now_s = time.monotonic()
         if scope["type"] == "http" and now_s - self._last_s >= KEPT_EVERY_S:
             self._last_s = now_s
-            self.kept.append(bytes([len(self.kept) % 256]) * KEPT_BYTES)
+            self.kept.append(bytes([len(self.kept) % 256]) * self.kept_bytes)
         await self._app(scope, receive, send)
 
 
@@ -148,6 +150,7 @@ def main() -> int:
     from service import app  # noqa: PLC0415
 
     make = app.create_app
+    Leaky.kept_bytes = int(sys.argv[1]) if len(sys.argv) > 1 else KEPT_BYTES
 
     def create_app(*given: Any, **named: Any) -> "FastAPI":  # noqa: ANN401 - whatever create_app takes
         made = make(*given, **named)

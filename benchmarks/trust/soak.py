@@ -22,6 +22,7 @@ from benchmarks.contenders.contenders import free_port
 from benchmarks.contenders.server import Caller, Server, write_keys
 from benchmarks.results import Row
 from benchmarks.trust import growth
+from benchmarks.trust.controls import KEPT_BYTES
 from benchmarks.trust.growth import Measured
 from benchmarks.trust.mixture import COMES_AND_GOES, Answers, Publisher, Tally, calls, expect, mixed_load
 from benchmarks.trust.targets import PACKAGES
@@ -38,6 +39,8 @@ CALLERS: Final = 6
 LOADED: Final = f"plain,pairs,codes,conditional,vectors,{COMES_AND_GOES}"
 # `limited` is refused now and then.
 KEYS: Final = {"soak": {"weight": 2}, "limited": {"samples_per_second": 10, "burst": 100}, "idle": {"weight": 2}}
+# Twenty times a second: 47 MiB in ten minutes.
+LITTLE_BYTES: Final = 4096
 IDLE_S: Final = 30.0
 POLL_S: Final = 0.2
 IDLE: Final = re.compile(rb"^(ganymede_requests_in_flight|ganymede_queue_samples)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
@@ -100,9 +103,7 @@ class Prepared:
 Show = Callable[[Measured, Tally], None]
 
 
-def soak(
-    prepared: Prepared, seconds: float, every_s: float, show: Show, *, workers: int = 0, leak: bool = False
-) -> Soaked:
+def soak(prepared: Prepared, seconds: float, every_s: float, show: Show, *, workers: int = 0, leak: int = 0) -> Soaked:
     """Soak a service.
 
     Args:
@@ -110,7 +111,7 @@ def soak(
         every_s: between two measurements.
         show: told of each measurement.
         workers: API processes; 0 for one process.
-        leak: whether the service is the leaky control.
+        leak: bytes that the leaky control keeps of a request; 0 for the service itself.
     """
     own = prepared.headers
     with _serving(prepared.folder, "soak.log", workers=workers, leak=leak) as (server, port):
@@ -124,14 +125,14 @@ def soak(
 
 
 @contextmanager
-def _serving(folder: Path, log: str, *, workers: int = 0, leak: bool = False) -> Iterator[tuple[Server, int]]:
+def _serving(folder: Path, log: str, *, workers: int = 0, leak: int = 0) -> Iterator[tuple[Server, int]]:
     port = free_port()
     start = launch(
         port, log, models_dir=folder / "models", cache_dir=folder / "cache", keys_file=folder / "keys.toml",
         load_models=LOADED, api_workers=workers, rescan_interval_s=0.5, log_level="error",
     )  # fmt: skip
     if leak:
-        start = replace(start, command=[sys.executable, "-m", "benchmarks.trust.controls"])
+        start = replace(start, command=[sys.executable, "-m", "benchmarks.trust.controls", str(leak)])
     with Server(start) as server:
         server.ready(port)
         yield server, port
@@ -195,7 +196,9 @@ def main(arguments: list[str]) -> int:
         with TemporaryDirectory() as folder:
             prepared = Prepared.make(Path(folder))
             every_s = min(EVERY_S, seconds / 20)
-            found = soak(prepared, seconds, every_s, bar.show, workers=asked.workers, leak=asked.leak)
+            found = soak(
+                prepared, seconds, every_s, bar.show, workers=asked.workers, leak=_kept(seconds) if asked.leak else 0
+            )
     finally:
         bar.close()
     _tell(found)
@@ -204,6 +207,11 @@ def main(arguments: list[str]) -> int:
     rows = [_summary(found), *({"row": "growth", **row} for row in found.growth)]
     sys.stdout.write(f"{results.write(name, settings, rows, workplace.folder(asked))}\n")
     return 0 if found.passes else 1
+
+
+def _kept(seconds: float) -> int:
+    """What the control keeps of a request: little in a long run, which must find little."""
+    return KEPT_BYTES if seconds < growth.TEN_MINUTES_S else LITTLE_BYTES
 
 
 def _summary(found: Soaked) -> Row:

@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.trust import growth
+from benchmarks.trust.controls import KEPT_BYTES
 from benchmarks.trust.growth import MEBIBYTE, Measured
 from benchmarks.trust.mixture import Call, Known, Tally
 from benchmarks.trust.soak import Prepared, Soaked, soak
@@ -15,13 +16,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared.make(tmp_path_factory.mktemp("soak"))
 
 
-def short(prepared: Prepared, *, leak: bool) -> Soaked:
+def short(prepared: Prepared, leak: int = 0) -> Soaked:
     return soak(prepared, SECONDS, SECONDS / 20, lambda *_: None, leak=leak)
 
 
 @pytest.mark.slow
 def test_a_service_that_leaks_fails_by_its_memory_alone(prepared: Prepared) -> None:
-    found = short(prepared, leak=True)
+    found = short(prepared, KEPT_BYTES)
     assert found.grows == ["rss of process 0"]
     assert not found.passes
     assert not found.tally.faults, found.tally.words
@@ -29,7 +30,7 @@ def test_a_service_that_leaks_fails_by_its_memory_alone(prepared: Prepared) -> N
 
 @pytest.mark.slow
 def test_the_service_answers_a_mixed_load_as_known_and_does_not_grow(prepared: Prepared) -> None:
-    found = short(prepared, leak=False)
+    found = short(prepared)
     assert found.passes, (found.tally.words, found.growth, found.left)
     assert found.tally.asked.total() > 30
     assert {row["quantity"] for row in found.growth} == {

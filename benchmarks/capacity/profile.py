@@ -35,7 +35,7 @@ class Profile:
             where it always runs at once.
         elsewhere_s: seconds of a request outside the replica's processor time: network, hand-overs, load generator.
         limits: of the queue.
-        timeout_s: after which a caller is answered 503.
+        timeout_s: after which a caller is answered 504.
         max_requests: in the replica; one more is answered 429.
         costs_known: whether the scheduler is told what runs cost, as the service measures it when a package is loaded.
     """

@@ -28,7 +28,7 @@ class End(Enum):
 
     ANSWERED = 200
     REFUSED = 429
-    LATE = 503
+    LATE = 504
 
 
 class Request:

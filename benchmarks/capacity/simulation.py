@@ -1,6 +1,6 @@
 """A fleet under a traffic, simulated: arrivals, balancers, replicas; equal seeds give equal results.
 
-arrivals ─▶ one of several balancers ─▶ one of several replicas ─▶ latency, or 429, or 503
+arrivals ─▶ one of several balancers ─▶ one of several replicas ─▶ latency, or 429, or 504
 """
 
 import random
@@ -44,7 +44,7 @@ class Outcome:
     Attributes:
         latencies_s: of the requests that were answered in time, as they ended.
         refused: how many were answered 429.
-        late: how many were answered 503.
+        late: how many were answered 504.
         mean_wait_s: from arrival to first run.
         mean_in_system: requests in the fleet, averaged over time.
         seconds: simulated, from the first arrival that counts to the last answer.

@@ -8,9 +8,9 @@ References:
     https://docs.ray.io/en/latest/serve/advanced-guides/dyn-req-batch.html
 """
 
-import ray  # type: ignore[import-not-found]  # installed in the peer's own environment
+import ray  # installed in the peer's own environment
 from ray import serve
-from ray.serve.schema import LoggingConfig  # type: ignore[import-not-found]  # the same
+from ray.serve.schema import LoggingConfig
 from starlette.requests import Request
 from starlette.responses import Response
 from work import BATCH, PORT, WORKERS, Generator, Seeds, seeds_of  # type: ignore[import-not-found]  # beside this file

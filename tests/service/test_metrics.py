@@ -45,6 +45,8 @@ FAMILIES = [
     ("ganymede_memory_budget_bytes", "gauge", (), ()),
     ("ganymede_package_evictions", "counter", (), ()),
     ("ganymede_package_loads_deferred", "counter", (), ()),
+    ("ganymede_storage_unread_seconds", "gauge", (), ()),
+    ("ganymede_storage_errors", "counter", (), ()),
     ("ganymede_log_lines_dropped", "counter", (), ()),
     ("ganymede_build_info", "gauge", ("version", "onnxruntime"), ()),
     ("ganymede_processes", "gauge", (), ()),

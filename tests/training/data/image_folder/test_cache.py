@@ -96,9 +96,17 @@ def group_is_gone(group: int) -> bool:
     return False
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; none where it is gone, or has got its name."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def is_decoding(own_cache: Path, group: int) -> bool:
     """Whether a process has begun to write pixels and started its workers, where there are processors for them."""
-    if not any(path.stat().st_size > 1_000_000 for path in own_cache.glob(".*.part")):
+    if not any(size_of(path) > 1_000_000 for path in own_cache.glob(".*.part")):
         return False
     found = subprocess.run(["pgrep", "-g", str(group), "-f", "spawn_main"], stdout=subprocess.PIPE, check=False)
     return len(found.stdout.split()) == 2 or cores() == 1

@@ -53,7 +53,7 @@ def infer(server: http.client.HTTPConnection, model: str, inputs: dict[str, Arra
 
 def main(address: str = "127.0.0.1:8000", model: str = "mnist") -> None:
     """Draw inputs, run the model, print the shape."""
-    server = http.client.HTTPConnection(address)
+    server = http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"))
     server.request("GET", f"/v2/models/{model}", headers=KEY)
     inputs: dict[str, Array] = {}
     for tensor in json.load(answered(server))["inputs"]:

@@ -29,7 +29,7 @@ class Service:
     """The service at an address; what it refuses ends the program with its reason."""
 
     def __init__(self, address: str) -> None:
-        self.connection = http.client.HTTPConnection(address)
+        self.connection = http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"))
 
     def post(self, path: str, **fields: object) -> Any:  # noqa: ANN401  (JSON)
         """Post JSON; returns the JSON of the answer."""

@@ -34,7 +34,7 @@ LOADS: Final = (0.3, 0.5, 0.7)
 SEEDS: Final = 5
 GENERATOR_CORE, FIRST_CORE = 0, 1
 # Of the services, below 0: a replica has its core to itself, which on a shared machine others would take in part.
-NICE: Final = -10
+NICE: Final = -20
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,9 +46,9 @@ class Extent:
     p99_s: Sequence[float] = (0.02, 0.05, 0.1)
     exponents: Sequence[float] = (0.7, 0.9, 1.1)
     held: Sequence[float] = (0.0001, 0.001, 0.01)
-    requests: int = 30_000
+    requests: int = 20_000
     burst_s: float = 20.0
-    halvings: int = 6
+    halvings: int = 5
 
 
 QUICK: Final = Extent(

@@ -78,7 +78,7 @@ class Demand:
         balancers: independent ones.
     """
 
-    p99_s: float = 0.1
+    p99_s: float = 0.02
     policy: str = "two choices"
     balancers: int = 8
 

@@ -43,7 +43,7 @@ class Extent:
 
     loads: Sequence[float] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     sizes: Sequence[int] = (1, 2, 4, 8, 16, 32)
-    p99_s: Sequence[float] = (0.02, 0.05, 0.1)
+    p99_s: Sequence[float] = (0.01, 0.015, 0.025)
     exponents: Sequence[float] = (0.7, 0.9, 1.1)
     held: Sequence[float] = (0.0001, 0.001, 0.01)
     requests: int = 20_000
@@ -102,7 +102,9 @@ def _growing(profile: Profile, demand: Demand, extent: Extent) -> Iterator[Row]:
         for size in extent.sizes:
             fleet = Fleet(profile=profile, replicas=size, policy=demand.policy, balancers=demand.balancers)
             low, high = 0.0, MOST_LOAD
-            if _steady(fleet, LEAST_LOAD, extent.requests).latency_s(0.99) <= target_s:
+            if _steady(fleet, MOST_LOAD, extent.requests).latency_s(0.99) <= target_s:
+                low = MOST_LOAD
+            elif _steady(fleet, LEAST_LOAD, extent.requests).latency_s(0.99) <= target_s:
                 for _ in range(extent.halvings):
                     middle = (low + high) / 2
                     within = _steady(fleet, middle, extent.requests).latency_s(0.99) <= target_s

@@ -128,7 +128,7 @@ def calibrate(targets: Sequence[Target], samples: int, effort: Effort) -> Profil
         samples: of the requests that the profile is for.
     """
     parts = exactly(_all(targets, samples, effort))
-    sizes = parts[0].run_s.keys()
+    sizes = sorted(set.intersection(*(set(part.run_s) for part in parts)))  # each says itself which sizes pay
     return Profile(
         samples=samples,
         run_s={size: tuple(seconds for part in parts for seconds in part.run_s[size]) for size in sizes},

@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 import pytest
 
 from benchmarks import results
-from benchmarks.capacity import scale, theory
+from benchmarks.capacity import calibration, scale, theory
 from benchmarks.capacity.balancing import POLICIES
 from benchmarks.capacity.capacity import QUEUES, waits
 from benchmarks.capacity.cdn import Catalogue, edges_hit_rate, lru_hit_rate, lru_simulated
@@ -219,3 +219,16 @@ def test_a_profile_is_read_as_it_was_written() -> None:
     for broken in ({}, {**plain, "run_s": {}}, {**plain, "cores": 0}, {**plain, "request_s": "soon"}):
         with pytest.raises(ValueError, match="profile"):
             Profile.read(broken)
+
+
+def test_replicas_that_differ_in_the_largest_batch_that_pays_share_the_sizes_that_both_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def measured(*_: object) -> list[Profile]:
+        return [
+            Profile(samples=1, run_s=run_s) for run_s in ({1: (0.1,), 16: (0.3,), 32: (0.5,)}, {1: (0.2,), 16: (0.4,)})
+        ]
+
+    monkeypatch.setattr(calibration, "_all", measured)
+    profile = calibration.calibrate([], 1, calibration.Effort())
+    assert profile.run_s == {1: (0.1, 0.2), 16: (0.3, 0.4)}

@@ -15,6 +15,9 @@ requests have ahead of it, w its weight, and the sum is over the other keys that
 
     T = N + S + Σ (w_k / w · N + w_k / w_min · S)
 
+and for what is brought forward: the last samples of a request that would be late otherwise go first, before other keys,
+too, and count as given to its key.
+
 A key that comes back begins where it ended, or where the least served of those that wait is, if that is further: what
 it did not use while it was away is not owed to it.
 
@@ -32,6 +35,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from service.engine.interface import Share
+from service.engine.scheduling.arrivals import Arrivals
 
 _TURN = attrgetter("turn")
 # Before any virtual finish.
@@ -81,9 +85,10 @@ class Flow:
         held_samples: of them, those that count as queued.
         queue: its requests, by turn, then by arrival.
         ideal: the ideal server of these.
+        arrivals: what was admitted, by time.
     """
 
-    __slots__ = ("given", "held_samples", "ideal", "left_samples", "queue", "weight")
+    __slots__ = ("arrivals", "given", "held_samples", "ideal", "left_samples", "queue", "weight")
 
     def __init__(self, given: float) -> None:
         self.weight = 1.0
@@ -92,6 +97,7 @@ class Flow:
         self.held_samples = 0
         self.queue: list[Waiting] = []
         self.ideal = ProcessorSharing()
+        self.arrivals = Arrivals()
 
 
 @dataclass(eq=False, slots=True)
@@ -156,7 +162,7 @@ class FairQueue:
             self._leave(flow)
 
     def bring_forward(self, waiting: Waiting) -> None:
-        """Put a request before all others of its flow."""
+        """Put a request before all others."""
         queue = waiting.flow.queue
         del queue[_place_of(waiting)]
         waiting.turn = FIRST
@@ -169,13 +175,15 @@ class FairQueue:
         tagged = [_tagged(flow, number, self._piece_samples) for number, flow in enumerate(self._active)]
         return (waiting for *_, waiting in heapq.merge(*tagged))
 
-    def ahead_of(self, flow: Flow, turn: float, samples: int = 0) -> int:
+    def ahead_of(self, flow: Flow, turn: float, samples: int = 0, *, within_s: float = 0.0, now: float = 0.0) -> int:
         """Samples that are served before a request is done, its own left out.
 
         Args:
             flow: of the request.
             turn: of the request; those of its flow with the same turn are ahead of it.
             samples: of a request that arrives; of one that waits none, since what is left of it is counted as ahead.
+            within_s: what is expected to be admitted in so many seconds counts too, where it overtakes the request.
+            now: the time in seconds, from which those count.
         """
         queue = flow.queue
         place = bisect.bisect_right(queue, turn, key=_TURN)
@@ -183,13 +191,14 @@ class FairQueue:
             ahead = sum([waiting.left for waiting in queue[:place]])
         else:
             ahead = flow.left_samples - sum([waiting.left for waiting in queue[place:]])
+        ahead += flow.arrivals.expected_smaller(samples, within_s, now)
         others = [each for each in self._active if each is not flow]
         if not others:
             return ahead
         tag = flow.given + (ahead + samples) / flow.weight
-        return ahead + sum(
-            [min(each.left_samples, math.ceil(max(0.0, tag - each.given) * each.weight)) for each in others]
-        )
+        by_share = [math.ceil(max(0.0, tag - each.given) * each.weight) for each in others]
+        in_all = [each.left_samples + each.arrivals.expected(within_s, now) for each in others]
+        return ahead + sum(map(min, by_share, in_all))
 
     def served(self, by_flow: Mapping[Flow, tuple[int, int]]) -> None:
         """Note a batch, whose samples are no longer `left` in its requests.
@@ -221,7 +230,8 @@ def _tagged(flow: Flow, number: int, piece_samples: int) -> Iterator[tuple[float
     """The requests of a flow with their tags, ascending; equal tags of two flows are told apart by their numbers."""
     ahead = 0
     for waiting in flow.queue:
-        yield flow.given + (ahead + min(waiting.left, piece_samples)) / flow.weight, number, waiting
+        tag = flow.given + (ahead + min(waiting.left, piece_samples)) / flow.weight
+        yield FIRST if waiting.turn == FIRST else tag, number, waiting
         ahead += waiting.left
 
 

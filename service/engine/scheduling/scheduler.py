@@ -14,9 +14,10 @@ together, which under overload would miss every deadline.
 than a further run. Under load, batches grow by themselves.
 
 *No wasted work.* From how long runs take (`run_times.py`) it is known on arrival whether a request can be done before
-its deadline behind those that are served before it; if not, it is refused at once, with the time after which the queue
-will be empty. A request that was admitted and then overtaken is checked again when its turn comes: what can no longer
-be done in time is not begun. What one more batch would finish goes first where it would be late otherwise.
+its deadline behind those that are served before it, later ones that overtake it included (`arrivals.py`); if not, it is
+refused at once, with the time after which the queue will be empty. A request that was admitted and then overtaken is
+checked again when its turn comes: what can no longer be done in time is not begun. What one more batch would finish
+goes first where it would be late otherwise.
 """
 
 from collections.abc import Sequence
@@ -142,6 +143,7 @@ class Scheduler:
         self._times.forget_outdated(now)
         finish = flow.ideal.finish_of(samples)
         self._refuse_late(samples, flow, finish, deadline, now)
+        flow.arrivals.add(samples, now)
         ticket = next(self._tickets)
         waiting = Waiting(ticket, samples, deadline, samples, finish, finish, flow)
         self._queue.add(waiting)
@@ -215,7 +217,10 @@ class Scheduler:
         ahead = self._queue.ahead_of(flow, finish, samples)
         if (self._times.seconds(ahead, 0) or 0.0) > self._limits.queue_wait_s:
             raise self._full("the queue is too long; try again later")
-        if deadline is not None and not self._can_do(ahead, samples, deadline, now):
+        if deadline is None:
+            return
+        ahead = self._queue.ahead_of(flow, finish, samples, within_s=deadline - now, now=now)
+        if not self._can_do(ahead, samples, deadline, now):
             raise self._full("the queue is too long for this deadline; try again later or allow more time")
 
     def _full(self, message: str) -> QueueFull:

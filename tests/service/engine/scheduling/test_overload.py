@@ -8,13 +8,15 @@ Shapes: n samples of a request.
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import pytest
 
+from service.engine.interface import NO_SHARE, Share
 from service.engine.scheduling.batch_size import NOT_KNOWN, BatchSizer
 from service.engine.scheduling.scheduler import Batch, BatchLimits, Scheduler
 from service.errors import DeadlinePassed, QueueFull
@@ -61,6 +63,7 @@ class Request:
         at: when it comes.
         samples: n.
         latency_s: when it gives up after that; None never.
+        share: of its key.
         left: samples that have not been computed.
         done: when the last of them was.
         refused: whether it was turned away on arrival.
@@ -71,6 +74,7 @@ class Request:
     at: float
     samples: int
     latency_s: float | None = LATENCY_S
+    share: Share = NO_SHARE
     left: int = 0
     done: float | None = None
     refused: bool = False
@@ -104,6 +108,18 @@ class Outcome:
         answered = [each.samples for each in self.requests if each.good and warm <= (each.done or 0.0) < until]
         return sum(answered) / (until - warm)
 
+    def wasted(self) -> float:
+        """Of the samples computed, the share whose requests were not answered in time."""
+        in_vain = [each.samples - each.left for each in self.requests if not each.refused and not each.good]
+        return sum(in_vain) / self.computed
+
+    def of_key(self, name: str) -> float:
+        """Of the samples answered in time, the share of a key."""
+        answered = Counter[str]()
+        for each in self.requests:
+            answered[each.share.name] += each.samples if each.good else 0
+        return answered[name] / answered.total()
+
     def share(self, samples: int) -> float:
         """Of the requests of this size, how many were answered in time."""
         all_of_them = [each for each in self.requests if each.samples == samples]
@@ -118,6 +134,12 @@ def poisson(
     rate = samples_per_s / float(np.mean(sizes))
     times = np.cumsum(rng.exponential(1 / rate, int(2 * rate * seconds) + 10))
     return [Request(float(at), int(rng.choice(sizes))) for at in times[times < seconds]]
+
+
+def keyed(requests: list[Request], shares: Sequence[Share], seed: int = 0) -> list[Request]:
+    """The same requests, each of one of these keys, as often as of the others."""
+    rng = np.random.default_rng(seed)
+    return [replace(request, share=shares[rng.integers(len(shares))]) for request in requests]
 
 
 class Simulation:
@@ -153,7 +175,7 @@ class Simulation:
 
     def _arrive(self, request: Request, now: float) -> None:
         try:
-            ticket = self._scheduler.admit(request.samples, request.deadline, now)
+            ticket = self._scheduler.admit(request.samples, request.deadline, now, request.share)
         except (QueueFull, DeadlinePassed) as refusal:
             request.refused, request.retry_after_s = True, refusal.retry_after_s
             return
@@ -209,6 +231,51 @@ def test_whatever_comes_nine_tenths_of_the_work_are_answered_in_time(
 ) -> None:
     outcome = Simulation(machine).run(poisson(load * capacity(machine), sizes))
     assert outcome.goodput() >= 0.9 * capacity(machine)
+
+
+WEIGHTED = [Share("light", 1.0), Share("middle", 2.0), Share("heavy", 4.0)]
+EQUAL = [Share(name) for name in "abcdefg"]
+
+
+@pytest.mark.parametrize("load", OVERLOADS)
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("shares", [WEIGHTED, EQUAL], ids=["weighted", "equal"])
+def test_with_keys_too_hardly_anything_is_computed_in_vain_and_each_has_its_share(
+    shares: list[Share], machine: Machine, load: float
+) -> None:
+    """Requests of other keys that come later overtake: one that they would make late is not let in."""
+    outcome = Simulation(machine).run(keyed(poisson(load * capacity(machine)), shares))
+    assert outcome.goodput() >= 0.95 * capacity(machine)
+    assert outcome.wasted() < 0.03
+    weights = sum(share.weight for share in shares)
+    assert [outcome.of_key(each.name) for each in shares] == pytest.approx(
+        [each.weight / weights for each in shares], abs=0.02
+    )
+
+
+@pytest.mark.parametrize("shares", [[NO_SHARE], WEIGHTED], ids=["no keys", "weighted"])
+def test_large_requests_are_let_in_where_smaller_ones_that_come_later_leave_the_time(shares: list[Share]) -> None:
+    outcome = Simulation().run(keyed(poisson(3 * CAPACITY, (16, 256)), shares))
+    assert outcome.share(16) > 0.95
+    assert outcome.share(256) > 0.1
+    assert outcome.wasted() < 0.07
+    assert outcome.goodput() >= 0.9 * CAPACITY
+
+
+def test_requests_that_are_refused_for_their_deadlines_keep_no_others_out() -> None:
+    """None of them overtakes anything, so that no time is left free for them."""
+    hopeless = [replace(each, latency_s=0.02) for each in poisson(5 * CAPACITY, (64,), seed=2)]
+    others = poisson(0.8 * CAPACITY, (256,))
+    alone = Simulation().run([replace(each) for each in others]).share(256)
+    beside = Simulation().run(sorted(others + hopeless, key=lambda request: request.at)).share(256)
+    assert beside > 0.9 * alone
+
+
+def test_a_burst_of_small_requests_keeps_no_large_one_out() -> None:
+    """Of ten seconds, what came at once is not expected to come in each."""
+    burst = [Request(1.0, 16, latency_s=10.0) for _ in range(200)]
+    after = [Request(1.0 + 0.1 * number, 512, latency_s=10.0) for number in range(1, 11)]
+    assert all(request.good for request in Simulation().run(burst + after).requests)
 
 
 @pytest.mark.parametrize("load", OVERLOADS)

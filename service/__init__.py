@@ -7,7 +7,7 @@ wants it sets the variable to 0.
 
 import os
 
-__version__ = "0.11.0"
+__version__ = "0.12.0"
 
 if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # an empty variable would turn the reports on
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -10,7 +10,7 @@ ONNX Runtime's telemetry is off, as in the service.
 
 import os
 
-__version__ = "0.11.0"
+__version__ = "0.12.0"
 
 if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # an empty variable would turn it on
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

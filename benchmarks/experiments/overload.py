@@ -8,6 +8,9 @@ second ratio is reliable, because the capacity changes between its measurement a
 The service is measured without keys and with keys: three of different weights, which share nine tenths of the
 requests evenly, and one with a quota far below what it asks for. `--against` names a checkout of another version,
 which is measured in the same rounds, in alternating order.
+
+The load generator shares the cores with the service: it encodes its requests before they are due, and polls by epoll,
+whose resolution of a millisecond is enough for deadlines of a second (`connection.exactly` scans every connection).
 """
 
 import asyncio
@@ -30,7 +33,7 @@ from benchmarks.contenders.server import Launch, Server, write_keys
 from benchmarks.load import usage
 from benchmarks.load.arrivals import poisson, until
 from benchmarks.load.closed_loop import LoadFailed, Work
-from benchmarks.load.connection import Connection, connect, encode, exactly
+from benchmarks.load.connection import Connection, connect, encode
 from benchmarks.results import Row, quantile
 from benchmarks.workplace import ROOT
 
@@ -132,6 +135,12 @@ async def flood(
         deadline_ms: `X-Timeout-Ms` of each.
         keys: name → key, used in the order of `TURNS`.
     """
+    turns = [TURNS[seed % len(TURNS)] if keys else None for seed in range(len(due_s))]
+    stated = f"\r\nX-Timeout-Ms: {deadline_ms}\r\n\r\n".encode()
+    requests = [
+        encode(work, seed * work.n, keys[key] if keys and key else None).replace(b"\r\n\r\n", stated, 1)
+        for seed, key in enumerate(turns)
+    ]
     free = await connect(work.url, min(CONNECTIONS, len(due_s)))
     opened = free.copy()
     loop = asyncio.get_running_loop()
@@ -146,18 +155,15 @@ async def flood(
         if len(asked) == len(due_s):
             all_answered.set()
 
-    def arrive(seed: int, due: float) -> None:
+    def arrive(place: int, due: float) -> None:
         if not free:
             raise LoadFailed(f"{CONNECTIONS} requests are on their way")
         connection = free.pop()
-        key = TURNS[seed % len(TURNS)] if keys else None
-        request = encode(work, seed * work.n, keys[key] if keys and key else None)
-        stated = request.replace(b"\r\n\r\n", f"\r\nX-Timeout-Ms: {deadline_ms}\r\n\r\n".encode(), 1)
-        connection.send(stated, partial(finish, connection, due, key))
+        connection.send(requests[place], partial(finish, connection, due, turns[place]))
 
     try:
-        for seed, due in enumerate(due_s):
-            loop.call_at(start_s + due, arrive, seed, due)
+        for place, due in enumerate(due_s):
+            loop.call_at(start_s + due, arrive, place, due)
         await asyncio.wait_for(all_answered.wait(), due_s[-1] + deadline_ms / 100)
     finally:
         for connection in opened:
@@ -236,13 +242,13 @@ def measure(servers: Sequence[Overloaded], rounds: int, duration_s: float) -> It
             one = replace(each.work, n=1, head=each.work.head.replace(f'"n": {each.work.n}', '"n": 1'))
             with Server(each.launch) as server:
                 server.first_answer(one, key)
-                usual_s = exactly(usual(one, key))
-                limit = exactly(capacity(each.work, CAPACITY_S, key))
+                usual_s = asyncio.run(usual(one, key))
+                limit = asyncio.run(capacity(each.work, CAPACITY_S, key))
                 for load in LOADS:
                     before, cpu_s, samples = usage.read(server.pid), time.process_time(), computed(each.work, key)
                     chance = random.Random(turn)  # noqa: S311 - a load, not a secret
                     due_s = until(poisson(load * limit, chance), duration_s)
-                    asked, recovery_s = exactly(_flooded(each, one, due_s, usual_s))
+                    asked, recovery_s = asyncio.run(_flooded(each, one, due_s, usual_s))
                     used = usage.between(before, usage.read(server.pid), time.process_time() - cpu_s)
                     yield {
                         "server": each.name, "round": turn, "load": load,

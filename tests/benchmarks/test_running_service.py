@@ -1,5 +1,6 @@
 """The harness end to end, as small as it can be: our service in a process, held to its work, loaded in every way."""
 
+import asyncio
 import os
 import random
 import shutil
@@ -71,11 +72,11 @@ def test_a_crowd_is_answered_to_the_last(served: tuple[int, int]) -> None:
 def test_an_overload_counts_who_is_answered_in_time_and_who_is_not(served: tuple[int, int]) -> None:
     work = OURS.work(SETTING, served[1], 1)
     due_s = until(poisson(200, random.Random(0)), 0.5)  # noqa: S311 - a load, not a secret
-    in_time, too_late = (exactly(overload.flood(work, due_s, deadline_ms)) for deadline_ms in (30_000, 1))
+    in_time, too_late = (asyncio.run(overload.flood(work, due_s, deadline_ms)) for deadline_ms in (30_000, 1))
     assert len(in_time) == len(too_late) == len(due_s)
     assert all(asked.good for asked in in_time)
     assert not all(asked.good for asked in too_late)
-    assert exactly(overload.capacity(work, 0.2)) > 0
+    assert asyncio.run(overload.capacity(work, 0.2)) > 0
 
 
 def test_a_running_service_is_calibrated_for_the_simulation(served: tuple[int, int]) -> None:

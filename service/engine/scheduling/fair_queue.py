@@ -15,8 +15,8 @@ requests have ahead of it, w its weight, and the sum is over the other keys that
 
     T = N + S + Σ (w_k / w · N + w_k / w_min · S)
 
-and for what is brought forward: the last samples of a request that would be late otherwise go first, before other keys,
-too, and count as given to its key.
+and what is brought forward: the last samples of a request that is begun and would be late otherwise, at most S for each
+worker, go before those of other keys, too, and count as given to its key.
 
 A key that comes back begins where it ended, or where the least served of those that wait is, if that is further: what
 it did not use while it was away is not owed to it.

@@ -1,7 +1,9 @@
 """Shares of keys: what each is given while several wait, and how long a request can wait at most."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from service.engine.interface import Share
 from service.engine.scheduling.batch_size import BatchSizer
 from service.engine.scheduling.scheduler import Batch, BatchLimits, Scheduler
-from service.errors import QueueFull
+from service.errors import DeadlinePassed, QueueFull
 
 LARGEST = 64
 SIZES = (1, 2, 4, 8, 16, 32, LARGEST)
@@ -27,9 +29,11 @@ class Server:
     """One worker, and the samples that each key was given.
 
     Attributes:
+        now: the time in seconds, which runs take.
         computed: samples so far.
         given: by key.
         ended: tickets that are taken whole.
+        begun: tickets that a run took a part of, by key.
     """
 
     def __init__(self, costs: dict[int, float], queue_samples: int = 10**9) -> None:
@@ -41,12 +45,15 @@ class Server:
         self._left: dict[int, int] = {}
         self._waiting: Counter[str] = Counter()
         self._keys: dict[int, str] = {}
+        self.now = NOW
         self.computed = 0
         self.given: Counter[str] = Counter()
         self.ended: set[int] = set()
+        self.begun: defaultdict[str, set[int]] = defaultdict(set)
 
-    def admit(self, key: str, samples: int, weight: float = 1.0) -> int:
-        ticket = self._scheduler.admit(samples, None, NOW, Share(key, weight))
+    def admit(self, key: str, samples: int, weight: float = 1.0, within_s: float | None = None) -> int:
+        deadline = None if within_s is None else self.now + within_s
+        ticket = self._scheduler.admit(samples, deadline, self.now, Share(key, weight))
         self._left[ticket] = samples
         self._keys[ticket] = key
         self._waiting[key] += samples
@@ -57,8 +64,11 @@ class Server:
         return self._waiting[key]
 
     def run(self) -> Batch:
-        batch = self._scheduler.take(NOW, alone=True).batch
+        batch, expired = self._scheduler.take(self.now, alone=True)
+        for ticket in expired:
+            self._waiting[self._keys[ticket]] -= self._left.pop(ticket)
         assert batch is not None
+        self.now += self._costs[batch.size]
         for piece in batch.slices:
             samples = piece.stop - piece.start
             self.computed += samples
@@ -68,6 +78,8 @@ class Server:
             if not self._left[piece.ticket]:
                 del self._left[piece.ticket]
                 self.ended.add(piece.ticket)
+            else:
+                self.begun[self._keys[piece.ticket]].add(piece.ticket)
         return batch
 
 
@@ -167,6 +179,47 @@ def test_no_request_waits_for_more_than_the_bound(
                 server.admit(key, CHUNK, weights[key])
         server.run()
     assert server.computed - before <= bound
+
+
+@given(WEIGHTS, st.integers(1, 2000), st.lists(st.floats(0.2, 4.0), min_size=1, max_size=9))
+def test_what_goes_first_to_be_in_time_is_no_more_than_a_run_of_each_request_that_is_begun(
+    weights: dict[str, float], samples: int, deadlines_s: list[float]
+) -> None:
+    server, patience = Server(FLAT_S), cycle(deadlines_s)
+
+    def fill() -> None:
+        for key in KEYS[:-1]:
+            with suppress(QueueFull, DeadlinePassed):
+                while server.left(key) < CHUNK:
+                    server.admit(key, 2 * LARGEST, weights[key], next(patience))
+
+    fill()
+    for _ in range(5):
+        server.run()
+        fill()
+    bound: float = samples + LARGEST
+    for key in KEYS[:-1]:
+        bound += weights[key] / weights["victim"] * samples + weights[key] / min(weights.values()) * LARGEST
+    server.begun.clear()
+    ticket, before = server.admit("victim", samples, weights["victim"]), server.computed
+    while ticket not in server.ended:
+        fill()
+        server.run()
+    others = sum(len(server.begun[key]) for key in KEYS[:-1])
+    assert server.computed - before <= bound + others * LARGEST
+
+
+def test_the_last_samples_of_a_late_request_go_before_another_key_and_are_charged_to_its_own() -> None:
+    server = Server(FLAT_S)
+    late = server.admit("late", 2 * LARGEST, within_s=2.5 * FLAT_S[LARGEST])
+    server.run()
+    server.admit("other", CHUNK, weight=4.0)
+    server.run()
+    assert late in server.ended
+    server.admit("late", CHUNK)
+    for _ in range(20):
+        server.run()
+    assert server.given["other"] == pytest.approx(4 / 5 * 22 * LARGEST, abs=2 * LARGEST)
 
 
 @given(STEPS, WEIGHTS)

@@ -139,7 +139,7 @@ def poisson(
 def keyed(requests: list[Request], shares: Sequence[Share], seed: int = 0) -> list[Request]:
     """The same requests, each of one of these keys, as often as of the others."""
     rng = np.random.default_rng(seed)
-    return [replace(request, share=shares[rng.integers(len(shares))]) for request in requests]
+    return [replace(request, share=shares[int(rng.integers(len(shares)))]) for request in requests]
 
 
 class Simulation:

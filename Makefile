@@ -8,6 +8,8 @@ CONFIG ?= conditional-mnist
 RUN    ?= runs/$(CONFIG)
 NAME   ?= mnist
 SBOM   ?= sbom.cdx.json
+# Processes that run tests; with 0 they run in this one, for a debugger.
+JOBS   ?= logical
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test quick check bench fuzz soak chaos format train export sbom audit clean
@@ -33,10 +35,10 @@ serve: $(VENV)/.serve ## start the service on port 8000 with the packages in mod
 	GANYMEDE_LOG_FORMAT=$${GANYMEDE_LOG_FORMAT:-console} exec $(BIN)/python -m service
 
 test: $(VENV)/.develop ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 quick: $(VENV)/.develop ## run the tests that take seconds
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not slow'
 
 check: $(VENV)/.develop ## lint, types, layers, schema, dependencies
 	$(BIN)/ruff format --check .

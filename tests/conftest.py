@@ -1,8 +1,6 @@
-"""Fixtures that more than one folder of tests uses, and whose turn it is where several processes run tests."""
+"""Fixtures that more than one folder of tests uses: toy packages on disk, and a service that serves them."""
 
-import fcntl
-import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -10,25 +8,7 @@ import pytest
 
 from tests.support.serving import ServiceProcess
 from tests.support.toy import write_toy_package
-
-# Locked, not written: a folder is there in every process, and in the same place.
-_TURN = os.open(Path(__file__).parent, os.O_RDONLY)
-_NEXT = os.open(Path(__file__).parent / "support", os.O_RDONLY)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # around the timeout, which is not for waiting
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test that is marked `alone` while no other process runs one; pytest-xdist knows no such thing."""
-    if not hasattr(item.config, "workerinput"):
-        return (yield)
-    # Whoever waits for the others to end holds `_NEXT`, so that they do not begin another test before it.
-    fcntl.flock(_NEXT, fcntl.LOCK_EX)
-    fcntl.flock(_TURN, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
-    fcntl.flock(_NEXT, fcntl.LOCK_UN)
-    try:
-        return (yield)
-    finally:
-        fcntl.flock(_TURN, fcntl.LOCK_UN)
+from tests.support.turns import pytest_runtest_protocol, pytest_sessionfinish  # noqa: F401  (pytest's hooks)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,6 +29,9 @@ MAX_SILENCE_S = 1.0
 MAX_BYTES = 80 * MEBIBYTE
 
 
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture(scope="module")
 def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """A separate service, because its memory is measured."""

@@ -117,6 +117,7 @@ def test_the_last_requests_are_sent_before_the_service_ends(folder: Path, receiv
     assert [span.name for span in receiver.spans if span.trace == "e" * 32].count("POST /generate") == 1
 
 
+@pytest.mark.alone
 def test_a_receiver_that_hangs_delays_no_request_and_the_end_by_little(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -82,7 +82,9 @@ def test_numbers_that_numpy_made_cross_as_pythons_own() -> None:
     assert type(crossed.ns) is int
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, [1], lambda: None, Total, 1j], ids=repr)
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, [1], lambda: None, Total, 1j], ids=lambda value: type(value).__name__
+)
 def test_what_is_not_of_the_closed_set_does_not_cross(value: object) -> None:
     with pytest.raises(TypeError, match="does not cross"):
         pack(value, [])

@@ -70,6 +70,7 @@ def test_a_form_without_files_is_refused() -> None:
         read_files(b"--edge--\r\n", BOUNDARY, max_files=1)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("headers", [DISPOSITION + b";a" * 1_900, b"\r\n".join([DISPOSITION + b";a" * 1_900] * 8)])
 def test_headers_of_parts_cost_no_more_than_their_bytes(headers: bytes) -> None:
     body = (b"--edge\r\n" + headers + b"\r\n\r\n1\r\n") * 500 + b"--edge--\r\n"

@@ -546,6 +546,7 @@ def test_each_graph_has_a_model_thread_of_its_own() -> None:
     with_engine(scenario, PLAIN)
 
 
+@pytest.mark.alone
 def test_a_run_that_takes_long_unforeseen_holds_neither_the_event_loop_nor_its_own_deadline() -> None:
     """A caller who comes alone, to a graph that took microseconds whenever it was run before."""
     package = replace(

@@ -193,7 +193,13 @@ class Mirror:
                 f"the cache of packages {self.folder} can be written by others; make it private, or move it"
             )
         with (self.folder / LOCK).open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info(
+                    "waits for another process, which fetches packages into the same folder", folder=str(self.folder)
+                )
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _update(self, listing: Listing) -> None:

@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from service.engine.model_spec import PackageKey
 from service.errors import FileDamaged, NotFound
@@ -376,6 +378,24 @@ def test_a_process_that_is_killed_while_it_fetches_leaves_no_package_and_the_nex
     assert follower.update() == {"toy/1": None}
     assert list(follower.mirror.folder.glob(".fetching-*")) == []
     assert follower.content() == files_of(tmp_path / "local")
+
+
+def test_one_that_waits_for_a_process_that_fetches_says_so_and_goes_on_when_that_ends(
+    store: ObjectStorage, proxy: Proxy, tmp_path: Path
+) -> None:
+    store.publish(publish(tmp_path / "local"))
+    proxy.refusals = {path_of("toy/1/golden.npz"): [Refusal("stalled")]}
+    fetching = subprocess.Popen([sys.executable, "-c", FETCH, URL, str(tmp_path / "cache")], cwd=ROOT)
+    assert proxy.stalled.wait(TIMEOUT_S)
+    follower, until = Follower(URL, tmp_path / "cache"), time.monotonic() + TIMEOUT_S
+    with capture_logs() as said, ThreadPoolExecutor(1) as waiting:
+        updated = waiting.submit(follower.update)
+        while not any("waits for another process" in line["event"] for line in said):
+            assert time.monotonic() < until, said
+            assert not updated.done()
+        fetching.kill()
+        fetching.wait()
+        assert updated.result() == {"toy/1": None}
 
 
 def test_a_package_that_cannot_be_fetched_is_refused_beside_those_that_are_served(tmp_path: Path) -> None:

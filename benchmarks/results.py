@@ -13,13 +13,13 @@ from typing import Final
 
 from benchmarks import gpu
 from benchmarks.workplace import RESULTS, ROOT
+from service import __version__
 from service.engine.config import usable_cores
 
 PROCESSOR: Final = Path("/proc/cpuinfo")
 MEMORY: Final = Path("/proc/meminfo")
 GIT_TIMEOUT_S: Final = 10.0
 PACKAGES: Final = (
-    "ganymede-gan",
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",
@@ -44,7 +44,8 @@ def describe() -> Machine:
         **({"device": device} if device else {}),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        # Of what runs: an editable installation still states the version that it was made at.
+        "versions": {"ganymede-gan": __version__} | {name: version for name in PACKAGES if (version := _version(name))},
         "commit": _commit(),
         "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -1,5 +1,6 @@
 """Tables, targets and plots, from rows that stand for a run."""
 
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from benchmarks import results
 from benchmarks.report import plots, report, tables, targets
 from benchmarks.results import Row
 from benchmarks.workplace import RESULTS
+from service import __version__
 
 CEILING: Row = {"contender": "ceiling onnxruntime", "backend": "onnxruntime", "foreign_cores": 0.0, "quiet": True}
 SERVED: Row = {"loop": "closed", "answer": "npy", "generator_cores": 0.0, "foreign_cores": 0.0, "quiet": True}
@@ -34,6 +36,12 @@ def folder(tmp_path: Path) -> Path:
     rows += [opened("mosec", 0.5, kept=True), opened("mosec", 0.8, kept=False)]
     results.write("serving", {"peers": {"mosec": {"mosec": "1"}}}, rows, tmp_path)
     return tmp_path
+
+
+def test_a_result_states_the_version_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editable installation states the version at which it was made."""
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: "0.0.1")
+    assert results.describe()["versions"] == dict.fromkeys(results.PACKAGES, "0.0.1") | {"ganymede-gan": __version__}
 
 
 @pytest.mark.parametrize("name", report.WRITERS)

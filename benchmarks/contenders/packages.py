@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.contenders.bare import open_session
 from benchmarks.contenders.networks import LATENT_SIZE, NETWORKS, OPSET, Network, make
 from benchmarks.workplace import MODELS, command, measured
+from training.errors import ExportError
 from training.export.publish import publish
 
 GOLDEN_COUNT: Final = 4
@@ -37,7 +38,13 @@ def folder_of(name: str, models: Path = MODELS) -> Path:
         models: folder of packages.
     """
     folder = models / name / str(VERSION)
-    return folder if folder.is_dir() else publish(_files(name, make(name)), models, name, VERSION)
+    if not folder.is_dir():
+        try:
+            publish(_files(name, make(name)), models, name, VERSION)
+        except ExportError:
+            if not folder.is_dir():
+                raise  # else another process has written it meanwhile: the same bytes
+    return folder
 
 
 def _files(name: str, network: Network) -> dict[str, bytes]:

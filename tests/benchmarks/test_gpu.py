@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import gpu, results
+from benchmarks.contenders import packages
 from benchmarks.experiments import cuda
 
 SMI = """#!/bin/sh
@@ -93,6 +94,7 @@ def test_a_card_that_onnx_runtime_cannot_use_is_not_measured(
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("cuDNN is unavailable")
 
+    packages.folder_of(cuda.NETWORK)  # written by a session, where no test has asked for it yet
     monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)
     monkeypatch.setattr("onnxruntime.InferenceSession", refuse)
     cuda.main(["--quick", "--out", str(tmp_path)])

@@ -1,7 +1,9 @@
 """The fixed generators, and the packages around them."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import onnx
@@ -50,3 +52,15 @@ def test_runners_that_share_a_session_answer_the_same(tmp_path: Path) -> None:
     inputs = bare.inputs_of(model, 5)
     first, second = bare.runners(model, 1, 2)
     assert np.array_equal(first(inputs), second(inputs))
+
+
+def test_a_package_that_several_write_at_once_is_written_once(tmp_path: Path) -> None:
+    begin = Barrier(4)
+
+    def write(_: int) -> Path:
+        begin.wait()
+        return packages.folder_of("zero", tmp_path)
+
+    with ThreadPoolExecutor(4) as writers:
+        assert set(writers.map(write, range(4))) == {tmp_path / "zero/1"}
+    assert [path.name for path in tmp_path.iterdir()] == ["zero"]

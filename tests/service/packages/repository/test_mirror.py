@@ -1,6 +1,7 @@
 """A folder that follows an object store: it has whole packages alone, whatever happens to the store or on the way."""
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -12,13 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from prometheus_client import CollectorRegistry
-from structlog.testing import capture_logs
 
 from service.engine.model_spec import PackageKey
 from service.errors import FileDamaged, NotFound
@@ -380,22 +379,21 @@ def test_a_process_that_is_killed_while_it_fetches_leaves_no_package_and_the_nex
     assert follower.content() == files_of(tmp_path / "local")
 
 
-def test_one_that_waits_for_a_process_that_fetches_says_so_and_goes_on_when_that_ends(
-    store: ObjectStorage, proxy: Proxy, tmp_path: Path
-) -> None:
-    store.publish(publish(tmp_path / "local"))
-    proxy.refusals = {path_of("toy/1/golden.npz"): [Refusal("stalled")]}
-    fetching = subprocess.Popen([sys.executable, "-c", FETCH, URL, str(tmp_path / "cache")], cwd=ROOT)
-    assert proxy.stalled.wait(TIMEOUT_S)
-    follower, until = Follower(URL, tmp_path / "cache"), time.monotonic() + TIMEOUT_S
-    with capture_logs() as said, ThreadPoolExecutor(1) as waiting:
-        updated = waiting.submit(follower.update)
-        while not any("waits for another process" in line["event"] for line in said):
-            assert time.monotonic() < until, said
-            assert not updated.done()
-        fetching.kill()
-        fetching.wait()
-        assert updated.result() == {"toy/1": None}
+def test_one_that_waits_for_a_process_that_fetches_says_so_and_goes_on_when_that_ends(tmp_path: Path) -> None:
+    publish(tmp_path / "local")
+    url = f"file://{tmp_path / 'local'}"
+    follower = Follower(url, tmp_path / "cache")
+    follower.mirror.folder.mkdir(0o700, parents=True)
+    with (follower.mirror.folder / ".lock").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        command = [sys.executable, "-c", FETCH, url, str(tmp_path / "cache")]
+        waiting = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert waiting.stdout is not None
+        assert "waits for another process" in waiting.stdout.readline()
+        assert waiting.poll() is None
+        assert follower.content() == {}
+    assert "package fetched" in waiting.communicate(timeout=TIMEOUT_S)[0]
+    assert follower.content() == files_of(tmp_path / "local")
 
 
 def test_a_package_that_cannot_be_fetched_is_refused_beside_those_that_are_served(tmp_path: Path) -> None:
